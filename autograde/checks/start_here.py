@@ -1,0 +1,128 @@
+"""Lesson 00: what nn.Linear computes."""
+
+import torch
+
+from autograde.judge.check import Case, Check
+
+linear_by_hand = Check(
+    "linear_by_hand",
+    points=2,
+    note="x @ weight.T + bias, torch.einsum, torch.addmm or a loop over the rows: every order of the sums is right.",
+)
+CHECKS = [linear_by_hand]
+
+
+@linear_by_hand.cases
+def _(draw):
+    d, k, n, s = draw.sizes(4, low=3)
+    side = draw.integer(3, 6)
+
+    def case(shape, out, bias, label, dtype=torch.float32, contiguous=True):
+        weight = draw.tensor(out, shape[-1], dtype=dtype)
+        x = draw.tensor(*shape, dtype=dtype, contiguous=contiguous)
+        return Case({"x": x, "weight": weight, "bias": draw.tensor(out, dtype=dtype) if bias else None}, label)
+
+    return [
+        case((n, d), k, True, "a batch of rows"),
+        case((n, d), k, False, "no bias"),
+        case((d,), k, True, "a single row, no batch"),
+        case((n, s, d), k, True, "a batch of sequences", torch.float64),
+        case((n, side), side, True, "a square weight"),
+        case((n, d), k, True, "x is a transposed view", contiguous=False),
+        case((0, d), k, True, "an empty batch"),
+    ]
+
+
+@linear_by_hand.right
+def _(x, weight, bias):
+    return torch.nn.functional.linear(x, weight, bias)
+
+
+@linear_by_hand.misconception(
+    "no_transpose",
+    thought="The weight multiplies x as it is stored. That runs only when the weight is square.",
+    hint="Print weight.shape and x.shape. Which axis of the weight has one entry per input feature?",
+)
+def no_transpose(x, weight, bias):
+    out = x @ weight
+    return out if bias is None else out + bias
+
+
+@linear_by_hand.misconception(
+    "no_transpose_reshaped",
+    thought="Any (d, k) tensor with the weight's numbers will do, so the weight was reshaped to fit.",
+    hint="reshape and view keep the numbers in their order in memory. Which operation swaps rows and columns?",
+)
+def no_transpose_reshaped(x, weight, bias):
+    out = x @ weight.reshape(weight.shape[1], weight.shape[0])
+    return out if bias is None else out + bias
+
+
+@linear_by_hand.misconception(
+    "bias_forgotten",
+    thought="A linear layer is a matrix product, so the product is all of it.",
+    hint="Call your function with x = 0. What should a layer with a bias return there?",
+)
+def bias_forgotten(x, weight, bias):
+    return x @ weight.T
+
+
+@linear_by_hand.misconception(
+    "bias_subtracted",
+    thought="The bias moves the result, in the other direction.",
+    hint="Call your function with x = 0 and compare with the bias, sign and all.",
+)
+def bias_subtracted(x, weight, bias):
+    out = x @ weight.T
+    return out if bias is None else out - bias
+
+
+@linear_by_hand.misconception(
+    "elementwise",
+    thought="`*` multiplies a weight with an input, as it does with numbers.",
+    hint="`*` pairs entries one by one. Each output is a sum over all inputs: which operator sums?",
+)
+def elementwise(x, weight, bias):
+    out = weight * x
+    return out if bias is None else out + bias
+
+
+@linear_by_hand.misconception(
+    "elementwise_summed_over_batch",
+    thought="`*` and then a sum is a matrix product, whichever axis is summed.",
+    hint="Each output belongs to one row of x. Which axis may be summed away, and which must stay?",
+)
+def elementwise_summed_over_batch(x, weight, bias):
+    out = (weight * x).sum(-1)
+    return out if bias is None else out + bias
+
+
+@linear_by_hand.misconception(
+    "bias_none_not_handled",
+    thought="There is always a bias to add.",
+    hint="nn.Linear(…, bias=False) has bias None. What does `+ None` do, and what should happen instead?",
+)
+def bias_none_not_handled(x, weight, bias):
+    return x @ weight.T + bias
+
+
+@linear_by_hand.misconception(
+    "bias_truth_value",
+    thought="`if bias:` asks whether there is a bias.",
+    hint="A tensor of several numbers is neither true nor false. Ask the question that you mean: is it None?",
+)
+def bias_truth_value(x, weight, bias):
+    out = x @ weight.T
+    if bias:
+        out = out + bias
+    return out
+
+
+@linear_by_hand.misconception(
+    "two_dimensional_only",
+    thought="x is always a batch of rows.",
+    hint="x may be one row, or a batch of sequences. `@` treats all leading axes alike; what have you used?",
+)
+def two_dimensional_only(x, weight, bias):
+    out = torch.mm(x, weight.T)
+    return out if bias is None else out + bias

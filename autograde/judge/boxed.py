@@ -1,0 +1,27 @@
+"""What `check` is inside the process that runs handed-in code: a note, since the verdict is reached elsewhere."""
+
+_boxed = False
+
+
+def enter():
+    """Say that this process runs handed-in code: from now on it must not load what knows the right answers."""
+    global _boxed
+    _boxed = True
+
+
+def here():
+    """Whether this process runs handed-in code."""
+    return _boxed
+
+
+class ChecksElsewhere:
+    """Answers every `check.<exercise>(...)` in a boxed process with a note, so that stray calls stop nothing."""
+
+    def __getattr__(self, exercise):
+        if exercise.startswith("_"):
+            raise AttributeError(exercise)
+
+        def note(*_args, **_kwargs):
+            print(f"check.{exercise}: judged by the grader, outside this notebook.")
+
+        return note

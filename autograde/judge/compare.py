@@ -1,0 +1,127 @@
+"""Comparing what came back with what is right, and saying in one sentence where they part."""
+
+from dataclasses import dataclass
+
+import torch
+
+from autograde.judge import describe, tolerance
+from autograde.judge.wire import Opaque
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong with an answer.
+
+    Attributes:
+        problem: one sentence.
+        returned, expected: both in words; empty where they would only repeat the problem.
+        hint: what to do next; empty where the misconception or the check's own next step says it.
+        misconception: the id of the misconception, where the fault alone tells which one it is.
+        tensors: ``(got, expected)`` of one shape, where a picture would help.
+        where: the learner's line, as `probes.raised` gives it.
+    """
+
+    problem: str
+    returned: str = ""
+    expected: str = ""
+    hint: str = ""
+    misconception: str | None = None
+    tensors: tuple | None = None
+    where: dict | None = None
+
+
+def is_number(value):
+    """Whether plain data is one number: int, float, or a tensor with a single non-bool entry. A bool is none."""
+    if isinstance(value, torch.Tensor):
+        return value.numel() == 1 and value.dtype != torch.bool
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def as_number(value):
+    """The Python number in plain data for which `is_number` holds."""
+    return value.item() if isinstance(value, torch.Tensor) else value
+
+
+def agree(a, b, dtype=None, device="cpu"):
+    """Whether two pieces of plain data say the same: tensors within the table, numbers nearly exactly."""
+    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor) and a.shape == b.shape:
+        wider = torch.promote_types(a.dtype, b.dtype)
+        narrower = a.dtype if wider == b.dtype else b.dtype
+        return tolerance.close(a, b, dtype or narrower, device)
+    if is_number(a) and is_number(b):
+        return _numbers_agree(as_number(a), as_number(b))
+    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
+        return len(a) == len(b) and all(agree(x, y, dtype, device) for x, y in zip(a, b, strict=True))
+    if isinstance(a, Opaque) or isinstance(b, Opaque):
+        return isinstance(a, Opaque) and isinstance(b, Opaque) and a.type == b.type
+    truth = _truth(a), _truth(b)
+    if None not in truth:
+        return truth[0] == truth[1]
+    return type(a) is type(b) and not isinstance(a, torch.Tensor) and a == b
+
+
+def _numbers_agree(a, b):
+    if isinstance(a, int) and isinstance(b, int):
+        return a == b
+    try:
+        a, b = float(a), float(b)
+    except OverflowError:  # an int beyond any float
+        return False
+    return a == b or abs(a - b) <= 1e-6 * max(abs(a), abs(b))
+
+
+def _truth(value):
+    if isinstance(value, torch.Tensor) and value.numel() == 1 and value.dtype == torch.bool:
+        return bool(value.item())
+    return value if isinstance(value, bool) else None
+
+
+def fault_between(value, type_name, expected, *, dtype=None, device="cpu", what="The result"):
+    """How `value`, of the learner's type `type_name`, falls short of `expected`; None where it does not.
+
+    Args:
+        value: plain data that came back.
+        expected: plain data (or a tuple); a tensor's dtype is required of the learner's tensor too, unless `dtype` says
+            otherwise, and a float64 `expected` may stand for the exact value of a narrower dtype.
+        dtype: the dtype the learner's tensor must have.
+        what: the subject of the sentences.
+    """
+    said = describe.contents(value), describe.contents(expected)
+    if isinstance(expected, torch.Tensor):
+        return _tensor_fault(value, type_name, expected, dtype or expected.dtype, device, what)
+    if isinstance(expected, (list, tuple)):
+        if not isinstance(value, list):
+            if isinstance(value, torch.Tensor) and value.ndim == 1 and agree(value.tolist(), expected):
+                return None
+            return Fault(f"{what} is not a sequence of {len(expected)}.", *said)
+        if len(value) != len(expected):
+            return Fault(f"{what} has {len(value)} entries, not {len(expected)}.", *said)
+        for i, (item, right) in enumerate(zip(value, expected, strict=True)):
+            if fault := fault_between(item, "", right, device=device, what=f"Entry {i} of {what.lower()}"):
+                return Fault(fault.problem, *said)
+        return None
+    if agree(value, expected):
+        return None
+    if expected is not None and not isinstance(expected, bool) and not is_number(value):
+        return Fault(f"{what} is not a number.", *said)
+    return Fault(f"{what} is not the right one.", *said)
+
+
+def _tensor_fault(value, type_name, expected, dtype, device, what):
+    wanted = f"{describe.dtype_name(dtype)} tensor of shape {describe.shape(expected.shape)}"
+    if not isinstance(value, torch.Tensor) or type_name.startswith("numpy."):
+        kind = type_name or describe.contents(value)
+        returned = kind if isinstance(value, torch.Tensor) else describe.contents(value)
+        return Fault(f"{what} is not a torch tensor but {kind}.", returned, wanted)
+    said = describe.contents(value), describe.contents(expected.to(dtype))
+    if value.shape != expected.shape:
+        sizes = f"{describe.shape(value.shape)}, not {describe.shape(expected.shape)}"
+        return Fault(f"{what} has shape {sizes}.", describe.contents(value), wanted)
+    if not tolerance.close(value, expected, dtype, device):
+        difference = describe.largest_difference(value, expected)
+        return Fault(f"{what} has the right shape but wrong values: {difference}.", *said, tensors=(value, expected))
+    if value.dtype != dtype:
+        names = f"{describe.dtype_name(value.dtype)}, not {describe.dtype_name(dtype)}"
+        hint = "Let the dtype follow from the inputs: do not convert, and make new tensors with dtype=x.dtype."
+        return Fault(f"{what} has the right values in the wrong dtype: {names}.", *said, hint=hint)
+    return None

@@ -1,0 +1,53 @@
+"""Inputs for a check: fresh at every run, and the same again for the same seed."""
+
+import random
+
+import torch
+
+
+class Draw:
+    """Draws sizes and tensors from one seed.
+
+    Sizes drawn together are pairwise distinct, so that a transposed or mixed-up answer cannot fit by chance.
+    """
+
+    def __init__(self, seed):
+        self.seed = seed
+        self._random = random.Random(seed)
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def sizes(self, count, low=2, high=11):
+        """`count` pairwise distinct ints between `low` and `high`, both included."""
+        return self._random.sample(range(low, high + 1), count)
+
+    def layer(self, low=5, high=11):
+        """Sizes of one adapted layer, pairwise distinct: in_features, out_features, rank (2 or more, the smallest)."""
+        rank = self._random.choice([2, 3])
+        in_features, out_features = self._random.sample(range(max(low, rank + 2), high + 1), 2)
+        return in_features, out_features, rank
+
+    def choice(self, options):
+        """One of `options`."""
+        return self._random.choice(list(options))
+
+    def integer(self, low, high):
+        """An int between `low` and `high`, both included."""
+        return self._random.randint(low, high)
+
+    def scaling(self):
+        """A scaling that is neither 1 nor a power of two, so that a forgotten or squared one shows."""
+        return self._random.choice([0.3, 0.6, 1.7, 2.3, 3.1])
+
+    def tensor(self, *shape, dtype=torch.float32, contiguous=True):
+        """Standard normal values. ``contiguous=False`` gives the same kind of tensor as a strided view (1-D and up)."""
+        values = torch.randn(*shape, generator=self._generator, dtype=torch.float64).to(dtype)
+        if contiguous or not shape:
+            return values
+        if len(shape) == 1:
+            return torch.stack([values, values], dim=-1).flatten()[::2]
+        return values.mT.contiguous().mT
+
+
+def devices():
+    """The devices this machine has, by name: ``["cpu"]`` or ``["cpu", "cuda"]``."""
+    return ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]

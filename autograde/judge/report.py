@@ -1,0 +1,170 @@
+"""From faults to a verdict in words, and its way to the learner's eyes."""
+
+import sys
+
+import torch
+
+from autograde.judge import describe
+from autograde.judge.show import as_html, text
+from autograde.judge.verdict import Line, Verdict
+
+PICTURE_SIDE = 12  # rows and columns; more could not be told apart
+
+
+class CheckFailed(Exception):
+    """A check that did not pass. It shows its report in place of a traceback."""
+
+    def __init__(self, verdict):
+        super().__init__(text(verdict))
+        self.verdict = verdict
+
+    def _render_traceback_(self):
+        return text(self.verdict).splitlines()
+
+
+class NotStarted(CheckFailed, NotImplementedError):
+    """A check of an exercise that still is the stub."""
+
+
+def present(verdict):
+    """Show a verdict in a notebook or a terminal.
+
+    Raises:
+        CheckFailed, NotStarted: unless it is a pass, so that "Run all" stops there and Validate sees it.
+    """
+    if verdict.passed:
+        _show(verdict)
+        return
+    if verdict.picture is not None and _in_notebook():
+        _show_picture(verdict)
+    error = NotStarted(verdict) if verdict.status == "not_started" else CheckFailed(verdict)
+    raise error from None
+
+
+def _in_notebook():
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and ipython.get_ipython() is not None
+
+
+def _show(verdict):
+    if _in_notebook():
+        from IPython.display import display
+
+        display({"text/plain": text(verdict), "text/html": as_html(verdict)}, raw=True)
+    else:
+        print(text(verdict))
+
+
+def _show_picture(verdict):
+    from IPython.display import display
+
+    from autograde.judge.show import picture
+
+    plain = f"heat maps of {verdict.exercise}: got, expected, difference"
+    display({"text/plain": plain, "text/html": picture(verdict)}, raw=True)
+
+
+def passed(check, cases, seed):
+    """The verdict for a right answer."""
+    devices = sorted({case.device for case in cases})
+    where = ", ".join(devices) + ("" if torch.cuda.is_available() or "cuda" in devices else "; no CUDA device here")
+    lines = (Line("also right", check.note),) if check.note else ()
+    headline = f"Right on all {len(cases)} cases ({where})." if len(cases) > 1 else f"Right ({where})."
+    return Verdict(check.name, check.points, check.points, "passed", headline, lines)
+
+
+def not_started(check):
+    """The verdict for an untouched stub."""
+    headline = "Not started yet. Write your answer where the cell says YOUR CODE HERE, run it, then run this again."
+    return Verdict(check.name, check.points, 0.0, "not_started", headline)
+
+
+def missing(check, reason=""):
+    """The verdict when the notebook, run to this point, holds no object of that name."""
+    headline = f"After running the notebook to this point there is no {check.subject}."
+    hint = f"Keep the name {check.subject} exactly as it was given, and see that its cell runs without an error."
+    lines = [Line("what happened", reason)] if reason else []
+    return Verdict(check.name, check.points, 0.0, "missing", headline, (*lines, Line("hint", hint)))
+
+
+def unreadable(check, reason):
+    """The verdict when an answer is not of the form that this check's probes give."""
+    headline = f"The answer could not be read ({describe.clean(reason, 120)})."
+    hint = "Return plain tensors and numbers of the sizes that the exercise names, and leave the checks alone."
+    return Verdict(check.name, check.points, 0.0, "failed", headline, (Line("hint", hint),))
+
+
+def stopped(check, sentence):
+    """The verdict when the notebook's process came to its end before or during this check."""
+    return Verdict(check.name, check.points, 0.0, "stopped", sentence)
+
+
+def damaged(check, sentence):
+    """The verdict when the notebook no longer holds this check as it was handed out."""
+    return Verdict(check.name, check.points, 0.0, "damaged", sentence)
+
+
+def failed(check, faults, known, seed):
+    """The verdict for a wrong answer.
+
+    Args:
+        check: the `Check`.
+        faults: ``[(case, fault)]``, at least one.
+        known: the misconception, or None.
+        seed: of the inputs.
+    """
+    case, fault = _most_telling(faults)
+    bad = {case.part for case, _ in faults}
+    first = next(iter(check.parts))
+    score = 0.0 if first in bad else sum(points for part, points in check.parts.items() if part not in bad)
+    lines = [Line("called", called(check, case), code=True)]
+    if fault.returned:
+        lines.append(Line("returned", fault.returned))
+    if fault.expected:
+        lines.append(Line("expected", fault.expected))
+    if fault.where:
+        lines.append(Line("your line", your_line(fault.where), code=True))
+    if known is not None:
+        lines += [Line("likely thought", known.thought), Line("hint", known.hint)]
+    else:
+        lines.append(Line("hint", fault.hint or check.next_step or _try_it(fault)))
+    lines.append(Line("replay", f"check.{check.name}({check.subject}, seed={seed})", code=True))
+    misconception = known.id if known is not None else fault.misconception
+    return Verdict(
+        check.name, check.points, score, "failed", fault.problem, tuple(lines), misconception, _picture(fault)
+    )
+
+
+def _most_telling(faults):
+    """A wrong value says more than an exception, an exception more than nothing; the first case wins a tie."""
+    return min(faults, key=lambda pair: (pair[1].where is not None, not pair[1].returned))
+
+
+def called(check, case):
+    """The call of `case`, and below it each argument in words."""
+    names = ", ".join(case.args)
+    label = f"  # {case.label}" if case.label else ""
+    arguments = [f"  {name} = {describe.kind(value)}" for name, value in case.args.items()]
+    return "\n".join([f"{check.subject}({names}){label}", *arguments])
+
+
+def your_line(where):
+    """`line 3 of lora_delta: return A @ B * x`."""
+    at = f"line {where['line']} of {describe.clean(str(where['function']), 60)}"
+    code = describe.clean(str(where["text"]), 160)
+    return f"{at}: {code}" if code else at
+
+
+def _try_it(fault):
+    if fault.where:
+        return "Make inputs of these shapes in a cell of your own, and look at the shapes just before your line."
+    return "Make small inputs of these shapes in a cell of your own, work the answer out by hand, and compare."
+
+
+def _picture(fault):
+    if fault.tensors is None or fault.tensors[1].ndim < 2:
+        return None
+    got, expected = (tensor.double().flatten(0, -2) for tensor in fault.tensors)
+    if max(got.shape) > PICTURE_SIDE:
+        return None
+    return got.tolist(), expected.tolist()

@@ -1,0 +1,160 @@
+"""Plain data, and how it crosses between processes: JSON for structure, safetensors for tensors, never pickle.
+
+Plain data is None, bool, int, float, str, a dense CPU tensor, an `Opaque`, a list of plain data, or a dict from str to
+plain data. `plain` makes it of anything a learner's code may return; `encode` and `decode` carry it. What arrives from
+the learner's side is hostile until `decode` has taken it apart: every malformed message is a `WireError`.
+"""
+
+import json
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+MAX_BYTES = 64 * 2**20  # one message; the largest honest answer of the course is a thousand times smaller
+MAX_TEXT = 4_000  # characters of one string a learner's code returned
+MAX_ITEMS = 10_000  # entries of one list or dict
+MAX_DEPTH = 20  # lists within lists
+
+_LENGTH = struct.Struct("<I")
+_DTYPES = {
+    torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64,
+    torch.float16, torch.bfloat16, torch.float32, torch.float64,
+}  # fmt: skip
+
+
+class WireError(ValueError):
+    """A message that is not what this module writes."""
+
+
+@dataclass(frozen=True)
+class Opaque:
+    """Stands for an object that has no plain form: its type's name and a shortened text of it."""
+
+    type: str
+    text: str = ""
+
+
+def type_name(value):
+    """The name a person would use for the type of `value`: `int`, `torch.Tensor`, `numpy.ndarray`."""
+    kind = type(value)
+    module = getattr(kind, "__module__", "")
+    name = getattr(kind, "__qualname__", str(kind))
+    return name if module in ("builtins", "__main__") else f"{module}.{name}"
+
+
+def _opaque(value):
+    try:
+        text = repr(value)
+    except Exception:  # a learner's __repr__ may do anything
+        text = "<its repr raised>"
+    return Opaque(type_name(value)[:200], text[:200])
+
+
+def _plain_tensor(tensor):
+    if tensor.layout != torch.strided or tensor.dtype not in _DTYPES or tensor.is_meta or tensor.is_quantized:
+        return Opaque(type_name(tensor), f"{tensor.dtype} tensor of shape {tuple(tensor.shape)} on {tensor.device}")
+    if tensor.numel() * tensor.element_size() > MAX_BYTES // 2:
+        return Opaque(type_name(tensor), f"a tensor of shape {tuple(tensor.shape)}, too large to be an answer")
+    # A subclass (nn.Parameter, or one of the learner's own) is read as the plain tensor under it.
+    return tensor.detach().as_subclass(torch.Tensor).to("cpu").resolve_conj().resolve_neg()
+
+
+def plain(value, depth=0):
+    """Plain data for `value`; what has no plain form becomes `Opaque`. Tensors are detached and on the CPU."""
+    if value is None or type(value) in (bool, int, float):
+        return value
+    if isinstance(value, str):
+        return str(value)[:MAX_TEXT]
+    if isinstance(value, Opaque):
+        return value
+    try:
+        if isinstance(value, torch.Tensor):
+            return _plain_tensor(value)
+        if isinstance(value, (np.ndarray, np.generic)):
+            return _plain_tensor(torch.as_tensor(np.asarray(value)))
+        if depth < MAX_DEPTH and isinstance(value, (list, tuple)) and len(value) <= MAX_ITEMS:
+            return [plain(item, depth + 1) for item in value]
+        if depth < MAX_DEPTH and isinstance(value, dict) and len(value) <= MAX_ITEMS:
+            if all(isinstance(key, str) and not key.startswith("$") for key in value):
+                return {str(key): plain(item, depth + 1) for key, item in value.items()}
+    except Exception:  # an array of objects, a hostile subclass: it has no plain form
+        return _opaque(value)
+    return _opaque(value)
+
+
+def copy(value):
+    """A deep copy of plain data that keeps each tensor's strides, so that a non-contiguous input stays one."""
+    if isinstance(value, torch.Tensor):
+        return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype).copy_(value)
+    if isinstance(value, list):
+        return [copy(item) for item in value]
+    if isinstance(value, dict):
+        return {key: copy(item) for key, item in value.items()}
+    return value
+
+
+def encode(value):
+    """Bytes for plain data. An int too long for JSON, or anything not plain, is a `WireError`."""
+    tensors = {}
+
+    def structure(item):
+        if isinstance(item, torch.Tensor):
+            tensors[str(len(tensors))] = item.clone(memory_format=torch.contiguous_format)
+            return {"$tensor": len(tensors) - 1, "stride": list(item.stride())}
+        if isinstance(item, Opaque):
+            return {"$opaque": [item.type, item.text]}
+        if isinstance(item, (list, tuple)):
+            return [structure(part) for part in item]
+        if isinstance(item, dict):
+            return {key: structure(part) for key, part in item.items()}
+        return item
+
+    try:
+        head = json.dumps(structure(value)).encode()
+    except (TypeError, ValueError) as error:
+        raise WireError(f"not plain data: {error}") from None
+    return _LENGTH.pack(len(head)) + head + save(tensors)
+
+
+def decode(data, *, trusted=False):
+    """Plain data from bytes. Strides are honoured only from a `trusted` sender; a stranger's tensors come contiguous.
+
+    Raises:
+        WireError: whatever is wrong with the bytes.
+    """
+    if len(data) > MAX_BYTES:
+        raise WireError(f"the message has {len(data):,} bytes, more than the {MAX_BYTES:,} allowed")
+    try:
+        (length,) = _LENGTH.unpack_from(data)
+        head = json.loads(data[_LENGTH.size : _LENGTH.size + length])
+        tensors = load(bytes(data[_LENGTH.size + length :]))
+        return _restore(head, tensors, trusted, 0)
+    except WireError:
+        raise
+    except (struct.error, ValueError, KeyError, TypeError, RecursionError, RuntimeError, SafetensorError) as error:
+        raise WireError(f"the message cannot be read: {type(error).__name__}") from None
+
+
+def _restore(item, tensors, trusted, depth):
+    if depth > MAX_DEPTH + 10:
+        raise WireError("the message is nested too deeply")
+    if isinstance(item, str):
+        return item.encode("utf-8", "replace").decode()  # a lone surrogate could not be written to a file later
+    if isinstance(item, list):
+        return [_restore(part, tensors, trusted, depth + 1) for part in item]
+    if isinstance(item, dict):
+        if "$tensor" in item:
+            tensor = tensors[str(int(item["$tensor"]))]
+            if trusted and tuple(item["stride"]) != tensor.stride():
+                return torch.empty_strided(tensor.shape, item["stride"], dtype=tensor.dtype).copy_(tensor)
+            return tensor
+        if "$opaque" in item:
+            kind, text = item["$opaque"]
+            return Opaque(str(kind)[:200], str(text)[:200].encode("utf-8", "replace").decode())
+        return {_restore(key, tensors, trusted, depth): _restore(part, tensors, trusted, depth + 1)
+                for key, part in item.items()}  # fmt: skip
+    return item

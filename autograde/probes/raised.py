@@ -1,0 +1,55 @@
+"""An exception of the learner's code as plain data, pointing at the learner's own line."""
+
+import linecache
+import os
+import sysconfig
+import traceback
+
+_LIBRARIES = tuple(
+    os.path.realpath(path) + os.sep
+    for path in (
+        sysconfig.get_paths()["stdlib"],
+        sysconfig.get_paths()["purelib"],
+        os.path.dirname(os.path.dirname(__file__)),  # this package
+    )
+)
+
+
+def _is_learners(filename):
+    return not filename.startswith("<frozen") and not os.path.realpath(filename).startswith(_LIBRARIES)
+
+
+def raised(error):
+    """`error` as a dict: type, its base types, message, and the learner's innermost line where there is one."""
+    try:
+        message = str(error)
+    except Exception:  # a learner's __str__ may do anything
+        message = ""
+    where = None
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        if _is_learners(frame.f_code.co_filename):
+            text = linecache.getline(frame.f_code.co_filename, line).strip()
+            where = {"function": frame.f_code.co_name, "line": line, "text": text}
+    return {
+        "type": type(error).__name__,
+        "bases": [base.__name__ for base in type(error).__mro__],
+        "message": message[:2000],
+        "where": where,
+    }
+
+
+def catch(function, *args, **kwargs):
+    """Call `function`; return ``(value, None)`` or ``(None, the exception as plain data)``.
+
+    KeyboardInterrupt passes: it is the learner's own, from the stop button.
+    """
+    try:
+        return function(*args, **kwargs), None
+    except KeyboardInterrupt:
+        raise
+    except SystemExit as error:
+        return None, raised(error)
+    except RecursionError as error:
+        return None, raised(error.with_traceback(None)) | {"message": "maximum recursion depth exceeded"}
+    except Exception as error:
+        return None, raised(error)
