@@ -71,5 +71,80 @@ def build(lessons, only_check, force):
         sys.exit(1)
 
 
+@main.command()
+@click.argument("file", metavar="FILE")
+@click.argument("exercises", nargs=-1, metavar="[EXERCISE]...")
+@click.option("--json", "as_json", is_flag=True, help="Print the verdicts as JSON.")
+def check(file, exercises, as_json):
+    """Judge a .py or .ipynb FILE that defines the exercises' names.
+
+    Judges each EXERCISE, or all that the file defines. The exit code is 0 when all pass, 1 when one does not.
+    """
+    import json
+
+    from autograde.grading.answers import AnswerFileError, judge_file
+
+    try:
+        verdicts, trouble = judge_file(file, exercises)
+    except (AnswerFileError, KeyError) as error:
+        raise _Problem(error.args[0]) from None
+    if trouble:
+        click.echo(f"autograde: {file} did not run to its end: {trouble}", err=True)
+    if as_json:
+        click.echo(json.dumps({name: verdict.as_json() for name, verdict in verdicts.items()}, indent=2))
+    else:
+        click.echo("\n\n".join(verdict.message for verdict in verdicts.values()))
+    if not all(verdict.passed for verdict in verdicts.values()):
+        sys.exit(1)
+
+
+@main.command()
+def progress():
+    """Say how far you have come in the notebooks of this course."""
+    from autograde.checks import LESSONS, of_lesson
+    from autograde.course.release import edited
+    from autograde.grading.answers import judge_file
+    from autograde.judge.show import title
+
+    course = _course()
+    for lesson in LESSONS:
+        path = course.release(lesson)
+        if not edited(path):
+            click.echo(f"○ {lesson} · " + ("not started yet" if path.exists() else "its notebook is missing"))
+            continue
+        verdicts, _ = judge_file(path, [check.name for check in of_lesson(lesson)])
+        score = sum(verdict.score for verdict in verdicts.values())
+        most = sum(verdict.points for verdict in verdicts.values())
+        mark = "✓" if all(verdict.passed for verdict in verdicts.values()) else "…"
+        click.echo(f"{mark} {lesson} · {score:g} of {most:g} points")
+        for verdict in verdicts.values():
+            click.echo(f"    {title(verdict)}")
+
+
+@main.command()
+@click.argument("lessons", nargs=-1, metavar="[LESSON]...")
+@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Workers on this machine; one for each core if left out.")
+@click.option("--scheduler", metavar="ADDRESS", help="Grade on the Dask cluster with its scheduler there.")
+@click.option("--require-isolation", is_flag=True, help="Grade nothing on a machine that has no full box.")
+@click.option("--force", is_flag=True, help="Grade again what is graded and has not changed.")
+@click.option("--db", metavar="URL", help="The gradebook, in place of the one that nbgrader_config.py names.")
+def grade(lessons, jobs, scheduler, require_isolation, force, db):
+    """Grade what was handed in for each LESSON (all when none is named) into the gradebook.
+
+    Submissions are autograde/submitted/STUDENT/LESSON/LESSON.ipynb. Those that are graded and have not changed are
+    skipped. The exit code is 0 when all is graded, 1 when something could not be, 2 when the command is wrong.
+    """
+    from autograde.course.layout import CourseError
+    from autograde.grading import command
+
+    if jobs and scheduler:
+        raise _Problem("--jobs is for this machine; a cluster has the workers that it has")
+    how = {"jobs": jobs, "scheduler": scheduler, "require_isolation": require_isolation, "force": force, "db": db}
+    try:
+        sys.exit(command.run(_course(), _lessons(lessons), **how))
+    except CourseError as error:
+        raise _Problem(str(error)) from None
+
+
 if __name__ == "__main__":
     main()

@@ -97,10 +97,10 @@ r"""
 ## The picture: a transpose is not a reshape
 
 There are two ways to make a (2, 3) tensor of the six numbers in $W$. Both have the shape you need; only one of them keeps each number beside the input that it
-belongs to. Follow the dark square, the 6: it multiplies *input 1* on its way to *output 2*.
+belongs to. Follow the 3: it multiplies *input 0* on its way to *output 1*.
 """
 
-# %% alt="Three grey tables of the numbers 1 to 6. The weight, 3 rows by 2 columns, has 6 at output 2, input 1. Its transpose, 2 by 3, still has every number at its own input and output. The reshape, 2 by 3, has the numbers in reading order, so that 2, 3, 4 and 5 sit at the wrong input or output."
+# %% alt="Three grey tables of the numbers 1 to 6. The weight, 3 rows by 2 columns, has 3 at output 1, input 0. Its transpose, 2 by 3, still has every number at its own input and output. The reshape, 2 by 3, has the numbers in reading order, so that 2, 3, 4 and 5 sit at the wrong input or output."
 W = small.weight.detach()
 tables = [("W, as stored", W), ("transposed", W.mT), ("reshaped", W.reshape(2, 3))]
 figure, axes = plt.subplots(1, 3, figsize=(9, 2.8), layout="constrained")
@@ -168,17 +168,17 @@ r"""
 ## How a check answers
 
 A check knows the mistakes that people make here. It works each of them out on the inputs that it gave you, and when your result equals one of
-them it tells you which. Here is what it says to a function that hands its input back untouched:
+them it tells you which. Here is what it says to a function that works something out and keeps it to itself:
 """
 
 
 # %%
-def unchanged(x, weight, bias):
-    return x
+def keeps_it(x, weight, bias):
+    result = x
 
 
 try:
-    check.linear_by_hand(unchanged, seed=1)
+    check.linear_by_hand(keeps_it, seed=1)
 except Exception as report:
     print(report)
 

@@ -1,8 +1,10 @@
 """A check: the inputs of one exercise, what is right for them, and the known ways to be wrong."""
 
+import contextlib
 import inspect
 import re
 import secrets
+import sys
 import textwrap
 from dataclasses import dataclass, field
 
@@ -46,6 +48,8 @@ class Misconception:
         wrong: the wrong answer itself, complete enough to be planted in a notebook.
         recognise: ``recognise(case, observation) -> bool``, for exercises with more than one right answer, where a
             wrong one cannot be known by comparing.
+        exactly: whether only an answer that agrees in every case is this mistake, where agreeing in the failed ones
+            would say too little.
     """
 
     id: str
@@ -53,6 +57,7 @@ class Misconception:
     hint: str
     wrong: object
     recognise: object = None
+    exactly: bool = False
 
     def source(self, exercise):
         """The wrong answer as a learner would have typed it: its source, renamed to `exercise`."""
@@ -107,11 +112,11 @@ class Check:
         self._compared = function
         return function
 
-    def misconception(self, id, *, thought, hint, recognise=None):
+    def misconception(self, id, *, thought, hint, recognise=None, exactly=False):
         """Register the decorated function or class as a known wrong answer."""
 
         def register(wrong):
-            self.misconceptions.append(Misconception(id, thought, hint, wrong, recognise))
+            self.misconceptions.append(Misconception(id, thought, hint, wrong, recognise, exactly))
             return wrong
 
         return register
@@ -175,9 +180,13 @@ class Check:
         return agree(*values, device=case.device)
 
     def make_cases(self, draw, remote=False):
-        """The cases for `draw`, once more on every other device this machine has when the code runs here."""
+        """The cases for `draw`, once more on every other device this machine has when the code runs here.
+
+        Where the first case asks about no tensor, there is nothing to be moved to another device.
+        """
         cases = self._cases(draw)
-        elsewhere = [] if remote else devices()[1:]
+        tensors = any(isinstance(value, torch.Tensor) for value in cases[0].args.values())
+        elsewhere = devices()[1:] if tensors and not remote else []
         return cases + [Case(cases[0].args, f"on {device}", cases[0].part, device) for device in elsewhere]
 
     def judge(self, target, seed=None):
@@ -194,7 +203,9 @@ class Check:
         remote = isinstance(target, Remote)
         try:
             cases = self.make_cases(Draw(seed), remote)
-            observations = [self.observe(target, case) for case in cases]
+            # Any line on stderr in a check's cell fails it for nbgrader's Validate: a library's warning must not.
+            with contextlib.redirect_stderr(sys.stdout):
+                observations = [self.observe(target, case) for case in cases]
             if any(self.unfinished(observation) for observation in observations):
                 return report.not_started(self)
             pairs = list(zip(cases, observations, strict=True))
@@ -206,7 +217,8 @@ class Check:
         except Missing:
             return report.missing(self)
         except WireError as error:
-            return report.unreadable(self, str(error))
+            sentence = getattr(error, "sentence", None)  # the session's own words, when it was the session that gave up
+            return report.stopped(self, sentence) if sentence else report.unreadable(self, str(error))
         except (TypeError, KeyError, ValueError, AttributeError, IndexError, RuntimeError, OverflowError) as error:
             if not remote:
                 raise

@@ -5,8 +5,8 @@ def diagnose(check, pairs, failed):
     """The misconception behind a wrong answer, or None.
 
     Every misconception's wrong answer is put to the same cases as the learner's, by the same probe. One that agrees on
-    all of them is the diagnosis. Failing that, one that agrees wherever the learner's answer came back wrong: a learner
-    may have got a side issue right, or wrong, in a way of their own.
+    all of them is the diagnosis. Failing that, one that agrees wherever the learner's answer came back wrong, unless
+    it is marked `exactly`: a learner may have got a side issue right, or wrong, in a way of their own.
 
     Args:
         check: the `Check`.
@@ -25,7 +25,7 @@ def diagnose(check, pairs, failed):
         answers = {id(case): check.observe(known.wrong, case) for case, _ in pairs}
         if all(check.same(case, seen, answers[id(case)]) for case, seen in pairs):
             return known
-        if nearly is None and wrong_values:
+        if nearly is None and wrong_values and not known.exactly:
             if all(check.same(case, seen, answers[id(case)]) for case, seen in wrong_values):
                 nearly = known
     return nearly

@@ -118,10 +118,8 @@ def failed(check, faults, known, seed):
     first = next(iter(check.parts))
     score = 0.0 if first in bad else sum(points for part, points in check.parts.items() if part not in bad)
     lines = [Line("called", called(check, case), code=True)]
-    if fault.returned:
-        lines.append(Line("returned", fault.returned))
-    if fault.expected:
-        lines.append(Line("expected", fault.expected))
+    if fault.returned != fault.expected:  # two tensors of one shape: the headline has said where they differ
+        lines += [Line(*pair) for pair in (("returned", fault.returned), ("expected", fault.expected)) if pair[1]]
     if fault.where:
         lines.append(Line("your line", your_line(fault.where), code=True))
     if known is not None:
