@@ -1,0 +1,64 @@
+"""LoRA in plain PyTorch, small enough to read in one sitting.
+
+A layer that somebody trained is frozen. Beside it run two thin matrices, and only they learn:
+
+            ┌───────── W, bias : frozen ─────────┐
+    x ──────┤                                    ├──(+)── h        h = x Wᵀ + bias + (alpha / r) · (x A) B
+    (n, d)  └── A : (d, r) ──── B : (r, k) ── · ─┘      (n, k)
+                 Gaussian         zero      alpha / r
+
+`d` is in_features, `k` is out_features, and the rank `r` is far smaller than both: A and B together hold r(d + k)
+numbers where W holds dk. B starts at zero, so training starts from exactly the layer that was given.
+
+Reading order, one subject a file:
+
+    formulas.py   what is computed, on bare tensors
+    layer.py      LoRALinear: those formulas, and what a layer owes to the rest of PyTorch
+    merging.py    A and B folded into W, when the training is done
+    adapters.py   a model full of such layers: what learns, what is frozen, switching it all off
+    counting.py   parameters, floating-point operations and bytes
+    low_rank.py   why a thin product can be enough: the singular value decomposition
+
+The paper: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2021, arXiv 2106.09685. It writes
+h = W x + B A x for columns x; here a sample is a row, as everywhere in PyTorch, so A comes first.
+"""
+
+from .adapters import adapter_layers, adapter_parameters, adapters_off, freeze_base, leaked_parameters
+from .counting import (
+    count_parameters,
+    flops_full,
+    flops_thin,
+    largest_cheap_rank,
+    largest_rank_within,
+    lora_parameters,
+    reduction,
+    training_bytes,
+)
+from .formulas import linear_by_hand, lora_delta, to_linear_weights
+from .layer import LoRALinear
+from .low_rank import best_low_rank, rank_for_energy
+from .merging import delta_weight, merge
+
+__all__ = [
+    "LoRALinear",
+    "adapter_layers",
+    "adapter_parameters",
+    "adapters_off",
+    "best_low_rank",
+    "count_parameters",
+    "delta_weight",
+    "flops_full",
+    "flops_thin",
+    "freeze_base",
+    "largest_cheap_rank",
+    "largest_rank_within",
+    "leaked_parameters",
+    "linear_by_hand",
+    "lora_delta",
+    "lora_parameters",
+    "merge",
+    "rank_for_energy",
+    "reduction",
+    "to_linear_weights",
+    "training_bytes",
+]
