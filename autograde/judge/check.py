@@ -137,8 +137,7 @@ class Check:
             return wrong.fault
         dtype = next((v.dtype for v in case.args.values() if isinstance(v, torch.Tensor)), None)
         expected = self.expected(case)
-        narrow = dtype if isinstance(expected, torch.Tensor) and expected.is_floating_point() else None
-        if fault := fault_between(value, observation["type"], expected, dtype=narrow, device=case.device):
+        if fault := fault_between(value, observation["type"], expected, dtype=dtype, device=case.device):
             return fault
         if observation["changed"]:
             name = list(case.args)[observation["changed"][0]]
@@ -178,6 +177,12 @@ class Check:
         except Wrong:
             values = a["value"], b["value"]
         return agree(*values, device=case.device)
+
+    def called(self, case):
+        """The call of `case` as a learner would write it, and below it each argument in words."""
+        label = f"  # {case.label}" if case.label else ""
+        arguments = [f"  {name} = {describe.kind(value)}" for name, value in case.args.items()]
+        return "\n".join([f"{self.subject}({', '.join(case.args)}){label}", *arguments])
 
     def make_cases(self, draw, remote=False):
         """The cases for `draw`, once more on every other device this machine has when the code runs here.

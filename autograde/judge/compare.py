@@ -83,12 +83,13 @@ def fault_between(value, type_name, expected, *, dtype=None, device="cpu", what=
         value: plain data that came back.
         expected: plain data (or a tuple); a tensor's dtype is required of the learner's tensor too, unless `dtype` says
             otherwise, and a float64 `expected` may stand for the exact value of a narrower dtype.
-        dtype: the dtype the learner's tensor must have.
+        dtype: the dtype the learner's tensors of floats must have.
         what: the subject of the sentences.
     """
     said = describe.contents(value), describe.contents(expected)
     if isinstance(expected, torch.Tensor):
-        return _tensor_fault(value, type_name, expected, dtype or expected.dtype, device, what)
+        wanted = dtype if dtype and expected.is_floating_point() else expected.dtype
+        return _tensor_fault(value, type_name, expected, wanted, device, what)
     if isinstance(expected, (list, tuple)):
         if not isinstance(value, list):
             if isinstance(value, torch.Tensor) and value.ndim == 1 and agree(value.tolist(), expected):
@@ -97,7 +98,7 @@ def fault_between(value, type_name, expected, *, dtype=None, device="cpu", what=
         if len(value) != len(expected):
             return Fault(f"{what} has {len(value)} entries, not {len(expected)}.", *said)
         for i, (item, right) in enumerate(zip(value, expected, strict=True)):
-            if fault := fault_between(item, "", right, device=device, what=f"Entry {i} of {what.lower()}"):
+            if fault := fault_between(item, "", right, dtype=dtype, device=device, what=f"Entry {i} of {what.lower()}"):
                 return Fault(fault.problem, *said)
         return None
     if agree(value, expected):

@@ -47,7 +47,7 @@ def contents(value):
         return what
     if isinstance(value, Opaque):
         return clean(f"{value.type}: {value.text}" if value.text else value.type, 160)
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         inside = ", ".join(contents(item) for item in value[:4]) + (", …" if len(value) > 4 else "")
         return f"({inside})" if len(value) != 1 else f"({inside},)"
     if isinstance(value, (float, int)) and not isinstance(value, bool):

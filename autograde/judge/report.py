@@ -117,7 +117,7 @@ def failed(check, faults, known, seed):
     bad = {case.part for case, _ in faults}
     first = next(iter(check.parts))
     score = 0.0 if first in bad else sum(points for part, points in check.parts.items() if part not in bad)
-    lines = [Line("called", called(check, case), code=True)]
+    lines = [Line("called", check.called(case), code=True)]
     if fault.returned != fault.expected:  # two tensors of one shape: the headline has said where they differ
         lines += [Line(*pair) for pair in (("returned", fault.returned), ("expected", fault.expected)) if pair[1]]
     if fault.where:
@@ -136,14 +136,6 @@ def failed(check, faults, known, seed):
 def _most_telling(faults):
     """A wrong value says more than an exception, an exception more than nothing; the first case wins a tie."""
     return min(faults, key=lambda pair: (pair[1].where is not None, not pair[1].returned))
-
-
-def called(check, case):
-    """The call of `case`, and below it each argument in words."""
-    names = ", ".join(case.args)
-    label = f"  # {case.label}" if case.label else ""
-    arguments = [f"  {name} = {describe.kind(value)}" for name, value in case.args.items()]
-    return "\n".join([f"{check.subject}({names}){label}", *arguments])
 
 
 def your_line(where):

@@ -1,0 +1,150 @@
+"""leaked_parameters: which parameters train and should not."""
+
+from autograde.judge.check import Case, Check, Wrong
+from autograde.judge.describe import contents
+from autograde.probes.lora_linear import names_of
+
+# Layers as textbooks have them, sent as text: what they freeze is set by `frozen`.
+PARAMETERS = """
+class Layer(nn.Module):
+    def __init__(self, d, k, r, bias, frozen):
+        super().__init__()
+        self.base_layer = nn.Linear(d, k, bias=bias)
+        self.lora_A = nn.Parameter(torch.randn(d, r))
+        self.lora_B = nn.Parameter(torch.zeros(r, k))
+        self.scaling = 2.0
+        for name, parameter in self.base_layer.named_parameters():
+            parameter.requires_grad = name not in frozen
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+"""
+LINEARS = """
+class Layer(nn.Module):
+    def __init__(self, d, k, r, bias, frozen):
+        super().__init__()
+        self.lora_A = nn.Linear(d, r, bias=False)
+        self.lora_B = nn.Linear(r, k, bias=False)
+        self.base_layer = nn.Linear(d, k, bias=bias)
+        self.scaling = 2.0
+        for name, parameter in self.base_layer.named_parameters():
+            parameter.requires_grad = name not in frozen
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * self.lora_B(self.lora_A(x))
+"""
+
+
+class _Names(Check):
+    def called(self, case):
+        options = case.args["options"]
+        kind = "nn.Parameters" if case.args["source"] == PARAMETERS else "bias-free nn.Linears"
+        label = f"  # {case.label}"
+        return (
+            f"leaked_parameters(layer){label}\n"
+            f"  layer = a LoRALinear of {options['d']} to {options['k']} features, rank {options['r']}, "
+            f"its adapters {kind}"
+        )
+
+
+leaked_parameters = _Names(
+    "leaked_parameters",
+    points=2,
+    note="A list, a tuple or a set, in any order, from named_parameters or built by hand.",
+)
+
+
+@leaked_parameters.cases
+def _(draw):
+    def case(source, bias, frozen, label):
+        d, k, r = draw.layer()
+        return Case({"source": source, "options": {"d": d, "k": k, "r": r, "bias": bias, "frozen": frozen}}, label)
+
+    return [
+        case(PARAMETERS, True, ["weight"], "the base's weight is frozen and its bias is not"),
+        case(PARAMETERS, True, ["weight", "bias"], "the base is frozen"),
+        case(PARAMETERS, True, [], "nothing is frozen"),
+        case(PARAMETERS, False, [], "nothing is frozen, and the base has no bias"),
+        case(PARAMETERS, True, ["bias"], "the base's bias is frozen and its weight is not"),
+        case(LINEARS, True, ["weight"], "the base's weight is frozen and its bias is not"),
+        case(LINEARS, False, ["weight"], "the base is frozen, and has no bias"),
+    ]
+
+
+leaked_parameters.observe = lambda target, case: names_of(target, **case.args)
+
+
+@leaked_parameters.right
+def _(source, options):
+    names = ["weight", "bias"] if options["bias"] else ["weight"]
+    return sorted(f"base_layer.{name}" for name in names if name not in options["frozen"])
+
+
+@leaked_parameters.compared
+def _(value, case):
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise Wrong("The result is not a collection of names.", returned=contents(value), expected="a list of str")
+    return sorted(set(value))
+
+
+@leaked_parameters.misconception(
+    "all_that_train",
+    thought="Whatever requires a gradient is reported.",
+    hint="The adapters are meant to train. Which of the names are theirs?",
+)
+def all_that_train(layer):
+    return [name for name, parameter in layer.named_parameters() if parameter.requires_grad]
+
+
+@leaked_parameters.misconception(
+    "frozen_ones_reported",
+    thought="A leak is what does not require a gradient.",
+    hint="Frozen is what the base should be. Turn the question round.",
+)
+def frozen_ones_reported(layer):
+    return [name for name, parameter in layer.named_parameters() if not parameter.requires_grad]
+
+
+@leaked_parameters.misconception(
+    "all_of_the_base",
+    thought="Every parameter of the base is a leak.",
+    hint="A frozen parameter leaks nothing. Ask each one whether it requires a gradient.",
+)
+def all_of_the_base(layer):
+    return [name for name, _ in layer.named_parameters() if name.startswith("base_layer")]
+
+
+@leaked_parameters.misconception(
+    "bias_only",
+    thought="The leak is always the bias.",
+    hint="It is in the textbook's layer. Look at every parameter that is not an adapter's.",
+)
+def bias_only(layer):
+    return [name for name, p in layer.named_parameters() if p.requires_grad and name.endswith("bias")]
+
+
+@leaked_parameters.misconception(
+    "counted",
+    thought="The answer is how many numbers leak.",
+    hint="A count tells that something leaks; a name tells what. Return the names.",
+)
+def counted(layer):
+    return sum(p.numel() for name, p in layer.named_parameters() if p.requires_grad and "lora" not in name)
+
+
+@leaked_parameters.misconception(
+    "names_without_path",
+    thought="A parameter's name is its last part.",
+    hint="In a model, many parameters are called weight. Use the names as layer.named_parameters() gives them.",
+)
+def names_without_path(layer):
+    return [name for name, parameter in layer.base_layer.named_parameters() if parameter.requires_grad]
+
+
+@leaked_parameters.misconception(
+    "linears_reported",
+    thought="An adapter is called exactly lora_A or lora_B.",
+    hint="When an adapter is an nn.Linear, its parameter's name goes on after it. Print the names of such a layer.",
+)
+def linears_reported(layer):
+    return [n for n, p in layer.named_parameters() if p.requires_grad and n not in ("lora_A", "lora_B")]

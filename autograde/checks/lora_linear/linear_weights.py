@@ -1,0 +1,73 @@
+"""to_linear_weights: the same adapters as the weights of two bias-free nn.Linears."""
+
+from autograde.judge.check import Case, Check
+
+to_linear_weights = Check(
+    "to_linear_weights",
+    points=1,
+    note="A.T, A.mT, transpose, permute, contiguous or not: all the same numbers in the same places.",
+)
+
+
+@to_linear_weights.cases
+def _(draw):
+    def case(label, d, k, r, **kind):
+        return Case({"lora_A": draw.tensor(d, r, **kind), "lora_B": draw.tensor(r, k, **kind)}, label)
+
+    side = draw.integer(5, 9)
+    return [
+        case("", *draw.layer()),
+        case("a square layer", side, side, 3),
+        case("as many inputs as ranks", side, side + 2, side),
+        case("transposed views", *draw.layer(), contiguous=False),
+    ]
+
+
+@to_linear_weights.right
+def _(lora_A, lora_B):
+    return lora_A.mT, lora_B.mT
+
+
+@to_linear_weights.misconception(
+    "no_transpose",
+    thought="A weight is a weight, whoever holds it.",
+    hint="Lesson 00: in which order does nn.Linear(d, r) keep its sizes? Compare with the shape of lora_A.",
+)
+def no_transpose(lora_A, lora_B):
+    return lora_A, lora_B
+
+
+@to_linear_weights.misconception(
+    "reshaped",
+    thought="The shapes are swapped, so a view with the sizes swapped is what is asked for.",
+    hint="A view keeps the numbers in their order in memory. Which operation swaps rows and columns?",
+)
+def reshaped(lora_A, lora_B):
+    return lora_A.reshape(lora_A.shape[1], -1), lora_B.reshape(lora_B.shape[1], -1)
+
+
+@to_linear_weights.misconception(
+    "swapped",
+    thought="The paper writes B first, so B's weight is the first of the two.",
+    hint="Return A's weight first: the one of the nn.Linear that meets x.",
+)
+def swapped(lora_A, lora_B):
+    return lora_B.T, lora_A.T
+
+
+@to_linear_weights.misconception(
+    "swapped_without_transpose",
+    thought="Turning the order of the two round is the transpose.",
+    hint="(A B) transposed is B transposed times A transposed, but here each of the two is a weight of its own.",
+)
+def swapped_without_transpose(lora_A, lora_B):
+    return lora_B, lora_A
+
+
+@to_linear_weights.misconception(
+    "product",
+    thought="The two weights are the factors of one matrix, so that matrix is the answer.",
+    hint="Two nn.Linears, one after the other, need a weight each: (r, d) and (k, r).",
+)
+def product(lora_A, lora_B):
+    return (lora_A @ lora_B).T
