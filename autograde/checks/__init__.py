@@ -8,6 +8,10 @@ import importlib
 
 LESSONS = (
     "00_start_here",
+    "01_low_rank",
+    "02_the_bug",
+    "03_two_thin_products",
+    "04_lora_linear",
 )
 
 

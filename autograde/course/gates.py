@@ -23,6 +23,9 @@ def squeeze(text):
 def answers(solved):
     """The expressions in the solution regions of a notebook that would give an exercise away, as source text.
 
+    What the exercise's own cell states around its solution (``scaling: alpha / rank`` in a docstring) is given, not
+    an answer.
+
     Raises:
         CourseError: a solution region that is no Python.
     """
@@ -30,6 +33,7 @@ def answers(solved):
     for cell in solved.cells:
         if cell.cell_type != "code":
             continue
+        given = squeeze(_SOLUTION.sub("", cell.source))
         for region in _SOLUTION.findall(cell.source):
             try:
                 tree = ast.parse(textwrap.dedent(region))
@@ -38,7 +42,8 @@ def answers(solved):
             for node in ast.walk(tree):
                 value = getattr(node, "value", None)
                 if isinstance(node, (ast.Assign, ast.AugAssign, ast.Return, ast.Expr)) and _tells(value):
-                    found.add(ast.unparse(value))
+                    if squeeze(ast.unparse(value)) not in given:
+                        found.add(ast.unparse(value))
     return found
 
 

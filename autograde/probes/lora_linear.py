@@ -1,79 +1,12 @@
-"""Probes for a learner's LoRALinear: build it around a given base, and say what it holds and what it does.
-
-Adapters may be `nn.Parameter`s of shape (d, r) and (r, k) or bias-free `nn.Linear`s; both are reported as (d, r) and
-(r, k).
-"""
+"""Probes for a learner's LoRALinear: build it around a given base, and say what it holds and what it does."""
 
 import torch
 from torch import nn
 
 from autograde.judge import wire
 from autograde.judge.probe import probe
+from autograde.probes.layers import adapters, as_convention, look_at, look_at_all, make_base, make_layer, set_adapters
 from autograde.probes.raised import catch
-
-ADAPTERS = ("lora_A", "lora_B")
-
-
-def _base(weight, bias, device="cpu"):
-    out_features, in_features = weight.shape
-    base = nn.Linear(in_features, out_features, bias=bias is not None, dtype=weight.dtype, device=device)
-    with torch.no_grad():
-        base.weight.copy_(weight)
-        if bias is not None:
-            base.bias.copy_(bias)
-    return base
-
-
-def _tensor(adapter):
-    """The adapter's tensor as it lies in memory, and whether it is an nn.Linear's, that is, transposed."""
-    if isinstance(adapter, nn.Module) and isinstance(getattr(adapter, "weight", None), torch.Tensor):
-        return adapter.weight, True
-    return (adapter if isinstance(adapter, torch.Tensor) else None), False
-
-
-def _values(tensor, transposed):
-    return tensor.mT if transposed and tensor.ndim == 2 else tensor
-
-
-def _held(layer, name):
-    """What `layer` holds under an adapter's name."""
-    adapter = getattr(layer, name, None)
-    tensor, transposed = _tensor(adapter)
-    if tensor is None:
-        return {"type": wire.type_name(adapter)}
-    own = {id(parameter) for parameter in layer.parameters()}
-    return {
-        "type": wire.type_name(adapter),
-        "shape": list(_values(tensor, transposed).shape),
-        "registered": id(tensor) in own,
-        "trains": tensor.requires_grad,
-        "dtype": str(tensor.dtype),
-        "device": tensor.device.type,
-        "values": None if tensor.is_meta else wire.plain(_values(tensor, transposed)),
-    }
-
-
-def _set(layer, values):
-    """Write `values` into the adapters; the name of one that cannot take them, or None."""
-    for name, value in zip(ADAPTERS, values, strict=True):
-        tensor, transposed = _tensor(getattr(layer, name, None))
-        if tensor is None or _values(tensor, transposed).shape != value.shape:
-            return name
-        with torch.no_grad():
-            _values(tensor, transposed).copy_(value)
-    return None
-
-
-def _made(layer_class, base, options):
-    """``(layer, None)``, or ``(None, an observation)`` when there is none."""
-    if not callable(layer_class):
-        return None, {"not_callable": wire.type_name(layer_class)}
-    layer, error = catch(layer_class, base, **options)
-    if error:
-        return None, {"raised": error, "during": "construction"}
-    if not isinstance(layer, nn.Module):
-        return None, {"type": wire.type_name(layer), "value": wire.plain(layer), "no_module": True}
-    return layer, None
 
 
 @probe
@@ -84,21 +17,21 @@ def start(layer_class, weight, bias, options, x):
         ``held`` (what is under each adapter's name), ``other_A`` (lora_A of the second layer), ``out`` and ``base_out``
         (the first layer's output and its base's own), or ``raised`` with ``during``.
     """
-    layer, problem = _made(layer_class, _base(weight, bias), options)
+    layer, problem = make_layer(layer_class, make_base(weight, bias), options)
     if problem:
         return problem
-    second, problem = _made(layer_class, _base(weight, bias), options)
+    second, problem = make_layer(layer_class, make_base(weight, bias), options)
     if problem:
         return problem
     out, error = catch(layer, x)
     if error:
         return {"raised": error, "during": "forward"}
     return {
-        "held": {name: _held(layer, name) for name in ADAPTERS},
-        "other_A": _held(second, "lora_A").get("values"),
+        "held": look_at_all(layer),
+        "other_A": look_at(second, "lora_A").get("values"),
         "type": wire.type_name(out),
         "out": wire.plain(out),
-        "base_out": wire.plain(_base(weight, bias)(x)),
+        "base_out": wire.plain(make_base(weight, bias)(x)),
     }
 
 
@@ -112,11 +45,11 @@ def forward(layer_class, weight, bias, options, x, A, B, cotangent, device="cpu"
     """
     tensors = [tensor.to(device) for tensor in (x, A, B, cotangent)]
     x, A, B, cotangent = tensors
-    layer, problem = _made(layer_class, _base(weight, bias, device), options)
+    layer, problem = make_layer(layer_class, make_base(weight, bias, device), options)
     if problem:
         return problem
-    if unset := _set(layer, (A, B)):
-        return {"unset": unset, "held": {name: _held(layer, name) for name in ADAPTERS}}
+    if problem := set_adapters(layer, (A, B)):
+        return problem
     x.requires_grad_()
     out, error = catch(layer, x)
     if error:
@@ -126,8 +59,8 @@ def forward(layer_class, weight, bias, options, x, A, B, cotangent, device="cpu"
         _, error = catch((out * cotangent).sum().backward)
         if error:
             return {"raised": error, "during": "backward"}
-    adapters = [_tensor(getattr(layer, name)) for name in ADAPTERS]
-    grads = [None if t.grad is None else _values(t.grad, turned) for t, turned in adapters]
+    both = adapters(layer)
+    grads = [None if t.grad is None else as_convention(t.grad, turned) for t, turned in both]
     return seen | {"gradients": [wire.plain(x.grad), *(wire.plain(grad) for grad in grads)]}
 
 
@@ -139,18 +72,18 @@ def train(layer_class, weight, bias, options, x, A, B, steps, lr, weight_decay):
         ``trains`` (names of the parameters that require a gradient), ``adapters`` (names of the adapters' own),
         ``before`` and ``after`` (base weight, base bias, A, B), or ``unset`` or ``raised``.
     """
-    base = _base(weight, bias)
-    layer, problem = _made(layer_class, base, options)
+    base = make_base(weight, bias)
+    layer, problem = make_layer(layer_class, base, options)
     if problem:
         return problem
-    if unset := _set(layer, (A, B)):
-        return {"unset": unset, "held": {name: _held(layer, name) for name in ADAPTERS}}
-    adapters = [_tensor(getattr(layer, name)) for name in ADAPTERS]
-    own = {id(tensor) for tensor, _ in adapters}
+    if problem := set_adapters(layer, (A, B)):
+        return problem
+    both = adapters(layer)
+    own = {id(tensor) for tensor, _ in both}
     names = dict(layer.named_parameters())
 
     def look():
-        state = [base.weight, base.bias, *(_values(*adapter) for adapter in adapters)]
+        state = [base.weight, base.bias, *(as_convention(*adapter) for adapter in both)]
         return [wire.copy(wire.plain(tensor)) for tensor in state]
 
     before = look()
@@ -182,15 +115,15 @@ def place(layer_class, weight, bias, options, x, device, moved_to):
     Returns:
         ``held`` (at first), ``moved`` (afterwards; None on a device without values), ``out``, or ``raised``.
     """
-    layer, problem = _made(layer_class, _base(weight, bias, device), options)
+    layer, problem = make_layer(layer_class, make_base(weight, bias, device), options)
     if problem:
         return problem
-    held = {name: _held(layer, name) for name in ADAPTERS}
+    held = look_at_all(layer)
     if device == "meta":
         return {"held": held, "moved": None, "out": None}
     dtype = getattr(torch, moved_to)
     layer.to(dtype)
-    moved = {name: _held(layer, name) for name in ADAPTERS}
+    moved = look_at_all(layer)
     out, error = catch(layer, x.to(device, dtype))
     if error:
         return {"raised": error, "during": "forward", "held": held, "moved": moved}

@@ -1,0 +1,402 @@
+"""merge: a new plain nn.Linear that computes what the layer computes, and a layer that nothing has happened to."""
+
+import torch
+from torch import nn
+
+from autograde.checks.merging.given import NAME, SOURCE, GivenLayerCheck, adapted, exact
+from autograde.judge import describe
+from autograde.judge.check import ANSWER
+from autograde.judge.compare import Fault, agree
+from autograde.judge.tolerance import same_bits
+from autograde.probes.merging import linear_of
+
+DTYPES = "every dtype"  # the part of merge's points that is for layers that are not float32
+
+FROM_A_LAYER = "Make it with nn.Linear, with the base's sizes, and copy.deepcopy is a way too."
+
+
+class MergeCheck(GivenLayerCheck):
+    """Looks at the nn.Linear that came back from all sides."""
+
+    def observe(self, target, case):
+        """Hand the case's layer over."""
+        return linear_of(target, source=SOURCE, name=NAME, **case.args, device=case.device)
+
+    def fault(self, case, observation):
+        """What is wrong with the nn.Linear made of one layer."""
+        if fault := self.failed_call(observation):
+            return fault
+        if "weight" not in observation:
+            returned = describe.contents(observation["value"])
+            return Fault(
+                f"The result is no nn.Linear but {describe.clean(str(observation['type']), 80)}.",
+                returned,
+                "a new nn.Linear",
+                hint=FROM_A_LAYER,
+            )
+        seen = observation
+        if seen["own"]:
+            return Fault(
+                "The result is the layer's own base, and no new nn.Linear.",
+                hint="The layer goes on being used: make a new nn.Linear, and leave the base as it is.",
+            )
+        return (
+            self.spoiled(seen)
+            or self._type_fault(case, seen)
+            or self._value_fault(case, seen)
+            or self._graph_fault(seen)
+            or _memory_fault(seen)
+        )
+
+    def _type_fault(self, case, seen):
+        if seen["plain"] is not True:
+            kind = describe.clean(str(seen["type"]), 80)
+            return Fault(
+                f"The result is no plain nn.Linear but {kind}.",
+                kind,
+                "an nn.Linear, and no class of its own",
+                hint="Whoever gets it needs nothing of LoRA any more: " + FROM_A_LAYER,
+            )
+        weight, bias = case.args["weight"], case.args["bias"]
+        if not isinstance(seen["weight"], torch.Tensor) or seen["weight"].shape != weight.shape:
+            sizes = describe.contents(seen["weight"]), describe.kind(weight)
+            return Fault("The new weight has not the shape of the base's.", *sizes)
+        if seen["weight"].dtype != weight.dtype:
+            names = describe.dtype_name(seen["weight"].dtype), describe.dtype_name(weight.dtype)
+            return Fault(
+                f"The new weight is {names[0]}, and the base's is {names[1]}.",
+                *names,
+                hint="nn.Linear has parameters dtype and device. Copying values into it converts them.",
+            )
+        if seen["device"] != case.device:
+            return Fault(
+                f"The new weight is on {describe.clean(str(seen['device']), 20)}, the layer on {case.device}.",
+                hint="nn.Linear has parameters dtype and device.",
+            )
+        if list(seen["sizes"]) != [weight.shape[1], weight.shape[0]]:
+            return Fault(
+                "in_features and out_features of the new nn.Linear are not the base's.",
+                describe.contents(seen["sizes"]),
+                describe.contents([weight.shape[1], weight.shape[0]]),
+            )
+        if (seen["bias"] is None) != (bias is None):
+            said = describe.contents(seen["bias"]), describe.contents(bias)
+            whether = "has no bias, and the base has one" if bias is not None else "has a bias, and the base has none"
+            return Fault(f"The new nn.Linear {whether}.", *said, hint="nn.Linear has a parameter bias: True or False.")
+        return None
+
+    def _value_fault(self, case, seen):
+        weight, bias, out = expected(case)
+        dtype = case.args["weight"].dtype
+        if not agree(seen["weight"], weight, dtype, case.device):
+            said = describe.contents(seen["weight"]), describe.contents(weight)
+            difference = describe.largest_difference(seen["weight"], weight)
+            return Fault(f"The new weight has wrong values: {difference}.", *said, tensors=(seen["weight"], weight))
+        if bias is not None and not agree(seen["bias"], bias, dtype, case.device):
+            return Fault("The new bias is not the base's.", describe.contents(seen["bias"]), describe.contents(bias))
+        if not agree(seen["out"], out, dtype, case.device):
+            return Fault(
+                "Weight and bias are right, and yet calling the new nn.Linear gives something else.",
+                describe.contents(seen["out"]),
+                describe.contents(out),
+            )
+        before, after = seen["kept"]
+        if not isinstance(after, torch.Tensor) or not same_bits(before, after):
+            return Fault(
+                "After the call the layer that it came from gives another output than before.",
+                misconception="changed_layer",
+            )
+        return None
+
+    def _graph_fault(self, seen):
+        if seen["leaf"] is True and seen["graph"] is False and seen["parameter"] is True:
+            return None
+        return Fault(
+            "The values are right, but the new weight is no leaf: autograd has recorded how it was made.",
+            returned=f"is_leaf = {seen['leaf'] is True}, grad_fn = {'there is one' if seen['graph'] else None}",
+            expected="is_leaf = True, grad_fn = None",
+            hint="No optimiser takes such a weight, and each backward pass runs through the merge. In which context "
+            "are operations not recorded?",
+        )
+
+    def same(self, case, a, b):
+        """Whether two answers are the same kind of nn.Linear."""
+        if "weight" not in a or "weight" not in b:
+            return ("weight" in a) == ("weight" in b) and super().same(case, a, b)
+        facts = ("own", "plain", "leaf", "graph", "changed", "replaced", "added", "shares")
+        return (
+            all(a[fact] == b[fact] for fact in facts)
+            and all(agree(a[name], b[name], device=case.device) for name in ("weight", "bias"))
+            and getattr(a["weight"], "dtype", None) == getattr(b["weight"], "dtype", None)
+        )
+
+
+def _memory_fault(seen):
+    if not seen["shares"]:
+        return None
+    its, ours = (describe.clean(str(name), 60) for name in seen["shares"][0])
+    return Fault(
+        f"The values are right, but the new {its} shares its memory with the layer's {ours}.",
+        hint=f"Whoever trains or changes one of the two changes the other. Copy the values: which of your lines hands "
+        f"over {ours} itself?",
+    )
+
+
+def expected(case):
+    """Weight, bias (or None) and output of the right nn.Linear, in float64."""
+    at = exact(case)
+    weight = at["weight"] + at["scaling"] * (at["A"] @ at["B"]).T
+    return weight, at["bias"], nn.functional.linear(at["x"], weight, at["bias"])
+
+
+merge = MergeCheck(
+    "merge",
+    points=3,
+    parts={ANSWER: 2, DTYPES: 1},
+    note="a deep copy of the base, nn.Linear with new Parameters, load_state_dict; requires_grad on or off.",
+    next_step="Work on two layers side by side in a cell: print weight, bias and dtype of base_layer and of your "
+    "result, and compare layer(x) with your result's output.",
+)
+
+
+@merge.cases
+def _(draw):
+    side = draw.integer(5, 9)
+    return [
+        adapted(draw, "", rows=(4,)),
+        adapted(draw, "no bias", rows=(4,), bias=False),
+        adapted(draw, "a square layer", rows=(3,), sizes=(side, side, 3)),
+        adapted(draw, "a batch of sequences", rows=(2, 3)),
+        adapted(draw, "float64", rows=(4,), dtype=torch.float64, part=DTYPES),
+        adapted(draw, "bfloat16, no bias", rows=(4,), bias=False, dtype=torch.bfloat16, part=DTYPES),
+        adapted(draw, "bfloat16", rows=(4,), dtype=torch.bfloat16, part=DTYPES),
+        adapted(draw, "float16", rows=(4,), dtype=torch.float16, part=DTYPES),
+    ]
+
+
+def _not_recorded(case, seen):
+    """Whether an answer wrote into a tensor that autograd watches."""
+    if "raised" in seen:
+        said = str(seen["raised"]["message"])
+        return "leaf Variable that requires grad" in said or "assign non-leaf Tensor" in said
+    return seen.get("graph") is True or seen.get("leaf") is False
+
+
+@merge.misconception(
+    "scaling_forgotten",
+    thought="Merging means W + BA, and A and B are at hand.",
+    hint="So it stands in more than one published text. You have written what must be added already: use delta_weight.",
+)
+def scaling_forgotten(layer):
+    base = layer.base_layer
+    like = {"dtype": base.weight.dtype, "device": base.weight.device}
+    linear = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None, **like)
+    with torch.no_grad():
+        linear.weight.copy_(base.weight + (layer.lora_A @ layer.lora_B).T)
+        if base.bias is not None:
+            linear.bias.copy_(base.bias)
+    return linear
+
+
+@merge.misconception(
+    "no_transpose",
+    thought="The weight and lora_A @ lora_B fit together as they are.",
+    hint="On a square layer they do, and the result is wrong. Which shape has nn.Linear's weight? Use delta_weight.",
+)
+def no_transpose(layer):
+    base = layer.base_layer
+    like = {"dtype": base.weight.dtype, "device": base.weight.device}
+    linear = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None, **like)
+    with torch.no_grad():
+        linear.weight.copy_(base.weight + layer.scaling * (layer.lora_A @ layer.lora_B))
+        if base.bias is not None:
+            linear.bias.copy_(base.bias)
+    return linear
+
+
+@merge.misconception(
+    "view_for_transpose",
+    thought="A view or a reshape makes the product fit.",
+    hint="It makes the shape fit and puts the numbers at the wrong places. Use delta_weight.",
+)
+def view_for_transpose(layer):
+    base = layer.base_layer
+    like = {"dtype": base.weight.dtype, "device": base.weight.device}
+    linear = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None, **like)
+    with torch.no_grad():
+        delta = layer.scaling * (layer.lora_A @ layer.lora_B)
+        linear.weight.copy_(base.weight + delta.reshape(base.weight.shape))
+        if base.bias is not None:
+            linear.bias.copy_(base.bias)
+    return linear
+
+
+@merge.misconception(
+    "delta_only",
+    thought="The new weight is what the adapter learned.",
+    hint="layer(x) is a sum of two parts. Where is the base's part in your weight?",
+)
+def delta_only(layer):
+    base = layer.base_layer
+    like = {"dtype": base.weight.dtype, "device": base.weight.device}
+    linear = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None, **like)
+    with torch.no_grad():
+        linear.weight.copy_(layer.scaling * (layer.lora_A @ layer.lora_B).T)
+        if base.bias is not None:
+            linear.bias.copy_(base.bias)
+    return linear
+
+
+@merge.misconception(
+    "base_only",
+    thought="The delta is added when the layer is called.",
+    hint="A plain nn.Linear knows nothing of lora_A and lora_B. What must its weight be, so that it computes the same?",
+)
+def base_only(layer):
+    base = layer.base_layer
+    like = {"dtype": base.weight.dtype, "device": base.weight.device}
+    linear = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None, **like)
+    with torch.no_grad():
+        linear.weight.copy_(base.weight)
+        if base.bias is not None:
+            linear.bias.copy_(base.bias)
+    return linear
+
+
+@merge.misconception(
+    "bias_dropped",
+    thought="LoRA changes the weight, so the weight is what the new layer gets.",
+    hint="The base may have a bias, and its outputs need it.",
+    recognise=lambda case, seen: case.args["bias"] is not None and "weight" in seen and seen["bias"] is None,
+)
+def bias_dropped(layer):
+    base = layer.base_layer
+    like = {"dtype": base.weight.dtype, "device": base.weight.device}
+    linear = nn.Linear(base.in_features, base.out_features, bias=False, **like)
+    with torch.no_grad():
+        linear.weight.copy_(base.weight + layer.scaling * (layer.lora_A @ layer.lora_B).T)
+    return linear
+
+
+@merge.misconception(
+    "bias_left_as_made",
+    thought="With the weight in place, the new nn.Linear is complete.",
+    hint="nn.Linear fills its bias with random numbers when it is made, and makes one unless told not to. What should "
+    "stand there?",
+    recognise=lambda case, seen: isinstance(seen.get("bias"), torch.Tensor) and not _bias_of(case, seen["bias"]),
+)
+def bias_left_as_made(layer):
+    base = layer.base_layer
+    like = {"dtype": base.weight.dtype, "device": base.weight.device}
+    linear = nn.Linear(base.in_features, base.out_features, **like)
+    with torch.no_grad():
+        linear.weight.copy_(base.weight + layer.scaling * (layer.lora_A @ layer.lora_B).T)
+    return linear
+
+
+def _bias_of(case, bias):
+    """Whether `bias` is the base's, or none is wanted and none can be recognised."""
+    wanted = case.args["bias"]
+    return wanted is not None and agree(bias, wanted, device=case.device)
+
+
+@merge.misconception(
+    "merged_into_the_base",
+    thought="Merging changes the layer's own weight, and that layer's base is the result.",
+    hint="That is the next exercise. Here the layer stays as it is, adapter and all: make a new nn.Linear.",
+    recognise=lambda case, seen: seen.get("own") is True or bool(seen.get("changed")),
+)
+def merged_into_the_base(layer):
+    with torch.no_grad():
+        layer.base_layer.weight += layer.scaling * (layer.lora_A @ layer.lora_B).T
+    return layer.base_layer
+
+
+@merge.misconception(
+    "no_grad_forgotten",
+    thought="The base is frozen, so autograd takes no notice of what is done to its weight.",
+    hint="Frozen means that a tensor asks for no gradient by itself. A and B ask for one, and so does all that is made "
+    "of them and written into. In which context are operations not recorded?",
+    recognise=_not_recorded,
+)
+def no_grad_forgotten(layer):
+    import copy
+
+    linear = copy.deepcopy(layer.base_layer)
+    linear.weight.add_(layer.scaling * (layer.lora_A @ layer.lora_B).T)
+    return linear
+
+
+@merge.misconception(
+    "memory_shared",
+    thought="The bias does not change, so the new layer can have the base's.",
+    hint="Assigning a tensor or a Parameter copies nothing: both layers then hold the same one, and training one of "
+    "them changes the other. Copy its values.",
+    recognise=lambda case, seen: bool(seen.get("shares")) and not seen.get("changed"),
+)
+def memory_shared(layer):
+    base = layer.base_layer
+    like = {"dtype": base.weight.dtype, "device": base.weight.device}
+    linear = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None, **like)
+    with torch.no_grad():
+        linear.weight.copy_(base.weight + layer.scaling * (layer.lora_A @ layer.lora_B).T)
+    linear.bias = base.bias
+    return linear
+
+
+@merge.misconception(
+    "dtype_forgotten",
+    thought="nn.Linear with the right sizes is like the base.",
+    hint="It is made in float32 unless told otherwise, and on the CPU. Print the dtype of both weights for a base in "
+    "bfloat16.",
+    recognise=lambda case, seen: getattr(seen.get("weight"), "dtype", None) not in (None, case.args["weight"].dtype),
+)
+def dtype_forgotten(layer):
+    base = layer.base_layer
+    linear = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None)
+    with torch.no_grad():
+        linear.weight.copy_(base.weight + layer.scaling * (layer.lora_A @ layer.lora_B).T)
+        if base.bias is not None:
+            linear.bias.copy_(base.bias)
+    return linear
+
+
+@merge.misconception(
+    "weight_returned",
+    thought="The merged weight is the result.",
+    hint="A weight alone cannot be called. Put it, and the bias, into an nn.Linear.",
+    recognise=lambda case, seen: isinstance(seen.get("value"), torch.Tensor),
+)
+def weight_returned(layer):
+    return (layer.base_layer.weight + layer.scaling * (layer.lora_A @ layer.lora_B).T).detach()
+
+
+@merge.misconception(
+    "layer_returned",
+    thought="The result is a LoRALinear with the delta in its base.",
+    hint="A LoRALinear goes on to add its adapter's part, so the delta would be in its output twice. Whoever gets the "
+    "result should need nothing of LoRA: which part of that layer is a plain nn.Linear?",
+    recognise=lambda case, seen: seen.get("type") == f"given.{NAME}",
+)
+def layer_returned(layer):
+    import copy
+
+    merged = copy.deepcopy(layer)
+    with torch.no_grad():
+        merged.base_layer.weight += layer.scaling * (layer.lora_A @ layer.lora_B).T
+    return merged
+
+
+@merge.misconception(
+    "not_a_parameter",
+    thought="A tensor can be assigned in the place of a weight.",
+    hint="Under that name nn.Module takes an nn.Parameter and nothing else. Make one, or copy the values into the one "
+    "that is there.",
+    recognise=lambda case, seen: "raised" in seen and "as parameter 'weight'" in str(seen["raised"]["message"]),
+)
+def not_a_parameter(layer):
+    base = layer.base_layer
+    linear = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None)
+    linear.weight = base.weight + layer.scaling * (layer.lora_A @ layer.lora_B).T
+    linear.bias = base.bias
+    return linear

@@ -1,0 +1,88 @@
+"""What the probes of LoRA layers share: make a base and a layer around it, find its adapters, set them.
+
+Adapters may be `nn.Parameter`s of shape (d, r) and (r, k) or bias-free `nn.Linear`s; both are seen in the first
+form.
+"""
+
+import torch
+from torch import nn
+
+from autograde.judge import wire
+from autograde.probes.raised import catch
+
+ADAPTERS = ("lora_A", "lora_B")
+
+
+def make_base(weight, bias, device="cpu"):
+    """An nn.Linear on `device` that holds copies of `weight` and `bias` (None: it has no bias)."""
+    out_features, in_features = weight.shape
+    base = nn.Linear(in_features, out_features, bias=bias is not None, dtype=weight.dtype, device=device)
+    with torch.no_grad():
+        base.weight.copy_(weight)
+        if bias is not None:
+            base.bias.copy_(bias)
+    return base
+
+
+def make_layer(layer_class, base, options):
+    """``(layer, None)``, or ``(None, an observation)`` when there is none."""
+    if not callable(layer_class):
+        return None, {"not_callable": wire.type_name(layer_class)}
+    layer, error = catch(layer_class, base, **options)
+    if error:
+        return None, {"raised": error, "during": "construction"}
+    if not isinstance(layer, nn.Module):
+        return None, {"type": wire.type_name(layer), "value": wire.plain(layer), "no_module": True}
+    return layer, None
+
+
+def adapter(layer, name):
+    """The adapter's tensor as it lies in memory (or None), and whether it is an nn.Linear's, that is, transposed."""
+    found = getattr(layer, name, None)
+    if isinstance(found, nn.Module) and isinstance(getattr(found, "weight", None), torch.Tensor):
+        return found.weight, True
+    return (found if isinstance(found, torch.Tensor) else None), False
+
+
+def adapters(layer):
+    """`adapter` for lora_A and lora_B."""
+    return [adapter(layer, name) for name in ADAPTERS]
+
+
+def as_convention(tensor, transposed):
+    """A tensor of an adapter, or of its size, as (d, r) or (r, k): a view."""
+    return tensor.mT if transposed and tensor.ndim == 2 else tensor
+
+
+def look_at(layer, name):
+    """What `layer` holds under an adapter's name."""
+    tensor, transposed = adapter(layer, name)
+    kind = wire.type_name(getattr(layer, name, None))
+    if tensor is None:
+        return {"type": kind}
+    own = {id(parameter) for parameter in layer.parameters()}
+    return {
+        "type": kind,
+        "shape": list(as_convention(tensor, transposed).shape),
+        "registered": id(tensor) in own,
+        "trains": tensor.requires_grad,
+        "dtype": str(tensor.dtype),
+        "device": tensor.device.type,
+        "values": None if tensor.is_meta else wire.plain(as_convention(tensor, transposed)),
+    }
+
+
+def look_at_all(layer):
+    """`look_at` for both adapters, by name."""
+    return {name: look_at(layer, name) for name in ADAPTERS}
+
+
+def set_adapters(layer, values):
+    """Write `values` into the adapters; None, or an observation: which one cannot take them, and what is held."""
+    for name, value in zip(ADAPTERS, values, strict=True):
+        tensor, transposed = adapter(layer, name)
+        if tensor is None or as_convention(tensor, transposed).shape != value.shape:
+            return {"unset": name, "held": look_at_all(layer)}
+        with torch.no_grad():
+            as_convention(tensor, transposed).copy_(value)
+    return None

@@ -1,0 +1,177 @@
+"""Probes of lesson 06: hand a given layer to a function, or take a layer class through a row of steps.
+
+They say which values there are, which tensors are the same object, which share memory and what autograd holds.
+"""
+
+import functools
+
+import torch
+from torch import nn
+
+from autograde.judge import wire
+from autograde.judge.probe import probe
+from autograde.judge.tolerance import same_bits
+from autograde.probes.layers import adapters, as_convention, make_base, make_layer, set_adapters
+from autograde.probes.raised import catch
+
+
+@functools.lru_cache(maxsize=8)
+def _compiled(source):
+    return compile(source, f"{__file__}:given", "exec")
+
+
+def _given(source, name, weight, bias, options, A, B, device):
+    """A layer of the class called `name` that `source` defines, its adapters set to A and B."""
+    names = {"__name__": "given", "torch": torch, "nn": nn}
+    exec(_compiled(source), names)
+    layer = names[name](make_base(weight, bias, device), **options)
+    set_adapters(layer, (A.to(device), B.to(device)))
+    return layer
+
+
+def _values(layer):
+    return {name: wire.copy(wire.plain(parameter)) for name, parameter in layer.named_parameters()}
+
+
+def _ids(layer):
+    return {name: (id(parameter), parameter.requires_grad) for name, parameter in layer.named_parameters()}
+
+
+def _hand_over(function, layer):
+    """Call the learner's function on `layer`: ``(value, observation)``, with what the call changed in the layer."""
+    if not callable(function):
+        return None, {"not_callable": wire.type_name(function)}
+    values, ids = _values(layer), _ids(layer)
+    value, error = catch(function, layer)
+    if error:
+        return None, {"raised": error}
+    now_values, now_ids = _values(layer), _ids(layer)
+    return value, {
+        "type": wire.type_name(value),
+        "changed": [name for name in values if name not in now_values or not same_bits(values[name], now_values[name])],
+        "replaced": [name for name in ids if name not in now_ids or ids[name] != now_ids[name]],
+        "added": [name for name in now_ids if name not in ids],
+        "marked": bool(vars(layer).get("merged", False)),
+    }
+
+
+@probe
+def delta_of(function, source, name, weight, bias, options, A, B, device="cpu"):
+    """Hand a layer made from `source` to the learner's function.
+
+    Returns:
+        As `functions.call`, with names in ``changed`` (the layer's tensors that got other bits), ``replaced`` (its
+        parameters that are other objects now, or train or are frozen where they were not), ``added`` (new ones) and
+        ``marked`` (whether the layer holds a true attribute `merged`).
+    """
+    layer = _given(source, name, weight, bias, options, A, B, device)
+    value, seen = _hand_over(function, layer)
+    return seen | {"value": wire.plain(value)} if "type" in seen else seen
+
+
+@probe
+def linear_of(function, source, name, weight, bias, options, A, B, x, device="cpu"):
+    """Hand a layer made from `source` to the learner's function, and look closely at the nn.Linear that it gives.
+
+    Returns:
+        As `delta_of` where nothing with a `weight` came back. Else, in place of ``value``: ``plain`` (whether the type
+        is nn.Linear and no other), ``own`` (whether it is the layer's own base), ``sizes``, ``weight``, ``bias``,
+        ``device``, ``parameter``, ``leaf``, ``graph`` (whether the weight has a grad_fn), ``shares`` (``[its
+        parameter, the layer's]`` for each two that share memory), ``out`` (what it makes of x, or None where it
+        raises) and ``kept`` (the layer's output before and after).
+    """
+    layer = _given(source, name, weight, bias, options, A, B, device)
+    x = x.to(device)
+    before = wire.plain(layer(x))
+    value, seen = _hand_over(function, layer)
+    if "type" not in seen:
+        return seen
+    held = getattr(value, "weight", None)
+    if not isinstance(value, nn.Module) or not isinstance(held, torch.Tensor):
+        return seen | {"value": wire.plain(value)}
+    out, _ = catch(value, x)
+    after, _ = catch(layer, x)
+    return seen | {
+        "plain": type(value) is nn.Linear,
+        "own": value is layer.base_layer,
+        "sizes": [wire.plain(getattr(value, size, None)) for size in ("in_features", "out_features")],
+        "weight": wire.plain(held),
+        "bias": wire.plain(getattr(value, "bias", None)),
+        "device": held.device.type,
+        "parameter": isinstance(held, nn.Parameter),
+        "leaf": held.is_leaf,
+        "graph": held.grad_fn is not None,
+        "shares": [
+            [its, ours]
+            for its, one in value.named_parameters()
+            for ours, other in layer.named_parameters()
+            if one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
+        ],
+        "out": wire.plain(out),
+        "kept": [before, wire.plain(after)],
+    }
+
+
+@probe
+def live(layer_class, weight, bias, options, A, B, x, steps, device="cpu"):
+    """Make a layer around a base, set its adapters to A and B, and take it through `steps`, looking after each.
+
+    Args:
+        steps: lists: ``["merge"]``, ``["unmerge"]``, ``["train"]``, ``["eval"]``, ``["set", A, B]`` (other values for
+            the adapters) or ``["learn", cotangent]`` (the gradients of ``(layer(x) * cotangent).sum()``).
+
+    Returns:
+        ``looks``, one before the first step and one after each, and ``raised`` with ``during`` (a step's name,
+        "forward" or "construction") where something raised; or ``no_module`` or ``unset``. A look holds ``weight`` and ``bias``
+        of layer.base_layer, ``same`` (whether that weight is the very Parameter that the base came with), ``leaf``,
+        ``graph`` (it has a grad_fn), ``trains`` (which of base weight and bias require a gradient), ``merged``, ``out``
+        and, after learning, ``gradients`` of A and B.
+    """
+    base = make_base(weight, bias, device)
+    original, x = base.weight, x.to(device)
+    layer, problem = make_layer(layer_class, base, options)
+    if problem:
+        return problem
+    layer.to(device=device, dtype=weight.dtype)
+    if problem := set_adapters(layer, (A.to(device), B.to(device))):
+        return problem
+    looks = []
+    for name, *inputs in [["forward"], *steps]:
+        gradients = None
+        if name != "forward":
+            gradients, error = catch(_step, layer, x, name, [tensor.to(device) for tensor in inputs])
+            if error:
+                return {"raised": error, "during": name, "looks": looks}
+        out, error = catch(layer, x)
+        if error:
+            return {"raised": error, "during": "forward", "looks": looks}
+        looks.append(_look(layer, original) | {"out": wire.plain(out), "gradients": wire.plain(gradients)})
+    return {"looks": looks}
+
+
+def _step(layer, x, name, inputs):
+    if name == "set":
+        set_adapters(layer, inputs)
+    elif name == "learn":
+        layer.zero_grad()
+        (layer(x) * inputs[0]).sum().backward()
+        both = adapters(layer)
+        return [None if tensor.grad is None else as_convention(tensor.grad, turned) for tensor, turned in both]
+    else:
+        getattr(layer, name)()
+
+
+def _look(layer, original):
+    base = getattr(layer, "base_layer", None)
+    weight, bias = getattr(base, "weight", None), getattr(base, "bias", None)
+    merged, _ = catch(getattr, layer, "merged", None)
+    is_tensor = isinstance(weight, torch.Tensor)
+    return {
+        "weight": wire.copy(wire.plain(weight)),
+        "bias": wire.copy(wire.plain(bias)),
+        "same": weight is original,
+        "leaf": is_tensor and weight.is_leaf,
+        "graph": is_tensor and weight.grad_fn is not None,
+        "trains": [isinstance(tensor, torch.Tensor) and tensor.requires_grad for tensor in (weight, bias)],
+        "merged": wire.plain(merged),
+    }

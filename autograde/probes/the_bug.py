@@ -1,0 +1,130 @@
+"""Probes of lesson 02: shapes as tuples, and a learner's test put to work on a layer."""
+
+import functools
+import random
+import traceback
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from autograde.judge import wire
+from autograde.judge.probe import probe
+from autograde.probes.raised import catch
+
+MOST_CALLS = 100  # different calls noted of one test
+# The given layer's file name. Being in this package, its lines are never taken for the learner's own.
+_GIVEN = f"{__file__}:given"
+
+
+@probe
+def call_with_shape(function, shape, sizes):
+    """Call ``function(shape, *sizes)`` with `shape` as a tuple, which JSON would have made a list.
+
+    Returns:
+        As `functions.call`.
+    """
+    if not callable(function):
+        return {"not_callable": wire.type_name(function)}
+    value, error = catch(function, tuple(shape), *sizes)
+    if error:
+        return {"raised": error}
+    return {"type": wire.type_name(value), "value": wire.plain(value), "changed": []}
+
+
+@probe
+def try_on(test, source, name, seed, dtype):
+    """Run `source`, and hand the class called `name` that it defines to the learner's `test`.
+
+    Args:
+        source: Python source text.
+        name: of the class in it.
+        seed: for every random generator the test may use.
+        dtype: the default dtype while the test runs.
+
+    Returns:
+        ``{"not_callable": type name}``, or what the test did: ``{"raised": …, "in_layer": whether the exception came
+        out of the layer's forward}`` or ``{"type": …, "value": …}``. With it come ``"calls"``, the different calls of
+        forward: ``[in_features, out_features, rank, alpha, has a bias, dimensions of x, lora_B is all zero]`` each.
+    """
+    if not callable(test):
+        return {"not_callable": wire.type_name(test)}
+    calls, in_layer = {}, []
+    given = _class_from(source, name)
+    _watch(given, calls)
+
+    def tried(layer_class):
+        try:
+            return test(layer_class)
+        except Exception as error:
+            in_layer.append(_came_from_forward(error))
+            raise
+
+    with _Fresh(seed, getattr(torch, dtype)):
+        value, error = catch(tried, given)
+    noted = {"calls": [list(call) for call in calls]}
+    if error:
+        return noted | {"raised": error, "in_layer": any(in_layer)}
+    return noted | {"type": wire.type_name(value), "value": wire.plain(value)}
+
+
+@functools.lru_cache(maxsize=256)
+def _compiled(source):
+    return compile(source, _GIVEN, "exec")
+
+
+def _class_from(source, name):
+    names = {"__name__": "given", "torch": torch, "nn": nn, "F": F}
+    exec(_compiled(source), names)
+    return names[name]
+
+
+def _watch(layer_class, calls):
+    forward = layer_class.forward
+
+    @functools.wraps(forward)
+    def watched(self, x):
+        _note(self, x, calls)
+        return forward(self, x)
+
+    layer_class.forward = watched
+
+
+def _note(layer, x, calls):
+    if len(calls) >= MOST_CALLS:
+        return
+    try:
+        base = layer.base_layer
+        sizes = base.in_features, base.out_features, int(layer.rank), float(layer.alpha)
+        calls[*sizes, base.bias is not None, x.ndim, not bool(layer.lora_B.detach().any())] = None
+    except Exception:  # inside a transform, or after the test has changed the layer: there is nothing to note
+        return
+
+
+def _came_from_forward(error):
+    codes = (frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(code.co_filename == _GIVEN and code.co_name == "forward" for code in codes)
+
+
+class _Fresh:
+    """Known random generators and a known default dtype; the learner's own are put back at the end."""
+
+    def __init__(self, seed, dtype):
+        self.seed, self.dtype = seed, dtype
+
+    def __enter__(self):
+        self.before = torch.get_default_dtype(), random.getstate(), np.random.get_state()
+        self.fork = torch.random.fork_rng(devices=[])
+        self.fork.__enter__()
+        torch.set_default_dtype(self.dtype)
+        torch.manual_seed(self.seed)
+        random.seed(self.seed)
+        np.random.seed(self.seed % 2**32)
+
+    def __exit__(self, *error):
+        dtype, state, numpy_state = self.before
+        torch.set_default_dtype(dtype)
+        random.setstate(state)
+        np.random.set_state(numpy_state)
+        self.fork.__exit__(*error)

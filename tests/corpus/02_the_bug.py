@@ -1,0 +1,935 @@
+# Right answers in other styles (wheat) and wrong ones (chaff) for lesson 02; format: tests/corpus/README.md
+
+# %% wheat="library call" exercise="product_shape"
+def product_shape(x_shape, d, k):
+    try:
+        return tuple(torch.broadcast_shapes((d, k), x_shape))
+    except RuntimeError:
+        return None
+
+
+# %% wheat="multiplies zeros, returns a torch.Size" exercise="product_shape"
+def product_shape(x_shape, d, k):
+    try:
+        return (torch.zeros(d, k) * torch.zeros(x_shape)).shape
+    except Exception:
+        return
+
+
+# %% wheat="A @ B and x on meta" exercise="product_shape"
+def product_shape(x_shape, d, k):
+    A = torch.empty(d, 2, device="meta")
+    B = torch.empty(2, k, device="meta")
+    x = torch.empty(*x_shape, device="meta")
+    try:
+        return tuple((A @ B).mul(x).size())
+    except RuntimeError:
+        return None
+
+
+# %% wheat="the rule by hand, from the right" exercise="product_shape"
+def product_shape(x_shape, d, k):
+    sizes = []
+    left, right = [d, k], list(x_shape)
+    while left or right:
+        a = left.pop() if left else 1
+        b = right.pop() if right else 1
+        if a == b or b == 1:
+            sizes.append(a)
+        elif a == 1:
+            sizes.append(b)
+        else:
+            return None
+    return tuple(reversed(sizes))
+
+
+# %% wheat="numpy's rule is the same" exercise="product_shape"
+def product_shape(x_shape, d, k):
+    try:
+        return np.broadcast_shapes((d, k), x_shape)
+    except ValueError:
+        return None
+
+
+# %% wheat="a list, cases told apart" exercise="product_shape"
+def product_shape(x_shape, d, k):
+    *lead, last = x_shape
+    if last != k and 1 not in (last, k):
+        return None
+    last = k if last == 1 else last
+    if not lead:
+        return [d, last]
+    *lead, rows = lead
+    if rows != d and rows != 1 and d != 1:
+        return None
+    return [*lead, d if rows == 1 else rows, last]
+
+
+# %% wheat="padded and zipped, itertools" exercise="product_shape"
+def product_shape(x_shape, d, k):
+    from itertools import zip_longest
+
+    pairs = list(zip_longest((k, d), x_shape[::-1], fillvalue=1))
+    if any(a != b and a != 1 and b != 1 for a, b in pairs):
+        return None
+    return tuple(b if a == 1 else a for a, b in pairs)[::-1]
+
+
+# %% wheat="lambda over numpy arrays" exercise="product_shape"
+def product_shape(x_shape, d, k):
+    try:
+        shape = (np.ones((d, k)) * np.ones(x_shape)).shape
+    except ValueError:
+        shape = None
+    return shape
+
+
+# %% wheat="x as a torch.Size is as good: concatenates tuples" exercise="product_shape"
+def product_shape(x_shape, d, k):
+    padded = (1,) * (2 - len(x_shape)) + x_shape
+    out = padded[:-2]
+    for mine, its in ((d, padded[-2]), (k, padded[-1])):
+        if mine != its and 1 not in (mine, its):
+            return None
+        out += (its if mine == 1 else mine,)
+    return out
+
+
+# %% wheat="expand" exercise="product_shape"
+def product_shape(x_shape, d, k):
+    try:
+        product, _ = torch.broadcast_tensors(torch.empty(d, k), torch.empty(x_shape))
+    except RuntimeError:
+        return None
+    return tuple(product.shape)
+
+
+# %% chaff="swaps d and k in its signature" exercise="product_shape" misconception="weight_swapped"
+def product_shape(x_shape, k, d):
+    try:
+        return torch.broadcast_shapes((d, k), x_shape)
+    except RuntimeError:
+        return None
+
+
+# %% chaff="matmul in place of *" exercise="product_shape" misconception="as_matrix_product"
+def product_shape(x_shape, d, k):
+    return (torch.zeros(x_shape) @ torch.zeros(d, k)).shape
+
+
+# %% chaff="prints" exercise="product_shape" misconception="returned_none"
+def product_shape(x_shape, d, k):
+    print((d, k), x_shape)
+
+
+# %% chaff="whether it runs, not the shape" exercise="product_shape" misconception=""
+def product_shape(x_shape, d, k):
+    try:
+        torch.broadcast_shapes((d, k), x_shape)
+    except RuntimeError:
+        return None
+    return True
+
+
+# %% chaff="as text" exercise="product_shape" misconception=""
+def product_shape(x_shape, d, k):
+    try:
+        return str(tuple(torch.broadcast_shapes((d, k), x_shape)))
+    except RuntimeError:
+        return None
+
+
+# %% chaff="the product itself" exercise="product_shape" misconception=""
+def product_shape(x_shape, d, k):
+    try:
+        return torch.zeros(d, k) * torch.zeros(x_shape)
+    except RuntimeError:
+        return None
+
+
+# %% chaff="False where torch raises" exercise="product_shape" misconception="false_for_none"
+def product_shape(x_shape, d, k):
+    try:
+        return tuple(torch.broadcast_shapes((d, k), x_shape))
+    except RuntimeError:
+        return False
+
+
+# %% chaff="None unless square, else right" exercise="product_shape" misconception="square_always_runs"
+def product_shape(x_shape, d, k):
+    if d != k:
+        return None
+    try:
+        return tuple(torch.broadcast_shapes((d, k), x_shape))
+    except RuntimeError:
+        return None
+
+
+# %% chaff="always None for an empty batch" exercise="product_shape" misconception=""
+def product_shape(x_shape, d, k):
+    if 0 in x_shape:
+        return None
+    try:
+        return tuple(torch.broadcast_shapes((d, k), x_shape))
+    except RuntimeError:
+        return None
+
+
+# %% chaff="a name that does not exist" exercise="product_shape" misconception=""
+def product_shape(x_shape, d, k):
+    return broadcast(x_shape, (d, k))
+
+
+# %% chaff="not a function" exercise="product_shape" misconception=""
+product_shape = (4, 4)
+
+
+# %% wheat="three fours" exercise="silent_case"
+def silent_case():
+    return 4, 4, (4, 4)
+
+
+# %% wheat="the smallest, as lists" exercise="silent_case"
+def silent_case():
+    return [2, 2, [2, 2]]
+
+
+# %% wheat="a batch of sequences" exercise="silent_case"
+def silent_case():
+    d = 6
+    return d, d, (3, d, d)
+
+
+# %% wheat="one sequence, as a torch.Size" exercise="silent_case"
+def silent_case():
+    x = torch.zeros(1, 5, 5)
+    return 5, 5, x.shape
+
+
+# %% wheat="searched for" exercise="silent_case"
+def silent_case():
+    for d in range(2, 5):
+        for k in range(2, 5):
+            for n in range(1, 5):
+                try:
+                    if (torch.zeros(d, k) * torch.zeros(n, d)).shape == (n, k):
+                        return d, k, (n, d)
+                except RuntimeError:
+                    pass
+
+
+# %% wheat="the width of a real model" exercise="silent_case"
+def silent_case():
+    return 4096, 4096, (4096, 4096)
+
+
+# %% wheat="a real width and a real batch" exercise="silent_case"
+def silent_case():
+    return (768, 768, (8, 768, 768))
+
+
+# %% wheat="numpy integers, five dimensions" exercise="silent_case"
+def silent_case():
+    d = np.int64(3)
+    return d, d, (2, 1, 2, d, d)
+
+
+# %% wheat="sizes as a tensor" exercise="silent_case"
+def silent_case():
+    return 7, 7, torch.tensor([7, 7])
+
+
+# %% wheat="lambda" exercise="silent_case"
+silent_case = lambda: (2, 2, (1, 2, 2))
+
+
+# %% chaff="rows broadcast" exercise="silent_case" misconception="running_is_enough"
+def silent_case():
+    return 4, 4, (1, 4)
+
+
+# %% chaff="steps of one broadcast" exercise="silent_case" misconception="running_is_enough"
+def silent_case():
+    return 4, 4, (5, 1, 4)
+
+
+# %% chaff="one output" exercise="silent_case" misconception="running_is_enough"
+def silent_case():
+    return 4, 1, (4, 4)
+
+
+# %% chaff="would broadcast to a thousand million values" exercise="silent_case" misconception="running_is_enough"
+def silent_case():
+    return 500, 500, (500, 1, 500)
+
+
+# %% chaff="all ones" exercise="silent_case" misconception="one_input"
+def silent_case():
+    return 1, 1, (1, 1)
+
+
+# %% chaff="no batch, one input" exercise="silent_case" misconception="running_is_enough"
+def silent_case():
+    return 1, 4, (1,)
+
+
+# %% chaff="a wide batch, larger than can be run" exercise="silent_case" misconception="square_is_enough"
+def silent_case():
+    return 4096, 4096, (8, 2048, 4096)
+
+
+# %% chaff="d and x_shape only" exercise="silent_case" misconception=""
+def silent_case():
+    return 4, (4, 4)
+
+
+# %% chaff="a number for x_shape" exercise="silent_case" misconception=""
+def silent_case():
+    return 4, 4, 4
+
+
+# %% chaff="x itself" exercise="silent_case" misconception=""
+def silent_case():
+    return 4, 4, torch.randn(4, 4)
+
+
+# %% chaff="floats" exercise="silent_case" misconception=""
+def silent_case():
+    return 4.0, 4.0, (4.0, 4.0)
+
+
+# %% chaff="bools" exercise="silent_case" misconception=""
+def silent_case():
+    return True, True, (True, True)
+
+
+# %% chaff="negative" exercise="silent_case" misconception=""
+def silent_case():
+    return -4, -4, (-4, -4)
+
+
+# %% chaff="huge" exercise="silent_case" misconception=""
+def silent_case():
+    return 10**100, 10**100, (10**100, 10**100)
+
+
+# %% chaff="more than any memory" exercise="silent_case" misconception=""
+def silent_case():
+    return 10**7, 10**7, (10**7, 10**7)
+
+
+# %% chaff="nothing at all" exercise="silent_case" misconception="nothing_inside"
+def silent_case():
+    return 0, 0, (0, 0)
+
+
+# %% chaff="a scalar x" exercise="silent_case" misconception=""
+def silent_case():
+    return 4, 4, ()
+
+
+# %% chaff="a thousand dimensions" exercise="silent_case" misconception=""
+def silent_case():
+    return 2, 2, (1,) * 1000 + (2, 2)
+
+
+# %% chaff="a dict" exercise="silent_case" misconception=""
+def silent_case():
+    return {"d": 4, "k": 4, "x_shape": (4, 4)}
+
+
+# %% chaff="text" exercise="silent_case" misconception=""
+def silent_case():
+    return "4, 4, (4, 4)"
+
+
+# %% chaff="prints it" exercise="silent_case" misconception="returned_none"
+def silent_case():
+    print(4, 4, (4, 4))
+
+
+# %% chaff="raises" exercise="silent_case" misconception=""
+def silent_case():
+    return d, k, (n, d)
+
+
+# %% wheat="the formula, several sizes" exercise="exposes"
+def exposes(layer_class):
+    for d, k, rank, alpha in [(5, 3, 2, 6), (3, 7, 4, 2), (4, 4, 3, 1.5)]:
+        for shape in [(d,), (2, d), (6, 2, d)]:
+            base = nn.Linear(d, k)
+            x = torch.randn(shape)
+            try:
+                layer = layer_class(base, rank=rank, alpha=alpha)
+                with torch.no_grad():
+                    layer.lora_A.copy_(torch.randn(d, rank))
+                    layer.lora_B.copy_(torch.randn(rank, k))
+                got = layer(x)
+            except Exception:
+                return True
+            expected = base(x) + alpha / rank * (x @ layer.lora_A @ layer.lora_B)
+            if got.shape != expected.shape or not torch.allclose(got, expected, atol=1e-5):
+                return True
+    return False
+
+
+# %% wheat="default tolerances of allclose" exercise="exposes"
+def exposes(layer_class):
+    for bias in (True, False):
+        for x_shape in ((6,), (4, 6), (2, 5, 6), (0, 6)):
+            try:
+                base = nn.Linear(6, 5, bias=bias)
+                layer = layer_class(base, rank=3, alpha=12)
+                layer.lora_B.data = torch.randn_like(layer.lora_B)
+                x = torch.randn(*x_shape)
+                h = base(x) + (12 / 3) * (x @ layer.lora_A) @ layer.lora_B
+                out = layer(x)
+                if out.shape != h.shape:
+                    return True
+                if not torch.allclose(out, h):
+                    return True
+            except RuntimeError:
+                return True
+    return False
+
+
+# %% wheat="a merged nn.Linear" exercise="exposes"
+def exposes(layer_class):
+    d, k, r, alpha = 7, 4, 3, 5.0
+    base = nn.Linear(d, k)
+    layer = layer_class(base, r, alpha)
+    layer.lora_A = nn.Parameter(torch.rand(d, r))
+    layer.lora_B = nn.Parameter(torch.rand(r, k))
+    merged = nn.Linear(d, k)
+    with torch.no_grad():
+        merged.weight.copy_(base.weight + (alpha / r) * (layer.lora_A @ layer.lora_B).T)
+        merged.bias.copy_(base.bias)
+        for shape in [(d,), (3, d), (2, 3, d), (2, 2, 3, d)]:
+            x = torch.randn(shape)
+            try:
+                out = layer(x)
+            except Exception:
+                return True
+            if out.shape != (*shape[:-1], k) or (out - merged(x)).abs().max() > 1e-4:
+                return True
+    return False
+
+
+# %% wheat="float64 by hand, a 0-dim tensor as answer" exercise="exposes"
+def exposes(layer_class):
+    worst = torch.zeros((), dtype=torch.float64)
+    for d, k in ((2, 9), (9, 2)):
+        base = nn.Linear(d, k).double()
+        layer = layer_class(base, rank=2, alpha=7).double()
+        nn.init.uniform_(layer.lora_B, -1, 1)
+        for x in (torch.randn(d).double(), torch.randn(3, d).double(), torch.randn(3, 4, d).double()):
+            try:
+                gap = layer(x) - base(x) - 3.5 * x @ layer.lora_A @ layer.lora_B
+            except Exception:
+                return torch.tensor(True)
+            worst = torch.maximum(worst, gap.abs().max())
+    return worst > 1e-8
+
+
+# %% wheat="float32 asked for by name" exercise="exposes"
+def exposes(layer_class):
+    for d, k in ((3, 4), (4, 3)):
+        base = nn.Linear(d, k, dtype=torch.float32)
+        for x in (
+            torch.arange(d, dtype=torch.float32),
+            torch.arange(2 * d, dtype=torch.float32).reshape(2, d) / 5,
+            torch.ones(2, 3, d, dtype=torch.float32),
+        ):
+            try:
+                layer = layer_class(base, rank=2, alpha=3)
+                layer.lora_A.data.copy_(torch.randn(d, 2, dtype=torch.float32))
+                layer.lora_B.data.copy_(torch.randn(2, k, dtype=torch.float32))
+                y = layer(x)
+            except Exception:
+                return True
+            want = base(x) + 1.5 * (x @ layer.lora_A @ layer.lora_B)
+            if y.shape != want.shape or not torch.allclose(y, want, rtol=1e-4, atol=1e-4):
+                return True
+    return False
+
+
+# %% wheat="x in float32, layers as they come" exercise="exposes"
+def exposes(layer_class):
+    base = nn.Linear(6, 4)
+    try:
+        layer = layer_class(base, rank=2, alpha=5)
+        with torch.no_grad():
+            layer.lora_B.fill_(0.5)
+            for rows in (torch.arange(6).float(), torch.arange(12).float().view(2, 6), torch.ones(2, 3, 6).float()):
+                right = base(rows) + 2.5 * (rows @ layer.lora_A) @ layer.lora_B
+                if not torch.allclose(layer(rows), right, atol=1e-3):
+                    return True
+    except Exception:
+        return True
+    return False
+
+
+# %% wheat="numpy, and numpy's bool" exercise="exposes"
+def exposes(layer_class):
+    rng = np.random.default_rng(0)
+    wrong = np.bool_(False)
+    for d, k, r, alpha in ((4, 6, 3, 2), (6, 4, 2, 9)):
+        for lead in ((), (5,), (5, 2)):
+            base = nn.Linear(d, k).double()
+            x = rng.normal(size=(*lead, d))
+            A, B = rng.normal(size=(d, r)), rng.normal(size=(r, k))
+            try:
+                layer = layer_class(base, rank=r, alpha=alpha).double()
+                layer.lora_A.data = torch.from_numpy(A)
+                layer.lora_B.data = torch.from_numpy(B)
+                out = layer(torch.from_numpy(x)).detach().numpy()
+            except Exception:
+                return np.bool_(True)
+            W, b = base.weight.detach().numpy(), base.bias.detach().numpy()
+            right = x @ W.T + b + alpha / r * x @ A @ B
+            wrong |= np.bool_(out.shape != right.shape) or not np.allclose(out, right)
+    return wrong
+
+
+# %% wheat="assert_close inside try" exercise="exposes"
+def exposes(layer_class):
+    try:
+        for d, k in [(8, 5), (5, 8)]:
+            for shape in [(d,), (3, d), (2, 3, d)]:
+                base = nn.Linear(d, k)
+                layer = layer_class(base, rank=4, alpha=10)
+                nn.init.normal_(layer.lora_A)
+                nn.init.normal_(layer.lora_B)
+                x = torch.randn(shape)
+                right = nn.functional.linear(x, base.weight + 2.5 * (layer.lora_A @ layer.lora_B).T, base.bias)
+                torch.testing.assert_close(layer(x), right)
+    except Exception:
+        return True
+    return False
+
+
+# %% wheat="state_dict, seeded, checks freezing and the start too" exercise="exposes"
+def exposes(layer_class):
+    torch.manual_seed(0)
+    base = nn.Linear(5, 6)
+    layer = layer_class(base, rank=2, alpha=3)
+    x = torch.randn(3, 5)
+    try:
+        if any(p.requires_grad for p in layer.base_layer.parameters()) or not torch.equal(layer(x), base(x)):
+            return True
+        if layer.lora_B.any() or not layer.lora_A.any():
+            return True
+        state = layer.state_dict()
+        state["lora_A"], state["lora_B"] = torch.randn(5, 2), torch.randn(2, 6)
+        layer.load_state_dict(state)
+        for x in (x, x[0], torch.randn(4, 2, 5), torch.randn(5, 3).T):
+            if not torch.allclose(layer(x), base(x) + 1.5 * (x @ state["lora_A"]) @ state["lora_B"], atol=1e-5):
+                return True
+    except Exception:
+        return True
+    return False
+
+
+# %% wheat="Jacobians" exercise="exposes"
+def exposes(layer_class):
+    d, k, r, alpha = 5, 3, 2, 7
+    base = nn.Linear(d, k)
+    layer = layer_class(base, rank=r, alpha=alpha)
+    nn.init.normal_(layer.lora_B)
+    weight = base.weight + alpha / r * (layer.lora_A @ layer.lora_B).T
+    try:
+        zero = torch.zeros(d)
+        if not torch.allclose(layer(zero), base.bias, atol=1e-6):
+            return True
+        if not torch.allclose(torch.autograd.functional.jacobian(layer, zero), weight, atol=1e-4):
+            return True
+        rows = torch.randn(2, 4, d)
+        by_row = torch.stack([torch.stack([layer(row) for row in batch]) for batch in rows])
+        return not (
+            torch.allclose(layer(rows), by_row, atol=1e-4) and torch.allclose(layer(rows[0]), by_row[0], atol=1e-4)
+        )
+    except Exception:
+        return True
+
+
+# %% wheat="gradients of the adapters" exercise="exposes"
+def exposes(layer_class):
+    def gradients(function, layer, x):
+        return [*torch.autograd.grad(function(x).square().sum(), [layer.lora_A, layer.lora_B]), function(x)]
+
+    for d, k in ((6, 4), (3, 5)):
+        for lead in ((), (2,), (2, 3)):
+            base, x = nn.Linear(d, k), torch.randn(*lead, d)
+            try:
+                layer = layer_class(base, rank=3, alpha=2)
+                nn.init.xavier_normal_(layer.lora_B)
+                right = gradients(lambda x: base(x) + 2 / 3 * (x @ (layer.lora_A @ layer.lora_B)), layer, x)
+                for got, want in zip(gradients(layer, layer, x), right):
+                    if got.shape != want.shape or (got - want).abs().max() > 1e-3 * want.abs().max():
+                        return True
+            except Exception:
+                return True
+    return False
+
+
+# %% wheat="functional_call, deepcopied base" exercise="exposes"
+def exposes(layer_class):
+    import copy
+
+    base = nn.Linear(4, 7)
+    mine = copy.deepcopy(base)
+    layer = layer_class(base, rank=3, alpha=1).eval()
+    A, B = torch.randn(4, 3), torch.randn(3, 7)
+    for x in (torch.randn(4), torch.randn(5, 4), torch.randn(5, 2, 4), torch.randn(5, 2, 2, 4)):
+        try:
+            out = torch.func.functional_call(layer, {"lora_A": A, "lora_B": B}, (x,))
+        except Exception:
+            return True
+        if not torch.allclose(out, mine(x) + torch.einsum("...d,dr,rk->...k", x, A, B) / 3, rtol=1e-3, atol=1e-5):
+            return True
+    return False
+
+
+# %% wheat="an entry at a time" exercise="exposes"
+def exposes(layer_class):
+    for d, k, rank, alpha in ((2, 3, 2, 4), (3, 2, 3, 1)):
+        base = nn.Linear(d, k)
+        layer = layer_class(base, rank=rank, alpha=alpha)
+        with torch.no_grad():
+            for i in range(rank):
+                for j in range(k):
+                    layer.lora_B[i, j] = 1 + i + 10 * j
+        rows = torch.randn(4, d)
+        right = []
+        for row in rows:
+            for j in range(k):
+                total = base.bias[j].item()
+                for i in range(d):
+                    delta = sum(layer.lora_A[i, m].item() * layer.lora_B[m, j].item() for m in range(rank))
+                    total += row[i].item() * (base.weight[j, i].item() + alpha / rank * delta)
+                right.append(total)
+        for x in (rows, rows.view(2, 2, d), rows[0]):
+            try:
+                got = layer(x)
+            except RuntimeError:
+                return True
+            if got.shape != (*x.shape[:-1], k):
+                return True
+            if any(abs(a - b) > 1e-3 for a, b in zip(got.flatten().tolist(), right)):
+                return True
+    return False
+
+
+# %% wheat="helpers, random sizes, vmap" exercise="exposes"
+import random
+
+
+def _differs(layer_class, d, k, rank, alpha, lead):
+    base = nn.Linear(d, k, bias=random.random() < 0.5 or lead == ())
+    layer = layer_class(base, rank=rank, alpha=alpha)
+    layer.requires_grad_(False)
+    layer.lora_A.normal_()
+    layer.lora_B.normal_()
+    x = torch.randn(*lead, d)
+    right = base(x) + (alpha / rank) * x @ (layer.lora_A @ layer.lora_B)
+    close = torch.isclose(layer(x), right, rtol=1e-4, atol=1e-5)
+    return close.shape != right.shape or not bool(close.all())
+
+
+def exposes(layer_class):
+    for lead in [(), (1,), (3,), (2, 5), (0,), (2, 2, 2)]:
+        for _ in range(3):
+            rank = random.randint(2, 4)
+            d, k = random.sample(range(4, 9), 2)
+            try:
+                if _differs(layer_class, d, k, rank, rank * random.choice([0.5, 2, 3]), lead):
+                    return True
+            except Exception:
+                return True
+    return False
+
+
+# %% wheat="a subclassed torch module, bfloat16 never, no_grad throughout" exercise="exposes"
+@torch.no_grad()
+def exposes(layer_class):
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    base = nn.Linear(10, 6).to(device)
+    layer = layer_class(base_layer=base, rank=5, alpha=20).to(device)
+    layer.lora_B.add_(torch.randn(5, 6, device=device))
+    model = nn.Sequential(layer, nn.Identity())
+    for shape in [(10,), (1, 10), (7, 10), (3, 4, 10)]:
+        x = torch.randn(shape, device=device)
+        try:
+            wrong = (model(x) - (base(x) + 4 * (x @ layer.lora_A @ layer.lora_B))).abs().max().item() > 1e-2
+        except Exception:
+            wrong = True
+        if wrong:
+            return True
+    return False
+
+
+# %% chaff="B zero, one square case, no try" exercise="exposes" misconception="lets_it_escape"
+def exposes(layer_class):
+    base = nn.Linear(4, 4)
+    x = torch.randn(4, 4)
+    return not torch.allclose(layer_class(base, rank=2, alpha=4)(x), base(x))
+
+
+# %% chaff="B zero, one square case" exercise="exposes" misconception="only_at_zero"
+def exposes(layer_class):
+    base = nn.Linear(8, 8)
+    x = torch.randn(2, 8, 8)
+    try:
+        return not torch.allclose(layer_class(base, rank=4, alpha=8)(x), base(x))
+    except Exception:
+        return True
+
+
+# %% chaff="B zero, base output compared exactly" exercise="exposes" misconception="only_at_zero"
+def exposes(layer_class):
+    base, x = nn.Linear(6, 3), torch.randn(5, 6)
+    try:
+        return not torch.equal(layer_class(base)(x), base(x))
+    except Exception:
+        return True
+
+
+# %% chaff="A set, B forgotten" exercise="exposes" misconception="only_at_zero"
+def exposes(layer_class):
+    for x in (torch.randn(6), torch.randn(5, 6), torch.randn(2, 5, 6)):
+        base = nn.Linear(6, 3)
+        try:
+            layer = layer_class(base, rank=2, alpha=8)
+            nn.init.normal_(layer.lora_A)
+            right = base(x) + 4 * x @ layer.lora_A @ layer.lora_B
+            if not torch.allclose(layer(x), right, atol=1e-4):
+                return True
+        except Exception:
+            return True
+    return False
+
+
+# %% chaff="B zero, float32 by name" exercise="exposes" misconception="only_at_zero"
+def exposes(layer_class):
+    for shape in ((6,), (4, 6), (2, 4, 6)):
+        base, x = nn.Linear(6, 3), torch.randn(shape, dtype=torch.float32)
+        try:
+            if not torch.allclose(layer_class(base, rank=2, alpha=6)(x), base(x), atol=1e-6):
+                return True
+        except Exception:
+            return True
+    return False
+
+
+# %% chaff="one square layer, one batch" exercise="exposes" misconception="only_squares"
+def exposes(layer_class):
+    base, x = nn.Linear(8, 8), torch.randn(8, 8)
+    for x in (torch.randn(8), torch.randn(8, 8), torch.randn(2, 8, 8)):
+        try:
+            layer = layer_class(base, rank=4, alpha=16)
+            with torch.no_grad():
+                layer.lora_B.normal_()
+            if (layer(x) - base(x) - 4 * (x @ layer.lora_A @ layer.lora_B)).abs().max() > 1e-3:
+                return True
+        except Exception:
+            return True
+    return False
+
+
+# %% chaff="rank and alpha left at one" exercise="exposes" misconception="only_rank_one"
+def exposes(layer_class):
+    for x in (torch.randn(5), torch.randn(4, 5), torch.randn(3, 4, 5)):
+        try:
+            base = nn.Linear(5, 7)
+            layer = layer_class(base, rank=1, alpha=1)
+            layer.lora_B.data.normal_()
+            if not torch.allclose(layer(x), base(x) + x @ layer.lora_A @ layer.lora_B, atol=1e-4):
+                return True
+        except Exception:
+            return True
+    return False
+
+
+# %% chaff="alpha equals rank, 16 and 16" exercise="exposes" misconception="only_alpha_equal_to_rank"
+def exposes(layer_class):
+    base = nn.Linear(20, 24)
+    layer = layer_class(base, rank=16, alpha=16)
+    nn.init.uniform_(layer.lora_B)
+    for x in (torch.randn(20), torch.randn(4, 20), torch.randn(3, 4, 20)):
+        try:
+            if not torch.allclose(layer(x), base(x) + (x @ layer.lora_A) @ layer.lora_B, rtol=1e-3, atol=1e-3):
+                return True
+        except Exception:
+            return True
+    return False
+
+
+# %% chaff="a batch of rows only, one case" exercise="exposes" misconception="only_rows"
+def exposes(layer_class):
+    base, x = nn.Linear(10, 6), torch.randn(4, 10)
+    layer = layer_class(base, rank=2, alpha=8)
+    layer.lora_B.data = torch.randn(2, 6)
+    try:
+        out = layer(x)
+    except Exception:
+        return True
+    return not torch.allclose(out, base(x) + 4 * x @ layer.lora_A @ layer.lora_B, atol=1e-4)
+
+
+# %% chaff="runs? then it is fine" exercise="exposes" misconception="shape_is_enough"
+def exposes(layer_class):
+    try:
+        for shape in ((6,), (4, 6), (2, 4, 6)):
+            layer = layer_class(nn.Linear(6, 3), rank=2, alpha=6)
+            layer.lora_B.data.normal_()
+            layer(torch.randn(shape))
+    except Exception:
+        return True
+    return False
+
+
+# %% chaff="looks whether the output moves when B does" exercise="exposes" misconception="shape_is_enough"
+def exposes(layer_class):
+    for d, k in ((6, 3), (4, 5)):
+        for lead in ((), (4,), (2, 4)):
+            try:
+                layer, x = layer_class(nn.Linear(d, k), rank=2, alpha=6), torch.randn(*lead, d)
+                before = layer(x)
+                layer.lora_B.data.normal_()
+                if torch.allclose(layer(x), before) or before.shape != (*lead, k):
+                    return True
+            except Exception:
+                return True
+    return False
+
+
+# %% chaff="a tolerance that swallows everything" exercise="exposes" misconception="shape_is_enough"
+def exposes(layer_class):
+    for shape in ((6,), (4, 6), (2, 4, 6)):
+        base, x = nn.Linear(6, 3), torch.randn(shape)
+        try:
+            layer = layer_class(base, rank=2, alpha=6)
+            layer.lora_B.data.normal_()
+            right = base(x) + 3 * x @ layer.lora_A @ layer.lora_B
+            if layer(x).shape != right.shape or not torch.allclose(layer(x), right, atol=1e4):
+                return True
+        except Exception:
+            return True
+    return False
+
+
+# %% chaff="exact, against a merged weight" exercise="exposes" misconception="to_the_last_digit"
+def exposes(layer_class):
+    for shape in ((9,), (4, 9), (2, 4, 9)):
+        base, x = nn.Linear(9, 7), torch.randn(shape)
+        try:
+            layer = layer_class(base, rank=3, alpha=7)
+            layer.lora_B.data.normal_()
+            weight = base.weight + 7 / 3 * (layer.lora_A @ layer.lora_B).T
+            if not torch.equal(layer(x), nn.functional.linear(x, weight, base.bias)):
+                return True
+        except Exception:
+            return True
+    return False
+
+
+# %% chaff="exact, against the formula, with ==" exercise="exposes" misconception="to_the_last_digit"
+def exposes(layer_class):
+    for shape in ((9,), (4, 9), (2, 4, 9)):
+        base, x = nn.Linear(9, 7), torch.randn(shape)
+        try:
+            layer = layer_class(base, rank=2, alpha=8)
+            layer.lora_B.data.normal_()
+            if (layer(x) != base(x) + 4 * (x @ layer.lora_A @ layer.lora_B)).any():
+                return True
+        except Exception:
+            return True
+    return False
+
+
+# %% chaff="the bug in its own expectation" exercise="exposes" misconception="expects_the_bug"
+def exposes(layer_class):
+    base, x = nn.Linear(4, 4), torch.randn(4, 4)
+    try:
+        layer = layer_class(base, rank=2, alpha=6)
+        layer.lora_B.data.normal_()
+        return not torch.allclose(layer(x), base(x) + 3 * (layer.lora_A @ layer.lora_B) * x, atol=1e-4)
+    except Exception:
+        return True
+
+
+# %% chaff="the scaling read from the layer" exercise="exposes" misconception="trusts_the_scaling"
+def exposes(layer_class):
+    for d, k in ((7, 2), (2, 7)):
+        for lead in ((), (3,), (3, 3)):
+            layer, x = layer_class(nn.Linear(d, k), rank=2, alpha=5), torch.randn(*lead, d)
+            nn.init.normal_(layer.lora_B)
+            delta = layer.scaling * layer.lora_A @ layer.lora_B
+            try:
+                if not torch.allclose(layer(x), layer.base_layer(x) + x @ delta, atol=1e-4):
+                    return True
+            except RuntimeError:
+                return True
+    return False
+
+
+# %% chaff="asserts and returns False" exercise="exposes" misconception="asserts"
+def exposes(layer_class):
+    base, x = nn.Linear(4, 4), torch.randn(4, 4)
+    layer = layer_class(base, rank=2, alpha=6)
+    nn.init.normal_(layer.lora_B)
+    torch.testing.assert_close(layer(x), base(x) + 3 * x @ layer.lora_A @ layer.lora_B)
+    return False
+
+
+# %% chaff="the name" exercise="exposes" misconception="always_false"
+def exposes(layer_class):
+    return "LoRA" not in layer_class.__name__
+
+
+# %% chaff="always True" exercise="exposes" misconception="always_true"
+def exposes(layer_class):
+    layer_class(nn.Linear(4, 4), rank=2, alpha=2)
+    return True
+
+
+# %% chaff="the number of parameters" exercise="exposes" misconception="always_false"
+def exposes(layer_class):
+    layer = layer_class(nn.Linear(6, 4), rank=2, alpha=3)
+    return sum(p.numel() for p in layer.parameters() if p.requires_grad) != 2 * (6 + 4)
+
+
+# %% chaff="the largest difference, not a verdict" exercise="exposes" misconception=""
+def exposes(layer_class):
+    base, x = nn.Linear(6, 4), torch.randn(3, 6)
+    try:
+        layer = layer_class(base, rank=2, alpha=6)
+        layer.lora_B.data.normal_()
+        return float((layer(x) - base(x) - 3 * x @ layer.lora_A @ layer.lora_B).abs().max())
+    except Exception:
+        return True
+
+
+# %% chaff="words" exercise="exposes" misconception=""
+def exposes(layer_class):
+    return "wrong" if layer_class is None else "right"
+
+
+# %% chaff="prints" exercise="exposes" misconception="returned_none"
+def exposes(layer_class):
+    layer_class(nn.Linear(6, 4), rank=2, alpha=3)
+
+
+# %% chaff="its own mistake" exercise="exposes" misconception=""
+def exposes(layer_class):
+    layer = layer_class(nn.Linear(6, 4), rank=2, alpha=3)
+    return not torch.allclose(layer(x), right)
+
+
+# %% chaff="takes an instance" exercise="exposes" misconception=""
+def exposes(layer_class):
+    return layer_class(torch.randn(3, 6)).shape != (3, 4)
+
+
+# %% chaff="not a function" exercise="exposes" misconception=""
+exposes = True
