@@ -1,0 +1,48 @@
+# Two doors: `make lab` for learners, `make test` for everyone else. Each target sets up what it needs, whichever comes
+# first; a setup that is there and up to date costs no time. Setup itself, and all that can go wrong with it: tools/.
+#
+# POSIX sh and GNU make 3.81 (macOS) suffice.
+
+.DEFAULT_GOAL := help
+.PHONY: help lab test build grade bench clean ready-lab ready-all
+
+# PYTHON  the Python to make .venv with; found if not given
+# PORT    where `make lab` listens
+# ARGS    passed on to what the target runs, as in  make test ARGS="-k merge"
+export PYTHON PORT
+
+# Settings made for another Python would lead ours to that one's packages.
+unexport PYTHONHOME PYTHONPATH
+
+# nbgrader calls commands of .venv by name.
+RUN := PATH="$$PWD/.venv/bin:$$PATH" .venv/bin/
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
+
+lab: ready-lab ## open JupyterLab on the course       PORT=8899 for a port of your own
+	@$(RUN)python tools/lab.py $(ARGS)
+
+test: ready-all ## run the tests                       ARGS="-k merge" for some of them
+	@$(RUN)python -m pytest $(ARGS)
+
+build: ready-lab ## make the notebooks from solutions/*.py
+	@$(RUN)autograde build $(ARGS)
+
+grade: ready-lab ## grade the classes in autograde/submitted/
+	@$(RUN)autograde grade $(ARGS)
+
+bench: ready-all ## run the scripts in benchmarks/
+	@set -- benchmarks/*.py; test -e "$$1" || { echo "There is no script in benchmarks/." >&2; exit 1; }; \
+	for script; do echo "== $$script"; $(RUN)python "$$script" $(ARGS) || exit 1; done
+
+clean: ## remove .venv and caches; notebooks, submissions and marks stay
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# What a learner needs, and what the tests need on top of it.
+ready-lab:
+	@python=$$(sh tools/find_python.sh) && "$$python" tools/setup.py lab interop
+
+ready-all:
+	@python=$$(sh tools/find_python.sh) && "$$python" tools/setup.py lab interop cluster test
