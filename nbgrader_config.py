@@ -1,14 +1,47 @@
-"""The course as nbgrader sees it."""
+"""The course as nbgrader sees it: its folders, and how it grades.
+
+nbgrader reads this file when it is started here, and so do Validate and formgrader in a JupyterLab that was started
+here (`make lab`).
+"""
 
 import os
+import sys
 
 c = get_config()  # noqa: F821 - given by nbgrader
 
+ROOT = os.path.dirname(os.path.abspath(__file__))
+
+# The course's package, where it is not installed; and alembic, which nbgrader calls by name to make a gradebook.
+if ROOT not in sys.path:
+    sys.path.append(ROOT)
+if os.path.dirname(sys.executable) not in os.environ.get("PATH", "").split(os.pathsep):
+    os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", "")
+
 c.CourseDirectory.course_id = "lora"
-c.CourseDirectory.root = os.path.dirname(os.path.abspath(__file__))
+c.CourseDirectory.root = ROOT
 c.CourseDirectory.source_directory = "solutions"
 c.CourseDirectory.release_directory = "notebooks"
 c.CourseDirectory.submitted_directory = "autograde/submitted"
 c.CourseDirectory.autograded_directory = "autograde/autograded"
 c.CourseDirectory.feedback_directory = "autograde/feedback"
-c.CourseDirectory.db_url = "sqlite:///" + os.path.join(c.CourseDirectory.root, "autograde", "gradebook.db")
+c.CourseDirectory.db_url = "sqlite:///" + os.path.join(ROOT, "autograde", "gradebook.db")
+
+# Where nbgrader passes over files or deletes them without a word, its exporters are the place to say so.
+c.GenerateAssignment.exporter_class = "autograde.grading.exporters.ReleaseExporter"
+c.Autograde.exporter_class = "autograde.grading.exporters.SubmissionExporter"
+c.GenerateFeedback.exporter_class = "autograde.grading.exporters.FeedbackExporter"
+
+# nbgrader's own list, with our Execute: cells run in a box, and checks are judged outside of it.
+c.Autograde.autograde_preprocessors = [
+    "autograde.grading.preprocessors.Execute",
+    "nbgrader.preprocessors.IgnorePattern",
+    "nbconvert.preprocessors.ClearMetadataPreprocessor",
+    "nbgrader.preprocessors.LimitOutput",
+    "nbgrader.preprocessors.SaveAutoGrades",
+    "nbgrader.preprocessors.AssignLatePenalties",
+    "nbgrader.preprocessors.CheckCellMetadata",
+]
+c.ClearMetadataPreprocessor.preserve_nb_metadata_mask = {("language_info", "name"), "lora_course"}
+
+# A check's report is 96 columns wide; Validate indents it by 4 and cuts off lines that come within 3 of its width.
+c.Validator.width = 104

@@ -52,7 +52,7 @@ def port_options(wanted):
     if reason := in_the_way(int(wanted)):
         sys.exit(
             f"Port {wanted}: {reason}.\n"
-            f"Choose another, as in make lab PORT={int(wanted) % 65535 + 1}, or leave PORT out to get the next free one."
+            f"Choose another, as in make lab PORT={int(wanted) % 65535 + 1}, or leave PORT out to get one that is free."
         )
     return [f"--port={wanted}", "--ServerApp.port_retries=0"]
 
@@ -72,8 +72,10 @@ def in_the_way(port):
 
     for server in list_running_servers():
         if server["port"] == port:
-            whose = "this course is open there already" if Path(server["root_dir"]) == ROOT else "a Jupyter server is there"
-            return f"{whose}, {server['url']}lab?token={server['token']} (to stop it: .venv/bin/jupyter lab stop {port})"
+            here = Path(server["root_dir"]) == ROOT
+            whose = "this course is open there already" if here else "another Jupyter server is there"
+            address = f"{server['url']}lab?token={server['token']}"
+            return f"{whose}, {address} (to stop it: .venv/bin/jupyter lab stop {port})"
     return "taken by another program"
 
 

@@ -41,7 +41,7 @@ for folder in pathlib.Path(sysconfig.get_path("purelib")).glob("*.dist-info"):
         shutil.rmtree(folder)
 """
 
-# JupyterLab asks on its first start whether it may fetch news, and looks for updates: a course that runs offline does not.
+# JupyterLab would ask on its first start whether it may fetch news, and look for updates: the course needs no network.
 LAB_SETTINGS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
 
 
@@ -178,7 +178,7 @@ def explain(error):
     reason = "" if isinstance(error, subprocess.CalledProcessError) else f"{error}\n"
     return (
         f"\n{reason}Setup stopped before it was finished; the reason stands above. What it often is:\n"
-        "  network  pip could not reach its package index. Behind a proxy, set HTTPS_PROXY; pip's own settings are used.\n"
+        "  network  pip could not reach its package index. Behind a proxy, set HTTPS_PROXY; pip's own settings hold.\n"
         f"  disk     {free(ROOT)}, {free(tempfile.gettempdir())} (TMPDIR). It takes about 2 GB; on Linux,\n"
         "           where torch comes with NVIDIA's libraries, about 8 GB.\n"
         "Then run the same command again: it goes on from where it stopped."

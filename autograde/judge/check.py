@@ -211,6 +211,8 @@ class Check:
             # Any line on stderr in a check's cell fails it for nbgrader's Validate: a library's warning must not.
             with contextlib.redirect_stderr(sys.stdout):
                 observations = [self.observe(target, case) for case in cases]
+            if not all(isinstance(observation, dict) for observation in observations):
+                raise WireError("it is not of the form that this check asks for")
             if any(self.unfinished(observation) for observation in observations):
                 return report.not_started(self)
             pairs = list(zip(cases, observations, strict=True))
@@ -232,7 +234,7 @@ class Check:
 
     def unfinished(self, observation):
         """Whether an observation is that of an untouched stub."""
-        raised = observation.get("raised") if isinstance(observation, dict) else None
+        raised = observation.get("raised")
         return bool(raised) and "NotImplementedError" in raised["bases"]
 
     def __call__(self, target, seed=None):

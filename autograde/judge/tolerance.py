@@ -41,3 +41,14 @@ def close(got, expected, dtype=None, device="cpu"):
         return True
     difference = (got.double() - expected.double()).abs().max()
     return bool(difference <= allowed(expected, dtype, device))
+
+
+_AS_INTEGERS = {8: torch.int64, 4: torch.int32, 2: torch.int16, 1: torch.int8}
+
+
+def same_bits(a, b):
+    """Whether two tensors are the same to the last bit: dtype, shape and values, 0.0 told from -0.0, nan equal to nan."""
+    if a.dtype != b.dtype or a.shape != b.shape:
+        return False
+    kind = _AS_INTEGERS[a.element_size()]
+    return torch.equal(a.contiguous().view(kind), b.contiguous().view(kind))

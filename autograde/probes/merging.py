@@ -122,10 +122,10 @@ def live(layer_class, weight, bias, options, A, B, x, steps, device="cpu"):
 
     Returns:
         ``looks``, one before the first step and one after each, and ``raised`` with ``during`` (a step's name,
-        "forward" or "construction") where something raised; or ``no_module`` or ``unset``. A look holds ``weight`` and ``bias``
-        of layer.base_layer, ``same`` (whether that weight is the very Parameter that the base came with), ``leaf``,
-        ``graph`` (it has a grad_fn), ``trains`` (which of base weight and bias require a gradient), ``merged``, ``out``
-        and, after learning, ``gradients`` of A and B.
+        "forward" or "construction") where something raised; or ``no_module`` or ``unset``. A look holds ``weight``
+        and ``bias`` of layer.base_layer, ``same`` (whether that weight is the very Parameter that the base came with),
+        ``leaf``, ``graph`` (it has a grad_fn), ``trains`` (which of base weight and bias require a gradient),
+        ``merged``, ``out`` and, after learning, ``gradients`` of A and B.
     """
     base = make_base(weight, bias, device)
     original, x = base.weight, x.to(device)
@@ -153,9 +153,10 @@ def _step(layer, x, name, inputs):
     if name == "set":
         set_adapters(layer, inputs)
     elif name == "learn":
-        layer.zero_grad()
-        (layer(x) * inputs[0]).sum().backward()
         both = adapters(layer)
+        for tensor, _ in both:
+            tensor.grad = None
+        (layer(x) * inputs[0]).sum().backward()
         return [None if tensor.grad is None else as_convention(tensor.grad, turned) for tensor, turned in both]
     else:
         getattr(layer, name)()

@@ -58,14 +58,14 @@ lora_linear_placement.same = _same
 
 
 def _fault(case, seen):
-    if "held" not in seen:
-        return lora_linear_placement.broken(case, seen)
+    if "held" not in seen and (fault := lora_linear_placement.broken(case, seen)):
+        return fault
     if fault := adapter_fault(case, seen["held"]):
         return fault
     dtype, device, target = case.args["weight"].dtype, case.args["device"], case.args["moved_to"]
     if fault := _misplaced(seen["held"], str(dtype), device, "made"):
         return fault
-    if seen["moved"] and (fault := _misplaced(seen["moved"], f"torch.{target}", device, f"after layer.to({target})")):
+    if device != "meta" and (fault := _misplaced(seen["moved"], f"torch.{target}", device, f"after layer.to({target})")):
         return fault
     return lora_linear_placement.broken(case, seen)
 

@@ -302,8 +302,9 @@ def _bias_of(case, bias):
 
 @merge.misconception(
     "merged_into_the_base",
-    thought="Merging changes the layer's own weight, and that layer's base is the result.",
-    hint="That is the next exercise. Here the layer stays as it is, adapter and all: make a new nn.Linear.",
+    thought="Merging changes the layer's own weight.",
+    hint="That is the next exercise. Here the layer stays as it is, adapter and all: make a new nn.Linear, with values "
+    "of its own. Assigning a tensor, and copy.copy, copy nothing.",
     recognise=lambda case, seen: seen.get("own") is True or bool(seen.get("changed")),
 )
 def merged_into_the_base(layer):

@@ -1,0 +1,78 @@
+"""What one submission may use, and the part of it that the kernel enforces process by process."""
+
+import contextlib
+import dataclasses
+import os
+
+MIB = 2**20
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What one submission may use. Times are seconds, sizes are bytes.
+
+    Attributes:
+        cell: wall time of one cell; then it is interrupted, as by the stop button.
+        probe: wall time of one probe; then it is interrupted.
+        grace: how long an interrupted cell or probe has to stop, before the whole session is ended.
+        session: wall time of everything, from opening to the last answer.
+        cpu: CPU time of the session's processes together.
+        memory: memory of the session's processes together, beyond what the warm process shares with them.
+        processes: processes and threads together.
+        disk: what the session's temporary folder may hold. Also the largest file.
+        output: what all cells together may show (text, figures).
+        answer: the largest answer to a probe.
+    """
+
+    cell: float = 30.0
+    probe: float = 10.0
+    grace: float = 2.0
+    session: float = 600.0
+    cpu: float = 600.0
+    memory: int = 2048 * MIB
+    processes: int = 64
+    disk: int = 256 * MIB
+    output: int = 16 * MIB
+    answer: int = 64 * MIB
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            if not getattr(self, field.name) > 0:
+                raise ValueError(f"the limit {field.name!r} must be above zero, not {getattr(self, field.name)!r}")
+
+
+def _address_space():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def apply(limits, *, alone):
+    """Set the kernel's limits for this process and all that it will start. What is there already does not count.
+
+    Args:
+        limits: a dict of `Limits`.
+        alone: whether no process outside the session counts as one of the same user.
+    """
+    import resource
+
+    cpu = int(limits["cpu"]) + 1
+    wanted = {
+        "RLIMIT_CORE": 0,
+        "RLIMIT_CPU": cpu,
+        "RLIMIT_FSIZE": limits["disk"],
+        "RLIMIT_NOFILE": 512,
+        "RLIMIT_MEMLOCK": 0,
+        "RLIMIT_MSGQUEUE": 0,
+        "RLIMIT_RTPRIO": 0,
+    }
+    if alone:
+        wanted["RLIMIT_NPROC"] = limits["processes"]
+    with contextlib.suppress(OSError):  # no /proc: the watch over the session still counts its memory
+        wanted["RLIMIT_AS"] = _address_space() + limits["memory"]
+    for name, value in wanted.items():
+        if hasattr(resource, name):
+            which = getattr(resource, name)
+            hard = resource.getrlimit(which)[1]
+            value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+            with contextlib.suppress(OSError, ValueError):  # macOS has some of them in name only
+                resource.setrlimit(which, (value, value))

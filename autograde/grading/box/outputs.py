@@ -1,0 +1,156 @@
+"""From the far side's events to the outputs of a cell, as nbformat writes them.
+
+The rules are those of nbclient: displays with an id can be updated later, `clear_output` empties the cell, text of the
+two streams is held until the stream is flushed. Neighbouring pieces of one stream are joined. Events are written by the
+process that runs handed-in code, so every field is checked before it may enter a notebook.
+"""
+
+import nbformat
+
+MAX_OUTPUTS = 2_000  # in one cell
+MAX_TEXT = 2_000  # characters of a name: of a mime type, of an exception
+
+
+def clean(value, depth=0):
+    """JSON data that can be written to any file: no lone surrogates, no keys but strings, not nested without end."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode() if not value.isascii() else value
+    if isinstance(value, list) and depth < 50:
+        return [clean(item, depth + 1) for item in value]
+    if isinstance(value, dict) and depth < 50:
+        return {clean(key, depth + 1): clean(item, depth + 1) for key, item in value.items()}
+    return value if value is None or isinstance(value, (bool, int, float)) else str(type(value))
+
+
+def _text(value, limit=None):
+    return clean(value if isinstance(value, str) else repr(value))[:limit]
+
+
+def _is_json(mime):
+    return mime == "application/json" or mime.endswith("+json")
+
+
+def _bundle(data):
+    """A mime bundle: text for every mime type, any JSON for the JSON ones."""
+    if not isinstance(data, dict):
+        return {}
+    return {
+        _text(mime, MAX_TEXT): clean(value) if _is_json(mime) else _text(value)
+        for mime, value in data.items()
+        if isinstance(value, str) or _is_json(mime)
+    }
+
+
+def _metadata(value):
+    return clean(value) if isinstance(value, dict) else {}
+
+
+def _count(value):
+    return value if type(value) is int and 0 < value < 10**6 else None
+
+
+def _output(kind, **fields):
+    # nbformat.v4.new_output validates each one against the schema, which takes longer than the cell did.
+    return nbformat.from_dict({"output_type": kind} | fields)
+
+
+class Outputs:
+    """Collects one cell after the other; remembers displays with an id across them."""
+
+    def __init__(self):
+        self.displays = {}  # display id -> the outputs that show it, in whatever cell they are
+        self.begin()
+
+    def begin(self):
+        """Start a new cell."""
+        self.cell = []
+        self.held = {"stdout": [], "stderr": []}
+        self.clear_next = False
+
+    def end(self):
+        """The outputs of the cell, complete."""
+        self.flush("stdout")
+        self.flush("stderr")
+        return self.cell
+
+    def flush(self, name):
+        """What was written to the stream becomes an output, or the end of the last one."""
+        text = "".join(self.held[name])
+        self.held[name] = []
+        if not text:
+            return
+        self._clear_if_asked()
+        last = self.cell[-1] if self.cell else {}
+        if last.get("output_type") == "stream" and last["name"] == name:
+            last["text"] += text
+        else:
+            self._append(_output("stream", name=name, text=text))
+
+    def write(self, name, text):
+        """Text for one of the two streams."""
+        self.held[name].append(text)
+
+    def error(self, ename, evalue, traceback):
+        """An exception's output."""
+        self._clear_if_asked()
+        self._append(_output("error", ename=ename, evalue=evalue, traceback=traceback))
+
+    def add(self, event):
+        """Take one event of the far side; whatever it does not say as it should, is left out."""
+        kind, content = event.get("type"), event.get("content")
+        if not isinstance(content, dict):
+            return
+        if kind in ("stream", "flush"):
+            name = content.get("name")
+            if name not in self.held:
+                return
+            if kind == "stream":
+                self.write(name, _text(content.get("text", "")))
+            else:
+                self.flush(name)
+            return
+        self.flush("stdout")
+        self.flush("stderr")
+        if kind in ("display_data", "execute_result", "update_display_data"):
+            self._display(kind, content)
+        elif kind == "error":
+            lines = content.get("traceback")
+            lines = [_text(line) for line in lines] if isinstance(lines, list) else []
+            self.error(_text(content.get("ename", ""), MAX_TEXT), _text(content.get("evalue", "")), lines)
+        elif kind == "clear_output":
+            if content.get("wait"):
+                self.clear_next = True
+            else:
+                self._clear()
+
+    def _display(self, kind, content):
+        transient = content.get("transient")
+        identity = transient.get("display_id") if isinstance(transient, dict) else None
+        identity = identity if isinstance(identity, str) and identity else None
+        data, metadata = _bundle(content.get("data")), _metadata(content.get("metadata"))
+        if identity is not None:
+            for shown in self.displays.get(identity, ()):
+                shown["data"], shown["metadata"] = nbformat.from_dict(data), nbformat.from_dict(metadata)
+        if kind == "update_display_data":
+            return
+        self._clear_if_asked()
+        more = {"execution_count": _count(content.get("execution_count"))} if kind == "execute_result" else {}
+        output = _output(kind, data=data, metadata=metadata, **more)
+        if self._append(output) and identity is not None:
+            self.displays.setdefault(identity, []).append(output)
+
+    def _append(self, output):
+        if len(self.cell) < MAX_OUTPUTS:
+            self.cell.append(output)
+            return True
+        return False
+
+    def _clear_if_asked(self):
+        if self.clear_next:
+            self._clear()
+
+    def _clear(self):
+        for shown in self.displays.values():
+            shown[:] = [output for output in shown if not any(output is gone for gone in self.cell)]
+        self.cell.clear()
+        self.clear_next = False

@@ -1,0 +1,38 @@
+"""What travels between the grader and its workers, on this machine or on a cluster: JSON and bytes, never pickle."""
+
+import json
+import struct
+
+_LENGTHS = struct.Struct("<IQ")
+
+
+def pack(about, *files):
+    """Bytes for a JSON-able dict and the contents of any number of files."""
+    head = json.dumps(about | {"sizes": [len(file) for file in files]}).encode()
+    return b"".join([_LENGTHS.pack(len(head), sum(map(len, files))), head, *files])
+
+
+def unpack(data):
+    """``(dict, bytes of a file, bytes of the next, …)`` of a whole parcel."""
+    head, _ = _LENGTHS.unpack_from(data)
+    start = _LENGTHS.size + head
+    about = json.loads(data[_LENGTHS.size : start])
+    files = []
+    for size in about.pop("sizes"):
+        files.append(bytes(data[start : start + size]))
+        start += size
+    return about, *files
+
+
+def read(read_exactly):
+    """The next whole parcel of a stream, as bytes; None at its end.
+
+    Args:
+        read_exactly: ``read_exactly(count)`` gives that many bytes, or fewer at the end of the stream.
+    """
+    lengths = read_exactly(_LENGTHS.size)
+    if len(lengths) < _LENGTHS.size:
+        return None
+    rest = sum(_LENGTHS.unpack(lengths))
+    content = read_exactly(rest)
+    return lengths + content if len(content) == rest else None

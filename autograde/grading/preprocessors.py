@@ -1,0 +1,62 @@
+"""What nbgrader runs in place of its own Execute, so that every one of its doors grades in the box and judges outside."""
+
+from pathlib import Path
+
+from nbgrader.preprocessors import Execute as NbGraderExecute
+from traitlets import Bool, Dict
+
+from autograde.course.layout import Course
+from autograde.grading import notebook
+from autograde.grading.box.limits import Limits
+from autograde.grading.damage import METADATA
+from autograde.grading.kept import KEPT
+from autograde.grading.submissions import Submission, beside
+
+
+class Execute(NbGraderExecute):
+    """Runs a submitted notebook in the box and writes the verdicts of its checks into it.
+
+    Of nbgrader's settings for `Execute`, `timeout` counts: seconds for one cell.
+    """
+
+    require_isolation = Bool(False, help="Grade nothing on a machine that has no full box.").tag(config=True)
+    limits = Dict(
+        help="What one submission may use beyond or short of the usual, by the names in autograde.grading.box.limits."
+    ).tag(config=True)
+
+    def __call__(self, nb, resources):
+        """Run always: what a notebook says that it once came to is its owner's word."""
+        if not self.enabled:
+            self.log.warning("--no-execute has no effect here: without running a notebook nothing can be judged.")
+        return self.preprocess(nb, resources)
+
+    def preprocess(self, nb, resources, km=None):
+        """Grade `nb` in place; the exporter has left in its metadata what is damaged."""
+        known = nb.metadata.get(METADATA, {})
+        graded = notebook.grade(nb, lambda: self._session(resources), known.get("damage"), known.get("unreadable"))
+        self._tell(graded, resources)
+        return nb, resources
+
+    def _session(self, resources):
+        limits = {"cell": self.timeout or Limits.session} | self.limits
+        root = self.parent.parent.coursedir.root  # of the exporter's converter
+        about = resources["nbgrader"]
+        handed_in = Submission(about["student"], about["notebook"], Path(resources["metadata"]["path"]))
+        return KEPT.session(
+            limits=Limits(**limits),
+            files=beside(handed_in, Course(Path(root))),
+            require_isolation=self.require_isolation,
+            private=[root],
+        )
+
+    def _tell(self, graded, resources):
+        scores = [f"{verdict.exercise} {verdict.score:g}/{verdict.points:g}" for verdict in graded.verdicts.values()]
+        level = (graded.isolation or {}).get("level", "nothing was run")
+        said = self.log.info if level in ("full", "nothing was run") else self.log.warning
+        said(
+            "%s: %s (%.1f s, isolation: %s)",
+            resources["nbgrader"]["student"],
+            ", ".join(scores) or "no check of the course",
+            graded.seconds,
+            level,
+        )

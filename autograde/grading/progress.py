@@ -1,0 +1,93 @@
+"""How far grading has come: a bar with the time left in a terminal, a line now and then elsewhere."""
+
+import time
+
+LINE_SECONDS = 10.0  # between two lines where there is no bar
+
+
+class Lines:
+    """Plain lines, for files and pipes.
+
+    Args:
+        echo: prints one line.
+    """
+
+    def __init__(self, echo):
+        self.echo = echo
+        self.total = self.done = 0
+        self.started = self.said = 0.0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def begin(self, total, skipped):
+        """Grading of `total` submissions begins."""
+        self.total = total
+        self.started = self.said = time.monotonic()
+        self.say(f"grading {total} submissions" + (f"; {skipped} are graded already" if skipped else ""))
+
+    def step(self, _result):
+        """One more is done."""
+        self.done += 1
+        now = time.monotonic()
+        if now - self.said >= LINE_SECONDS and self.done < self.total:
+            self.said = now
+            left = (now - self.started) / self.done * (self.total - self.done)
+            self.say(f"{self.done} of {self.total} graded · about {duration(left)} left")
+
+    def say(self, *sentences):
+        """Sentences for the person who waits."""
+        for sentence in sentences:
+            self.echo(sentence)
+
+
+class Bar(Lines):
+    """A bar that is drawn anew in place.
+
+    Args:
+        console: a rich Console.
+    """
+
+    def __init__(self, console):
+        from rich import progress
+
+        super().__init__(lambda sentence: console.print(sentence, markup=False, highlight=False))
+        self.bar = progress.Progress(
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            progress.TextColumn("·"),
+            progress.TimeRemainingColumn(),
+            progress.TextColumn("left"),
+            console=console,
+            transient=True,
+        )
+        self.task = None
+
+    def __enter__(self):
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_):
+        self.bar.stop()
+
+    def begin(self, total, skipped):
+        """Grading of `total` submissions begins."""
+        super().begin(total, skipped)
+        self.task = self.bar.add_task("grading", total=total)
+
+    def step(self, _result):
+        """One more is done."""
+        self.done += 1
+        self.bar.advance(self.task)
+
+
+def duration(seconds):
+    """``1 h 12 min``, ``3 min``, ``45 s``."""
+    minutes = round(seconds / 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes} min" if seconds >= 90 else f"{seconds:.0f} s"

@@ -1,0 +1,168 @@
+"""One lesson's rows in nbgrader's tables, for many students at once."""
+
+from nbgrader import api, utils
+from sqlalchemy import insert, select, update
+
+STUDENT, SUBMISSION, NOTEBOOK = api.Student, api.SubmittedAssignment, api.SubmittedNotebook
+GRADE, COMMENT, CELL = api.Grade, api.Comment, api.BaseCell
+SCORED = {"GradeCell", "TaskCell"}
+COMMENTED = {"SolutionCell", "TaskCell"}
+
+
+class Rows:
+    """The rows of one lesson; made anew when the lesson's cells have changed.
+
+    Args:
+        db: a SQLAlchemy session on the gradebook.
+        lesson: an assignment that is in it.
+    """
+
+    def __init__(self, db, lesson):
+        chosen = select(api.Assignment.id, api.Assignment.duedate).where(api.Assignment.name == lesson)
+        self.assignment, self.due = db.execute(chosen).one()
+        notebooks = select(api.Notebook.name, api.Notebook.id).where(api.Notebook.assignment_id == self.assignment)
+        named = dict(db.execute(notebooks).all())
+        self.own = named[lesson]  # an instructor may have added others
+        self.cells = {}  # of each notebook: [(name, id, kind)]
+        for notebook in named.values():
+            cells = select(CELL.name, CELL.id, CELL.type).where(CELL.notebook_id == notebook)
+            self.cells[notebook] = db.execute(cells).all()
+
+    def scores(self, db):
+        """``{student: {grade_id: automatic score}}`` of everyone who is in the gradebook."""
+        found = {}
+        chosen = (
+            select(SUBMISSION.student_id, CELL.name, GRADE.auto_score)
+            .join(NOTEBOOK, NOTEBOOK.assignment_id == SUBMISSION.id)
+            .join(GRADE, GRADE.notebook_id == NOTEBOOK.id)
+            .join(CELL, CELL.id == GRADE.cell_id)
+            .where(NOTEBOOK.notebook_id == self.own)
+        )
+        for student, cell, score in db.execute(chosen):
+            found.setdefault(student, {})[cell] = score
+        return found
+
+    def enter(self, db, results, config):
+        """Bring the rows of these results' students up to date; nothing is committed.
+
+        Args:
+            db: the session.
+            results: `Result` of distinct students.
+            config: nbgrader's, for its late penalties.
+        """
+        wanted = {result.student: result for result in results}
+        there = set(db.scalars(select(STUDENT.id).where(STUDENT.id.in_(wanted))))
+        _add(db, STUDENT, [{"id": student} for student in wanted if student not in there])
+        submissions = self._submissions(db, wanted)
+        notebooks = self._notebooks(db, submissions)
+        for notebook in self.cells:
+            owners = {row: wanted[student] for (student, of), row in notebooks.items() if of == notebook}
+            self._grades(db, notebook, owners)
+            self._comments(db, notebook, owners)
+        self._penalties(db, wanted, {student: row for (student, of), row in notebooks.items() if of == self.own}, config)
+
+    def _submissions(self, db, wanted):
+        """``{student: id of the submission}``, made where it was not there, with its hand-in time where that is known."""
+        chosen = select(SUBMISSION.student_id, SUBMISSION.id).where(
+            SUBMISSION.assignment_id == self.assignment, SUBMISSION.student_id.in_(wanted)
+        )
+        found = dict(db.execute(chosen).all())
+        times = {student: parsed(result.timestamp) for student, result in wanted.items()}
+        new = [
+            {"id": api.new_uuid(), "assignment_id": self.assignment, "student_id": student, "timestamp": times[student]}
+            for student in wanted
+            if student not in found
+        ]
+        _set(db, SUBMISSION, [{"id": row, "timestamp": times[who]} for who, row in found.items() if times[who]])
+        _add(db, SUBMISSION, new)
+        return found | {row["student_id"]: row["id"] for row in new}
+
+    def _notebooks(self, db, submissions):
+        """``{(student, notebook): id of the submitted notebook}``."""
+        whose = {row: student for student, row in submissions.items()}
+        chosen = select(NOTEBOOK.assignment_id, NOTEBOOK.notebook_id, NOTEBOOK.id).where(
+            NOTEBOOK.assignment_id.in_(whose)
+        )
+        found = {(whose[submission], notebook): row for submission, notebook, row in db.execute(chosen)}
+        new = [
+            {"id": api.new_uuid(), "assignment_id": submission, "notebook_id": notebook}
+            for student, submission in submissions.items()
+            for notebook in self.cells
+            if (student, notebook) not in found
+        ]
+        _add(db, NOTEBOOK, new)
+        return found | {(whose[row["assignment_id"]], row["notebook_id"]): row["id"] for row in new}
+
+    def _grades(self, db, notebook, owners):
+        chosen = select(GRADE.notebook_id, GRADE.cell_id, GRADE.id, GRADE.manual_score).where(
+            GRADE.notebook_id.in_(owners)
+        )
+        there = {(row.notebook_id, row.cell_id): row for row in db.execute(chosen)}
+        changed, new = [], []
+        for owner, result in owners.items():
+            for name, cell, kind in self.cells[notebook]:
+                if kind not in SCORED:
+                    continue
+                row = there.get((owner, cell))
+                score = result.cells.get(name, (None, 0))[0] if notebook == self.own else None
+                # As nbgrader has it: what a person has scored, and what a machine cannot, is to be looked at again.
+                again = score is None or (row is not None and row.manual_score is not None)
+                values = {"auto_score": score, "needs_manual_grade": again}
+                if row is None:
+                    new.append({"id": api.new_uuid(), "notebook_id": owner, "cell_id": cell, **values})
+                elif notebook == self.own:
+                    changed.append({"id": row.id, **values})
+        _add(db, GRADE, new)
+        _set(db, GRADE, changed)
+
+    def _comments(self, db, notebook, owners):
+        chosen = select(COMMENT.notebook_id, COMMENT.cell_id, COMMENT.id).where(COMMENT.notebook_id.in_(owners))
+        there = {(owner, cell): row for owner, cell, row in db.execute(chosen)}
+        changed, new = [], []
+        for owner, result in owners.items():
+            for name, cell, kind in self.cells[notebook]:
+                if kind not in COMMENTED:
+                    continue
+                said = result.comments.get(name) if notebook == self.own else None
+                if (owner, cell) not in there:
+                    new.append(
+                        {"id": api.new_uuid(), "notebook_id": owner, "cell_id": cell, "auto_comment": said}
+                    )
+                elif notebook == self.own:
+                    changed.append({"id": there[owner, cell], "auto_comment": said})
+        _add(db, COMMENT, new)
+        _set(db, COMMENT, changed)
+
+    def _penalties(self, db, wanted, rows, config):
+        if self.due is None:
+            return
+        from nbgrader.preprocessors import AssignLatePenalties
+
+        step = AssignLatePenalties(config=config)
+        step.init_plugin()
+        db.flush()
+        for student in wanted:
+            notebook = db.get(NOTEBOOK, rows[student], populate_existing=True)
+            late = notebook.assignment.total_seconds_late
+            penalty = step.plugin_inst.late_submission_penalty(student, notebook.score, late) if late > 0 else None
+            notebook.late_submission_penalty = (
+                None if penalty is None else step._check_late_penalty(notebook, penalty)
+            )
+
+
+def parsed(timestamp):
+    """A hand-in time as nbgrader keeps it, in UTC; None where there is none, or it is no time."""
+    try:
+        return utils.parse_utc(timestamp) if timestamp else None
+    except (ValueError, OverflowError, TypeError):
+        return None
+
+
+def _add(db, table, rows):
+    if rows:
+        db.execute(insert(table), rows)
+
+
+def _set(db, table, rows):
+    if rows:
+        db.execute(update(table), rows)

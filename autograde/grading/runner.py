@@ -1,0 +1,238 @@
+"""The far side: the process in which handed-in code runs. It runs cells and answers probes, and knows no right answer.
+
+Run as a module it is that process, in one of two ways:
+
+- ``python -m autograde.grading.runner warm CONTROL`` imports everything once and forks a boxed child per submission
+  (`autograde.grading.box.nest`); CONTROL is the descriptor of a socket to the grader.
+- ``python -m autograde.grading.runner fresh …`` serves one submission in this very process, without a box: for
+  machines that cannot fork or box. The grader records that.
+"""
+
+import contextlib
+import importlib
+import json
+import os
+import pkgutil
+import signal
+import socket
+import sys
+import threading
+
+from autograde.grading.box import frames, limits, refusals
+
+CONNECTION_LOST = 75  # this process's exit code when handed-in code has taken its connection away
+
+
+def ready():
+    """Import what a course needs, so that forked children have it, and make the shell; the shell.
+
+    The process must have one thread at the end of it. `autograde.checks` is never imported here.
+    """
+    from autograde.judge import boxed
+
+    boxed.enter()
+    import torch
+
+    import autograde.probes
+    from autograde.grading.box.shell import make_shell
+
+    for module in pkgutil.iter_modules(autograde.probes.__path__, "autograde.probes."):
+        importlib.import_module(module.name)
+    torch.set_num_threads(1)
+    os.environ.pop("PYTHONSAFEPATH", None)  # it kept the grader's folder off the path; learners' own is on it
+    sys.path.insert(0, "")
+    shell = make_shell()
+    import matplotlib.pyplot  # noqa: F401  (after the shell: the inline backend attaches itself to it)
+
+    return shell
+
+
+def practise(shell):
+    """Do once, with nothing of it left behind, what each session would otherwise be the first to do: much of numpy,
+    matplotlib and IPython is loaded at its first use.
+    """
+    import matplotlib.pyplot as plt
+
+    _fresh_randomness()
+    figure, axes = plt.subplots()
+    axes.plot([0, 1], label="a")
+    axes.set_title("a")
+    axes.legend()
+    shell.display_formatter.format(figure)
+    plt.close(figure)
+    shell.transform_cell("%matplotlib inline\n1 + 1")
+    try:
+        exec(compile("1 / 0", "practice", "exec"))
+    except ZeroDivisionError:
+        shell.InteractiveTB.structured_traceback(*sys.exc_info())
+
+
+def _fresh_randomness():
+    """A random state of this process's own, as if it had not been forked."""
+    import multiprocessing
+    import random
+    import tempfile
+
+    import numpy
+    import torch
+
+    seed = int.from_bytes(os.urandom(8), "little")
+    random.seed()
+    numpy.random.seed(seed % 2**32)
+    torch.default_generator.manual_seed(seed >> 1)
+    tempfile._name_sequence = tempfile.tempdir = None
+    multiprocessing.current_process().authkey = os.urandom(32)
+
+
+class Line:
+    """The connection to the grader. A frame once begun is sent whole, also when an interrupt arrives meanwhile."""
+
+    def __init__(self, connection):
+        self.connection = connection
+        self.lock = threading.Lock()  # learner's threads print too
+        self.sending = False  # the main thread is: only that one takes signals
+        self.interrupted = False
+
+    def send(self, data):
+        """Send one frame; then let an interrupt that came meanwhile take effect."""
+        main = threading.current_thread() is threading.main_thread()
+        self.sending = main or self.sending
+        try:
+            with self.lock:
+                self.connection.sendall(data)
+        except OSError as error:
+            raise ConnectionError("the connection to the grader is gone") from error
+        finally:
+            self.sending = self.sending and not main
+        if not main:
+            return
+        if self.interrupted:
+            self.interrupted = False
+            raise KeyboardInterrupt
+
+    def interrupt(self, *_signal):
+        """Raise KeyboardInterrupt in the main thread, now or as soon as its frame is out."""
+        if self.sending:
+            self.interrupted = True
+        else:
+            raise KeyboardInterrupt
+
+
+class Far:
+    """Serves the grader's requests over `connection`, a stream socket, until it is closed."""
+
+    def __init__(self, connection, shell):
+        from autograde.grading.box.shell import Interpreter
+
+        self.connection = connection
+        self.line = Line(connection)
+        self.request = 0
+        self.process = os.getpid()
+        _fresh_randomness()
+        self.interpreter = Interpreter(shell, self._event, self.line.interrupt)
+        self.serve = {frames.FILES: self._files, frames.CELL: self._cell, frames.PROBE: self._probe}
+
+    def _send(self, kind, content):
+        self.line.send(frames.pack_json(kind, self.request, content))
+
+    def _event(self, kind, content):
+        self._send(frames.EVENT, {"type": kind, "content": content})
+
+    def run(self, isolation):
+        """Say what the box reached, then serve until the grader hangs up."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # between requests there is nothing to interrupt
+        self._send(frames.READY, isolation)
+        reader = frames.Reader(dict.fromkeys(self.serve, 2**32))
+        while data := self._receive():
+            for kind, self.request, payload in reader.feed(data):
+                self.serve[kind](payload)
+
+    def _receive(self):
+        try:
+            return self.connection.recv(2**20)
+        except OSError as error:
+            raise ConnectionError("the connection to the grader is gone") from error
+
+    @contextlib.contextmanager
+    def _interruptible(self):
+        """Learner's code runs: SIGINT is KeyboardInterrupt, whatever earlier code has made of it."""
+        self.line.interrupted = False
+        signal.signal(signal.SIGINT, self.line.interrupt)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            if os.getpid() != self.process:  # learner's code forked and the copy came back here: it has no business
+                os._exit(0)
+
+    def _files(self, payload):
+        from autograde.judge import wire
+
+        for name, data in wire.decode(payload, trusted=True).items():
+            os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
+            with open(name, "wb") as file:
+                file.write(data.numpy().tobytes())
+        self._send(frames.DONE, {})
+
+    def _cell(self, payload):
+        ok, count = False, None
+        try:
+            with self._interruptible():
+                ok, count = self.interpreter.run_cell(payload.decode())
+        except KeyboardInterrupt:  # it came a moment too late for the cell
+            pass
+        except Exception as error:  # the cell has taken the loop or the shell apart
+            self._event("error", {"ename": type(error).__name__, "evalue": str(error), "traceback": []})
+        self._send(frames.DONE, {"ok": ok, "execution_count": count})
+
+    def _probe(self, payload):
+        from autograde.judge import probe, wire
+
+        asked = wire.decode(payload, trusted=True)
+        namespace = self.interpreter.shell.user_ns
+        if asked["target"] not in namespace:
+            return self._send(frames.REFUSED, {"reason": "missing"})
+        try:
+            with self._interruptible():
+                answer = probe.answer(asked["probe"], namespace[asked["target"]], asked["arguments"])
+            answer = wire.encode(wire.plain(answer))
+        except KeyboardInterrupt:
+            return self._send(frames.REFUSED, {"reason": "interrupted"})
+        except BaseException as error:  # nothing that learner's objects do may end the conversation
+            return self._send(frames.REFUSED, {"reason": "failed", "message": f"{type(error).__name__}: {error}"[:500]})
+        finally:
+            self.interpreter.flush()
+        if len(answer) > asked["limit"]:
+            return self._send(frames.REFUSED, {"reason": "large", "message": f"{len(answer):,}"})
+        self.line.send(frames.pack(frames.ANSWER, self.request, answer))
+
+
+def _serve_fresh():
+    """``fresh descriptor N REQUEST`` (a socket inherited), or ``fresh port N REQUEST`` with a token on stdin."""
+    where, number, request = sys.argv[2], int(sys.argv[3]), json.loads(sys.argv[4])
+    if where == "descriptor":
+        connection = socket.socket(fileno=number)
+    else:
+        token = sys.stdin.buffer.read()
+        connection = socket.create_connection(("127.0.0.1", number))
+        connection.sendall(token)
+    connection.set_inheritable(False)
+    shell = ready()
+    refusals.refuse(request["refused"])
+    if os.name == "posix":
+        limits.apply(request["limits"], alone=False)
+    Far(connection, shell).run(request["isolation"])
+
+
+def main():
+    """Be the far side, in the way that the command line says."""
+    if sys.argv[1] == "warm":
+        from autograde.grading.box import nest
+
+        nest.main(int(sys.argv[2]))
+    else:
+        _serve_fresh()
+
+
+if __name__ == "__main__":
+    main()

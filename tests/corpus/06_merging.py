@@ -1,0 +1,1038 @@
+# Right answers in other styles (wheat) and wrong ones (chaff) for lesson 06; format: tests/corpus/README.md
+
+
+# %% wheat="transposed product" exercise="delta_weight"
+def delta_weight(layer):
+    return layer.scaling * (layer.lora_A @ layer.lora_B).T
+
+
+# %% wheat="product of transposes, scaled last" exercise="delta_weight"
+def delta_weight(layer):
+    return torch.matmul(layer.lora_B.t(), layer.lora_A.t()).mul(layer.scaling)
+
+
+# %% wheat="einsum, without a graph" exercise="delta_weight"
+@torch.no_grad()
+def delta_weight(layer):
+    return torch.einsum("dr,rk->kd", layer.lora_A, layer.scaling * layer.lora_B)
+
+
+# %% wheat="either spelling of the adapters" exercise="delta_weight"
+def delta_weight(layer):
+    A, B = layer.lora_A, layer.lora_B
+    A = A.weight.T if isinstance(A, nn.Linear) else A
+    B = B.weight.T if isinstance(B, nn.Linear) else B
+    return (A @ B).transpose(0, 1).contiguous() * layer.scaling
+
+
+# %% wheat="what the layer adds to the rows of an identity" exercise="delta_weight"
+def delta_weight(layer):
+    weight = layer.base_layer.weight
+    rows = torch.eye(weight.shape[1], dtype=weight.dtype, device=weight.device)
+    return (layer(rows) - layer.base_layer(rows)).mT
+
+
+# %% wheat="one outer product for each direction of the rank" exercise="delta_weight"
+def delta_weight(layer):
+    delta = torch.zeros_like(layer.base_layer.weight)
+    for a, b in zip(layer.lora_A.T, layer.lora_B):
+        delta = delta + layer.scaling * torch.outer(b, a)
+    return delta
+
+
+# %% wheat="a linear layer's own product" exercise="delta_weight"
+def delta_weight(layer):
+    import torch.nn.functional as F
+
+    return F.linear(layer.lora_B.detach().T, layer.lora_A.detach()) * layer.scaling
+
+
+# %% wheat="addmm into zeros" exercise="delta_weight"
+def delta_weight(layer):
+    zero = torch.zeros_like(layer.base_layer.weight)
+    return torch.addmm(zero, layer.lora_B.T, layer.lora_A.T, alpha=layer.scaling)
+
+
+# %% wheat="numpy and back" exercise="delta_weight"
+def delta_weight(layer):
+    A, B = (np.asarray(t.detach().cpu()) for t in (layer.lora_A, layer.lora_B))
+    return torch.from_numpy((A @ B).T * layer.scaling).to(layer.lora_A)
+
+
+# %% wheat="lambda" exercise="delta_weight"
+delta_weight = lambda layer: (layer.scaling * layer.lora_A @ layer.lora_B).T
+
+
+# %% chaff="the layer on an identity, base included" exercise="delta_weight" misconception=""
+def delta_weight(layer):
+    rows = torch.eye(layer.base_layer.in_features, dtype=layer.lora_A.dtype)
+    return layer(rows).T
+
+
+# %% chaff="prints it" exercise="delta_weight" misconception="returned_none"
+def delta_weight(layer):
+    print((layer.scaling * (layer.lora_A @ layer.lora_B).T).shape)
+
+
+# %% chaff="the wrong sign" exercise="delta_weight" misconception=""
+def delta_weight(layer):
+    return -layer.scaling * (layer.lora_A @ layer.lora_B).T
+
+
+# %% chaff="entry by entry" exercise="delta_weight" misconception=""
+def delta_weight(layer):
+    return layer.scaling * layer.lora_A * layer.lora_B.T
+
+
+# %% chaff="nested lists" exercise="delta_weight" misconception=""
+def delta_weight(layer):
+    return (layer.scaling * (layer.lora_A @ layer.lora_B).T).tolist()
+
+
+# %% chaff="float64 whatever comes" exercise="delta_weight" misconception=""
+def delta_weight(layer):
+    return layer.scaling * (layer.lora_A.double() @ layer.lora_B.double()).T
+
+
+# %% chaff="half precision on the way" exercise="delta_weight" misconception=""
+def delta_weight(layer):
+    A, B = layer.lora_A.half().float(), layer.lora_B.half().float()
+    return (layer.scaling * (A @ B).T).to(layer.lora_A.dtype)
+
+
+# %% chaff="transposes lora_A in place" exercise="delta_weight" misconception="changed_layer"
+def delta_weight(layer):
+    delta = layer.scaling * (layer.lora_A @ layer.lora_B).T
+    with torch.no_grad():
+        layer.lora_B.zero_()
+    return delta
+
+
+# %% chaff="freezes the adapters" exercise="delta_weight" misconception="changed_layer"
+def delta_weight(layer):
+    layer.requires_grad_(False)
+    return layer.scaling * (layer.lora_A @ layer.lora_B).T
+
+
+# %% chaff="not a function" exercise="delta_weight" misconception=""
+delta_weight = torch.zeros(3, 4)
+
+
+# %% wheat="a new Linear, filled under no_grad" exercise="merge"
+def merge(layer):
+    base = layer.base_layer
+    linear = nn.Linear(
+        base.in_features,
+        base.out_features,
+        bias=base.bias is not None,
+        device=base.weight.device,
+        dtype=base.weight.dtype,
+    )
+    with torch.no_grad():
+        linear.weight.copy_(base.weight + layer.scaling * (layer.lora_A @ layer.lora_B).T)
+        if base.bias is not None:
+            linear.bias.copy_(base.bias)
+    return linear
+
+
+# %% wheat="a deep copy of the base, added to in place" exercise="merge"
+@torch.no_grad()
+def merge(layer):
+    from copy import deepcopy
+
+    linear = deepcopy(layer.base_layer)
+    linear.weight += layer.scaling * (layer.lora_A @ layer.lora_B).T
+    return linear
+
+
+# %% wheat="new Parameters" exercise="merge"
+def merge(layer):
+    base = layer.base_layer
+    d, k = base.in_features, base.out_features
+    linear = nn.Linear(d, k, bias=False)
+    delta = (layer.lora_B.T @ layer.lora_A.T) * layer.scaling
+    linear.weight = nn.Parameter(base.weight.detach() + delta.detach())
+    linear.bias = None if base.bias is None else nn.Parameter(base.bias.detach().clone())
+    return linear
+
+
+# %% wheat="through .data, frozen" exercise="merge"
+def merge(layer):
+    base = layer.base_layer
+    linear = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None).to(base.weight)
+    linear.weight.data = base.weight.data + (layer.scaling * layer.lora_A.data @ layer.lora_B.data).T
+    if base.bias is not None:
+        linear.bias.data = base.bias.data.clone()
+    return linear.requires_grad_(False)
+
+
+# %% wheat="load_state_dict" exercise="merge"
+def merge(layer):
+    base = layer.base_layer
+    state = {name: value.clone() for name, value in base.state_dict().items()}
+    state["weight"] += (layer.scaling * (layer.lora_A @ layer.lora_B).T).detach()
+    linear = type(base)(base.in_features, base.out_features, "bias" in state).to(base.weight.device, base.weight.dtype)
+    linear.load_state_dict(state)
+    return linear
+
+
+# %% wheat="a deep copy of the whole layer, whose base is handed out" exercise="merge"
+def merge(layer):
+    import copy
+
+    twin = copy.deepcopy(layer)
+    with torch.no_grad():
+        twin.base_layer.weight.add_(twin.scaling * (twin.lora_A @ twin.lora_B).T)
+    return twin.base_layer
+
+
+# %% wheat="merged for a moment, and given back" exercise="merge"
+@torch.no_grad()
+def merge(layer):
+    import copy
+
+    weight = layer.base_layer.weight
+    kept = weight.clone()
+    weight.add_((layer.lora_A @ layer.lora_B).T, alpha=layer.scaling)
+    linear = copy.deepcopy(layer.base_layer)
+    weight.copy_(kept)
+    return linear
+
+
+# %% wheat="summed in float32, made on meta" exercise="merge"
+def merge(layer):
+    base = layer.base_layer
+    wide = torch.promote_types(base.weight.dtype, torch.float32)
+    with torch.no_grad():
+        delta = layer.scaling * (layer.lora_A.to(wide) @ layer.lora_B.to(wide)).T
+        weight = (base.weight.to(wide) + delta).to(base.weight.dtype)
+        linear = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None, device="meta")
+        linear = linear.to_empty(device=base.weight.device).to(base.weight.dtype)
+        for to, value in zip(linear.parameters(), (weight, base.bias)):
+            to.copy_(value)
+    return linear
+
+
+# %% wheat="the weight read off an identity" exercise="merge"
+@torch.no_grad()
+def merge(layer):
+    base = layer.base_layer
+    rows = torch.eye(base.in_features, dtype=base.weight.dtype, device=base.weight.device)
+    delta = (layer(rows) - base(rows)).T
+    linear = nn.Linear(base.in_features, base.out_features, base.bias is not None, base.weight.device, base.weight.dtype)
+    linear.weight.set_((base.weight + delta).contiguous())
+    if linear.bias is not None:
+        linear.bias[:] = base.bias
+    return linear.eval()
+
+
+# %% chaff="sizes swapped" exercise="merge" misconception=""
+@torch.no_grad()
+def merge(layer):
+    base = layer.base_layer
+    linear = nn.Linear(base.out_features, base.in_features, bias=base.bias is not None, dtype=base.weight.dtype)
+    linear.weight.copy_((base.weight + layer.scaling * (layer.lora_A @ layer.lora_B).T).T)
+    return linear
+
+
+# %% chaff="prints it" exercise="merge" misconception="returned_none"
+@torch.no_grad()
+def merge(layer):
+    print(layer.base_layer.weight + layer.scaling * (layer.lora_A @ layer.lora_B).T)
+
+
+# %% chaff="a class of its own" exercise="merge" misconception=""
+def merge(layer):
+    class Merged(nn.Linear):
+        pass
+
+    base = layer.base_layer
+    linear = Merged(base.in_features, base.out_features, bias=base.bias is not None, dtype=base.weight.dtype)
+    with torch.no_grad():
+        linear.weight.copy_(base.weight + layer.scaling * (layer.lora_A @ layer.lora_B).T)
+        if base.bias is not None:
+            linear.bias.copy_(base.bias)
+    return linear
+
+
+# %% chaff="a Sequential of base and adapter" exercise="merge" misconception=""
+def merge(layer):
+    return nn.Sequential(layer)
+
+
+# %% chaff="a function that computes it" exercise="merge" misconception=""
+def merge(layer):
+    weight = (layer.base_layer.weight + layer.scaling * (layer.lora_A @ layer.lora_B).T).detach()
+    return lambda x: nn.functional.linear(x, weight, layer.base_layer.bias)
+
+
+# %% chaff="a shallow copy, whose weight is assigned" exercise="merge" misconception="merged_into_the_base"
+def merge(layer):
+    import copy
+
+    linear = copy.copy(layer.base_layer)
+    weight = layer.base_layer.weight + layer.scaling * (layer.lora_A @ layer.lora_B).T
+    linear.weight = nn.Parameter(weight.detach())
+    return linear
+
+
+# %% chaff="the new Linear takes the base's Parameter and adds to it" exercise="merge" misconception="merged_into_the_base"
+@torch.no_grad()
+def merge(layer):
+    base = layer.base_layer
+    linear = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None, dtype=base.weight.dtype)
+    linear.weight, linear.bias = base.weight, base.bias
+    linear.weight.add_(layer.scaling * (layer.lora_A @ layer.lora_B).T)
+    return linear
+
+
+# %% chaff="copies into a Parameter that asks for gradients" exercise="merge" misconception="no_grad_forgotten"
+def merge(layer):
+    base = layer.base_layer
+    linear = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None, dtype=base.weight.dtype)
+    linear.weight.copy_(base.weight + layer.scaling * (layer.lora_A @ layer.lora_B).T)
+    return linear
+
+
+# %% chaff="+= on a deep copy" exercise="merge" misconception="no_grad_forgotten"
+def merge(layer):
+    import copy
+
+    linear = copy.deepcopy(layer.base_layer)
+    linear.weight += layer.scaling * (layer.lora_A @ layer.lora_B).T
+    return linear
+
+
+# %% chaff="the bias twice" exercise="merge" misconception="bias_left_as_made"
+@torch.no_grad()
+def merge(layer):
+    import copy
+
+    linear = copy.deepcopy(layer.base_layer)
+    linear.weight += layer.scaling * (layer.lora_A @ layer.lora_B).T
+    if linear.bias is not None:
+        linear.bias *= 2
+    return linear
+
+
+# %% chaff="alpha in place of the scaling" exercise="merge" misconception=""
+@torch.no_grad()
+def merge(layer):
+    import copy
+
+    linear = copy.deepcopy(layer.base_layer)
+    linear.weight += layer.scaling * layer.lora_A.shape[1] * (layer.lora_A @ layer.lora_B).T
+    return linear
+
+
+# %% chaff="empties the adapter" exercise="merge" misconception="merged_into_the_base"
+@torch.no_grad()
+def merge(layer):
+    import copy
+
+    linear = copy.deepcopy(layer.base_layer)
+    linear.weight += layer.scaling * (layer.lora_A @ layer.lora_B).T
+    layer.lora_B.zero_()
+    return linear
+
+
+# %% chaff="marks the layer" exercise="merge" misconception="changed_layer"
+@torch.no_grad()
+def merge(layer):
+    import copy
+
+    linear = copy.deepcopy(layer.base_layer)
+    linear.weight += layer.scaling * (layer.lora_A @ layer.lora_B).T
+    layer.merged = True
+    return linear
+
+
+# %% chaff="hangs the result on the layer" exercise="merge" misconception="changed_layer"
+@torch.no_grad()
+def merge(layer):
+    import copy
+
+    linear = copy.deepcopy(layer.base_layer)
+    linear.weight += layer.scaling * (layer.lora_A @ layer.lora_B).T
+    layer.merged_layer = linear
+    return linear
+
+
+# %% chaff="forward replaced" exercise="merge" misconception=""
+def merge(layer):
+    import copy
+
+    linear = copy.deepcopy(layer.base_layer)
+    linear.forward = layer.forward
+    return linear
+
+
+# %% wheat="derived, guarded by a flag, a clone kept" exercise="MergeableLoRALinear"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+class MergeableLoRALinear(LoRALinear):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__(base_layer, rank, alpha)
+        self.merged = False
+        self.backup = None
+
+    def merge(self):
+        if self.merged:
+            return
+        with torch.no_grad():
+            self.backup = self.base_layer.weight.clone()
+            self.base_layer.weight += self.scaling * (self.lora_A @ self.lora_B).T
+        self.merged = True
+
+    def unmerge(self):
+        if not self.merged:
+            return
+        with torch.no_grad():
+            self.base_layer.weight.copy_(self.backup)
+        self.backup = None
+        self.merged = False
+
+    def forward(self, x):
+        return self.base_layer(x) if self.merged else super().forward(x)
+
+
+# %% wheat="stands alone, bias-free Linears, through .data, chained" exercise="MergeableLoRALinear"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer
+        for p in self.base_layer.parameters():
+            p.requires_grad = False
+        self.rank, self.alpha, self.scaling = rank, alpha, alpha / rank
+        self.lora_A = nn.Linear(base_layer.in_features, rank, bias=False)
+        self.lora_B = nn.Linear(rank, base_layer.out_features, bias=False)
+        nn.init.zeros_(self.lora_B.weight)
+        self.to(base_layer.weight)
+        self.merged = False
+
+    def merge(self):
+        if not self.merged:
+            self.old = self.base_layer.weight.data.clone()
+            self.base_layer.weight.data += self.scaling * self.lora_B.weight.data @ self.lora_A.weight.data
+            self.merged = True
+        return self
+
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.data = self.old
+            del self.old
+            self.merged = False
+        return self
+
+    def forward(self, x):
+        h = self.base_layer(x)
+        if not self.merged:
+            h = h + self.scaling * self.lora_B(self.lora_A(x))
+        return h
+
+
+# %% wheat="merged is a property, the old weight a buffer" exercise="MergeableLoRALinear"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer: nn.Linear, rank: int = 4, alpha: float = 1.0):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        w = base_layer.weight
+        self.lora_A = nn.Parameter(torch.randn(w.shape[1], rank).to(w))
+        self.lora_B = nn.Parameter(w.new_zeros(rank, w.shape[0]))
+        self.register_buffer("saved", None, persistent=False)
+
+    @property
+    def merged(self):
+        return self.saved is not None
+
+    @property
+    def delta(self):
+        return (self.scaling * self.lora_B).T @ self.lora_A.T
+
+    @torch.no_grad()
+    def merge(self):
+        if self.merged:
+            return
+        self.saved = self.base_layer.weight.clone()
+        torch.add(self.saved, self.delta, out=self.base_layer.weight)
+
+    @torch.no_grad()
+    def unmerge(self):
+        if not self.merged:
+            return
+        self.base_layer.weight.copy_(self.saved)
+        self.saved = None
+
+    def forward(self, x):
+        if self.merged:
+            return self.base_layer(x)
+        rows = x.reshape(-1, x.shape[-1])
+        out = torch.addmm(self.base_layer(rows), rows @ self.lora_A, self.lora_B, alpha=self.scaling)
+        return out.reshape(*x.shape[:-1], out.shape[-1])
+
+
+# %% wheat="the copy waits on the CPU, the flag is a tensor" exercise="MergeableLoRALinear"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer
+        base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features))
+        self.register_buffer("merged", torch.tensor(False))
+
+    def merge(self):
+        if self.merged.item():
+            return
+        weight = self.base_layer.weight
+        self.on_cpu = weight.detach().cpu().clone()
+        weight.detach().add_((self.scaling * (self.lora_A @ self.lora_B).T).detach())
+        self.merged.fill_(True)
+
+    def unmerge(self):
+        if self.merged.item():
+            self.base_layer.weight.detach().copy_(self.on_cpu)
+            self.on_cpu = None
+            self.merged.fill_(False)
+
+    def forward(self, x):
+        if self.merged:
+            return self.base_layer(x)
+        return self.base_layer(x) + torch.einsum("...d,dr,rk->...k", x, self.lora_A, self.lora_B) * self.scaling
+
+
+# %% wheat="the base's state_dict kept and loaded" exercise="MergeableLoRALinear"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = dict(dtype=base_layer.weight.dtype, device=base_layer.weight.device)
+        self.lora_A = nn.Parameter(torch.empty(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        nn.init.normal_(self.lora_A)
+        self.state, self.merged = None, 0
+
+    def merge(self):
+        import copy
+
+        if self.merged:
+            return
+        self.state = copy.deepcopy(self.base_layer.state_dict())
+        delta = (self.lora_A.detach() @ self.lora_B.detach()).T * self.scaling
+        self.base_layer.load_state_dict({**self.state, "weight": self.state["weight"] + delta})
+        self.merged = 1
+
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.load_state_dict(self.state)
+            self.merged = 0
+
+    def forward(self, x):
+        return self.base_layer(x) + (0 if self.merged else (x @ self.lora_A) @ self.lora_B * self.scaling)
+
+
+# %% wheat="the storage is swapped, and summed in a wider dtype" exercise="MergeableLoRALinear"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        weight = base_layer.weight
+        self.lora_A = nn.Parameter(torch.randn(weight.size(1), rank, dtype=weight.dtype, device=weight.device))
+        self.lora_B = nn.Parameter(torch.zeros(rank, weight.size(0), dtype=weight.dtype, device=weight.device))
+        self._original = None
+
+    merged = property(lambda self: self._original is not None)
+
+    def merge(self):
+        if not self.merged:
+            weight = self.base_layer.weight
+            self._original = weight.data
+            delta = self.scaling * (self.lora_A.data.double() @ self.lora_B.data.double()).T
+            weight.data = (self._original.double() + delta).to(weight.dtype)
+
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.data, self._original = self._original, None
+
+    def forward(self, x):
+        if self.merged:
+            return nn.functional.linear(x, self.base_layer.weight, self.base_layer.bias)
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A @ self.lora_B)
+
+
+# %% wheat="a layer inside the layer, the weight kept from the beginning" exercise="MergeableLoRALinear"
+class Adapter(nn.Module):
+    def __init__(self, base_layer, rank, alpha):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        weight = base_layer.weight
+        self.lora_A = nn.Parameter(torch.randn(weight.shape[1], rank, dtype=weight.dtype, device=weight.device))
+        self.lora_B = nn.Parameter(torch.zeros(rank, weight.shape[0], dtype=weight.dtype, device=weight.device))
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.inner = Adapter(base_layer, rank, alpha)
+        self.W0 = base_layer.weight.detach().clone()
+        self.merged = False
+
+    base_layer = property(lambda self: self.inner.base_layer)
+    lora_A = property(lambda self: self.inner.lora_A)
+    lora_B = property(lambda self: self.inner.lora_B)
+    scaling = property(lambda self: self.inner.scaling)
+
+    @torch.no_grad()
+    def merge(self):
+        weight = self.base_layer.weight
+        if not self.merged:
+            weight.copy_(self.W0.to(weight) + self.scaling * (self.lora_A @ self.lora_B).T)
+        self.merged = True
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.copy_(self.W0)
+        self.merged = False
+
+    def forward(self, x):
+        return self.inner.base_layer(x) if self.merged else self.inner(x)
+
+
+# %% chaff="subtracts in float32" exercise="MergeableLoRALinear" misconception="drifts"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.merged = False
+
+    def _add(self, sign):
+        with torch.no_grad():
+            weight = self.base_layer.weight
+            delta = self.scaling * (self.lora_A.double() @ self.lora_B.double()).T
+            weight.copy_(weight.double() + sign * delta)
+
+    def merge(self):
+        if not self.merged:
+            self._add(1)
+            self.merged = True
+
+    def unmerge(self):
+        if self.merged:
+            self._add(-1)
+            self.merged = False
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        return out if self.merged else out + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="keeps the delta and subtracts it" exercise="MergeableLoRALinear" misconception="drifts"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.delta = None
+
+    @property
+    def merged(self):
+        return self.delta is not None
+
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            self.delta = self.scaling * (self.lora_A @ self.lora_B).T
+            self.base_layer.weight += self.delta
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight -= self.delta
+            self.delta = None
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        return out if self.merged else out + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="keeps a copy in half precision" exercise="MergeableLoRALinear" misconception="drifts"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.merged = False
+
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            self.kept = self.base_layer.weight.half()
+            self.base_layer.weight += self.scaling * (self.lora_A @ self.lora_B).T
+            self.merged = True
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.copy_(self.kept)
+            self.merged = False
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        return out if self.merged else out + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="the second merge overwrites the copy" exercise="MergeableLoRALinear" misconception="merged_twice"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.kept = None
+
+    @property
+    def merged(self):
+        return self.kept is not None
+
+    @torch.no_grad()
+    def merge(self):
+        self.kept = self.base_layer.weight.clone()
+        self.base_layer.weight.add_(self.scaling * (self.lora_A @ self.lora_B).T)
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.copy_(self.kept)
+            self.kept = None
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        return out if self.merged else out + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="+= under the base's name, without no_grad" exercise="MergeableLoRALinear" misconception="no_grad_forgotten"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.merged = False
+
+    def merge(self):
+        if not self.merged:
+            self.kept = self.base_layer.weight.clone()
+            self.base_layer.weight += self.scaling * (self.lora_A @ self.lora_B).T
+            self.merged = True
+
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.copy_(self.kept)
+            self.merged = False
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        return out if self.merged else out + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="a new Linear in the base's place" exercise="MergeableLoRALinear" misconception="base_replaced"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.merged = False
+
+    @torch.no_grad()
+    def merge(self):
+        import copy
+
+        if not self.merged:
+            self.kept = [self.base_layer]
+            self.base_layer = copy.deepcopy(self.base_layer)
+            self.base_layer.weight += self.scaling * (self.lora_A @ self.lora_B).T
+            self.merged = True
+
+    def unmerge(self):
+        if self.merged:
+            self.base_layer = self.kept[0]
+            self.merged = False
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        return out if self.merged else out + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="a tensor assigned as the weight" exercise="MergeableLoRALinear" misconception="base_replaced"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.merged = False
+
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            self.kept = self.base_layer.weight
+            self.base_layer.weight = self.base_layer.weight + self.scaling * (self.lora_A @ self.lora_B).T
+            self.merged = True
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight = self.kept
+            self.merged = False
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        return out if self.merged else out + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="no copy kept: the values are those of the merge" exercise="MergeableLoRALinear" misconception="kept_by_reference"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.merged = False
+
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            self.kept = self.base_layer.weight.detach()
+            self.base_layer.weight.add_(self.scaling * (self.lora_A @ self.lora_B).T)
+            self.merged = True
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.copy_(self.kept)
+            self.merged = False
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        return out if self.merged else out + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="the delta of the first merge for all others" exercise="MergeableLoRALinear" misconception="delta_too_early"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.merged, self.delta = False, None
+
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            if self.delta is None:
+                self.delta = self.scaling * (self.lora_A @ self.lora_B).T
+            self.kept = self.base_layer.weight.clone()
+            self.base_layer.weight.add_(self.delta)
+            self.merged = True
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.copy_(self.kept)
+            self.merged = False
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        return out if self.merged else out + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="merged is a method" exercise="MergeableLoRALinear" misconception=""
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.kept = None
+
+    def merged(self):
+        return self.kept is not None
+
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged():
+            self.kept = self.base_layer.weight.clone()
+            self.base_layer.weight.add_(self.scaling * (self.lora_A @ self.lora_B).T)
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged():
+            self.base_layer.weight.copy_(self.kept)
+            self.kept = None
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        return out if self.merged() else out + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="no unmerge" exercise="MergeableLoRALinear" misconception=""
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.merged = False
+
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            self.base_layer.weight.add_(self.scaling * (self.lora_A @ self.lora_B).T)
+            self.merged = True
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        return out if self.merged else out + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="forward merges" exercise="MergeableLoRALinear" misconception=""
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.merged = False
+
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            self.kept = self.base_layer.weight.clone()
+            self.base_layer.weight.add_(self.scaling * (self.lora_A @ self.lora_B).T)
+            self.merged = True
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.copy_(self.kept)
+            self.merged = False
+
+    def forward(self, x):
+        self.merge()
+        return self.base_layer(x)
+
+
+# %% chaff="the bias is scaled too" exercise="MergeableLoRALinear" misconception=""
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.merged = False
+
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            self.kept = self.base_layer.weight.clone()
+            self.base_layer.weight.add_(self.scaling * (self.lora_A @ self.lora_B).T)
+            if self.base_layer.bias is not None:
+                self.base_layer.bias.mul_(self.scaling)
+            self.merged = True
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.copy_(self.kept)
+            if self.base_layer.bias is not None:
+                self.base_layer.bias.div_(self.scaling)
+            self.merged = False
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        return out if self.merged else out + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="new adapters after unmerge" exercise="MergeableLoRALinear" misconception="trains_no_more"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.merged = False
+
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            self.kept = self.base_layer.weight.clone()
+            self.base_layer.weight.add_(self.scaling * (self.lora_A @ self.lora_B).T)
+            self.merged = True
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.copy_(self.kept)
+            self.merged = False
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        return out if self.merged else out + self.scaling * (x @ self.lora_A.data) @ self.lora_B
+
+
+# %% chaff="a function" exercise="MergeableLoRALinear" misconception=""
+def MergeableLoRALinear(base_layer, rank=4, alpha=1):
+    return lambda x: base_layer(x)

@@ -1,0 +1,123 @@
+"""Submissions that are not as they were handed out: what is put back, what it costs, and what the learner is told."""
+
+import copy
+import json
+
+import nbformat
+import pytest
+import sample_course
+from damaged import CASES, SAID
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from autograde.grading import damage
+
+
+@pytest.fixture(scope="module")
+def released(tmp_path_factory):
+    """The sample's release."""
+    with pytest.MonkeyPatch.context() as patch:
+        course = sample_course.make(tmp_path_factory.mktemp("course"), patch)
+    return nbformat.read(course.release(sample_course.LESSON), as_version=4)
+
+
+def whole(notebook, released):
+    """Every graded cell of the release is there once, as it was handed out, and the notebook is well-formed."""
+    nbformat.validate(notebook)
+    wanted = {damage.grade_id(cell): cell for cell in released.cells if damage.grade_id(cell)}
+    found = [damage.grade_id(cell) for cell in notebook.cells if "nbgrader" in cell.metadata]
+    assert sorted(found) == sorted(wanted)
+    for cell in notebook.cells:
+        if original := wanted.get(damage.grade_id(cell)):
+            assert cell.cell_type == original.cell_type
+            assert cell.metadata.nbgrader == original.metadata.nbgrader
+            assert original.metadata.nbgrader.solution or cell.source == original.source
+        assert not cell.get("outputs")
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.file is not None])
+def test_a_damaged_file_becomes_a_whole_notebook(released, name):
+    case = CASES[name]
+    answered = sample_course.plant(released, sample_course.RIGHT)
+    notebook, sentence = damage.read_submission(case.file(answered), released)
+    lost = {} if sentence else damage.repair(notebook, released)
+    whole(notebook, released)
+    for exercise, said in case.says.items():
+        told = sentence or lost.get(exercise) or lost.get(f"check_{exercise}") or ""
+        assert SAID[said] in told or said in case.judged, (exercise, told)
+    assert set(lost) <= set(case.says) | {f"check_{exercise}" for exercise in case.says}
+
+
+def test_an_undamaged_notebook_stays_as_it_is(released):
+    answered = sample_course.plant(released, sample_course.RIGHT)
+    notebook, sentence = damage.read_submission(nbformat.writes(answered).encode(), released)
+    assert sentence is None and damage.repair(notebook, released) == {}
+    assert [(cell.cell_type, cell.source, cell.id) for cell in notebook.cells] == [
+        (cell.cell_type, cell.source, cell.id) for cell in answered.cells
+    ]
+    assert all(damage.runs(cell) for cell in notebook.cells)
+
+
+def test_lost_cells_come_back_where_they_were(released):
+    answered = sample_course.plant(released, sample_course.RIGHT)
+    order = [damage.grade_id(cell) for cell in released.cells if damage.grade_id(cell)]
+    for name in order:
+        notebook = copy.deepcopy(answered)
+        notebook.cells = [cell for cell in notebook.cells if damage.grade_id(cell) != name]
+        damage.repair(notebook, released)
+        assert [damage.grade_id(cell) for cell in notebook.cells if damage.grade_id(cell)] == order
+
+
+def test_an_answer_that_was_put_back_does_not_run(released):
+    notebook = sample_course.plant(released, sample_course.RIGHT)
+    notebook.cells = [cell for cell in notebook.cells if damage.grade_id(cell) != "double"]
+    damage.repair(notebook, released)
+    assert [damage.grade_id(cell) for cell in notebook.cells if not damage.runs(cell)] == ["double"]
+
+
+def test_what_a_person_marks_is_left_to_that_person(released):
+    """An answer that bears points itself, as nbgrader's manually graded ones do, is never taken for damaged."""
+    essay = nbformat.v4.new_markdown_cell("YOUR ANSWER HERE", metadata={"nbgrader": {
+        "grade": True, "grade_id": "essay", "locked": False, "points": 2.0, "schema_version": 3, "solution": True,
+        "task": False}})  # fmt: skip
+    handed_out = copy.deepcopy(released)
+    handed_out.cells.append(essay)
+    notebook = sample_course.plant(handed_out, sample_course.RIGHT)
+    notebook.cells[-1] = nbformat.v4.new_code_cell("what I think", metadata=essay.metadata)
+    assert damage.repair(notebook, handed_out) == {}
+    assert notebook.cells[-1].cell_type == "markdown" and notebook.cells[-1].source == "what I think"
+    lost = copy.deepcopy(notebook)
+    del lost.cells[-1]
+    assert damage.repair(lost, handed_out) == {}
+    assert lost.cells[-1].source == "YOUR ANSWER HERE"
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
+    max_leaves=12,
+)
+FIELDS = ("cell_type", "source", "metadata", "outputs", "execution_count", "id", "attachments")
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_whatever_a_field_holds_the_notebook_becomes_whole(released, data):
+    raw = json.loads(nbformat.writes(sample_course.plant(released, sample_course.RIGHT)))
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.sampled_from([raw, raw["metadata"], *(cell for cell in raw["cells"])]))
+        field = data.draw(st.sampled_from([*FIELDS, "cells", "nbformat", "nbformat_minor", "lora_course", "nbgrader"]))
+        if isinstance(raw.get("cells"), list) and all(isinstance(cell, dict) for cell in raw["cells"]):
+            place[field] = data.draw(anything)
+    notebook, sentence = damage.read_submission(json.dumps(raw).encode(), released)
+    if not sentence:
+        damage.repair(notebook, released)
+    whole(notebook, released)
+    nbformat.writes(notebook).encode()
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.binary(max_size=200))
+def test_any_bytes_get_a_sentence(released, data):
+    notebook, sentence = damage.read_submission(data, released)
+    assert sentence and notebook == released and notebook is not released

@@ -1,0 +1,100 @@
+"""Whole submissions, right and wrong, through the box: what a learner hands in, graded as a class's is.
+
+The wheat and chaff of the corpus are planted into the notebooks that students get. One submission holds one answer to
+each exercise, so that a lesson needs no more submissions than its most written-about exercise has answers.
+"""
+
+import itertools
+
+import nbformat
+import pytest
+from corpus_of import samples
+from sample_course import ROOT, plant
+
+from autograde import checks
+from autograde.course import lesson as lessons
+from autograde.course import release
+from autograde.course.layout import Course
+from autograde.grading import damage
+from autograde.grading.notebook import grade
+from autograde.grading.warm import Warm
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def warm():
+    """One warm process for every submission of this file."""
+    with Warm(private=[ROOT]) as warm:
+        yield warm
+
+
+def released(lesson):
+    """What students get, made of the lesson's source as it is now."""
+    course = Course(ROOT)
+    return release.generate(course, lessons.read(course, lesson), lesson)
+
+
+def graded(warm, handed_out, answers):
+    """Hand in the release with `answers` in it, as bytes of a file, and grade that; verdicts by exercise."""
+    data = nbformat.writes(plant(handed_out, answers)).encode()
+    notebook, sentence = damage.read_submission(data, handed_out)
+    assert sentence is None
+    assert damage.repair(notebook, handed_out) == {}
+    return grade(notebook, warm.open).verdicts
+
+
+def columns(lesson, wanted):
+    """Samples by the cell that they are written into, `wanted` ones only."""
+    found = {}
+    for sample in samples(lesson):
+        if wanted(sample):
+            found.setdefault(checks.find(sample.exercise).subject, []).append(sample)
+    return found
+
+
+@pytest.mark.parametrize("lesson", checks.LESSONS)
+def test_right_answers_in_every_style(warm, lesson):
+    wheat = columns(lesson, lambda sample: sample.misconception is None)
+    handed_out = released(lesson)
+    ran = set()
+    for number in range(max(map(len, wheat.values()))):
+        planted = {cell: styles[number % len(styles)] for cell, styles in wheat.items()}
+        verdicts = graded(warm, handed_out, {cell: sample.source for cell, sample in planted.items()})
+        for check in checks.of_lesson(lesson):
+            style = planted[check.subject].style
+            assert verdicts[check.name].score == check.points, f"{style}\n{verdicts[check.name].message}"
+        ran |= {(sample.exercise, sample.style) for sample in planted.values()}
+    assert len(ran) == sum(len(styles) for styles in wheat.values())
+
+
+@pytest.mark.parametrize("lesson", checks.LESSONS)
+def test_every_misconception_is_named(warm, lesson):
+    named = {(check.name, known.id) for check in checks.of_lesson(lesson) for known in check.misconceptions}
+    chaff = columns(lesson, lambda sample: (sample.exercise, sample.misconception) in named
+                    and sample.style == sample.misconception)  # fmt: skip
+    right = columns(lesson, lambda sample: sample.misconception is None)
+    handed_out = released(lesson)
+    ran = []
+    for row in itertools.zip_longest(*chaff.values()):
+        planted = {cell: sample or right[cell][0] for cell, sample in zip(chaff, row, strict=True)}
+        verdicts = graded(warm, handed_out, {cell: sample.source for cell, sample in planted.items()})
+        for cell, sample in planted.items():
+            if sample.misconception is None:
+                for check in checks.of_lesson(lesson):
+                    if check.subject == cell:
+                        assert verdicts[check.name].passed, f"beside {row}\n{verdicts[check.name].message}"
+            else:
+                verdict = verdicts[sample.exercise]
+                assert verdict.status == "failed" and verdict.score < verdict.points, verdict.message
+                assert verdict.misconception == sample.misconception, verdict.message
+                ran.append((sample.exercise, sample.misconception))
+    assert sorted(ran) == sorted(named) and len(named) >= len(checks.of_lesson(lesson))
+
+
+@pytest.mark.parametrize("lesson", checks.LESSONS)
+def test_a_blank_release_is_unfinished_in_every_exercise(warm, lesson):
+    verdicts = graded(warm, released(lesson), {})
+    assert {name: verdict.status for name, verdict in verdicts.items()} == {
+        check.name: "not_started" for check in checks.of_lesson(lesson)
+    }

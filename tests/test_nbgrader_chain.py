@@ -1,0 +1,197 @@
+"""nbgrader's own commands on a fresh copy of the course, one after the other, as an instructor gives them."""
+
+import csv
+import html
+import re
+import shutil
+import time
+
+import nbformat
+import pytest
+import sample_course
+from nbgrader.api import Gradebook
+from sample_course import LESSON, POINTS, RIGHT, autograded, feedback, hand_in, plant, run, scores
+
+from autograde import checks
+from autograde.course import release
+from autograde.course.layout import Course
+from autograde.grading.exporters import REPLACED
+
+pytestmark = pytest.mark.slow
+
+NOISY = """import sys
+import warnings
+
+warnings.warn("this cell warns")
+print("and writes to stderr", file=sys.stderr)
+
+
+def double(x):
+    warnings.warn("so does every call")
+    print("of it", file=sys.stderr)
+    return x + x
+"""
+HALF_RIGHT = "def halve(x):\n    return abs(x) / 2\n"
+SQUARED = "def double(x):\n    return x ** 2\n"
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    """A course with four submissions, taken through autograde, generate_feedback and export."""
+    with pytest.MonkeyPatch.context() as patch:
+        course = sample_course.make(tmp_path_factory.mktemp("course"), patch)
+        released = nbformat.read(course.release(LESSON), as_version=4)
+        hand_in(course, "alice", plant(released, RIGHT))
+        hand_in(course, "bob", plant(released, RIGHT | {"halve": HALF_RIGHT, "double": SQUARED}))
+        hand_in(course, "carol", plant(released, RIGHT | {"double": NOISY}))
+        hand_in(course, "dave", released)
+        run(course, "nbgrader", "autograde", LESSON)
+        run(course, "nbgrader", "generate_feedback", LESSON)
+        run(course, "nbgrader", "export")
+        yield course
+
+
+def test_scores_arrive_in_the_gradebook_partial_credit_too(course):
+    assert scores(course, "alice") == POINTS
+    assert scores(course, "bob") == {"double": 0.0, "halve": 2.0, "total": 1.0}
+    assert scores(course, "dave") == dict.fromkeys(POINTS, 0.0)
+
+
+def test_a_warning_costs_nothing(course):
+    assert scores(course, "carol") == POINTS
+    shown = [output.name for cell in autograded(course, "carol").cells for output in cell.get("outputs", [])
+             if output.output_type == "stream"]  # fmt: skip
+    assert "stderr" in shown, "what the notebook wrote is there all the same"
+
+
+def test_the_export_has_everyone(course):
+    with open(course.root / "grades.csv", encoding="utf-8") as file:
+        rows = {row["student_id"]: row for row in csv.DictReader(file) if row["assignment"] == LESSON}
+    assert {name: float(row["score"]) for name, row in rows.items()} == {
+        "alice": 6.0, "bob": 3.0, "carol": 6.0, "dave": 0.0}  # fmt: skip
+    assert {float(row["max_score"]) for row in rows.values()} == {6.0}
+
+
+def test_feedback_shows_the_verdicts(course):
+    page = feedback(course, "bob")
+    assert "✗ double · 0 of 2 points" in page and "✗ halve · 2 of 3 points" in page and "✓ total · 1 of 1 point" in page
+    said = html.unescape(re.sub(r"<[^>]+>", "", page))
+    assert "Twice is to the power of two." in said and "What is half of -4?" in said
+    assert "Score: 2.0 / 3.0" in said
+    assert "Not started yet" in feedback(course, "dave")
+
+
+def test_verdicts_are_data_in_the_graded_notebook(course):
+    data = autograded(course, "bob").metadata.lora_course
+    verdicts = data.graded.verdicts
+    assert {name: (v.score, v.points, v.status, v.misconception) for name, v in verdicts.items()} == {
+        "double": (0.0, 2.0, "failed", "squared"),
+        "halve": (2.0, 3.0, "failed", "sign_lost"),
+        "total": (1.0, 1.0, "passed", None),
+    }
+    assert data.graded.isolation.level and data.graded.seconds > 0 and data.version
+
+
+def test_no_file_but_the_notebook_reaches_students(course):
+    """nbgrader hands out everything that lies in a lesson's folder of solutions/."""
+    for lesson in checks.LESSONS:
+        if course.solved(lesson).exists():
+            assert [path.name for path in course.solved(lesson).parent.iterdir()] == [f"{lesson}.ipynb"]
+
+
+def test_grading_again(course):
+    """Changed answers count, what a person gave stays, and nothing is passed over in silence."""
+    with Gradebook(f"sqlite:///{course.root}/autograde/gradebook.db", "lora") as book:
+        for student in ("alice", "bob"):
+            grade = book.find_grade("check_total", LESSON, LESSON, student)
+            grade.manual_score, grade.needs_manual_grade = 0.5, False
+        book.db.commit()
+    released = nbformat.read(course.release(LESSON), as_version=4)
+    hand_in(course, "bob", plant(released, RIGHT))
+
+    said = run(course, "nbgrader", "autograde", LESSON)
+    assert "Handed in again since they were graded, and skipped all the same: bob." in said and "--force" in said
+    assert scores(course, "bob") == {"double": 0.0, "halve": 2.0, "total": 0.5}
+
+    time.sleep(1.1)  # some file systems keep whole seconds
+    run(course, "nbgrader", "autograde", LESSON, "--student", "bob", "--force")
+    assert scores(course, "bob") == {"double": 2.0, "halve": 3.0, "total": 0.5}
+    assert scores(course, "alice") == POINTS | {"total": 0.5}
+    assert {v.status for v in autograded(course, "bob").metadata.lora_course.graded.verdicts.values()} == {"passed"}
+
+    said = run(course, "nbgrader", "generate_feedback", LESSON)
+    assert "Graded again since their feedback was made, which nbgrader leaves as it is: bob." in said
+    assert "✗ double" in feedback(course, "bob")
+
+
+def test_releasing_by_hand(course):
+    """generate_assignment makes the bytes that the build makes, and loses nobody's work."""
+    path = course.release(LESSON)
+    built = path.read_bytes()
+    said = run(course, "nbgrader", "generate_assignment", LESSON)
+    assert f"notebooks/{LESSON} is there already" in said and "--force" in said
+
+    worked_in = nbformat.read(path, as_version=4)
+    worked_in.cells[1].source += "\n# my note"
+    nbformat.write(worked_in, path)
+    edited = path.read_bytes()
+    said = run(course, "nbgrader", "generate_assignment", LESSON, "--force")
+    assert path.read_bytes() == built
+    (kept,) = (course.root / "autograde" / REPLACED).glob(f"{LESSON}_*/{LESSON}.ipynb")
+    assert kept.read_bytes() == edited and str(kept.parent.relative_to(course.root)) in said
+
+    run(course, "nbgrader", "generate_assignment", LESSON, "--force")
+    assert len(list((course.root / "autograde" / REPLACED).iterdir())) == 1, "a release as it was made is not kept"
+
+
+def test_no_execute_is_no_way_around_the_checks(course, tmp_path):
+    shutil.copytree(course.root, tmp_path, dirs_exist_ok=True, symlinks=True)
+    copied = Course(tmp_path)
+    released = nbformat.read(copied.release(LESSON), as_version=4)
+    submitted = plant(released, {"double": SQUARED})
+    for cell in submitted.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [nbformat.v4.new_output("execute_result", data={"text/plain": "1.0"}, execution_count=1)]
+    hand_in(copied, "mallory", submitted)
+    said = run(copied, "nbgrader", "autograde", LESSON, "--student", "mallory", "--no-execute")
+    assert "--no-execute has no effect" in said
+    assert scores(copied, "mallory") == dict.fromkeys(POINTS, 0.0)
+
+
+def test_validate_shows_the_report(course, tmp_path):
+    """The student's side: nbgrader's own Execute, a kernel, and the check's text in place of a traceback."""
+    released = nbformat.read(course.release(LESSON), as_version=4)
+    right = tmp_path / "right.ipynb"
+    nbformat.write(plant(released, RIGHT | {"double": NOISY}), right)
+    assert "Success! Your notebook passes all the tests." in run(course, "nbgrader", "validate", str(right))
+    wrong = tmp_path / "wrong.ipynb"
+    nbformat.write(plant(released, RIGHT | {"double": SQUARED, "halve": "1 / 0"}), wrong)
+    said = run(course, "nbgrader", "validate", str(wrong))
+    assert "VALIDATION FAILED ON 2 CELL(S)" in said
+    assert "✗ double · 0 of 2 points" in said and "Twice is to the power of two." in said
+    assert "Traceback" not in said.split("check.halve(halve)")[0]
+    cut = [line for line in said.splitlines() if line.endswith("...") and "check" not in line]
+    assert not cut, cut
+    untouched = tmp_path / "untouched.ipynb"
+    nbformat.write(released, untouched)
+    assert said.count("Not started yet") == 0
+    assert run(course, "nbgrader", "validate", str(untouched)).count("Not started yet") == 3
+
+
+@pytest.mark.parametrize("lesson", checks.LESSONS)
+def test_a_real_lesson_is_released_by_hand_with_the_same_bytes(tmp_path, lesson):
+    """What generate_assignment makes of the committed, executed solution is the committed release."""
+    from nbgrader.apps.api import NbGraderAPI
+    from nbgrader.coursedir import CourseDirectory
+
+    course = Course(tmp_path)
+    shutil.copy(sample_course.ROOT / "nbgrader_config.py", tmp_path)
+    for part in ("solutions", "notebooks"):
+        shutil.copytree(sample_course.ROOT / part / lesson, tmp_path / part / lesson)
+    (tmp_path / "autograde").mkdir()
+    built = course.release(lesson).read_bytes()
+    config = release.config(course)
+    api = NbGraderAPI(CourseDirectory(config=config), config=config)
+    assert api.generate_assignment(lesson)["success"]
+    assert course.release(lesson).read_bytes() == built
+    assert [assignment["name"] for assignment in api.get_assignments()] == [lesson]
