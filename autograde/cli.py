@@ -146,5 +146,19 @@ def grade(lessons, jobs, scheduler, require_isolation, force, db):
         raise _Problem(str(error)) from None
 
 
+@main.command()
+@click.argument("lessons", nargs=-1, metavar="[LESSON]...")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="The page, if elsewhere.")
+def report(lessons, output):
+    """Show the class on one page: scores, misconceptions, timings. Writes autograde/report.html."""
+    from autograde.course.layout import CourseError
+    from autograde.report.write import write
+
+    try:
+        click.echo(write(_course(), _lessons(lessons), output))
+    except CourseError as error:
+        raise _Problem(str(error)) from None
+
+
 if __name__ == "__main__":
     main()

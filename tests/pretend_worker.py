@@ -50,7 +50,7 @@ def main(patience, once):
             sys.exit("the reason is here")
         time.sleep(3600 if b"HANG" in content else patience)
         out.write(
-            parcel.pack({"trouble": "no session today", "stop": False})
+            parcel.pack({"trouble": "no session today", "stop": False}, b"")
             if b"TROUBLE" in content
             else parcel.pack(*pretend(asked, content, *files))
         )

@@ -78,7 +78,7 @@ def only_B(d, k, r):
 @lora_parameters.misconception(
     "square_from_d",
     thought="A and B are equally large.",
-    hint="That is so in a square layer. Write down the shape of each for a layer that gives fewer numbers than it takes.",
+    hint="That is so in a square layer. Write down both shapes for a layer that gives fewer numbers than it takes.",
 )
 def square_from_d(d, k, r):
     return 2 * d * r
@@ -87,7 +87,7 @@ def square_from_d(d, k, r):
 @lora_parameters.misconception(
     "square_from_k",
     thought="A and B are equally large.",
-    hint="That is so in a square layer. Write down the shape of each for a layer that takes more numbers than it gives.",
+    hint="That is so in a square layer. Write down both shapes for a layer that gives more numbers than it takes.",
 )
 def square_from_k(d, k, r):
     return 2 * k * r
@@ -275,7 +275,7 @@ def reduction_only_B(d, k, r):
 @reduction.misconception(
     "square_from_d",
     thought="A and B are equally large.",
-    hint="That is so in a square layer. Write down the shape of each for a layer that gives fewer numbers than it takes.",
+    hint="That is so in a square layer. Write down both shapes for a layer that gives fewer numbers than it takes.",
 )
 def reduction_square_from_d(d, k, r):
     return d * k / (2 * d * r)
@@ -284,7 +284,7 @@ def reduction_square_from_d(d, k, r):
 @reduction.misconception(
     "square_from_k",
     thought="A and B are equally large.",
-    hint="That is so in a square layer. Write down the shape of each for a layer that takes more numbers than it gives.",
+    hint="That is so in a square layer. Write down both shapes for a layer that gives more numbers than it takes.",
 )
 def reduction_square_from_k(d, k, r):
     return d * k / (2 * k * r)
@@ -332,7 +332,7 @@ class ModuleCheck(Check):
         if isinstance(value, torch.Tensor) and value.shape == (2,):
             value = value.tolist()
         if fault := fault_between(value, observation["type"], case.counts):
-            return Fault(_which(value, case.counts) or fault.problem, fault.returned, fault.expected)
+            return Fault(_which(value, case.counts), fault.returned, fault.expected)
         if observation["changed"]:
             return Fault(
                 "The counts are right, but the call changed the module: what trains in it now is not what did before.",
@@ -349,9 +349,9 @@ class ModuleCheck(Check):
 
 
 def _which(value, counts):
-    """A sentence that says which of two counts is wrong; empty where there are not two."""
+    """A sentence that says which of two counts is wrong."""
     if not isinstance(value, list) or len(value) != 2:
-        return ""
+        return "The result is not a pair of counts."
     right = [agree(count, known) for count, known in zip(value, counts, strict=True)]
     if not any(right):
         return "Both counts are wrong."
@@ -677,8 +677,8 @@ def shared_between_modules_counted_twice(module):
 @count_parameters.misconception(
     "every_level_counted",
     thought="Each module adds its parameters to the sum.",
-    hint="module.modules() gives the outer module and the inner ones, and parameters() of the outer one gives the inner "
-    "ones' already.",
+    hint="module.modules() gives the outer module and the inner ones, and parameters() of the outer one gives those of "
+    "the inner ones already.",
 )
 def every_level_counted(module):
     parameters = [p for m in module.modules() for p in m.parameters()]
@@ -979,7 +979,8 @@ def everything_for_all(total, trainable, bytes_per_value=4):
 @training_bytes.misconception(
     "moments_for_all",
     thought="Adam keeps its moments for every value.",
-    hint="Adam is given the values that train. What would it do with a moment of one that never moves?",
+    hint="Adam is given the values that train. What would it do with a moment of one that never moves? (And see that "
+    "each of the two counts is where you mean it.)",
 )
 def moments_for_all(total, trainable, bytes_per_value=4):
     return bytes_per_value * (total + trainable + 2 * total)
@@ -1047,15 +1048,6 @@ def weights_left_out(total, trainable, bytes_per_value=4):
 )
 def trainable_weights_twice(total, trainable, bytes_per_value=4):
     return bytes_per_value * (total + 4 * trainable)
-
-
-@training_bytes.misconception(
-    "arguments_swapped",
-    thought="What trains comes first, as in count_parameters.",
-    hint="Compare the order of the arguments with the one in the def line.",
-)
-def arguments_swapped(total, trainable, bytes_per_value=4):
-    return bytes_per_value * (trainable + 3 * total)
 
 
 @training_bytes.misconception(

@@ -7,11 +7,7 @@ import ast
 import os
 from pathlib import Path
 
-import nbformat
-from IPython.core.inputtransformer2 import TransformerManager
-
 from autograde import checks
-from autograde.grading.notebook import check_of
 from autograde.grading.session import SessionEnded
 from autograde.grading.warm import Warm
 from autograde.judge import report
@@ -61,9 +57,15 @@ def _cells(path):
         raise AnswerFileError(f"{path} cannot be read: {error}") from None
     if path.suffix == ".py":
         return [(text, None)]
+    # Importing nbformat takes as long as importing torch: a script is judged without it.
+    import nbformat
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    from autograde.grading.notebook import check_of
+
     try:
-        notebook = nbformat.reads(text, as_version=4)
-        return [(cell.source, check_of(cell)) for cell in notebook.cells if cell.cell_type == "code"]
+        code = [cell for cell in nbformat.reads(text, as_version=4).cells if cell.cell_type == "code"]
+        return [(TransformerManager().transform_cell(cell.source), check_of(cell)) for cell in code]
     except Exception as error:  # nbformat raises whatever the file's contents lead it to
         reason = str(error).strip().splitlines()[:1]
         raise AnswerFileError(
@@ -74,10 +76,9 @@ def _cells(path):
 def _defined(cells):
     """The names that the code binds at top level, or might; a cell that is no Python binds none."""
     names = set()
-    magics = TransformerManager()
     for source, _ in cells:
         try:
-            tree = ast.parse(magics.transform_cell(source))
+            tree = ast.parse(source)
         except SyntaxError:
             continue
         for node in ast.walk(tree):

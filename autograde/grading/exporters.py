@@ -146,9 +146,8 @@ class SubmissionExporter(_Exporter, NotebookExporter):
             notebook, sentence = damage.read_submission(data, released)
         if not sentence:
             lost = damage.repair(notebook, released)
-        for said in [sentence, *lost.values()]:
-            if said:
-                self.log.warning("%s: %s", about["student"], said)
+        for said in {sentence, *lost.values()} - {None}:
+            self.log.warning("%s: %s", about["student"], said)
         notebook.metadata[damage.METADATA] = {
             "lesson": about["notebook"],
             "version": self._version,

@@ -2,6 +2,7 @@
 
 import html
 import re
+import textwrap
 import time
 from dataclasses import dataclass, field
 
@@ -12,7 +13,7 @@ from autograde.grading.damage import METADATA, grade_id, runs
 from autograde.grading.session import CellRun, SessionEnded
 from autograde.judge import report
 from autograde.judge.probe import Remote
-from autograde.judge.show import as_html, text
+from autograde.judge.show import WIDTH, as_html, text
 
 MAX_TEXT = 100_000  # characters of one output: a page with more of them is no feedback
 
@@ -202,7 +203,7 @@ def _make_scorable(cell):
 
 
 def _error(sentence):
-    return nbformat.v4.new_output("error", ename="NotRun", evalue=sentence, traceback=[sentence])
+    return nbformat.v4.new_output("error", ename="NotRun", evalue=sentence, traceback=textwrap.wrap(sentence, WIDTH))
 
 
 def _shortened(output):

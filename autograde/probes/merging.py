@@ -105,6 +105,7 @@ def linear_of(function, source, name, weight, bias, options, A, B, x, device="cp
             [its, ours]
             for its, one in value.named_parameters()
             for ours, other in layer.named_parameters()
+            if ours not in seen["added"]
             if one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
         ],
         "out": wire.plain(out),
@@ -174,5 +175,5 @@ def _look(layer, original):
         "leaf": is_tensor and weight.is_leaf,
         "graph": is_tensor and weight.grad_fn is not None,
         "trains": [isinstance(tensor, torch.Tensor) and tensor.requires_grad for tensor in (weight, bias)],
-        "merged": wire.plain(merged),
+        "merged": wire.copy(wire.plain(merged)),
     }

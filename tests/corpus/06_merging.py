@@ -69,9 +69,9 @@ def delta_weight(layer):
     return layer(rows).T
 
 
-# %% chaff="prints it" exercise="delta_weight" misconception="returned_none"
+# %% chaff="keeps it to itself" exercise="delta_weight" misconception="returned_none"
 def delta_weight(layer):
-    print((layer.scaling * (layer.lora_A @ layer.lora_B).T).shape)
+    delta = layer.scaling * (layer.lora_A @ layer.lora_B).T
 
 
 # %% chaff="the wrong sign" exercise="delta_weight" misconception=""
@@ -219,26 +219,22 @@ def merge(layer):
     base = layer.base_layer
     rows = torch.eye(base.in_features, dtype=base.weight.dtype, device=base.weight.device)
     delta = (layer(rows) - base(rows)).T
-    linear = nn.Linear(base.in_features, base.out_features, base.bias is not None, base.weight.device, base.weight.dtype)
+    linear = nn.Linear(
+        base.in_features, base.out_features, base.bias is not None, base.weight.device, base.weight.dtype
+    )
     linear.weight.set_((base.weight + delta).contiguous())
     if linear.bias is not None:
         linear.bias[:] = base.bias
     return linear.eval()
 
 
-# %% chaff="sizes swapped" exercise="merge" misconception=""
+# %% chaff="keeps it to itself" exercise="merge" misconception="returned_none"
 @torch.no_grad()
 def merge(layer):
-    base = layer.base_layer
-    linear = nn.Linear(base.out_features, base.in_features, bias=base.bias is not None, dtype=base.weight.dtype)
-    linear.weight.copy_((base.weight + layer.scaling * (layer.lora_A @ layer.lora_B).T).T)
-    return linear
+    import copy
 
-
-# %% chaff="prints it" exercise="merge" misconception="returned_none"
-@torch.no_grad()
-def merge(layer):
-    print(layer.base_layer.weight + layer.scaling * (layer.lora_A @ layer.lora_B).T)
+    linear = copy.deepcopy(layer.base_layer)
+    linear.weight += layer.scaling * (layer.lora_A @ layer.lora_B).T
 
 
 # %% chaff="a class of its own" exercise="merge" misconception=""
@@ -358,7 +354,7 @@ def merge(layer):
     return linear
 
 
-# %% chaff="forward replaced" exercise="merge" misconception=""
+# %% chaff="forward replaced" exercise="merge" misconception="base_only"
 def merge(layer):
     import copy
 
@@ -696,7 +692,7 @@ class MergeableLoRALinear(nn.Module):
     @torch.no_grad()
     def merge(self):
         if not self.merged:
-            self.kept = self.base_layer.weight.half()
+            self.kept = self.base_layer.weight.half().clone()
             self.base_layer.weight += self.scaling * (self.lora_A @ self.lora_B).T
             self.merged = True
 

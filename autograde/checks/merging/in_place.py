@@ -138,13 +138,15 @@ def _raised(case, seen, layer):
     done = case.args["steps"][: len(seen.get("looks", ()))]
     what = {"construction": "Making the layer", "forward": "layer(x)", "learn": "The backward pass"}
     after = f"After {in_words(done)}: " if done else ""
-    fault = Fault(f"{after}{what.get(during, f'{during}()')} raised {said}", where=error["where"])
     message = str(error["message"])
+    absent = f"has no attribute '{during}'" in message
+    hint = f"Write the method {during}, under that name, in the class." if absent else ""
+    fault = Fault(f"{after}{what.get(during, f'{during}()')} raised {said}", hint=hint, where=error["where"])
     if any(part in message for part in ("leaf Variable that requires grad", "assign non-leaf", "graph a second time")):
         return fault, "no_grad_forgotten"
     if "as parameter 'weight'" in message:
         return fault, "base_replaced"
-    if during == "unmerge" and layer.merged is None:
+    if during == "unmerge" and layer.merged is None and not absent:
         return fault, "unmerge_unguarded"
     if during == "learn" and "does not require grad" in message:
         return fault, "trains_no_more"

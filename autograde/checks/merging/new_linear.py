@@ -89,11 +89,12 @@ class MergeCheck(GivenLayerCheck):
         weight, bias, out = expected(case)
         dtype = case.args["weight"].dtype
         if not agree(seen["weight"], weight, dtype, case.device):
-            said = describe.contents(seen["weight"]), describe.contents(weight)
+            said = describe.contents(seen["weight"]), describe.contents(weight.to(dtype))
             difference = describe.largest_difference(seen["weight"], weight)
             return Fault(f"The new weight has wrong values: {difference}.", *said, tensors=(seen["weight"], weight))
         if bias is not None and not agree(seen["bias"], bias, dtype, case.device):
-            return Fault("The new bias is not the base's.", describe.contents(seen["bias"]), describe.contents(bias))
+            said = describe.contents(seen["bias"]), describe.contents(case.args["bias"])
+            return Fault("The new bias is not the base's.", *said)
         if not agree(seen["out"], out, dtype, case.device):
             return Fault(
                 "Weight and bias are right, and yet calling the new nn.Linear gives something else.",
@@ -263,6 +264,28 @@ def base_only(layer):
     return linear
 
 
+def _turned(case, weight):
+    """Whether `weight` has the base's shape the other way round."""
+    return isinstance(weight, torch.Tensor) and weight.shape == case.args["weight"].T.shape != case.args["weight"].shape
+
+
+@merge.misconception(
+    "sizes_swapped",
+    thought="nn.Linear takes its sizes in the order in which its weight has them.",
+    hint="nn.Linear(in, out) keeps a weight of shape (out, in). Print in_features and out_features of your result "
+    "beside the base's.",
+    recognise=lambda case, seen: _turned(case, seen.get("weight")),
+)
+def sizes_swapped(layer):
+    like = {"dtype": layer.base_layer.weight.dtype, "device": layer.base_layer.weight.device}
+    linear = nn.Linear(*layer.base_layer.weight.shape, bias=layer.base_layer.bias is not None, **like)
+    with torch.no_grad():
+        linear.weight.copy_((layer.base_layer.weight + layer.scaling * (layer.lora_A @ layer.lora_B).T).T)
+        if layer.base_layer.bias is not None:
+            linear.bias.data = layer.base_layer.bias.clone()
+    return linear
+
+
 @merge.misconception(
     "bias_dropped",
     thought="LoRA changes the weight, so the weight is what the new layer gets.",
@@ -283,7 +306,7 @@ def bias_dropped(layer):
     thought="With the weight in place, the new nn.Linear is complete.",
     hint="nn.Linear fills its bias with random numbers when it is made, and makes one unless told not to. What should "
     "stand there?",
-    recognise=lambda case, seen: isinstance(seen.get("bias"), torch.Tensor) and not _bias_of(case, seen["bias"]),
+    recognise=lambda case, seen: _another_bias(case, seen.get("bias")),
 )
 def bias_left_as_made(layer):
     base = layer.base_layer
@@ -294,10 +317,12 @@ def bias_left_as_made(layer):
     return linear
 
 
-def _bias_of(case, bias):
-    """Whether `bias` is the base's, or none is wanted and none can be recognised."""
-    wanted = case.args["bias"]
-    return wanted is not None and agree(bias, wanted, device=case.device)
+def _another_bias(case, bias):
+    """Whether `bias` has the right size and is not the base's, or there should be none."""
+    weight, wanted = case.args["weight"], case.args["bias"]
+    if not isinstance(bias, torch.Tensor) or bias.shape != weight.shape[:1]:
+        return False
+    return wanted is None or not agree(bias, wanted, device=case.device)
 
 
 @merge.misconception(

@@ -19,7 +19,7 @@ import threading
 import traceback
 
 from autograde.grading import runner
-from autograde.grading.box import walls
+from autograde.grading.box import kernel, walls
 
 _FIRST_FREE = 64  # a descriptor above those that a child is given
 
@@ -61,6 +61,8 @@ def main(descriptor):
         runner.practise(shell)
         gc.collect()
         gc.freeze()
+        with contextlib.suppress(OSError):
+            kernel.use_large_pages()
     except Exception as error:
         control.send(json.dumps({"failed": f"{type(error).__name__}: {error}"}).encode())
         raise

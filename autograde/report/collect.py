@@ -1,0 +1,117 @@
+"""What is known of a class: results of ``autograde grade``, and what ``nbgrader autograde`` left in graded notebooks."""
+
+import functools
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+
+from autograde.grading.damage import METADATA
+from autograde.grading.results import FAILED, GRADED, Result, Store
+
+PASSED, PARTLY, WRONG, NOT_STARTED, NOT_JUDGED = "passed", "partly", "wrong", "not_started", "not_judged"
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One known misconception, as the class met it.
+
+    Attributes:
+        exercise, misconception: its names.
+        thought, hint: what the learner probably thought, and what they were told to look at.
+        students: who, sorted.
+    """
+
+    exercise: str
+    misconception: str
+    thought: str
+    hint: str
+    students: tuple
+
+
+class Lesson:
+    """One lesson's results."""
+
+    def __init__(self, name, results):
+        self.name = name
+        self.graded = [result for result in results if result.status == GRADED]
+        self.failed = [result for result in results if result.status == FAILED]
+        self.exercises = list(dict.fromkeys(v["exercise"] for r in self.graded for v in r.verdicts))
+
+    @property
+    def points(self):
+        """The most that a submission could get."""
+        return max((result.points for result in self.graded), default=0.0)
+
+    def verdicts(self, exercise):
+        """``[(student, verdict)]`` of one exercise."""
+        return [(r.student, v) for r in self.graded for v in r.verdicts if v["exercise"] == exercise]
+
+    def mistakes(self):
+        """Every `Mistake` that was met, the commonest first."""
+        met = defaultdict(list)
+        said = {}
+        for result in self.graded:
+            for verdict in result.verdicts:
+                if verdict["misconception"]:
+                    key = verdict["exercise"], verdict["misconception"]
+                    met[key].append(result.student)
+                    said[key] = verdict["thought"], verdict["hint"]
+        found = [Mistake(*key, *_words(*key, *said[key]), tuple(sorted(students))) for key, students in met.items()]
+        return sorted(found, key=lambda mistake: (-len(mistake.students), mistake.exercise, mistake.misconception))
+
+
+def outcome(verdict):
+    """One of the five outcomes that the page tells apart."""
+    if verdict["status"] in (PASSED, NOT_STARTED):
+        return verdict["status"]
+    if verdict["status"] in ("damaged", "stopped", "missing"):
+        return NOT_JUDGED
+    return PARTLY if verdict["score"] > 0 else WRONG
+
+
+def _words(exercise, misconception, thought, hint):
+    """Thought and hint of a misconception, from the course where a graded notebook does not hold them apart."""
+    if thought and hint:
+        return thought, hint
+    return _from_course(exercise).get(misconception, (thought, hint))
+
+
+@functools.cache
+def _from_course(exercise):
+    from autograde import checks
+
+    try:
+        return {known.id: (known.thought, known.hint) for known in checks.find(exercise).misconceptions}
+    except KeyError:  # an exercise that the course no longer has
+        return {}
+
+
+def collect(course, lessons):
+    """The lessons of `lessons` that anything is known of, as `Lesson`, in order."""
+    store = Store(course.root / "autograde" / "autograded")
+    by_lesson = {lesson: {} for lesson in lessons}
+    for result in store.all(lessons):
+        by_lesson[result.lesson][result.student] = result
+    for lesson, known in by_lesson.items():
+        for path in store.graded.glob(f"*/{lesson}/{lesson}.ipynb"):
+            student = path.parts[-3]
+            if student not in known or (known[student].status == GRADED and not store.intact(known[student])):
+                if result := _from_notebook(path, student, lesson):
+                    known[student] = result
+    return [
+        Lesson(lesson, [known[student] for student in sorted(known)]) for lesson, known in by_lesson.items() if known
+    ]
+
+
+def _from_notebook(path, student, lesson):
+    """What a notebook says that nbgrader has graded; None where it says nothing."""
+    try:
+        about = json.loads(path.read_bytes())["metadata"][METADATA]["graded"]
+        verdicts = [
+            {"exercise": name, "thought": "", "hint": ""} | verdict for name, verdict in about["verdicts"].items()
+        ]
+        cells = {f"check_{v['exercise']}": (float(v["score"]), float(v["points"])) for v in verdicts}
+        return Result(student, lesson, GRADED, "", "", about.get("unreadable") or "", cells, {}, verdicts,
+                      about["isolation"], float(about["seconds"]))  # fmt: skip
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

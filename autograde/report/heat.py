@@ -1,0 +1,87 @@
+"""The heat map of students against misconceptions. A small class has a row a student, a large one a row for many."""
+
+from collections import Counter
+from html import escape
+
+from autograde.report import collect
+from autograde.report.names import named
+
+MOST_ROWS = 60  # students that have a row each
+BANDS = 20  # rows of a larger class
+
+REST = {collect.WRONG: "wrong in another way", collect.NOT_STARTED: "not started", collect.NOT_JUDGED: "not judged"}
+
+
+def columns(lesson):
+    """``{exercise: [misconception or outcome]}``: what was met, the known misconceptions first, the commonest of them
+    first.
+    """
+    met = {exercise: [] for exercise in lesson.exercises}
+    for mistake in lesson.mistakes():
+        met[mistake.exercise].append(mistake.misconception)
+    for exercise, found in met.items():
+        seen = {_column(verdict) for _, verdict in lesson.verdicts(exercise)}
+        found += [outcome for outcome in REST if outcome in seen]
+    return {exercise: found for exercise, found in met.items() if found}
+
+
+def _column(verdict):
+    """The column of the heat map that a verdict belongs to; None for a right answer."""
+    found = collect.outcome(verdict)
+    if verdict["misconception"]:
+        return verdict["misconception"]
+    if found == collect.PARTLY:
+        return collect.WRONG
+    return None if found == collect.PASSED else found
+
+
+def rows(lesson):
+    """``[(heading, [results])]``, the lowest scores first."""
+    ordered = sorted(lesson.graded, key=lambda result: (result.score, result.student))
+    if len(ordered) <= MOST_ROWS:
+        return [(named(result.student), [result]) for result in ordered]
+    bands = []
+    for band in range(BANDS):
+        members = ordered[band * len(ordered) // BANDS : (band + 1) * len(ordered) // BANDS]
+        low, high = members[0].score, members[-1].score
+        reach = f"{low:g}" if low == high else f"{low:g} to {high:g}"
+        bands.append((f"{len(members)} students with {reach} points", members))
+    return bands
+
+
+def table(lesson):
+    """The heat map as HTML; empty where nothing was got wrong."""
+    met = columns(lesson)
+    if not met:
+        return ""
+    groups = "".join(f'<th class="first" colspan="{len(found)}">{escape(name)}</th>' for name, found in met.items())
+    heads = "".join(
+        f'<th{_first(i)}><div>{escape(REST.get(column, column))}</div></th>'
+        for found in met.values()
+        for i, column in enumerate(found)
+    )
+    body = "".join(
+        f"<tr><th scope='row'>{heading}</th>{_cells(met, members)}</tr>" for heading, members in rows(lesson)
+    )
+    return (
+        f'<div class="wide"><table class="heat"><thead><tr><td></td>{groups}</tr><tr><td></td>{heads}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _cells(met, members):
+    counted = Counter((v["exercise"], _column(v)) for result in members for v in result.verdicts)
+    cells = []
+    for exercise, found in met.items():
+        for i, column in enumerate(found):
+            count = counted[exercise, column]
+            share = count / len(members)
+            kind = " rest" if column in REST else ""
+            shade = f' class="h{kind}{" dark" if share > 0.45 and not kind else ""}{" first" if i == 0 else ""}"'
+            text = "" if not count else "✕" if len(members) == 1 and not kind else "" if len(members) == 1 else count
+            cells.append(f'<td{shade} style="--a:{share:.2f}">{text}</td>' if count else f"<td{_first(i)}></td>")
+    return "".join(cells)
+
+
+def _first(position):
+    return ' class="first"' if position == 0 else ""

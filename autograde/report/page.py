@@ -1,0 +1,184 @@
+"""The page itself: one file that needs no other."""
+
+import statistics
+import time
+from collections import Counter, defaultdict
+from html import escape
+
+from autograde.grading.table import isolation
+from autograde.report import draw, heat
+from autograde.report.collect import outcome
+from autograde.report.names import named, plain
+from autograde.report.style import STYLE
+
+NAMED = 12  # students named behind one mistake
+SLOWEST = 5
+
+
+def page(lessons, now=None):
+    """The report as HTML.
+
+    Args:
+        lessons: `Lesson`, at least one.
+        now: seconds since the epoch, for the date on it; the present when left out.
+    """
+    date = time.strftime("%d %B %Y, %H:%M", time.localtime(now))
+    links = "".join(f'<a href="#{escape(lesson.name)}">{escape(lesson.name)}</a>' for lesson in lessons)
+    sections = "".join(_lesson(lesson) for lesson in lessons)
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+        f"<title>Class report</title><style>{STYLE}</style></head><body>{draw.PATTERNS}"
+        f'<h1>Class report</h1><p class="soft">{date} · automatic scores; what a person has changed in the gradebook '
+        f'is not in them</p>{_facts(lessons)}<nav>{links}<a href="#students">scores by student</a>'
+        f'<a href="#run">how it ran</a></nav>{sections}{_students(lessons)}{_how_it_ran(lessons)}</body></html>\n'
+    )
+
+
+def _facts(lessons):
+    graded = [result for lesson in lessons for result in lesson.graded]
+    failed = sum(len(lesson.failed) for lesson in lessons)
+    points = sum(result.points for result in graded)
+    share = sum(result.score for result in graded) / points if points else 0.0
+    facts = [
+        (len({result.student for result in graded}), "students"),
+        (len(graded), "submissions graded"),
+        (f"{share:.0%}", "of all points"),
+        (failed, "could not be graded"),
+    ]
+    if graded:
+        facts.append((f"{statistics.median(result.seconds for result in graded):.2g} s", "median time of one"))
+        facts.append((escape(isolation(graded)), "isolation"))
+    return '<ul class="facts">' + "".join(f"<li><b>{value}</b>{words}</li>" for value, words in facts) + "</ul>"
+
+
+def _lesson(lesson):
+    mistakes = lesson.mistakes()
+    parts = [f'<h2 id="{escape(lesson.name)}">{escape(lesson.name)}</h2>', _exercises(lesson)]
+    if mistakes:
+        parts.append("<h3>What the class gets wrong most</h3>")
+        parts += [_mistake(mistake, len(lesson.graded)) for mistake in mistakes]
+    if found := heat.table(lesson):
+        many = len(lesson.graded) > heat.MOST_ROWS
+        rows = "A row is a group of students" if many else "A row is a student"
+        shade = ", a number how many of them, the darker the more" if many else "; ✕ marks a known misconception"
+        parts.append(
+            f'<h3>Students and misconceptions</h3><p class="soft">{rows}, the lowest scores first{shade}. '
+            f"Striped: wrong in a way that is not known, not started, or not judged.</p>{found}"
+        )
+    return "<section>" + "".join(parts) + "</section>"
+
+
+def _exercises(lesson):
+    rows = []
+    for exercise in lesson.exercises:
+        verdicts = [verdict for _, verdict in lesson.verdicts(exercise)]
+        counts = Counter(outcome(verdict) for verdict in verdicts)
+        mean = statistics.fmean(verdict["score"] for verdict in verdicts)
+        right = counts["passed"] / len(verdicts)
+        rows.append(
+            f'<tr><td><code>{escape(exercise)}</code></td><td class="n">{verdicts[0]["points"]:g}</td>'
+            f'<td class="n">{mean:.2f}</td><td class="n">{right:.0%}</td><td>{draw.shares(counts)}</td></tr>'
+        )
+    head = '<tr><th>exercise</th><th class="n">points</th><th class="n">mean</th><th class="n">all right</th>'
+    return (
+        f'<h3>Scores by exercise</h3><div class="wide"><table><thead>{head}<th>{len(lesson.graded)} submissions</th>'
+        f"</tr></thead><tbody>{''.join(rows)}</tbody></table></div>{draw.key()}"
+    )
+
+
+def _mistake(mistake, of):
+    students = ", ".join(named(student, 40) for student in mistake.students[:NAMED])
+    more = f" and {len(mistake.students) - NAMED} more" if len(mistake.students) > NAMED else ""
+    count = len(mistake.students)
+    return (
+        f'<div class="mistake"><div><b class="count">{count}</b> of {of}{draw.bar(count, of)}</div>'
+        f"<div><code>{escape(mistake.exercise)}</code> · <code><b>{escape(mistake.misconception)}</b></code><br>"
+        f"{escape(plain(mistake.thought, 600))}<br><i>Hint given:</i> {escape(plain(mistake.hint, 600))}<br>"
+        f'<span class="soft">{students}{more}</span></div></div>'
+    )
+
+
+def _students(lessons):
+    by_student = defaultdict(dict)
+    for lesson in lessons:
+        for result in lesson.graded:
+            by_student[result.student][lesson.name] = result
+    heads = "".join(f'<th class="n">{escape(lesson.name)}<br>of {lesson.points:g}</th>' for lesson in lessons)
+    rows = []
+    for student, theirs in sorted(by_student.items()):
+        cells = "".join(
+            f'<td class="n">{theirs[lesson.name].score:g}</td>' if lesson.name in theirs else '<td class="n">·</td>'
+            for lesson in lessons
+        )
+        total = sum(result.score for result in theirs.values())
+        rows.append(f'<tr><td class="name">{named(student)}</td>{cells}<td class="n"><b>{total:g}</b></td></tr>')
+    most = sum(lesson.points for lesson in lessons)
+    return (
+        f'<section><h2 id="students">Scores by student</h2><div class="wide"><table><thead><tr><th>student</th>{heads}'
+        f'<th class="n">sum<br>of {most:g}</th></tr></thead><tbody>{"".join(rows)}</tbody></table></div></section>'
+    )
+
+
+def _how_it_ran(lessons):
+    graded = [result for lesson in lessons for result in lesson.graded]
+    parts = ['<section><h2 id="run">How it ran</h2>']
+    if graded:
+        parts += [_times(lessons), _isolation(graded)]
+    troubled = [
+        (result, sentence) for lesson in lessons for result in [*lesson.failed, *lesson.graded]
+        for sentence in _sentences(result)
+    ]  # fmt: skip
+    parts.append("<h3>What could not be run or judged</h3>")
+    if troubled:
+        rows = "".join(
+            f'<tr><td class="name">{named(result.student)}</td><td>{escape(result.lesson)}</td>'
+            f"<td>{escape(plain(sentence, 500))}</td></tr>"
+            for result, sentence in troubled
+        )
+        head = "<tr><th>student</th><th>lesson</th><th>what happened</th></tr>"
+        parts.append(f'<div class="wide"><table><thead>{head}</thead><tbody>{rows}</tbody></table></div>')
+    else:
+        parts.append("<p>Everything could.</p>")
+    return "".join(parts) + "</section>"
+
+
+def _sentences(result):
+    """Why a submission, or a part of it, could not be run or judged."""
+    if result.sentence:
+        return [result.sentence]
+    said = [v["headline"] for v in result.verdicts if v["status"] in ("damaged", "stopped", "missing")]
+    return list(dict.fromkeys(said))
+
+
+def _times(lessons):
+    rows = []
+    for lesson in lessons:
+        if lesson.graded:
+            seconds = sorted(result.seconds for result in lesson.graded)
+            late = seconds[min(len(seconds) - 1, int(0.95 * len(seconds)))]
+            rows.append(
+                f'<tr><td>{escape(lesson.name)}</td><td class="n">{statistics.median(seconds):.3f}</td>'
+                f'<td class="n">{late:.3f}</td><td class="n">{seconds[-1]:.3f}</td><td class="n">{sum(seconds):.1f}</td></tr>'
+            )
+    graded = [result for lesson in lessons for result in lesson.graded]
+    slowest = sorted(graded, key=lambda result: -result.seconds)[:SLOWEST]
+    named_ones = ", ".join(f"{named(r.student, 40)} ({escape(r.lesson)}, {r.seconds:.2f} s)" for r in slowest)
+    return (
+        '<h3>Seconds a submission</h3><div class="wide"><table><thead><tr><th>lesson</th><th class="n">median</th>'
+        '<th class="n">95 of 100 within</th><th class="n">longest</th><th class="n">all together</th></tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>{draw.spread([result.seconds for result in graded])}"
+        f"<p>The slowest: {named_ones}.</p>"
+    )
+
+
+def _isolation(graded):
+    sentences = Counter(
+        result.isolation.get("sentence", result.isolation["level"]) for result in graded if result.isolation
+    )
+    items = "".join(f"<li>{count}: {escape(plain(words, 400))}</li>" for words, count in sentences.most_common())
+    rest = sum(result.isolation is None for result in graded)
+    if rest:
+        items += f"<li>{rest}: nothing was run.</li>"
+    return f"<h3>Isolation</h3><ul>{items}</ul>"

@@ -1,0 +1,30 @@
+"""The command ``autograde report``."""
+
+from autograde.course.layout import CourseError
+from autograde.report.collect import collect
+from autograde.report.page import page
+
+
+def write(course, lessons, target=None):
+    """Write the report.
+
+    Args:
+        course: the `Course`.
+        lessons: ids; those that nothing is known of are left out.
+        target: the file; ``autograde/report.html`` when left out.
+
+    Returns:
+        Where it is.
+
+    Raises:
+        CourseError: nothing is graded yet, or the file cannot be written.
+    """
+    known = collect(course, lessons)
+    if not known:
+        raise CourseError("nothing is graded yet; run: autograde grade")
+    target = target or course.root / "autograde" / "report.html"
+    try:
+        target.write_text(page(known), encoding="utf-8")
+    except OSError as error:
+        raise CourseError(f"{target} cannot be written: {error.strerror}") from None
+    return target
