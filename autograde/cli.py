@@ -152,6 +152,9 @@ def grade(lessons, jobs, scheduler, require_isolation, force, db):
 def report(lessons, output):
     """Show the class on one page: scores, misconceptions, timings. Writes autograde/report.html."""
     from autograde.course.layout import CourseError
+    from autograde.grading.start import quickly
+
+    quickly()
     from autograde.report.write import write
 
     try:

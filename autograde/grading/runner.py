@@ -8,7 +8,6 @@ Run as a module it is that process, in one of two ways:
   machines that cannot fork or box. The grader records that.
 """
 
-import contextlib
 import importlib
 import json
 import os
@@ -136,11 +135,14 @@ class Far:
         self.line.send(frames.pack_json(kind, self.request, content))
 
     def _event(self, kind, content):
-        self._send(frames.EVENT, {"type": kind, "content": content})
+        data = frames.pack_json(frames.EVENT, self.request, {"type": kind, "content": content})
+        if len(data) > frames.LARGEST_EVENT:
+            return self.interpreter.streams[1].write(f"[An output of {len(data):,} bytes is too large to be kept.]\n")
+        self.line.send(data)
 
     def run(self, isolation):
         """Say what the box reached, then serve until the grader hangs up."""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # between requests there is nothing to interrupt
+        self._be_deaf()  # between requests there is nothing to interrupt
         self._send(frames.READY, isolation)
         reader = frames.Reader(dict.fromkeys(self.serve, 2**32))
         while data := self._receive():
@@ -153,32 +155,38 @@ class Far:
         except OSError as error:
             raise ConnectionError("the connection to the grader is gone") from error
 
-    @contextlib.contextmanager
-    def _interruptible(self):
-        """Learner's code runs: SIGINT is KeyboardInterrupt, whatever earlier code has made of it."""
+    def _interruptibly(self, function, *arguments):
+        """Call a function that runs learner's code. Meanwhile SIGINT is KeyboardInterrupt, whatever earlier code has
+        made of it.
+        """
         self.line.interrupted = False
-        signal.signal(signal.SIGINT, self.line.interrupt)
         try:
-            yield
+            signal.signal(signal.SIGINT, self.line.interrupt)
+            return function(*arguments)
         finally:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            self._be_deaf()
             if os.getpid() != self.process:  # learner's code forked and the copy came back here: it has no business
                 os._exit(0)
 
-    def _files(self, payload):
-        from autograde.judge import wire
+    def _be_deaf(self):
+        while True:
+            try:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+                return
+            except KeyboardInterrupt:  # it came just now
+                continue
 
-        for name, data in wire.decode(payload, trusted=True).items():
-            os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
-            with open(name, "wb") as file:
-                file.write(data.numpy().tobytes())
+    def _files(self, payload):
+        name, data = frames.read_file(payload)
+        os.makedirs(os.path.dirname(name) or ".", exist_ok=True)
+        with open(name, "wb") as file:
+            file.write(data)
         self._send(frames.DONE, {})
 
     def _cell(self, payload):
         ok, count = False, None
         try:
-            with self._interruptible():
-                ok, count = self.interpreter.run_cell(payload.decode())
+            ok, count = self._interruptibly(self.interpreter.run_cell, payload.decode())
         except KeyboardInterrupt:  # it came a moment too late for the cell
             pass
         except Exception as error:  # the cell has taken the loop or the shell apart
@@ -193,8 +201,8 @@ class Far:
         if asked["target"] not in namespace:
             return self._send(frames.REFUSED, {"reason": "missing"})
         try:
-            with self._interruptible():
-                answer = probe.answer(asked["probe"], namespace[asked["target"]], asked["arguments"])
+            target = namespace[asked["target"]]
+            answer = self._interruptibly(probe.answer, asked["probe"], target, asked["arguments"])
             answer = wire.encode(wire.plain(answer))
         except KeyboardInterrupt:
             return self._send(frames.REFUSED, {"reason": "interrupted"})

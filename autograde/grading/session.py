@@ -10,9 +10,8 @@ import dataclasses
 import os
 import selectors
 import time
+from functools import partial
 from pathlib import PurePosixPath
-
-import torch
 
 from autograde.grading.box import frames
 from autograde.grading.box.outputs import Outputs
@@ -21,7 +20,7 @@ from autograde.grading.runner import CONNECTION_LOST
 from autograde.judge import probe, wire
 
 TICK = 0.05  # seconds between two looks at what a running session uses
-EVENT_BYTES = 64 * 2**20  # the largest single output that is read at all
+EVENT_COST = 64  # bytes that an event counts beside its own, so that empty ones have an end too
 LAST_SECONDS = 1.0  # between a process's closing of its connection and its end
 SMALL_BYTES = 2**16  # the largest closing frame that is not an answer
 
@@ -102,7 +101,7 @@ class Session:
         self.crossed = self.lost = False  # the running cell brought the output over its limit; some was thrown away
         self.where = "before its first cell"
         self.reader = frames.Reader({
-            frames.READY: SMALL_BYTES, frames.EVENT: EVENT_BYTES, frames.DONE: SMALL_BYTES,
+            frames.READY: SMALL_BYTES, frames.EVENT: frames.LARGEST_EVENT, frames.DONE: SMALL_BYTES,
             frames.ANSWER: limits.answer, frames.REFUSED: SMALL_BYTES,
         })  # fmt: skip
         self.decoders = {}
@@ -114,7 +113,7 @@ class Session:
         if link.death is not None:
             self.selector.register(link.death, selectors.EVENT_READ, "death")
         try:
-            self.isolation = self._converse(None, b"", link.patience, {frames.READY})[1]
+            self.isolation = self._converse(None, link.patience, {frames.READY})[1]
         except BaseException:
             self.close()
             raise
@@ -139,11 +138,8 @@ class Session:
             path = PurePosixPath(name)
             if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in name:
                 raise ValueError(f"{name!r} is not a name of a file in the working directory")
-        tensors = {
-            name: torch.frombuffer(bytearray(data), dtype=torch.uint8) if data else torch.empty(0, dtype=torch.uint8)
-            for name, data in files.items()
-        }
-        self._converse(frames.FILES, wire.encode(tensors), self.limits.cell, {frames.DONE})
+        for name, data in files.items():
+            self._converse(partial(frames.pack_file, name=name, data=data), self.limits.cell, {frames.DONE})
 
     def run_cell(self, source):
         """Run one code cell, as a kernel would.
@@ -159,7 +155,8 @@ class Session:
         self.outputs.begin()
         self.collect, self.crossed, self.lost = self.outputs, False, False
         try:
-            _, content, stopped = self._converse(frames.CELL, source.encode(), self.limits.cell, {frames.DONE})
+            cell = partial(frames.pack, frames.CELL, payload=source.encode("utf-8", "replace"))
+            _, content, stopped = self._converse(cell, self.limits.cell, {frames.DONE})
         except SessionEnded as ended:
             ended.run = CellRun(self._finished(ended.sentence), False, None)
             raise
@@ -180,12 +177,10 @@ class Session:
             SessionEnded: the process is gone, or had to be stopped.
         """
         asked = {"probe": probe_name, "target": target, "arguments": arguments, "limit": self.limits.answer}
-        payload = wire.encode(asked)
+        question = partial(frames.pack, frames.PROBE, payload=wire.encode(asked))
         self._raise_if_ended()
         self.where = f"when {target} was tried"
-        kind, content, stopped = self._converse(
-            frames.PROBE, payload, self.limits.probe, {frames.ANSWER, frames.REFUSED}
-        )
+        kind, content, stopped = self._converse(question, self.limits.probe, {frames.ANSWER, frames.REFUSED})
         if kind == frames.ANSWER:
             return wire.decode(content)
         reason = content.get("reason")
@@ -217,17 +212,17 @@ class Session:
         if self.ended is not None:
             raise SessionEnded(*self.ended)
 
-    def _converse(self, kind, payload, seconds, closing):
-        """Send one request (`kind` None: none) and read until a frame of a kind in `closing`.
+    def _converse(self, packed, seconds, closing):
+        """Send one request (`packed` makes its bytes, given its number; None: none) and read until a frame of a kind in
+        `closing`.
 
         Returns:
             ``(kind, payload, stopped)``: payload is a dict, or bytes for an answer; `stopped` says why the request was
             interrupted on the way: "timeout", "output" or None.
         """
         self._raise_if_ended()
-        if kind is not None:
-            self.request += 1
-        out = memoryview(frames.pack(kind, self.request, payload) if kind is not None else b"")
+        self.request += packed is not None
+        out = memoryview(packed(request=self.request) if packed is not None else b"")
         started = time.monotonic()
         try:
             return self._exchange(out, started, seconds, closing)
@@ -317,7 +312,7 @@ class Session:
         return closed
 
     def _event(self, payload):
-        if self._room_for(len(payload)):
+        if self._room_for(len(payload) + EVENT_COST):
             event = frames.read_json(payload)
             if event.get("type") not in ("stream", "flush"):
                 self._drain_streams()  # what a subprocess has printed until now comes before it

@@ -73,7 +73,7 @@ class Warm:
         self.require_isolation = require_isolation
         self.private = [Path(path) for path in private]
         self.refused = tuple(refused)
-        self.fork = sys.platform == "linux" if fork is None else fork
+        self.fork = _can_fork() if fork is None else fork
         self.without = tuple(without)
         self.lock = threading.Lock()
         self.control = None
@@ -131,6 +131,15 @@ class Warm:
     # -- the warm process --
 
     def _start(self):
+        """Start it, inside namespaces if it can be. When it does not come up there, it is tried once more without."""
+        try:
+            self._start_without(self.without, "")
+        except WarmError as error:
+            if "namespaces" in self.without or self.require_isolation:
+                raise
+            self._start_without((*self.without, "namespaces"), f"the warm process did not start in namespaces: {error}")
+
+    def _start_without(self, without, note):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.folder = tempfile.mkdtemp(prefix="autograde-")  # its home, where it cannot have one in memory
         command = [sys.executable, "-m", "autograde.grading.runner", "warm", str(theirs.fileno())]
@@ -145,12 +154,12 @@ class Warm:
             )
         self.control = ours
         self.reports = {}
-        self._tell({"places": places.plan(self.private, self.refused), "without": self.without})
+        self._tell({"places": places.plan(self.private, self.refused), "without": without, "note": note})
         ours.settimeout(START_SECONDS)
         ready = self._hear({"ready", "failed"})
         if ready is None or "failed" in ready[0]:
             self._stop()
-            raise WarmError("the warm process did not start" + (f": {ready[0]['failed']}" if ready else ""))
+            raise WarmError(ready[0]["failed"] if ready else "the warm process did not start")
         self.reached = ready[0]["ready"]
         if self.require_isolation and self.reached["level"] != "full":
             self._stop()
@@ -213,8 +222,10 @@ class Warm:
                 self.control.settimeout(OPEN_SECONDS)
                 self._tell(request, [theirs.fileno(), *ends])
                 answer = self._hear({"opened", "failed"})
+                if answer is None:  # whatever it still has to say would be taken for something else
+                    self._stop()
             if answer is None or "failed" in answer[0]:
-                raise WarmError("no session" + (f": {answer[0]['failed']}" if answer else ": the warm process is gone"))
+                raise WarmError("no session: " + (answer[0]["failed"] if answer else "the warm process is gone"))
         except BaseException:
             ours.close()
             for descriptor in streams.values():
@@ -237,6 +248,15 @@ class Warm:
                 if self._hear({"ended"}) is None:
                     return None
             return self.reports.pop(number)
+
+
+def _can_fork():
+    """Whether this system can fork a warm process and hold its children by pidfds: Linux, since 5.3."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
+        return False
+    return True
 
 
 def _cannot(isolation):
@@ -376,7 +396,7 @@ class Fresh:
                 connection.close()
 
     def usage(self):
-        """Nothing is known of what it uses."""
+        """None: it cannot be told."""
 
     def interrupt(self):
         """Interrupt it as the stop button does; whether that could be done."""

@@ -1,5 +1,6 @@
 """The heat map of students against misconceptions. A small class has a row a student, a large one a row for many."""
 
+import itertools
 from collections import Counter
 from html import escape
 
@@ -36,17 +37,27 @@ def _column(verdict):
 
 
 def rows(lesson):
-    """``[(heading, [results])]``, the lowest scores first."""
+    """``[(heading, [results])]``, the lowest scores first. In a large class those of one score share a row, and where
+    there are many scores, those of scores that lie together.
+    """
     ordered = sorted(lesson.graded, key=lambda result: (result.score, result.student))
     if len(ordered) <= MOST_ROWS:
         return [(named(result.student), [result]) for result in ordered]
-    bands = []
-    for band in range(BANDS):
-        members = ordered[band * len(ordered) // BANDS : (band + 1) * len(ordered) // BANDS]
-        low, high = members[0].score, members[-1].score
-        reach = f"{low:g}" if low == high else f"{low:g} to {high:g}"
-        bands.append((f"{len(members)} students with {reach} points", members))
+    by_score = [list(members) for _, members in itertools.groupby(ordered, key=lambda result: round(result.score, 6))]
+    bands, waiting = [], []
+    for position, members in enumerate(by_score):
+        waiting += members
+        filled = len(waiting) >= len(ordered) / BANDS
+        if filled or len(by_score) <= BANDS or position == len(by_score) - 1:
+            bands.append((_heading(waiting), waiting))
+            waiting = []
     return bands
+
+
+def _heading(members):
+    low, high = (f"{result.score:.3g}" for result in (members[0], members[-1]))
+    reach = low if low == high else f"{low} to {high}"
+    return f"{len(members)} with {reach} point{'' if reach == '1' else 's'}"
 
 
 def table(lesson):

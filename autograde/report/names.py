@@ -1,5 +1,6 @@
 """Names that others have chosen, as a page may show them."""
 
+import re
 from html import escape
 
 
@@ -12,3 +13,8 @@ def plain(text, limit=200):
 def named(text, limit=200):
     """The same as HTML, apart from the writing around it."""
     return f"<bdi>{escape(plain(text, limit))}</bdi>"
+
+
+def prose(text, limit=600):
+    """A sentence as HTML, what stands between backticks set as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(plain(text, limit)))

@@ -8,9 +8,10 @@ from html import escape
 from autograde.grading.table import isolation
 from autograde.report import draw, heat
 from autograde.report.collect import outcome
-from autograde.report.names import named, plain
+from autograde.report.names import named, plain, prose
 from autograde.report.style import STYLE
 
+IN_FULL = 10  # misconceptions of a lesson that are set out; the rarer ones have a line each
 NAMED = 12  # students named behind one mistake
 SLOWEST = 5
 
@@ -58,10 +59,11 @@ def _lesson(lesson):
     parts = [f'<h2 id="{escape(lesson.name)}">{escape(lesson.name)}</h2>', _exercises(lesson)]
     if mistakes:
         parts.append("<h3>What the class gets wrong most</h3>")
-        parts += [_mistake(mistake, len(lesson.graded)) for mistake in mistakes]
+        parts += [_mistake(mistake, len(lesson.graded)) for mistake in mistakes[:IN_FULL]]
+        parts.append(_rarer(mistakes[IN_FULL:]))
     if found := heat.table(lesson):
         many = len(lesson.graded) > heat.MOST_ROWS
-        rows = "A row is a group of students" if many else "A row is a student"
+        rows = "A row is all students of one score" if many else "A row is a student"
         shade = ", a number how many of them, the darker the more" if many else "; ✕ marks a known misconception"
         parts.append(
             f'<h3>Students and misconceptions</h3><p class="soft">{rows}, the lowest scores first{shade}. '
@@ -95,9 +97,20 @@ def _mistake(mistake, of):
     return (
         f'<div class="mistake"><div><b class="count">{count}</b> of {of}{draw.bar(count, of)}</div>'
         f"<div><code>{escape(mistake.exercise)}</code> · <code><b>{escape(mistake.misconception)}</b></code><br>"
-        f"{escape(plain(mistake.thought, 600))}<br><i>Hint given:</i> {escape(plain(mistake.hint, 600))}<br>"
+        f"{prose(mistake.thought)}<br><i>Hint given:</i> {prose(mistake.hint)}<br>"
         f'<span class="soft">{students}{more}</span></div></div>'
     )
+
+
+def _rarer(mistakes):
+    if not mistakes:
+        return ""
+    rows = "".join(
+        f'<tr><td class="n">{len(mistake.students)}</td><td><code>{escape(mistake.exercise)}</code></td>'
+        f"<td><code>{escape(mistake.misconception)}</code></td><td>{prose(mistake.thought)}</td></tr>"
+        for mistake in mistakes
+    )
+    return f'<div class="wide"><table class="rarer"><tbody>{rows}</tbody></table></div>'
 
 
 def _students(lessons):

@@ -41,9 +41,10 @@ svg text { fill: currentColor; font: 11px system-ui, sans-serif; }
 .heat .first { border-left: 2px solid var(--soft); }
 .h { background: rgb(var(--heat) / var(--a)); } .h.dark { color: var(--heat-text); }
 .h.rest { background: repeating-linear-gradient(135deg, rgb(var(--heat) / var(--a)) 0 3px, transparent 3px 6px); }
-.mistake { display: grid; grid-template-columns: 4.5rem 1fr; gap: .2rem 1rem; padding: .6rem 0;
+.mistake { display: grid; grid-template-columns: 6rem 1fr; gap: .2rem 1rem; padding: .6rem 0;
            border-bottom: 1px solid var(--line); } .mistake b.count { font-size: 1.35rem; line-height: 1.2; }
 .mistake svg { display: block; margin-top: .2rem; }
+.rarer { margin-top: .6rem; }
 @media print {
   :root { --paper: #fff; --ink: #000; --soft: #444; --line: #bbb; --panel: #fff; --heat: 40 40 40; --heat-text: #fff; }
   body { max-width: none; padding: 0; font-size: 10pt; } nav { display: none; } .wide { overflow: visible; }

@@ -10,6 +10,8 @@ import json
 import struct
 
 HEADER = struct.Struct("<IIB")
+_NAME = struct.Struct("<I")
+LARGEST_EVENT = 32 * 2**20  # bytes; one output larger than this is not sent
 
 # the grader's requests
 FILES, CELL, PROBE = 1, 2, 3
@@ -31,6 +33,18 @@ def pack(kind, request, payload):
 def pack_json(kind, request, content):
     """Bytes of one frame that holds `content` as JSON."""
     return pack(kind, request, json.dumps(content).encode())
+
+
+def pack_file(request, name, data):
+    """Bytes of the frame that asks for a file to be written."""
+    encoded = name.encode("utf-8", "surrogateescape")
+    return pack(FILES, request, _NAME.pack(len(encoded)) + encoded + data)
+
+
+def read_file(payload):
+    """Name and content of a file that is to be written."""
+    start = _NAME.size + _NAME.unpack_from(payload)[0]
+    return payload[_NAME.size : start].decode("utf-8", "surrogateescape"), payload[start:]
 
 
 def read_json(payload):

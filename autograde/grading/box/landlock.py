@@ -20,7 +20,8 @@ DEVICE = READ_FILE | WRITE_FILE | TRUNCATE | IOCTL_DEVICE
 EVERYTHING = (1 << 16) - 1
 
 FIRST_WHOLE = 3  # the version from which writing to a file can be denied whole (truncation came last)
-_FIRST_NETWORK, _FIRST_SCOPES, _FIRST_QUIET = 4, 6, 7
+FIRST_SCOPES = 6  # the version from which signals and abstract sockets can be
+_FIRST_NETWORK, _FIRST_QUIET = 4, 7
 _RIGHTS_SINCE = {1: 13, 2: 14, 3: 15, 4: 15}  # version -> number of file rights it knows
 
 
@@ -59,9 +60,9 @@ def restrict(rules):
         raise OSError(38, "this kernel has no Landlock")
     files = (1 << _RIGHTS_SINCE.get(known, 16)) - 1
     network = 3 if known >= _FIRST_NETWORK else 0
-    scopes = 3 if known >= _FIRST_SCOPES else 0
+    scopes = 3 if known >= FIRST_SCOPES else 0
     attributes = _Ruleset(files, network, scopes)
-    size = 24 if known >= _FIRST_SCOPES else 16 if known >= _FIRST_NETWORK else 8
+    size = 24 if known >= FIRST_SCOPES else 16 if known >= _FIRST_NETWORK else 8
     ruleset = kernel.system_call(_CREATE, ctypes.byref(attributes), ctypes.c_size_t(size), ctypes.c_uint(0))
     try:
         for path, rights in rules:

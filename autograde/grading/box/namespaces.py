@@ -99,7 +99,7 @@ def possible(give_away):
             enter(give_away)
             if os.fork() == 0:
                 with contextlib.suppress(BaseException):
-                    build({"visible": ["/usr"], "hidden": [], "links": {}, "modules": {}})
+                    build({"visible": ["/usr"], "hidden": [], "links": {}, "modules": {}}, LEARNER)
                     os._exit(0)
                 os._exit(1)
             os._exit(os.waitstatus_to_exitcode(os.wait()[1]) & 1)
@@ -107,8 +107,14 @@ def possible(give_away):
     return os.waitpid(trial, 0)[1] == 0
 
 
-def build(plan):
-    """In the first process of the new namespaces: make a root that holds only what `plan` shows."""
+def build(plan, user):
+    """In the first process of the new namespaces: make a root that holds only what `plan` shows.
+
+    Args:
+        plan: what `places.plan` says.
+        user: the user id that handed-in code will have.
+    """
+    kernel.call("sethostname", b"box", 3)
     kernel.mount(None, "/", flags=kernel.MS_REC | kernel.MS_PRIVATE)
     kernel.mount("tmpfs", "/tmp", "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "size=16m,mode=0755")
     os.mkdir("/tmp/outside")
@@ -136,7 +142,7 @@ def build(plan):
     with contextlib.suppress(OSError):  # refused where the outside's /proc has parts masked, as in most containers
         kernel.mount("proc", "/proc", "proc", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC)
     with open("/etc/passwd", "w") as file:
-        file.write(f"learner:x:{LEARNER}:{LEARNER}:learner:{HOME}:/bin/sh\n")
+        file.write(f"learner:x:{user}:{user}:learner:{HOME}:/bin/sh\n")
     with open("/etc/hosts", "w") as file:
         file.write("127.0.0.1 localhost\n")
     kernel.mount("tmpfs", BOX, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "size=64m,mode=0755")
@@ -188,7 +194,7 @@ class Cradle:
         return process
 
 
-def settle(limits, refused, given):
+def settle(limits, refused, given, own_network):
     """In a session's first process: its own /proc and /tmp, no sight of the paths `refused`, no rights, a user of its
     own. The working directory is then `WORK`.
 
@@ -196,9 +202,10 @@ def settle(limits, refused, given):
         limits: a dict of `Limits`.
         refused: paths in the warm process's file system.
         given: whether to change to the id `LEARNER`.
+        own_network: whether to have a network apart from other sessions'.
     """
     user, group = (LEARNER, LEARNER) if given else (os.geteuid(), os.getegid())
-    kernel.call("unshare", kernel.CLONE_NEWNS)
+    kernel.call("unshare", kernel.CLONE_NEWNS | (kernel.CLONE_NEWNET if own_network else 0))
     with contextlib.suppress(OSError):
         kernel.mount("proc", "/proc", "proc", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC)
     size = f"size={limits['disk']},nr_inodes=20000,mode=0700,uid={user},gid={group}"

@@ -45,11 +45,12 @@ def main(descriptor):
     """Serve the grader's requests for sessions until it hangs up."""
     control = socket.socket(fileno=descriptor)
     control.set_inheritable(False)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # whatever the grader's thread had blocked
     asked = json.loads(control.recv(2**20))
     grader = os.pidfd_open(os.getppid())
     try:
         load_shell = _prefetch("autograde.grading.box.shell")
-        outer = walls.Outer(asked["places"], asked["without"])
+        outer = walls.Outer(asked["places"], asked["without"], asked["note"])
         if outer.namespaces:
             first = os.fork()
             if first:

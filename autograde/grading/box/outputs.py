@@ -5,6 +5,8 @@ two streams is held until the stream is flushed. Neighbouring pieces of one stre
 process that runs handed-in code, so every field is checked before it may enter a notebook.
 """
 
+import math
+
 import nbformat
 
 MAX_OUTPUTS = 2_000  # in one cell
@@ -19,7 +21,9 @@ def clean(value, depth=0):
         return [clean(item, depth + 1) for item in value]
     if isinstance(value, dict) and depth < 50:
         return {clean(key, depth + 1): clean(item, depth + 1) for key, item in value.items()}
-    return value if value is None or isinstance(value, (bool, int, float)) else str(type(value))
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None  # 1e999 is JSON for infinity
+    return value if value is None or isinstance(value, int) else "…"
 
 
 def _text(value, limit=None):

@@ -22,6 +22,7 @@ from jupyter_client.session import Session
 from traitlets.config import Config
 
 FLUSH_SECONDS = 0.2  # how long a kernel's stream holds text before it shows it
+PIECE_CHARACTERS = 2**18  # of one text, handed over together
 OWN_FILES = os.path.dirname(os.path.dirname(__file__)) + os.sep
 MOST_CALLS, FIRST_CALLS = 60, 20  # of a traceback: shown at most, and how many of these from its beginning
 HELD_CHARACTERS = 8_192  # an unfinished line longer than this is handed over as it is
@@ -99,8 +100,8 @@ class Stream(io.TextIOBase):
 
     def _hand_over(self):
         text, self.held = "".join(self.held), []
-        if text:
-            self.hand_over("stream", {"name": self.name, "text": text})
+        for start in range(0, len(text), PIECE_CHARACTERS):
+            self.hand_over("stream", {"name": self.name, "text": text[start : start + PIECE_CHARACTERS]})
 
     def flush(self):
         """Show what was written so far."""

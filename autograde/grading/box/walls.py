@@ -37,9 +37,10 @@ class Outer:
     Args:
         plan: what `places.plan` says.
         without: names of means not to use.
+        note: why so, where that is not by choice.
     """
 
-    def __init__(self, plan, without):
+    def __init__(self, plan, without, note=""):
         self.plan = plan
         self.without = without
         self.notes = []
@@ -48,12 +49,12 @@ class Outer:
         self.filter = None
         self.cradle = None
         if not self.namespaces:
-            self.notes.append("namespaces cannot be had")
+            self.notes.append(note or "namespaces cannot be had")
 
     def shut(self):
         """In the process that will be warm (the first child after the constructor, if `namespaces`)."""
         if self.namespaces:
-            namespaces.build(self.plan)
+            namespaces.build(self.plan, namespaces.LEARNER if self.given else os.geteuid())
             importlib.invalidate_caches()
             self.cradle = namespaces.Cradle()
             _settle_environment(namespaces.HOME, namespaces.TEMPORARY)
@@ -88,7 +89,9 @@ class Outer:
         refused = [name for name in self.plan["modules"] if name not in allow]
         refusals.refuse([name for name in self.plan["refused"] if name not in allow])
         if self.namespaces:
-            namespaces.settle(limits_, [self.plan["modules"][name] for name in refused], self.given)
+            # Sessions share a network that reaches nothing. Without Landlock's scopes they could meet there.
+            own_network = "landlock" in self.without or landlock.version() < landlock.FIRST_SCOPES
+            namespaces.settle(limits_, [self.plan["modules"][name] for name in refused], self.given, own_network)
             folder = namespaces.BOX
         else:
             _settle_environment(folder, folder)
@@ -139,7 +142,7 @@ def record(namespaces_, landlock_, seccomp_, notes):
     files = namespaces_ or (landlock_ >= landlock.FIRST_WHOLE and seccomp_)
     walls = {
         "files": files,
-        "network": seccomp_ or (namespaces_ and landlock_ >= 6),
+        "network": seccomp_ or namespaces_,
         "processes": namespaces_ or (seccomp_ and landlock_ > 0),
         "survivors": namespaces_ or seccomp_,
         "process count": namespaces_ or seccomp_,
