@@ -6,6 +6,7 @@ here (`make lab`).
 
 import os
 import sys
+import warnings
 
 c = get_config()  # noqa: F821 - given by nbgrader
 
@@ -16,6 +17,9 @@ if ROOT not in sys.path:
     sys.path.append(ROOT)
 if os.path.dirname(sys.executable) not in os.environ.get("PATH", "").split(os.pathsep):
     os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", "")
+
+# SQLAlchemy's word on how nbgrader makes its rows, several times for each submission. The rows are right.
+warnings.filterwarnings("ignore", "Object of type <Submitted", module="nbgrader.api")
 
 c.CourseDirectory.course_id = "lora"
 c.CourseDirectory.root = ROOT
@@ -41,7 +45,6 @@ c.Autograde.autograde_preprocessors = [
     "nbgrader.preprocessors.AssignLatePenalties",
     "nbgrader.preprocessors.CheckCellMetadata",
 ]
-c.ClearMetadataPreprocessor.preserve_nb_metadata_mask = {("language_info", "name"), "lora_course"}
 
 # A check's report is 96 columns wide; Validate indents it by 4 and cuts off lines that come within 3 of its width.
 c.Validator.width = 104

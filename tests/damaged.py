@@ -129,7 +129,7 @@ def _(raw):
     raw["cells"] += [copy.deepcopy(empty) for _ in range(2_101 - len(raw["cells"]))]
 
 
-# Files that look unusual and cost nothing ------------------------------------------------------------------------------
+# Files that look unusual and cost nothing ----------------------------------------------------------------------------
 
 
 @_case("byte_order_mark", {})

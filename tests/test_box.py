@@ -2,6 +2,7 @@
 machine has no namespaces to give; and after each, the next session must work.
 """
 
+import contextlib
 import dataclasses
 import os
 import socket
@@ -24,8 +25,11 @@ SECRET = "a-secret-of-the-grader"
 SHORT = Limits(cell=20, probe=3, grace=0.5, memory=768 * MIB, disk=32 * MIB, processes=40)
 BOXES = {"full": (), "partial": ("namespaces",)}
 
-# Written into the session's folder: says what came of an attempt, so that a misspelt attack cannot pass for a failed one.
-HELPERS = b'''
+# No attack may do harm where a wall has fallen: files of the course are a copy, others are only opened, and signals
+# have the number 0, for which the kernel asks the same questions.
+
+# Lies in the session's folder. It says what came of an attempt, so that a misspelt attack cannot pass for a failed one.
+HELPERS = b"""
 import ctypes, os, socket, struct, sys
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -49,21 +53,21 @@ def read(path):
         return file.read(40)
 
 def write(path):
-    with open(path, "wb") as file:
-        return file.write(b"x")
+    return os.close(os.open(path, os.O_WRONLY | os.O_CREAT))
 
 def connect(family, kind, address):
     with socket.socket(family, kind) as sock:
         sock.settimeout(2)
         sock.connect(address)
         return "connected"
-'''
+"""
 
 
 @pytest.fixture(scope="module")
 def outside(tmp_path_factory):
     """What is worth stealing on this machine: a course, and listeners of every kind."""
     course = tmp_path_factory.mktemp("course")
+    (course / "empty").mkdir()
     for name in ("solutions/01.py", "autograde/submitted/other/01/01.ipynb", "gradebook.db", ".env"):
         (course / name).parent.mkdir(parents=True, exist_ok=True)
         (course / name).write_text(SECRET)
@@ -71,7 +75,7 @@ def outside(tmp_path_factory):
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     udp.bind(("127.0.0.1", 0))
     abstract = socket.socket(socket.AF_UNIX)
-    abstract.bind("\0autograde-test-%d" % os.getpid())
+    abstract.bind(f"\0autograde-test-{os.getpid()}")
     named = socket.socket(socket.AF_UNIX)
     named.bind(str(course / "socket"))
     for listener in (abstract, named):
@@ -120,7 +124,7 @@ REFUSED = {
         'autograde/grading/warm.py', 'autograde/grading/box/walls.py', 'lora_ref/__init__.py', 'tests/test_box.py',
         'tests/conftest.py', 'pyproject.toml', '.git/HEAD')])""",
     "list what the grader knows": """all_of(os.listdir, [O['root'] + '/' + name for name in (
-        'autograde/checks', 'autograde/grading', 'autograde/grading/box', 'lora_ref', 'tests', 'solutions', '.git')])""",
+        'autograde/checks', 'autograde/grading', 'autograde/grading/box', 'lora_ref', 'tests', 'solutions')])""",
     "read the system's secrets": "all_of(read, ['/etc/shadow', '/root/.bashrc', '/root/.profile', '/etc/hostname'])",
     "list roots": "all_of(os.listdir, ['/var', '/mnt', '/sys', '/run', '/boot', '/srv', '/opt', '/media'])",
     "read through links of /proc": """all_of(read, ['/proc/self/root' + O['course'] + '/gradebook.db',
@@ -130,7 +134,7 @@ REFUSED = {
 all_of(read, ['link/gradebook.db', 'link/solutions/01.py'])""",
     "hard link": "outcome(os.link, O['course'] + '/gradebook.db', 'mine')",
     "rename into reach": "outcome(os.rename, O['course'] + '/gradebook.db', 'mine')",
-    "raw disk": "all_of(read, ['/dev/vda', '/dev/sda', '/dev/mem', '/dev/kmem', '/dev/kmsg', '/proc/kcore', '/dev/tty'])",
+    "raw disk": "all_of(read, ['/dev/vda', '/dev/sda', '/dev/mem', '/dev/kmsg', '/proc/kcore', '/dev/tty'])",
     "make a device": "outcome(os.mknod, 'disk', 0o60600, os.makedev(254, 0)), outcome(read, 'disk')",
     "mount": "outcome(call, 'mount', b'none', os.getcwd().encode(), b'tmpfs', 0, b'')",
     "unmount a cover": "all_of(lambda p: call('umount2', p, 2), [b'/', b'/proc', (O['root'] + '/lora_ref').encode()])",
@@ -139,11 +143,12 @@ all_of(read, ['link/gradebook.db', 'link/solutions/01.py'])""",
     "enter another namespace": "outcome(call, 'setns', os.open('/proc/self', os.O_RDONLY), 0)",
     "open by handle": "outcome(call, 'open_by_handle_at', -100, ctypes.create_string_buffer(64), 0)",
     # writing
-    "write outside": """all_of(write, [O['course'] + '/gradebook.db', O['course'] + '/new', '/new', '/usr/new', '/etc/new',
-        os.path.join(sys.prefix, 'lib', 'new'), O['root'] + '/autograde/new', O['root'] + '/autograde/probes/__init__.py',
-        '/proc/sysrq-trigger', '/proc/sys/kernel/core_pattern', '/proc/self/oom_score_adj', '/home/new', '/root/new'])""",
+    "write outside": """all_of(write, [O['course'] + '/gradebook.db', O['course'] + '/new', '/new', '/usr/new',
+        '/etc/new', os.path.join(sys.prefix, 'lib', 'new'), O['root'] + '/autograde/new',
+        O['root'] + '/autograde/probes/__init__.py', '/proc/sysrq-trigger', '/proc/sys/kernel/core_pattern',
+        '/proc/self/oom_score_adj', '/home/new', '/root/new'])""",
     "truncate": "outcome(os.truncate, O['course'] + '/gradebook.db', 0)",
-    "delete": "all_of(os.unlink, [O['course'] + '/gradebook.db', O['root'] + '/autograde/__init__.py'])",
+    "delete": "outcome(os.unlink, O['course'] + '/gradebook.db'), outcome(os.rmdir, O['course'] + '/empty')",
     "change permissions": "outcome(os.chmod, O['course'] + '/gradebook.db', 0), outcome(os.chmod, O['course'], 0)",
     "change times": "outcome(os.utime, O['course'] + '/gradebook.db')",
     "change owner": "outcome(os.chown, O['course'] + '/gradebook.db', 1, 1)",
@@ -160,11 +165,10 @@ all_of(read, ['link/gradebook.db', 'link/solutions/01.py'])""",
     "other families": """all_of(lambda f: socket.socket(f, socket.SOCK_RAW if f in (16, 17) else socket.SOCK_STREAM),
         [16, 17, 29, 31, 38, 40, 44])""",
     # other processes
-    "kill the parent": "outcome(lambda: [os.kill(p, 9) for p in {os.getppid()} if p > 1] or call('kill', -2, 9))",
-    "kill the grader": "outcome(os.kill, O['grader'], 9)",
+    "signal the grader": "all_of(lambda name: os.kill(O[name], 0), ['grader', 'warm', 'victim'])",
     "kill a bystander": "outcome(os.kill, O['victim'], 9)",
-    "kill everyone": "outcome(os.kill, -1, 9)",
-    "stop everyone": "outcome(os.kill, -1, 19)",
+    "signal everyone": "outcome(os.kill, -1, 0)",
+    "kill everyone": "alone = outcome(os.kill, -1, 0)\nalone if 'REACHED' in alone else outcome(os.kill, -1, 9)",
     "hold the grader by pidfd": "all_of(os.pidfd_open, [O['grader'], O['victim']])",
     "trace": "outcome(call, 'ptrace', 16, O['grader'], 0, 0), outcome(call, 'ptrace', 16, O['victim'], 0, 0)",
     "read another's memory": """outcome(call, 'process_vm_readv', O['victim'], 0, 0, 0, 0, 0)""",
@@ -184,8 +188,8 @@ outcome(lambda: fcntl.fcntl(reader, fcntl.F_SETOWN, O['victim']))""",
     "perf": "outcome(call, 'syscall', 298, 0, 0, -1, -1, 0)",
     "userfaultfd": "outcome(call, 'syscall', 323, 0)",
     "become root": "outcome(os.setuid, 0), outcome(os.setgid, 0), outcome(os.setgroups, [0])",
-    "set the clock": "import time\noutcome(time.clock_settime, time.CLOCK_REALTIME, 0)",
-    "reboot": "outcome(call, 'reboot', 0x1234567)",
+    "set the clock": "import time\noutcome(time.clock_settime, time.CLOCK_REALTIME, time.time())",
+    "reboot": "outcome(call, 'reboot', 0)",
 }
 
 
@@ -199,9 +203,9 @@ def session(warm):
 def test_refused(warm, session, outside, name):
     if name == "become root" and warm.level == "partial" and os.geteuid() == 0:
         pytest.skip("root without privileges, behind Landlock, remains root in name")
-    text = run(session, REFUSED[name], outside)
+    text = run(session, REFUSED[name], outside | {"warm": warm.process.pid})
     assert "refused" in text and "REACHED" not in text, text
-    assert psutil.pid_exists(outside["victim"])
+    assert psutil.Process(outside["victim"]).status() != psutil.STATUS_ZOMBIE
     assert Path(outside["course"], "gradebook.db").read_text() == SECRET
 
 
@@ -217,10 +221,11 @@ LORA_REF = {
     "plainly": "import lora_ref",
     "a part": "from lora_ref.layer import LoRALinear",
     "by importlib": "import importlib; importlib.import_module('lora_ref')",
-    "without the finder": "import sys; sys.meta_path[:] = [f for f in sys.meta_path if 'Refuse' not in type(f).__name__]\n"
-    "sys.path.insert(0, O['root']); sys.path_importer_cache.clear()\nimport lora_ref\nlora_ref.LoRALinear",
-    "by location": "import importlib.util as u\ns = u.spec_from_file_location('r', O['root'] + '/lora_ref/__init__.py')\n"
-    "m = u.module_from_spec(s); s.loader.exec_module(m)",
+    "without the finder": "import sys; sys.meta_path[:] = [f for f in sys.meta_path if 'Refuse' not in str(type(f))]\n"
+    "sys.path.insert(0, O['root']); sys.path_importer_cache.clear()\nimport lora_ref.layer",
+    "by location": "import importlib.util as u\n"
+    "s = u.spec_from_file_location('r', O['root'] + '/lora_ref/__init__.py')\n"
+    "m = u.module_from_spec(s)\ns.loader.exec_module(m)",
     "as text": "exec(open(O['root'] + '/lora_ref/__init__.py').read())",
     "by a link": "import os; os.symlink(O['root'] + '/lora_ref', 'mine')\nimport sys\nsys.path.insert(0, '.')\n"
     "import mine.layer",
@@ -235,7 +240,7 @@ def test_reference_is_refused(warm, outside, way):
         run = session.run_cell(f"O = {outside!r}\n" + LORA_REF[way])
     assert not run.ok
     error = run.outputs[-1]
-    assert error["ename"] in ("ImportError", "ModuleNotFoundError", "FileNotFoundError", "PermissionError", "AttributeError")
+    assert error["ename"] in {"ImportError", "ModuleNotFoundError", "FileNotFoundError", "PermissionError"}
     if way in ("plainly", "a part", "by importlib"):
         assert "grading refuses it" in error["evalue"]
 
@@ -251,16 +256,18 @@ def test_check_is_a_note(warm):
     with warm.open() as session:
         run = session.run_cell("from autograde import check\ncheck.lora_delta(None)")
         assert run.ok and "judged by the grader" in run.outputs[0]["text"]
-        names = session.run_cell("import sys; [m for m in sys.modules if m.startswith(('autograde.checks', 'lora_ref'))]")
+        names = session.run_cell("import sys\n[m for m in sys.modules if m.startswith(('autograde.ch', 'lora_ref'))]")
         assert names.outputs[0]["data"]["text/plain"] == "[]"
 
 
 def test_nothing_of_the_grader_is_inherited(warm, outside):
     with warm.open(files={"helpers.py": HELPERS}) as session:
-        text = run(session, "sorted(os.environ.items()), read('/proc/self/environ'), open('/proc/self/cmdline').read()", outside)
-        assert SECRET not in text and "AUTOGRADE_TEST" not in text
-        descriptors = run(session, "fds = os.listdir('/proc/self/fd')\nsorted(os.readlink(f'/proc/self/fd/{n}').split(':')[0] "
-                          "for n in fds if os.path.islink(f'/proc/self/fd/{n}'))", outside)  # fmt: skip
+        text = run(
+            session, "dict(os.environ), [open(f'/proc/self/{n}').read() for n in ('environ', 'cmdline')]", outside
+        )
+        assert SECRET not in text and "AUTOGRADE_TEST" not in text and "PATH" in text
+        code = "paths = [f'/proc/self/fd/{n}' for n in os.listdir('/proc/self/fd')]\n"
+        descriptors = run(session, code + "[os.readlink(path) for path in paths if os.path.islink(path)]", outside)
         assert descriptors.count("socket") <= 3 and SECRET not in descriptors  # its own, and its loop's pair
         assert "gradebook" not in descriptors and "pytest" not in descriptors
 
@@ -311,6 +318,16 @@ open('deep', 'w').write('x')
     assert not list(tmp_path.iterdir())
 
 
+def test_kill_the_parent(warm):
+    with warm.open() as session:
+        process = warm.process.pid
+        with contextlib.suppress(SessionEnded):
+            session.run_cell("import os; os.kill(os.getppid(), 9)")
+            session.run_cell("os.killpg(0, 9)")  # with it, itself
+    alive(warm)
+    assert warm.process.pid == process
+
+
 # What ends a session or not, and with which word.
 ENDINGS = {
     "exits": ("import os; os._exit(0)", "exited"),
@@ -318,7 +335,8 @@ ENDINGS = {
     "crashes": ("import ctypes; ctypes.string_at(0)", "crashed"),
     "aborts": ("import os; os.abort()", "crashed"),
     "overflows the C stack": (
-        "import sys\nsys.setrecursionlimit(10**9)\nclass A:\n    def __getattr__(self, n): return getattr(self, n)\nA().x",
+        "import sys\nsys.setrecursionlimit(10**9)\n"
+        "class A:\n    def __getattr__(self, name): return getattr(self, name)\nA().x",
         "crashed",
     ),
     "recurses": ("import sys; sys.setrecursionlimit(300)\ndef f(): f()\nf()", "RecursionError"),
@@ -351,7 +369,7 @@ ENDINGS = {
     "floods a descriptor": ("import os\nwhile True: os.write(2, b'x' * 10000)", "LimitReached"),
     "floods with displays": ("from IPython.display import display\nwhile True: display('x' * 100000)", "LimitReached"),
     "writes to every descriptor": (
-        "import os\nfor n in range(64):\n    try: os.write(n, b'\\0' * 100 + b'\\xff' * 5000)\n    except OSError: pass",
+        "import os\nfor n in range(64):\n    try: os.write(n, b'\\xff' * 5000)\n    except OSError: pass",
         "protocol",
     ),
     "makes threads": (
@@ -525,8 +543,9 @@ def test_grader_killed(warm, tmp_path):
 def test_warm_process_killed(warm):
     """The warm process is lost: its session ends, the next one gets a new warm process."""
     with warm.open() as session:
-        for child in reversed(psutil.Process(warm.process.pid).children(recursive=True) + [psutil.Process(warm.process.pid)]):
-            child.kill()
+        first = psutil.Process(warm.process.pid)
+        for process in [*reversed(first.children(recursive=True)), first]:
+            process.kill()
         with pytest.raises(SessionEnded) as ended:
             session.run_cell("1")
         assert ended.value.reason == "killed"

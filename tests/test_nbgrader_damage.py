@@ -52,7 +52,9 @@ def page_text(page):
 
 def test_all_were_graded(course):
     course, log = course
-    graded = {path.parent.parent.name for path in (course.root / "autograde" / "autograded").glob(f"*/{LESSON}/*.ipynb")}
+    graded = {
+        path.parent.parent.name for path in (course.root / "autograde" / "autograded").glob(f"*/{LESSON}/*.ipynb")
+    }
     assert graded == {"aaron", "zoe", *CASES}
     assert not re.search(r"error", log, re.IGNORECASE), log
 

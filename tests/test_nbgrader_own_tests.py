@@ -1,6 +1,7 @@
 """An instructor's own assignment, with plain nbgrader tests, through nbgrader's Python interface."""
 
 import copy
+import time
 
 import nbformat
 import pytest
@@ -11,8 +12,12 @@ from nbgrader.coursedir import CourseDirectory
 
 from autograde.course import release
 from autograde.course.layout import Course
+from autograde.grading import preprocessors
 from autograde.grading.damage import grade_id
-from autograde.grading.kept import KEPT
+from autograde.grading.kept import KEPT, Kept
+from autograde.grading.warm import IsolationError
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:Object of type <Submitted")]
 
 QUIZ = "quiz"
 
@@ -138,8 +143,37 @@ def test_a_file_that_is_no_notebook(quiz):
 
 
 def test_one_warm_process_for_all_of_it(quiz):
-    """These tests called nbgrader's interface many times; the warm process was started once."""
-    assert KEPT._warm.opened >= 2
+    scores(quiz, "once", answer(RIGHT))
     process = KEPT._warm.process
     scores(quiz, "once_more", answer(RIGHT))
     assert KEPT._warm.process is process and process.poll() is None
+
+
+def test_the_warm_process_ends_when_nothing_is_asked_of_it():
+    kept = Kept(idle=0.2)
+    with kept.session() as session:
+        assert session.run_cell("1").ok
+        process = kept._warm.process
+        time.sleep(0.5)
+        assert session.run_cell("2").ok, "not while a session is open"
+    deadline = time.monotonic() + 20
+    while process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert process.poll() is not None and kept._warm is None
+
+
+def test_what_the_grader_cannot_do_costs_no_points(quiz, monkeypatch):
+    """A box that is required and cannot be had fails the run; it is nobody's zero."""
+
+    class NoBox:
+        def session(self, **_):
+            raise IsolationError("a full box was required and cannot be had here")
+
+    api, released, submitted = quiz
+    scores(quiz, "unlucky", answer(RIGHT))
+    monkeypatch.setattr(preprocessors, "KEPT", NoBox())
+    said = api.autograde(QUIZ, "unlucky")
+    assert not said["success"] and "a full box was required" in said["log"]
+    with Gradebook(api.coursedir.db_url, "lora") as book:
+        grades = book.find_submission_notebook(QUIZ, QUIZ, "unlucky").grades
+        assert {grade.name: grade.auto_score for grade in grades} == FULL

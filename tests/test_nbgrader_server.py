@@ -69,7 +69,9 @@ def course(tmp_path_factory):
         hand_in(course, "alice", plant(released, RIGHT | {"total": "def total(x):\n    return x.mean()"}))
         hand_in(course, "bob", b"no notebook")
         path = course.root / "notebooks" / LESSON / "mine.ipynb"
-        nbformat.write(plant(released, {"double": RIGHT["double"], "halve": "def halve(x):\n    return abs(x) / 2"}), path)
+        nbformat.write(
+            plant(released, {"double": RIGHT["double"], "halve": "def halve(x):\n    return abs(x) / 2"}), path
+        )
         yield course
 
 

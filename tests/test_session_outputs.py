@@ -72,7 +72,7 @@ CELLS = [
     "import os, time\ncode = os.system('echo from a shell'); time.sleep(0.3)\ncode",
     "!echo from bang",
     "listed = !printf 'a\\nb\\n'\nlisted",
-    "import subprocess\ncode = subprocess.run(['sh', '-c', 'echo sub; sleep 0.3; echo bad >&2']).returncode\ntime.sleep(0.3)\ncode",
+    "import subprocess\ndone = subprocess.run('echo a; sleep 0.3; echo b >&2', shell=True); time.sleep(0.3)\ndone.args",
     "subprocess.run(['no-such-program'])",
     "print('ü ∑ \\x1b[31mred\\x1b[0m')",
     "for i in range(300): print(i)",
@@ -91,6 +91,7 @@ CELLS = [
     "%reset -f",
     "x",
 ]
+
 
 def _kernel_outputs(folder):
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in CELLS])

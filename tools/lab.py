@@ -18,7 +18,6 @@ def main(options):
     # Kernels are looked for in these places in turn, and notebooks ask for "python3": the first must be ours.
     ours = f"{sys.prefix}/share/jupyter"
     os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [ours, os.environ.get("JUPYTER_PATH")]))
-    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
 
     command = [sys.executable, "-m", "jupyterlab", *port_options(os.environ.get("PORT"))]
     # The server's root is the course's, since formgrader has to reach all of it; the learner starts in notebooks/.

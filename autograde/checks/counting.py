@@ -18,7 +18,7 @@ def _layers(draw):
     d, k, r = draw.layer()
     wide, deep = draw.sizes(2, low=100, high=900)
     large, narrow = draw.choice([12288, 16384]), draw.choice([3072, 5120])
-    side = 2 * draw.integer(2, 8)
+    side, (low, high) = 2 * draw.integer(2, 8), draw.sizes(2, low=12, high=19)
     return [
         _layer(d, k, r),
         _layer(wide, deep, draw.integer(4, 60)),
@@ -26,7 +26,10 @@ def _layers(draw):
         _layer(large, narrow, draw.choice([4, 8, 16, 64]), "a large layer"),
         _layer(k + 20, d, 1, "rank 1"),
         _layer(4096, 4096, 8, "a square layer"),
-        _layer(side, side, side // 2, "a square layer at half its rank"),
+        _layer(5000, 10000, 8),
+        _layer(300, 100, 12),
+        _layer(side, side, side // 2, "the adapter is as large as the weight"),
+        _layer(low, high, draw.choice([10, 11]), "the adapter is larger than the weight"),
     ]
 
 
@@ -701,6 +704,7 @@ def buffers_counted(module):
     "state_dict_counted",
     thought="A module's parameters are what its state_dict holds.",
     hint="A state_dict has buffers as well, and a shared parameter under each of its names.",
+    exactly=True,
 )
 def state_dict_counted(module):
     trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
@@ -755,6 +759,8 @@ def _(draw):
 
     # No rank asked for is above min(d, k): whether one that is useless would still "fit" is not the question here.
     (d, k), (wide, deep) = draw.sizes(2, low=20, high=60), draw.sizes(2, low=300, high=900)
+    if (d < k) == (wide < deep):  # the larger side is once the inputs' and once the outputs'
+        wide, deep = deep, wide
     rank = draw.choice([5, 6, 7, 9, 10, 11, 13])
     return [
         case(d, k, rank, (d + k) * 3 // 4, "much of the budget is left over"),
@@ -819,7 +825,16 @@ def first_that_exceeds(d, k, budget):
     hint="An adapter that uses the budget up to the last value still fits. Which comparison says that?",
 )
 def exact_fit_refused(d, k, budget):
-    return max(0, (budget - 1) // (d + k))
+    return (budget - 1) // (d + k)
+
+
+@largest_rank_within.misconception(
+    "bias_paid_from_budget",
+    thought="The layer's bias is paid from the budget too.",
+    hint="The budget is for the adapter, and the adapter has no bias.",
+)
+def bias_paid_from_budget(d, k, budget):
+    return (budget - k) // (d + k)
 
 
 @largest_rank_within.misconception(
@@ -828,7 +843,7 @@ def exact_fit_refused(d, k, budget):
     hint="Count the values at the rank after the one that you return. They still fit.",
 )
 def one_too_few(d, k, budget):
-    return max(0, budget // (d + k) - 1)
+    return budget // (d + k) - 1
 
 
 @largest_rank_within.misconception(
@@ -855,7 +870,7 @@ def weight_size(d, k, budget):
     hint="The budget is for the adapter. The weight is there already, whatever the rank.",
 )
 def base_paid_from_budget(d, k, budget):
-    return max(0, (budget - d * k) // (d + k))
+    return (budget - d * k) // (d + k)
 
 
 @largest_rank_within.misconception(
@@ -895,9 +910,29 @@ def rank_square_from_k(d, k, budget):
 
 
 @largest_rank_within.misconception(
+    "half_for_each",
+    thought="A and B get half of the budget each.",
+    hint="They may differ in size, and then one of them leaves some of its half over. What does one more rank cost, in "
+    "both together?",
+)
+def half_for_each(d, k, budget):
+    return min(budget // 2 // d, budget // 2 // k)
+
+
+@largest_rank_within.misconception(
+    "only_while_smaller",
+    thought="The adapter must be smaller than the weight.",
+    hint="That was the limit in lesson 03. Here the budget is the only one.",
+)
+def only_while_smaller(d, k, budget):
+    return min(budget // (d + k), (d * k - 1) // (d + k))
+
+
+@largest_rank_within.misconception(
     "power_of_two",
     thought="A rank is a power of two.",
     hint="That is a habit and no rule. Count the values at the rank after the one that you return.",
+    exactly=True,
 )
 def power_of_two(d, k, budget):
     rank = budget // (d + k)

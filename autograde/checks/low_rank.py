@@ -21,7 +21,7 @@ class ClosestProduct(Check):
         rank, place = case.args["rank"], describe.largest_difference(product, best)
         return Fault(
             f"A @ B has the right shape but is not the closest product: {place}.",
-            returned=f"a product at distance {describe.number(_distance(case, product))} from M",
+            returned=f"a product at distance {describe.number(_distance(case, product))} from M (Frobenius norm)",
             expected=f"the least distance that rank {rank} allows: {describe.number(_distance(case, best))}",
             tensors=fault.tensors,
         )
@@ -53,7 +53,7 @@ rank_for_energy = SmallestRank(
     points=2,
     parts={"answer": 1.5, "exactly met": 0.5},
     note="A loop, a running sum with a count, or searchsorted; from singular values or from the eigenvalues of MᵀM.",
-    next_step="Take the singular values that torch.linalg.svdvals(M) gives, and do one case by hand.",
+    next_step="Do this case by hand, from its singular values: what does the specification say to add up, and up to where?",
 )
 CHECKS = [best_low_rank, rank_for_energy]
 
@@ -185,7 +185,7 @@ def values_forgotten(M, rank):
 
 @best_low_rank.misconception(
     "values_squared",
-    thought="Both factors belong to M, so both are multiplied by its singular values.",
+    thought="Both factors were multiplied by the singular values, or the eigenvalues of MᵀM were taken for them.",
     hint="Multiply out a single piece of A @ B. How often does its singular value stand in it, and how often in M?",
 )
 def values_squared(M, rank):
@@ -304,31 +304,35 @@ def _(draw):
     n = draw.integer(6, 7)
     more, most = n + draw.integer(1, 2), n + draw.integer(3, 4)
 
-    def between(d, k, target, largest, ratio, label, **form):
+    def shown(values):
+        return "singular values " + ", ".join(f"{value:.3g}" for value in values)
+
+    def between(d, k, target, largest, ratio, **form):
         values = [largest * ratio**i for i in range(min(d, k))]
         energy = torch.tensor(values, dtype=torch.float64) ** 2
         held = torch.cat([torch.zeros(1, dtype=torch.float64), energy.cumsum(0) / energy.sum()])
         # Half-way between what target - 1 values hold and what target values hold: no rounding can decide.
         fraction = round(float(held[target - 1] + held[target]) / 2, 3)
-        return Case({"M": _with_values(draw, d, k, values, **form), "fraction": fraction}, label)
+        return Case({"M": _with_values(draw, d, k, values, **form), "fraction": fraction}, shown(values))
 
     def exactly(d, k, values, fraction, dtype=torch.float32):
         # A diagonal matrix whose squares add up to a power of four: singular values, squares, shares and sums are exact
         # in every float and in every order of work, so that "at least" can be told from "more than".
-        M, scale = torch.zeros(d, k, dtype=dtype), draw.choice([0.5, 1, 2])
+        scale = draw.choice([0.5, 1, 2])
+        values = [scale * value for value in values]
+        M = torch.zeros(d, k, dtype=dtype)
         for position, value in zip(draw.sizes(len(values), 0, len(values) - 1), values, strict=True):
-            M[position, position] = scale * value
-        shown = ", ".join(f"{scale * value:g}" for value in values)
-        return Case({"M": M, "fraction": fraction}, f"singular values {shown}", "exactly met")
+            M[position, position] = value
+        return Case({"M": M, "fraction": fraction}, shown(values), "exactly met")
 
     # Sizes of the largest value on both sides of 1, falling slowly and fast: so any two known mistakes part somewhere.
     return [
-        between(more, n, 3, 2.6, draw.choice([0.68, 0.72]), "more rows than columns"),
-        between(n, most, n - 2, 0.35, draw.choice([0.76, 0.78]), "more columns than rows"),
-        between(n, more, 4, 1.3, 0.955, "M is a transposed view", dtype=torch.float64, contiguous=False),
-        between(most, more, 1, 0.8, draw.choice([0.75, 0.8]), "the largest one is enough"),
-        between(most, n, n, 5.3, 0.95, "every one is needed"),
-        between(more, most, draw.integer(4, 5), 1.9, draw.choice([0.8, 0.83]), "more columns than rows"),
+        between(more, n, 3, 2.6, draw.choice([0.68, 0.72])),
+        between(n, most, n - 2, 0.35, draw.choice([0.76, 0.78])),
+        between(n, more, 4, 1.3, 0.955, dtype=torch.float64, contiguous=False),
+        between(most, more, 1, 0.8, draw.choice([0.75, 0.8])),
+        between(most, n, n, 5.3, 0.95),
+        between(more, most, draw.integer(4, 5), 1.9, draw.choice([0.8, 0.83])),
         exactly(5, 7, (3, 2, 1, 1, 1), *draw.choice([(0.8125,), (0.5625, torch.float64)])),
         exactly(6, 4, (2, 2, 2, 2), draw.choice([0.5, 0.75])),
         exactly(6, 8, (3, 2, 1, 1, 1, 0), 1.0),

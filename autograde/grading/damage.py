@@ -11,6 +11,8 @@ import re
 
 import nbformat
 
+from autograde.grading import harmless
+
 METADATA = "lora_course"  # our key in a notebook's, and here in a cell's metadata
 
 MAX_SOURCE = 2**20  # characters in all cells together; a lesson has some ten thousand
@@ -166,7 +168,8 @@ def _cell(raw, position, used):
     if not isinstance(identity, str) or not _ID.fullmatch(identity) or identity in used:
         identity = next(name for n in range(len(used) + 1) if (name := f"cell-{position}-{n}") not in used)
     used.add(identity)
-    made = getattr(nbformat.v4, f"new_{kind}_cell")(_clean(source), metadata=kept, id=identity)
+    source = harmless.markdown(_clean(source)) if kind == "markdown" else _clean(source)
+    made = getattr(nbformat.v4, f"new_{kind}_cell")(source, metadata=kept, id=identity)
     if kind != "code" and (pictures := _attachments(raw.get("attachments"))):
         made.attachments = pictures
     return made
@@ -175,14 +178,12 @@ def _cell(raw, position, used):
 def _attachments(found):
     """The pictures that were pasted into a text cell."""
     return {
-        _clean(name): {mime: data for mime, data in bundle.items() if _PICTURE.fullmatch(mime) and _is_base64(data)}
+        _clean(name): {
+            mime: data for mime, data in bundle.items() if _PICTURE.fullmatch(mime) and harmless.is_base64(data)
+        }
         for name, bundle in (found if isinstance(found, dict) else {}).items()
         if isinstance(bundle, dict)
     }
-
-
-def _is_base64(data):
-    return isinstance(data, str) and re.fullmatch(r"[A-Za-z0-9+/=\s]*", data) is not None
 
 
 def _clean(value):

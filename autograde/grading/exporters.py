@@ -59,8 +59,9 @@ class _Exporter:
 
 
 class SubmissionExporter(_Exporter, NotebookExporter):
-    """For `nbgrader autograde`: a submitted file becomes a whole notebook, whatever it holds, with what is wrong with it
-    in its metadata; graded cells are those of the gradebook.
+    """For `nbgrader autograde`: a submitted file becomes a whole notebook, whatever it holds.
+
+    What is wrong with it stands in the notebook's metadata; its graded cells are those of the gradebook.
     """
 
     def begin(self, converter):

@@ -1,7 +1,7 @@
 """One warm process for all the notebooks that this process grades, kept while there is work.
 
-nbgrader grades notebook by notebook and has no notion of "done with the last one": a command ends, and the formgrader's
-server goes on to the next click. So the warm process ends with this process, or when nothing was asked of it for a while.
+nbgrader grades notebook by notebook and has no notion of "done with the last one": a command ends, and formgrader's
+server waits for the next click. So the warm process ends with this one, or when nothing was asked of it for a while.
 """
 
 import atexit

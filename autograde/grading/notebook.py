@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import nbformat
 
 from autograde import __version__, checks
+from autograde.grading import harmless
 from autograde.grading.damage import METADATA, grade_id, runs
 from autograde.grading.session import CellRun, SessionEnded
 from autograde.judge import report
@@ -160,7 +161,7 @@ class _Grading:
             _make_scorable(cell)
 
     def _show(self, cell, run):
-        cell.outputs = [_shortened(nbformat.from_dict(output)) for output in run.outputs]
+        cell.outputs = [harmless.output(_shortened(nbformat.from_dict(output))) for output in run.outputs]
         cell.execution_count = run.execution_count
         for output in cell.outputs:
             if "alt" in cell.metadata and "image/png" in output.get("data", {}):

@@ -1,4 +1,4 @@
-"""What nbgrader runs in place of its own Execute, so that every one of its doors grades in the box and judges outside."""
+"""What nbgrader runs in place of its own Execute, so that all its doors grade in the box and judge outside of it."""
 
 from pathlib import Path
 

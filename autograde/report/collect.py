@@ -104,14 +104,20 @@ def collect(course, lessons):
 
 
 def _from_notebook(path, student, lesson):
-    """What a notebook says that nbgrader has graded; None where it says nothing."""
+    """What a notebook says that nbgrader has graded; None where it says nothing, or not in our form."""
     try:
         about = json.loads(path.read_bytes())["metadata"][METADATA]["graded"]
-        verdicts = [
-            {"exercise": name, "thought": "", "hint": ""} | verdict for name, verdict in about["verdicts"].items()
-        ]
-        cells = {f"check_{v['exercise']}": (float(v["score"]), float(v["points"])) for v in verdicts}
-        return Result(student, lesson, GRADED, "", "", about.get("unreadable") or "", cells, {}, verdicts,
-                      about["isolation"], float(about["seconds"]))  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError):
+        verdicts = [_verdict(name, verdict) for name, verdict in about["verdicts"].items()]
+        isolation = about["isolation"] and {key: str(about["isolation"][key]) for key in ("level", "sentence")}
+        known = {"sentence": str(about.get("unreadable") or ""), "isolation": isolation, "verdicts": verdicts}
+        cells = {f"check_{verdict['exercise']}": (verdict["score"], verdict["points"]) for verdict in verdicts}
+        return Result(student, lesson, GRADED, "", "", cells=cells, seconds=float(about["seconds"]), **known)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def _verdict(exercise, said):
+    texts = {key: str(said[key]) for key in ("status", "headline")}
+    numbers = {key: float(said[key]) for key in ("points", "score")}
+    misconception = said["misconception"] and str(said["misconception"])
+    return {"exercise": exercise, "misconception": misconception, "thought": "", "hint": ""} | texts | numbers

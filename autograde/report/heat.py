@@ -88,7 +88,7 @@ def _cells(met, members):
             count = counted[exercise, column]
             share = count / len(members)
             kind = " rest" if column in REST else ""
-            shade = f' class="h{kind}{" dark" if share > 0.45 and not kind else ""}{" first" if i == 0 else ""}"'
+            shade = f' class="h{kind}{" dark" if share > 0.6 and not kind else ""}{" first" if i == 0 else ""}"'
             text = "" if not count else "✕" if len(members) == 1 and not kind else "" if len(members) == 1 else count
             cells.append(f'<td{shade} style="--a:{share:.2f}">{text}</td>' if count else f"<td{_first(i)}></td>")
     return "".join(cells)

@@ -50,7 +50,7 @@ def _facts(lessons):
     ]
     if graded:
         facts.append((f"{statistics.median(result.seconds for result in graded):.2g} s", "median time of one"))
-        facts.append((escape(isolation(graded)), "isolation"))
+        facts.append((escape(plain(isolation(graded))), "isolation"))
     return '<ul class="facts">' + "".join(f"<li><b>{value}</b>{words}</li>" for value, words in facts) + "</ul>"
 
 
@@ -122,16 +122,20 @@ def _students(lessons):
     rows = []
     for student, theirs in sorted(by_student.items()):
         cells = "".join(
-            f'<td class="n">{theirs[lesson.name].score:g}</td>' if lesson.name in theirs else '<td class="n">·</td>'
+            f'<td class="n">{_number(theirs[lesson.name].score)}</td>' if lesson.name in theirs else '<td class="n">·</td>'
             for lesson in lessons
         )
         total = sum(result.score for result in theirs.values())
-        rows.append(f'<tr><td class="name">{named(student)}</td>{cells}<td class="n"><b>{total:g}</b></td></tr>')
+        rows.append(f'<tr><td class="name">{named(student)}</td>{cells}<td class="n"><b>{_number(total)}</b></td></tr>')
     most = sum(lesson.points for lesson in lessons)
     return (
         f'<section><h2 id="students">Scores by student</h2><div class="wide"><table><thead><tr><th>student</th>{heads}'
         f'<th class="n">sum<br>of {most:g}</th></tr></thead><tbody>{"".join(rows)}</tbody></table></div></section>'
     )
+
+
+def _number(score):
+    return f"{round(score, 2):g}"
 
 
 def _how_it_ran(lessons):

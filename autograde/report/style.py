@@ -37,12 +37,12 @@ svg text { fill: currentColor; font: 11px system-ui, sans-serif; }
                  max-width: 14rem; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .heat thead th { padding: .2rem 0; height: 9.5rem; vertical-align: bottom; font-weight: 400; }
 .heat thead tr:first-child th { height: auto; font-weight: 600; text-align: left; padding-left: .3rem; }
-.heat thead div { writing-mode: vertical-rl; transform: rotate(180deg); margin: 0 auto; max-height: 16rem; }
+.heat thead div { writing-mode: vertical-rl; transform: rotate(180deg); margin: 0 auto; white-space: nowrap; }
 .heat .first { border-left: 2px solid var(--soft); }
 .h { background: rgb(var(--heat) / var(--a)); } .h.dark { color: var(--heat-text); }
 .h.rest { background: repeating-linear-gradient(135deg, rgb(var(--heat) / var(--a)) 0 3px, transparent 3px 6px); }
-.mistake { display: grid; grid-template-columns: 6rem 1fr; gap: .2rem 1rem; padding: .6rem 0;
-           border-bottom: 1px solid var(--line); } .mistake b.count { font-size: 1.35rem; line-height: 1.2; }
+.mistake { display: grid; grid-template-columns: 6.5rem 1fr; gap: .2rem 1rem; padding: .6rem 0;
+           border-bottom: 1px solid var(--line); } .mistake b.count { font-size: 1.35rem; line-height: 1.2; } .mistake > div:first-child { white-space: nowrap; }
 .mistake svg { display: block; margin-top: .2rem; }
 .rarer { margin-top: .6rem; }
 @media print {

@@ -1,8 +1,9 @@
 """The outer wall: namespaces of the warm process's own, and of each session's own within them.
 
 The warm process sees a file system that is built from nothing and holds only what `places` shows, read-only; a network
-without a single interface; no process but its own. Each session is then the first process of one more process namespace (so everything it has
-started dies with it, daemons too) and has a file system in memory of its own, limited in size and gone with it.
+without a single interface; no process but its own. Each session is then the first process of one more process
+namespace (so everything it has started dies with it, daemons too) and has a file system in memory of its own, limited
+in size and gone with it.
 
 Linux gives all this to ordinary users by way of a user namespace. It is done here by direct calls and not by
 bubblewrap, for three reasons that were measured or read: a session's namespaces must be entered by a fork of a running

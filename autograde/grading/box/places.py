@@ -112,8 +112,8 @@ def _below(path, roots):
 
 def steps(plan_):
     """What to do to an empty root, in order: ``("show" or "hide", path)``. Only what changes anything is there."""
-    marks = {path: "show" for path in [*plan_["visible"], *plan_["modules"].values()]}
-    marks |= {path: "hide" for path in plan_["hidden"]}
+    marks = dict.fromkeys([*plan_["visible"], *plan_["modules"].values()], "show")
+    marks |= dict.fromkeys(plan_["hidden"], "hide")
     done = {}
     for path in sorted(marks, key=lambda path: (path.count("/"), path)):
         above = max((other for other in done if _below(path, [other])), key=len, default=None)

@@ -1,13 +1,14 @@
-"""Modules that handed-in code may not import, and the sentence that says so. The files are kept out of reach by the box;
-this only explains, and stands alone where there is no box.
+"""Modules that handed-in code may not import, and the sentence that says so.
+
+The files are kept out of reach by the box. This only explains, and stands alone where there is no box.
 """
 
 import importlib.abc
 import sys
 
 REFUSALS = {
-    "lora_ref": "lora_ref is the reference that this course arrives at, so grading refuses it: an exercise is graded on "
-    "your own code. Remove the import and use what you wrote.",
+    "lora_ref": "lora_ref is the reference that this course arrives at, so grading refuses it: an exercise is graded "
+    "on your own code. Remove the import and use what you wrote.",
 }
 ELSEWHERE = ("autograde.checks", "autograde.course", "autograde.grading", "autograde.cli")
 
@@ -29,5 +30,5 @@ class Refuse(importlib.abc.MetaPathFinder):
         if top in self.sentences:
             raise ImportError(self.sentences[top], name=name)
         if name.startswith(ELSEWHERE):
-            raise ImportError(f"{name} stays with the grader: what is right is judged outside this notebook.", name=name)
+            raise ImportError(f"{name} stays with the grader, outside this notebook.", name=name)
         return None

@@ -48,7 +48,12 @@ _PR_SET_PDEATHSIG = 1
 
 
 class _Compare(ctypes.Structure):
-    _fields_ = [("argument", ctypes.c_uint), ("operation", ctypes.c_int), ("a", ctypes.c_uint64), ("b", ctypes.c_uint64)]
+    _fields_ = [
+        ("argument", ctypes.c_uint),
+        ("operation", ctypes.c_int),
+        ("a", ctypes.c_uint64),
+        ("b", ctypes.c_uint64),
+    ]
 
 
 def _library():

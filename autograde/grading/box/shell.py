@@ -12,12 +12,12 @@ import signal
 import sys
 import time
 
-from IPython.core.error import UsageError
-from IPython.core.interactiveshell import _asyncio_runner
 from ipykernel.compiler import XCachingCompiler
 from ipykernel.eventloops import loop_map
 from ipykernel.kernelbase import Kernel
 from ipykernel.zmqshell import ZMQInteractiveShell
+from IPython.core.error import UsageError
+from IPython.core.interactiveshell import _asyncio_runner
 from jupyter_client.session import Session
 from traitlets.config import Config
 

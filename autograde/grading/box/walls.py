@@ -31,6 +31,7 @@ import signal
 
 from autograde.grading.box import kernel, landlock, limits, namespaces, places, refusals, seccomp
 
+
 class Outer:
     """The walls around the warm process.
 
