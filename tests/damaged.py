@@ -5,6 +5,7 @@ Every case starts from the sample lesson with all answers right (2 + 3 + 1 point
 
 import copy
 import json
+import os
 from dataclasses import dataclass, field
 
 import nbformat
@@ -302,7 +303,7 @@ def _(answered):
 
 def _lay(name, says):
     def register(lay):
-        CASES[name] = Case(None, dict.fromkeys(ALL, says), lay=lay)
+        CASES[name] = Case(None, says if isinstance(says, dict) else dict.fromkeys(ALL, says), lay=lay)
         return lay
 
     return register
@@ -332,3 +333,13 @@ def _(folder, answered):
 def _(folder, answered):
     """To the work of somebody else."""
     (folder / "90_sample.ipynb").symlink_to("../../aaron/90_sample/90_sample.ipynb")
+
+
+@_lay("links_beside", {})
+def _(folder, answered):
+    """To what is not theirs, in the hope that it is handed back; and files that are none."""
+    nbformat.write(answered, folder / "90_sample.ipynb")
+    (folder / "notes.txt").write_text("mine", encoding="utf-8")
+    (folder / "data.txt").symlink_to("../../../../nbgrader_config.py")
+    (folder / "gone.txt").symlink_to("nowhere")
+    os.mkfifo(folder / "pipe")

@@ -24,6 +24,7 @@ def released(tmp_path_factory):
 def whole(notebook, released):
     """Every graded cell of the release is there once, as it was handed out, and the notebook is well-formed."""
     nbformat.validate(notebook)
+    nbformat.writes(notebook).encode()
     wanted = {damage.grade_id(cell): cell for cell in released.cells if damage.grade_id(cell)}
     found = [damage.grade_id(cell) for cell in notebook.cells if "nbgrader" in cell.metadata]
     assert sorted(found) == sorted(wanted)
@@ -113,7 +114,6 @@ def test_whatever_a_field_holds_the_notebook_becomes_whole(released, data):
     if not sentence:
         damage.repair(notebook, released)
     whole(notebook, released)
-    nbformat.writes(notebook).encode()
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

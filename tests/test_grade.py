@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from autograde.cli import main
 from autograde.course.layout import Course
-from autograde.grading.crew import CannotGrade
+from autograde.grading.crew import CannotGrade, Crew
 from autograde.grading.results import Store
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"}
@@ -161,19 +161,21 @@ def test_results_from_outside_a_box_do_not_stand_where_one_is_required(tmp_path)
 
 
 @pytest.mark.slow
-def test_a_worker_says_when_it_cannot_isolate():
-    from autograde.grading.version import of_lesson
-    from autograde.grading.warm import Warm
-    from autograde.grading.worker import Grader
-
-    course = Course(ROOT)
-    master = course.release(LESSON).read_text()
-    asked = {"lesson": LESSON, "version": of_lesson(LESSON, master), "master": master, "sentence": None, "names": []}
-    with Warm(require_isolation=True, without=("namespaces",)) as warm:
-        about, graded = Grader(course, warm).grade(asked, master.encode())
-        assert about["stop"] and "full box" in about["trouble"] and graded == b""
-        about, graded = Grader(course, warm).grade(asked | {"version": "another"}, master.encode())
-        assert about["stop"] and "another version" in about["trouble"] and graded == b""
+def test_workers_that_cannot_isolate_say_so_and_grade_nothing(tmp_path, monkeypatch):
+    course = make_course(tmp_path / "course")
+    hand_in(course, "ada", RIGHT)
+    crew = Crew(course, 1, require_isolation=True)
+    # A machine that has no namespaces, as containers often have none.
+    code = """import functools, json, sys
+from autograde.grading import worker
+worker.Warm = functools.partial(worker.Warm, without=("namespaces",))
+worker.main(json.loads(sys.argv[1]))"""
+    crew.workers[0].command[1:3] = ["-c", code]
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    with pytest.raises(CannotGrade, match="a full box was required and cannot be had here"):
+        run(course, crew, require_isolation=True)
+    assert not rows(_database(course))["grades"]
+    assert not (course.root / "autograde" / "autograded" / "ada").exists()
 
 
 @pytest.mark.parametrize(

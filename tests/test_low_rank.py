@@ -42,6 +42,7 @@ def _ways_to_compare(S, M, fraction):
     yield energy.cumsum(0) < fraction * torch.linalg.norm(M) ** 2
     yield energy.cumsum(0).sqrt() < fraction**0.5 * torch.linalg.norm(M)
     yield energy.sum() - energy.cumsum(0) > (1 - fraction) * energy.sum()
+    yield torch.stack([S[r:].norm() ** 2 for r in range(1, len(S) + 1)]) > (1 - fraction) * torch.linalg.norm(M) ** 2
 
 
 def test_no_rounding_decides_a_case():

@@ -31,6 +31,8 @@ def course(tmp_path_factory):
                 folder = course.submitted / name / LESSON
                 folder.mkdir(parents=True)
                 case.lay(folder, answered)
+        (course.submitted / "bad_date" / LESSON).mkdir(parents=True)
+        (course.submitted / "bad_date" / LESSON / "timestamp.txt").write_text("yesterday, I think", encoding="utf-8")
         before = snapshot(course)
         course_log = sample_course.run(course, "nbgrader", "autograde", LESSON)
         course_log += sample_course.run(course, "nbgrader", "generate_feedback", LESSON)
@@ -56,7 +58,8 @@ def test_all_were_graded(course):
         path.parent.parent.name for path in (course.root / "autograde" / "autograded").glob(f"*/{LESSON}/*.ipynb")
     }
     assert graded == {"aaron", "zoe", *CASES}
-    assert not re.search(r"error", log, re.IGNORECASE), log
+    errors = [line for line in log.splitlines() if re.search("error", line, re.IGNORECASE)]
+    assert len(errors) == 1 and "bad_date" in errors[0] and "timestamp.txt that holds no date" in errors[0], errors
 
 
 @pytest.mark.parametrize("student", ["aaron", "zoe"])
@@ -96,3 +99,11 @@ def test_the_graded_notebooks_say_how_they_were_graded(course):
 
 def test_what_a_cell_had_shown_before_it_ended_the_process_is_there(course):
     assert "last words" in page_text(sample_course.feedback(course[0], "exits"))
+
+
+def test_links_lead_nowhere(course):
+    """nbgrader copies what lies beside a notebook, and hands it back with the feedback."""
+    course, _ = course
+    for step in ("autograded", "feedback"):
+        folder = course.root / "autograde" / step / "links_beside" / LESSON
+        assert {path.name for path in folder.iterdir()} - {f"{LESSON}.ipynb", f"{LESSON}.html"} == {"notes.txt"}

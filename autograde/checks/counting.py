@@ -109,6 +109,7 @@ def counts_multiplied(d, k, r):
     "weight_counted",
     thought="The adapter stands for a change of the whole weight, so it holds as many numbers.",
     hint="A @ B would have that many. Is it ever kept?",
+    exactly=True,
 )
 def weight_counted(d, k, r):
     return d * k
@@ -189,6 +190,7 @@ def integer_division(d, k, r):
     "rounded_to_whole",
     thought="A factor is told as a whole number.",
     hint="In a table, perhaps. Here nothing is rounded: others will go on computing with what you return.",
+    exactly=True,
 )
 def rounded_to_whole(d, k, r):
     return float(round(d * k / (r * (d + k))))
@@ -774,7 +776,7 @@ def _(draw):
         case(d, k, 1, -1, "one short of rank 1"),
         case(wide, deep, 0, min(wide, deep) + 1, "one of the two matrices would fit"),
         case(d, k, 0, 0, "no budget"),
-        case(d, k, min(d, k), 2, "the largest rank that the layer has"),
+        case(d, k, min(d, k), (d + k) * 3 // 4, "the largest rank that the layer has"),
     ]
 
 
@@ -870,7 +872,7 @@ def weight_size(d, k, budget):
     hint="The budget is for the adapter. The weight is there already, whatever the rank.",
 )
 def base_paid_from_budget(d, k, budget):
-    return (budget - d * k) // (d + k)
+    return max(0, (budget - d * k) // (d + k))
 
 
 @largest_rank_within.misconception(

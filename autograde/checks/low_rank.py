@@ -53,7 +53,7 @@ rank_for_energy = SmallestRank(
     points=2,
     parts={"answer": 1.5, "exactly met": 0.5},
     note="A loop, a running sum with a count, or searchsorted; from singular values or from the eigenvalues of MᵀM.",
-    next_step="Do this case by hand, from its singular values: what does the specification say to add up, and up to where?",
+    next_step="Do this case by hand, from its singular values: what has to be added up, and up to where?",
 )
 CHECKS = [best_low_rank, rank_for_energy]
 
@@ -316,14 +316,17 @@ def _(draw):
         return Case({"M": _with_values(draw, d, k, values, **form), "fraction": fraction}, shown(values))
 
     def exactly(d, k, values, fraction, dtype=torch.float32):
-        # A diagonal matrix whose squares add up to a power of four: singular values, squares, shares and sums are exact
-        # in every float and in every order of work, so that "at least" can be told from "more than".
-        scale = draw.choice([0.5, 1, 2])
-        values = [scale * value for value in values]
+        # A diagonal matrix whose squares add up to a power of four, and those of the values left over to a perfect
+        # square: singular values, squares, shares, norms and sums are exact in every float and in every order of work,
+        # so that "at least" can be told from "more than".
         M = torch.zeros(d, k, dtype=dtype)
         for position, value in zip(draw.sizes(len(values), 0, len(values) - 1), values, strict=True):
             M[position, position] = value
         return Case({"M": M, "fraction": fraction}, shown(values), "exactly met")
+
+    uneven, met = draw.choice([((3, 2, 1, 1, 1), 0.9375), ((6, 4, 2, 2, 2), 0.9375), ((2, 2, 2, 1, 1, 1, 1), 0.75)])
+    # Values with exact square roots: where nothing may be left over, a product of roots must miss nothing either.
+    equal = [draw.choice([0.25, 1.0, 4.0])] * 4
 
     # Sizes of the largest value on both sides of 1, falling slowly and fast: so any two known mistakes part somewhere.
     return [
@@ -333,10 +336,10 @@ def _(draw):
         between(most, more, 1, 0.8, draw.choice([0.75, 0.8])),
         between(most, n, n, 5.3, 0.95),
         between(more, most, draw.integer(4, 5), 1.9, draw.choice([0.8, 0.83])),
-        exactly(5, 7, (3, 2, 1, 1, 1), *draw.choice([(0.8125,), (0.5625, torch.float64)])),
-        exactly(6, 4, (2, 2, 2, 2), draw.choice([0.5, 0.75])),
-        exactly(6, 8, (3, 2, 1, 1, 1, 0), 1.0),
-        exactly(8, 5, draw.choice([(6, 4, 2, 2, 2), (7, 3, 2, 1, 1)]), 1.0, torch.float64),
+        exactly(len(uneven), 9, uneven, met),
+        exactly(6, 4, equal, 0.75),
+        exactly(6, 8, [*equal, 0.0, 0.0], 1.0),
+        exactly(7, 4, equal, 1.0, torch.float64),
     ]
 
 

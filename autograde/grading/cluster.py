@@ -115,6 +115,8 @@ class Cluster:
             give_out()
         while given_out:
             future, task = given_out.pop(self._next(done).key)
+            if future.status in ("cancelled", "lost"):
+                raise CannotGrade(f"the Dask scheduler at {self.address} is gone, or has given up the work")
             yield task, *_result(future)
             future.release()
             give_out()

@@ -54,7 +54,10 @@ class Worker:
             if self.process is None:
                 with self.changing:
                     self._start()
-                self._answer(START_SECONDS)
+                ready = self._answer(START_SECONDS)
+                if "trouble" in parcel.unpack(ready)[0]:
+                    self.kill()
+                    return ready
             with contextlib.suppress(OSError):  # it is gone: no answer will come
                 self.process.stdin.write(question)
                 self.process.stdin.flush()

@@ -6,6 +6,7 @@ moment at which ours sees to it that every submission gets its grade, and says w
 
 import copy
 import fnmatch
+import glob
 import hashlib
 import os
 import shutil
@@ -16,6 +17,7 @@ import nbformat
 from nbconvert.exporters import HTMLExporter, NotebookExporter
 from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.converters.base import NbGraderException
+from nbgrader.utils import parse_utc
 
 from autograde.checks import LESSONS
 from autograde.course import release
@@ -23,7 +25,7 @@ from autograde.course.layout import Course
 from autograde.grading import damage, master, version
 from autograde.grading.gradebook import Book, GradebookError
 from autograde.grading.settings import Settings
-from autograde.grading.submissions import Submission
+from autograde.grading.submissions import TIMESTAMP, Submission
 
 REPLACED = "replaced"  # in autograde/: what nbgrader's --force would have deleted
 
@@ -65,13 +67,18 @@ class SubmissionExporter(_Exporter, NotebookExporter):
     """
 
     def begin(self, converter):
-        self._released, self._version = {}, None
-        assignment = self._folders.assignment_id
-        self._register(assignment)
-        names = self._notebooks(assignment)
-        self._list_what_is_missing(converter, assignment, names)
-        if not converter.force:
-            self._warn_of_skipping(converter, assignment, names)
+        self._released, self._versions = {}, {}
+        for assignment in {self._folders.assignment_id, *(Path(folder).name for folder in converter.assignments)}:
+            self._register(assignment)
+            names = self._notebooks(assignment)
+            self._list_what_is_missing(converter, assignment, names)
+            if not converter.force:
+                self._warn_of_skipping(converter, assignment, names)
+        for folder in list(converter.assignments):
+            self._keep_out_links(Path(folder))
+            if reason := self._refused(Path(folder)):
+                del converter.assignments[folder]
+                self.log.error("%s %s. It is left alone.", ascii(os.path.relpath(folder, self._folders.root)), reason)
 
     def _register(self, assignment):
         """Make a lesson known to the gradebook, as generate_assignment does, so that nobody has to run that first."""
@@ -93,7 +100,7 @@ class SubmissionExporter(_Exporter, NotebookExporter):
         finally:
             book.close()
         self._released[assignment, assignment] = whole
-        self._version = version.of_lesson(assignment, nbformat.writes(whole))
+        self._versions[assignment] = version.of_lesson(assignment, nbformat.writes(whole))
 
     def _notebooks(self, assignment):
         """The names of the notebooks of an assignment, of those that this run is about."""
@@ -130,8 +137,26 @@ class SubmissionExporter(_Exporter, NotebookExporter):
 
     def _newer(self, folder, graded):
         """Whether nbgrader takes the submission for a newer one by its timestamp, and so does not skip it."""
-        old, new = (self._folders.get_existing_timestamp(path) for path in (graded, folder))
+        old, new = _timestamp(graded), _timestamp(folder)
         return old is not None and new is not None and new > old
+
+    def _keep_out_links(self, folder):
+        """nbgrader copies what a link leads to, to where it is handed back: other people's work, say, or the gradebook."""
+        for inside, _, files in os.walk(folder):
+            for path in (Path(inside, name) for name in files):
+                if (path.is_symlink() or not path.is_file()) and path.suffix != ".ipynb":
+                    self.log.warning("%s is no regular file, and is not looked at.", ascii(str(path)))
+                    self._folders.ignore = [*self._folders.ignore, glob.escape(str(path))]
+
+    def _refused(self, folder):
+        """Why nbgrader could not take a submission, so that it would stop at it; None for others."""
+        if not str(folder).isprintable():
+            return "has a name that nbgrader cannot read"
+        try:
+            _timestamp(folder)
+        except ValueError:
+            return f"has a {TIMESTAMP} that holds no date: mend it or remove it, and grade again"
+        return None
 
     def from_filename(self, filename, resources=None, **kwargs):
         """The notebook in a file; of a submitted file, what can be made of it."""
@@ -151,7 +176,7 @@ class SubmissionExporter(_Exporter, NotebookExporter):
             self.log.warning("%s: %s", about["student"], said)
         notebook.metadata[damage.METADATA] = {
             "lesson": about["notebook"],
-            "version": self._version,
+            "version": self._versions.get(about["assignment"]),
             "submission": _digest(data),
             "unreadable": sentence,
             "damage": lost,
@@ -163,6 +188,12 @@ class SubmissionExporter(_Exporter, NotebookExporter):
             with Gradebook(self._folders.db_url, self._folders.course_id) as book:
                 self._released[assignment, name] = _from_gradebook(book.find_notebook(name, assignment))
         return self._released[assignment, name]
+
+
+def _timestamp(folder):
+    """When it was handed in, as nbgrader reads it; None where that is not known."""
+    text = Path(folder, TIMESTAMP).read_text(encoding="utf-8").strip() if Path(folder, TIMESTAMP).exists() else ""
+    return parse_utc(text) if text else None
 
 
 def _digest(data):

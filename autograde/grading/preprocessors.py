@@ -39,14 +39,15 @@ class Execute(NbGraderExecute):
 
     def _session(self, resources):
         limits = {"cell": self.timeout or Limits.session} | self.limits
-        root = self.parent.parent.coursedir.root  # of the exporter's converter
-        about = resources["nbgrader"]
-        handed_in = Submission(about["student"], about["notebook"], Path(resources["metadata"]["path"]))
+        folders, about = self.parent.parent.coursedir, resources["nbgrader"]  # those of the exporter's converter
+        # Not the copies beside the graded notebook: nbgrader has followed links for these.
+        submitted = folders.format_path(folders.submitted_directory, about["student"], about["assignment"])
+        handed_in = Submission(about["student"], about["notebook"], Path(submitted))
         return KEPT.session(
             limits=Limits(**limits),
-            files=beside(handed_in, Course(Path(root))),
+            files=beside(handed_in, Course(Path(folders.root))),
             require_isolation=self.require_isolation,
-            private=[root],
+            private=[folders.root],
         )
 
     def _tell(self, graded, resources):

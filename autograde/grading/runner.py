@@ -228,7 +228,7 @@ def _serve_fresh():
     shell = ready()
     refusals.refuse(request["refused"])
     if os.name == "posix":
-        limits.apply(request["limits"], alone=False)
+        limits.apply(request["limits"], shared=limits.address_space(), alone=False)
     Far(connection, shell).run(request["isolation"])
 
 

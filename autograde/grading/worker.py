@@ -79,10 +79,8 @@ class Grader:
         files = dict(zip(asked["names"], files, strict=True))
         try:
             graded = notebook.grade(submitted, lambda: self.warm.open(self.limits, files), lost, sentence)
-        except (WarmError, SessionEnded) as error:
-            return {"trouble": str(error), "stop": False}, b""
-        except IsolationError as error:
-            return {"trouble": str(error), "stop": True}, b""
+        except (IsolationError, WarmError, SessionEnded) as error:
+            return _trouble(error), b""
         submitted, _ = self.limit_output.preprocess(submitted, {})
         about = {
             "content": fingerprint(content, asked["sentence"], files),
@@ -92,6 +90,10 @@ class Grader:
             "seconds": round(graded.seconds, 4),
         }
         return about | _marks(submitted), (nbformat.writes(submitted, version=4) + "\n").encode("utf-8", "replace")
+
+
+def _trouble(error):
+    return {"trouble": str(error), "stop": isinstance(error, IsolationError)}
 
 
 @functools.lru_cache(64)
@@ -134,18 +136,25 @@ def main(options):
     Args:
         options: ``require_isolation``.
     """
+    course = find_course()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the stop key reaches the whole group: the grader decides
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever else is printed must not get among the answers
     questions = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(questions,), daemon=True).start()
-    with Warm(require_isolation=options["require_isolation"]) as warm:
-        grader = Grader(find_course(), warm)
-        answers.write(parcel.pack({"ready": True}))
+
+    def answer(about, content=b""):
+        answers.write(parcel.pack(about, content))
         answers.flush()
-        while True:
-            answers.write(parcel.pack(*grader.grade(*questions.get())))
-            answers.flush()
+
+    try:
+        with Warm(require_isolation=options["require_isolation"], private=[course.root]) as warm:
+            grader = Grader(course, warm)
+            answer({"ready": True})
+            while True:
+                answer(*grader.grade(*questions.get()))
+    except (IsolationError, WarmError) as error:
+        answer(_trouble(error))
 
 
 def _listen(questions):

@@ -22,7 +22,7 @@ def _compiled(source):
 
 def _given(source, name, weight, bias, options, A, B, device):
     """A layer of the class called `name` that `source` defines, its adapters set to A and B."""
-    names = {"__name__": "given", "torch": torch, "nn": nn}
+    names = {"__name__": "__main__", "torch": torch, "nn": nn}
     exec(_compiled(source), names)
     layer = names[name](make_base(weight, bias, device), **options)
     set_adapters(layer, (A.to(device), B.to(device)))

@@ -388,6 +388,16 @@ def rank_for_energy(M, fraction):
             return r
 
 
+# %% wheat="what the best product misses" exercise="rank_for_energy"
+def rank_for_energy(M, fraction):
+    U, S, Vh = torch.linalg.svd(M, full_matrices=False)
+    root = S.sqrt()
+    for r in range(1, len(S) + 1):
+        A, B = U[:, :r] * root[:r], root[:r, None] * Vh[:r]
+        if torch.linalg.norm(M - A @ B) ** 2 <= (1 - fraction) * torch.linalg.norm(M) ** 2:
+            return r
+
+
 # %% wheat="a float without a fraction" exercise="rank_for_energy"
 def rank_for_energy(M, fraction):
     E = torch.linalg.svdvals(M) ** 2

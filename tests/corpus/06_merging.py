@@ -363,7 +363,10 @@ def merge(layer):
     return linear
 
 
-# %% wheat="derived, guarded by a flag, a clone kept" exercise="MergeableLoRALinear"
+# %% wheat="derived, guarded by a flag, warns, a clone kept" exercise="MergeableLoRALinear"
+import warnings
+
+
 class LoRALinear(nn.Module):
     def __init__(self, base_layer, rank=4, alpha=1):
         super().__init__()
@@ -385,6 +388,7 @@ class MergeableLoRALinear(LoRALinear):
 
     def merge(self):
         if self.merged:
+            warnings.warn("this layer is merged already")
             return
         with torch.no_grad():
             self.backup = self.base_layer.weight.clone()
@@ -1032,3 +1036,125 @@ class MergeableLoRALinear(nn.Module):
 # %% chaff="a function" exercise="MergeableLoRALinear" misconception=""
 def MergeableLoRALinear(base_layer, rank=4, alpha=1):
     return lambda x: base_layer(x)
+
+
+# %% chaff="a second merge raises" exercise="MergeableLoRALinear" misconception=""
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.merged = False
+
+    @torch.no_grad()
+    def merge(self):
+        if self.merged:
+            raise RuntimeError("already merged")
+        self.kept = self.base_layer.weight.clone()
+        self.base_layer.weight.add_(self.scaling * (self.lora_A @ self.lora_B).T)
+        self.merged = True
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.copy_(self.kept)
+            self.merged = False
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        return out if self.merged else out + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="a merge takes the base's bias away" exercise="MergeableLoRALinear" misconception="bias_dropped"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.merged = False
+
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            self.kept, self.bias = self.base_layer.weight.clone(), self.base_layer.bias
+            self.base_layer.weight.add_(self.scaling * (self.lora_A @ self.lora_B).T)
+            self.base_layer.bias = None
+            self.merged = True
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.copy_(self.kept)
+            self.base_layer.bias = self.bias
+            self.merged = False
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        return out if self.merged else out + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="the base is copied when the layer is made" exercise="MergeableLoRALinear" misconception="base_replaced"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        import copy
+
+        super().__init__()
+        self.base_layer = copy.deepcopy(base_layer).requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.merged = False
+
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            self.kept = self.base_layer.weight.clone()
+            self.base_layer.weight.add_(self.scaling * (self.lora_A @ self.lora_B).T)
+            self.merged = True
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.copy_(self.kept)
+            self.merged = False
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        return out if self.merged else out + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="thaws the base when it unmerges" exercise="MergeableLoRALinear" misconception=""
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.merged = False
+
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            self.kept = self.base_layer.weight.clone()
+            self.base_layer.weight.add_(self.scaling * (self.lora_A @ self.lora_B).T)
+            self.merged = True
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.copy_(self.kept)
+            self.merged = False
+            self.requires_grad_(True)
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        return out if self.merged else out + self.scaling * (x @ self.lora_A) @ self.lora_B

@@ -50,7 +50,7 @@ def _(weight, bias, options, A, B):
 @delta_weight.misconception(
     "scaling_forgotten",
     thought="Merging means adding the product of the two matrices: W + BA.",
-    hint="So it stands in more than one published text. Compare with forward: what else does the adapter's part of the "
+    hint="So it stands in a published text. Compare with forward: what else does the adapter's part of the "
     "output go through before it is added?",
 )
 def scaling_forgotten(layer):

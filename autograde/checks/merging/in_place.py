@@ -7,6 +7,7 @@ from torch import nn
 
 from autograde.checks.lora_linear.layer import adapter_fault, scaling_of
 from autograde.checks.merging.given import adapted, base_in_words, options_in_words
+from autograde.checks.merging.new_linear import leaf_in_words
 from autograde.judge import describe
 from autograde.judge.check import ANSWER, Case, Check
 from autograde.judge.compare import Fault, agree
@@ -121,8 +122,10 @@ def _diagnosis(case, seen):
         return adapter_fault(case, seen["held"]), ""
     if "not_callable" in seen:
         return mergeable.failed_call(seen), ""
-    layer, steps = Layer(case), [[], *case.args["steps"]]
-    for i, look in enumerate(seen.get("looks", ())[: len(steps)]):
+    layer, steps, looks = Layer(case), [[], *case.args["steps"]], seen.get("looks", [])
+    if "raised" not in seen and len(looks) != len(steps):
+        raise ValueError("a look is missing")
+    for i, look in enumerate(looks[: len(steps)]):
         before, right = layer.merged, layer.take(*steps[i])
         fault, points_to = _at(case, look, layer, right, steps[: i + 1], before)
         if fault:
@@ -139,6 +142,8 @@ def _raised(case, seen, layer):
     what = {"construction": "Making the layer", "forward": "layer(x)", "learn": "The backward pass"}
     after = f"After {in_words(done)}: " if done else ""
     message = str(error["message"])
+    if "NotImplementedError" in error["bases"]:
+        return Fault(f"{during} is not written yet.", hint="Every method of the class has its place for your code."), ""
     absent = f"has no attribute '{during}'" in message
     hint = f"Write the method {during}, under that name, in the class." if absent else ""
     fault = Fault(f"{after}{what.get(during, f'{during}()')} raised {said}", hint=hint, where=error["where"])
@@ -167,8 +172,8 @@ def _at(case, look, layer, right, steps, delta_before):
     if look["graph"] is not False or look["leaf"] is not True:
         return Fault(
             f"{after}autograd holds the base's weight.",
-            returned=f"is_leaf = {look['leaf'] is True}, grad_fn = {'there is one' if look['graph'] else None}",
-            expected="is_leaf = True, grad_fn = None",
+            returned=leaf_in_words(look),
+            expected=leaf_in_words({"leaf": True, "graph": False}),
         ), "no_grad_forgotten"
     merged = _truth(look["merged"])
     if merged is not right.merged:
@@ -228,7 +233,8 @@ def _weight_fault(case, look, layer, right, after, step, delta_before):
             expected="the same values, bit for bit",
         ), "drifts"
     difference = describe.largest_difference(got, right.weight)
-    fault = Fault(f"{after}the base's weight has wrong values: {difference}.", tensors=(got, right.weight))
+    said = describe.contents(got), describe.contents(right.weight.to(given.dtype))
+    fault = Fault(f"{after}the base's weight has wrong values: {difference}.", *said, tensors=(got, right.weight))
     if not right.merged:
         if step == "unmerge" and delta_before is None:
             return fault, "unmerge_unguarded"
@@ -256,12 +262,14 @@ def _weight_fault(case, look, layer, right, after, step, delta_before):
 def _rest_fault(case, look, after):
     for trains, name in zip(look["trains"], ("weight", "bias"), strict=True):
         if trains:
-            return Fault(f"{after}the base's {name} would train: its requires_grad is True.",
-                         hint="The base is frozen when the layer is made, and stays so.",), ""  # fmt: skip
+            hint = "The base is frozen when the layer is made, and stays so."
+            return Fault(f"{after}the base's {name} would train: its requires_grad is True.", hint=hint), ""
     bias = case.args["bias"]
     if bias is not None and not (isinstance(look["bias"], torch.Tensor) and same_bits(look["bias"], bias)):
-        return Fault(f"{after}the base's bias is not what it was.",
-                     hint="The adapter says nothing about the bias. Leave it alone."), ""  # fmt: skip
+        hint = "The adapter says nothing about the bias. Leave it alone."
+        return Fault(f"{after}the base's bias is not what it was.", hint=hint), "bias_dropped" if look[
+            "bias"
+        ] is None else ""
     return None
 
 
@@ -275,8 +283,8 @@ def _out_fault(case, look, layer, right, after):
         out = look["out"]
         fits = isinstance(out, torch.Tensor) and out.shape == right.out.shape
         difference = f": {describe.largest_difference(out, right.out)}" if fits else ""
-        fault = Fault(f"{after}layer(x) is not what it was before{difference}.",
-                      describe.contents(out), describe.contents(right.out.to(dtype)))  # fmt: skip
+        said = describe.contents(out), describe.contents(right.out.to(dtype))
+        fault = Fault(f"{after}layer(x) is not what it should be{difference}.", *said)
         if right.merged:
             if is_close_to(right.out + layer.of_adapter()):
                 return fault, "still_adding"

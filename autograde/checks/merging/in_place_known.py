@@ -223,7 +223,7 @@ class MergedTwice(nn.Module):
 @mergeable.misconception(
     "scaling_forgotten",
     thought="Merging adds the product of the two matrices: W + BA.",
-    hint="So it stands in more than one published text. You have written what must be added already: use delta_weight.",
+    hint="So it stands in a published text. You have written what must be added already: use delta_weight.",
     recognise=_points_to("scaling_forgotten"),
 )
 class ScalingForgotten(nn.Module):

@@ -114,8 +114,8 @@ class MergeCheck(GivenLayerCheck):
             return None
         return Fault(
             "The values are right, but the new weight is no leaf: autograd has recorded how it was made.",
-            returned=f"is_leaf = {seen['leaf'] is True}, grad_fn = {'there is one' if seen['graph'] else None}",
-            expected="is_leaf = True, grad_fn = None",
+            returned=leaf_in_words(seen),
+            expected=leaf_in_words({"leaf": True, "graph": False}),
             hint="No optimiser takes such a weight, and each backward pass runs through the merge. In which context "
             "are operations not recorded?",
         )
@@ -130,6 +130,11 @@ class MergeCheck(GivenLayerCheck):
             and all(agree(a[name], b[name], device=case.device) for name in ("weight", "bias"))
             and getattr(a["weight"], "dtype", None) == getattr(b["weight"], "dtype", None)
         )
+
+
+def leaf_in_words(seen):
+    """What autograd has to do with an observed weight."""
+    return f"{'a leaf' if seen['leaf'] is True else 'no leaf'}, {'with' if seen['graph'] else 'without'} a grad_fn"
 
 
 def _memory_fault(seen):
@@ -186,7 +191,7 @@ def _not_recorded(case, seen):
 @merge.misconception(
     "scaling_forgotten",
     thought="Merging means W + BA, and A and B are at hand.",
-    hint="So it stands in more than one published text. You have written what must be added already: use delta_weight.",
+    hint="So it stands in a published text. You have written what must be added already: use delta_weight.",
 )
 def scaling_forgotten(layer):
     base = layer.base_layer
@@ -402,7 +407,7 @@ def weight_returned(layer):
     thought="The result is a LoRALinear with the delta in its base.",
     hint="A LoRALinear goes on to add its adapter's part, so the delta would be in its output twice. Whoever gets the "
     "result should need nothing of LoRA: which part of that layer is a plain nn.Linear?",
-    recognise=lambda case, seen: seen.get("type") == f"given.{NAME}",
+    recognise=lambda case, seen: seen.get("type") == NAME,
 )
 def layer_returned(layer):
     import copy

@@ -41,16 +41,21 @@ class Limits:
                 raise ValueError(f"the limit {field.name!r} must be above zero, not {getattr(self, field.name)!r}")
 
 
-def _address_space():
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+def address_space():
+    """Bytes of address space that this process has now, or None where that cannot be told."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return None
 
 
-def apply(limits, *, alone):
-    """Set the kernel's limits for this process and all that it will start. What is there already does not count.
+def apply(limits, *, shared, alone):
+    """Set the kernel's limits for this process and all that it will start.
 
     Args:
         limits: a dict of `Limits`.
+        shared: bytes of address space that are there already, and do not count; None for no limit on memory.
         alone: whether no process outside the session counts as one of the same user.
     """
     import resource
@@ -65,10 +70,10 @@ def apply(limits, *, alone):
         "RLIMIT_MSGQUEUE": 0,
         "RLIMIT_RTPRIO": 0,
     }
+    if shared is not None:
+        wanted["RLIMIT_AS"] = shared + limits["memory"]
     if alone:
         wanted["RLIMIT_NPROC"] = limits["processes"]
-    with contextlib.suppress(OSError):  # no /proc: the watch over the session still counts its memory
-        wanted["RLIMIT_AS"] = _address_space() + limits["memory"]
     for name, value in wanted.items():
         if hasattr(resource, name):
             which = getattr(resource, name)

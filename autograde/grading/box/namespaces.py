@@ -181,7 +181,7 @@ class Cradle:
     """Forks children that are each first in a process namespace of their own. This process stays in its own."""
 
     def __init__(self):
-        self.own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        self.own = os.pidfd_open(os.getpid())
 
     def fork(self):
         """As `os.fork`."""
@@ -224,7 +224,7 @@ def settle(limits, refused, given, own_network):
         os.setresgid(group, group, group)
         os.setresuid(user, user, user)
         kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
-    if user != 0:
+    if user != 0 and os.path.exists("/proc/self/uid_map"):
         # The kernel counts a user's processes within each user namespace: in its own, a session has its own count.
         kernel.call("unshare", kernel.CLONE_NEWUSER)
         _map_myself(user, group)

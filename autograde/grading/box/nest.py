@@ -24,9 +24,16 @@ from autograde.grading.box import kernel, walls
 _FIRST_FREE = 64  # a descriptor above those that a child is given
 
 
-def _threads():
-    with open("/proc/self/status") as file:
-        return int(next(line for line in file if line.startswith("Threads:")).split()[1])
+class _Status:
+    """This process's own /proc/self/status, opened while it can be: in some containers a box has no /proc."""
+
+    def __init__(self):
+        self.descriptor = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
+
+    def read(self, name):
+        """The number that stands beside `name`."""
+        lines = os.pread(self.descriptor, 2**14, 0).decode().splitlines()
+        return int(next(line for line in lines if line.startswith(name + ":")).split()[1])
 
 
 def _prefetch(name):
@@ -56,6 +63,7 @@ def main(descriptor):
             if first:
                 control.close()
                 os._exit(os.waitstatus_to_exitcode(os.waitpid(first, 0)[1]) & 0xFF)
+        status = _Status()
         outer.shut()
         load_shell()
         shell = runner.ready()
@@ -68,7 +76,7 @@ def main(descriptor):
         control.send(json.dumps({"failed": f"{type(error).__name__}: {error}"}).encode())
         raise
     control.send(json.dumps({"ready": outer.record()}).encode())
-    Nest(control, grader, shell, outer).run()
+    Nest(control, grader, status, shell, outer).run()
 
 
 class Nest:
@@ -78,9 +86,10 @@ class Nest:
     killed by the kernel when their parent dies.
     """
 
-    def __init__(self, control, grader, shell, outer):
+    def __init__(self, control, grader, status, shell, outer):
         self.control = control
         self.grader = grader
+        self.status = status
         self.shell = shell
         self.outer = outer
         self.children = {}  # pidfd -> (session number, process id)
@@ -130,8 +139,9 @@ class Nest:
         self._tell({"ended": number, "status": status, "cpu": used.ru_utime + used.ru_stime})
 
     def _open(self, request, descriptors):
-        if threading.active_count() != 1 or _threads() != 1:
+        if threading.active_count() != 1 or self.status.read("Threads") != 1:
             return self._tell({"failed": "the warm process has more than one thread, so it cannot be forked"})
+        request["shared"] = self.status.read("VmSize") * 1024
         try:
             process = self.outer.fork()
         except OSError as error:
@@ -153,7 +163,7 @@ class Nest:
             for number, descriptor in enumerate(high):
                 os.dup2(descriptor, number, inheritable=number < 3)
             os.closerange(len(high), 2**20)
-            isolation = self.outer.shut_in(request["limits"], request["allow"], request["folder"])
+            isolation = self.outer.shut_in(request)
             runner.Far(socket.socket(fileno=3), self.shell).run(isolation)
             code = 0
         except ConnectionError:

@@ -76,17 +76,18 @@ class Outer:
         """Fork, into a process namespace of the child's own where that can be."""
         return self.cradle.fork() if self.cradle else os.fork()
 
-    def shut_in(self, limits_, allow, folder):
+    def shut_in(self, request):
         """In a session's process: raise its own walls, and go to its working directory.
 
         Args:
-            limits_: a dict of `Limits`.
-            allow: names of refused modules that may be used.
-            folder: a directory made for the session; used where it cannot have a file system of its own.
+            request: a dict: "limits", those of `Limits`; "allow", names of refused modules that may be used; "folder",
+                made for the session where it cannot have a file system of its own; "shared", bytes of address space
+                that are there already.
 
         Returns:
             The record of what was reached, as plain data.
         """
+        limits_, allow, folder = request["limits"], request["allow"], request["folder"]
         refused = [name for name in self.plan["modules"] if name not in allow]
         refusals.refuse([name for name in self.plan["refused"] if name not in allow])
         if self.namespaces:
@@ -99,7 +100,7 @@ class Outer:
             os.chdir(folder)
         with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")  # should the machine run out of memory, this is what it ends first
-        limits.apply(limits_, alone=self.namespaces)
+        limits.apply(limits_, shared=request["shared"], alone=self.namespaces)
         kernel.prctl(kernel.PR_SET_PDEATHSIG, int(signal.SIGKILL))
         kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
         notes = list(self.notes)
