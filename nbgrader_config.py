@@ -46,7 +46,8 @@ c.Autograde.autograde_preprocessors = [
     "nbgrader.preprocessors.CheckCellMetadata",
 ]
 
-# Seconds for one cell, in grading and in Validate. The slowest of a lesson takes ten on an idle core; machines are busy.
+# Seconds for one cell, in grading and in Validate. The slowest of a lesson takes ten on an idle core, and machines are
+# not always idle.
 c.Execute.timeout = 60
 
 # A check's report is 96 columns wide; Validate indents it by 4 and cuts off lines that come within 3 of its width.

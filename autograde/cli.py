@@ -103,7 +103,7 @@ def progress():
     """Say how far you have come in the notebooks of this course."""
     from autograde.checks import LESSONS, of_lesson
     from autograde.course.release import edited
-    from autograde.grading.answers import judge_file
+    from autograde.grading.answers import AnswerFileError, judge_file
     from autograde.judge.show import title
 
     course = _course()
@@ -112,7 +112,11 @@ def progress():
         if not edited(path):
             click.echo(f"○ {lesson} · " + ("not started yet" if path.exists() else "its notebook is missing"))
             continue
-        verdicts, _ = judge_file(path, [check.name for check in of_lesson(lesson)])
+        try:
+            verdicts, _ = judge_file(path, [check.name for check in of_lesson(lesson)])
+        except AnswerFileError as error:
+            click.echo(f"✗ {lesson} · {error}")
+            continue
         score = sum(verdict.score for verdict in verdicts.values())
         most = sum(verdict.points for verdict in verdicts.values())
         mark = "✓" if all(verdict.passed for verdict in verdicts.values()) else "…"

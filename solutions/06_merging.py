@@ -27,7 +27,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from autograde import check
 
 device = "cuda" if torch.cuda.is_available() else "cpu"
-torch.set_default_device(device)
 
 # %% [markdown]
 r"""
@@ -153,7 +152,7 @@ for name, attempt in attempts.items():
         attempt()
         print(f"{name:18} runs")
     except Exception as error:
-        print(f"{name:18} {type(error).__name__}: {str(error)[:60]}…")
+        print(f"{name:18} {type(error).__name__}: {str(error)[:50]}")
 
 # %% [markdown]
 r"""
@@ -192,7 +191,7 @@ class LoRALinear(nn.Module):
 def trained(d, k, rank, alpha, dtype=torch.float32, seed=0):
     """A LoRALinear as it might be after training: lora_B is not zero."""
     torch.manual_seed(seed)
-    layer = LoRALinear(nn.Linear(d, k, dtype=dtype), rank, alpha)
+    layer = LoRALinear(nn.Linear(d, k, dtype=dtype, device=device), rank, alpha)
     nn.init.normal_(layer.lora_B, std=0.02)
     return layer
 
@@ -355,7 +354,7 @@ What has it brought? Count the operations of one call, and compare the numbers t
 # %%
 layer = trained(d=768, k=3072, rank=8, alpha=16)
 merged = merge(layer)
-x = torch.randn(32, 768)
+x = torch.randn(32, 768, device=device)
 
 
 def flops(module):
@@ -398,7 +397,7 @@ my_second_prediction = {"run once": "?", "run twice": "?"}
 
 # %% alt="Bar chart of how many times the adapter's part is in the output, against how often the merging cell has run. The bars have the heights 1, 2, 3 and 4 for 0, 1, 2 and 3 runs. A dashed line marks the right value, 1; only the bar for 0 runs ends there."
 layer = trained(d=64, k=48, rank=4, alpha=8)
-x = torch.randn(32, 64)
+x = torch.randn(32, 64, device=device)
 with torch.no_grad():
     base_out = layer.base_layer(x)
     part = layer(x) - base_out
@@ -502,8 +501,7 @@ No cleverer subtraction brings that digit back: after the sum it is nowhere. It 
 
 ## Exercise: `MergeableLoRALinear`
 
-*About 12 minutes · difficulty 4 of 5 · 5 points: 3 for merging once and computing the same, 2 for giving back every
-bit*
+*About 12 minutes · difficulty 4 of 5 · 5 points: 3 for merging and computing the same, 2 for giving back every bit*
 
 All three experiments in one class. You may derive it from `LoRALinear`, as below, or write it from scratch; in that
 case `lora_A` and `lora_B` may as well be `nn.Linear`s without bias.
@@ -582,7 +580,7 @@ Once more a hundred rounds in bfloat16, with another adapter each time, now with
 
 # %%
 torch.manual_seed(0)
-layer = MergeableLoRALinear(nn.Linear(512, 512, dtype=torch.bfloat16), rank=8, alpha=16)
+layer = MergeableLoRALinear(nn.Linear(512, 512, dtype=torch.bfloat16, device=device), rank=8, alpha=16)
 before = layer.base_layer.weight.clone()
 for _ in ROUNDS:
     with torch.no_grad():

@@ -62,6 +62,13 @@ def test_building_twice_gives_the_same_bytes(course):
     assert snapshot(course) == first
 
 
+def test_where_the_kernel_cuts_its_output_leaves_no_trace(course):
+    pause = "import sys, time\nprint('one', flush=True)\ntime.sleep(0.5)\nprint('two')\nprint('!', file=sys.stderr)"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(pause)])
+    outputs = execute.run(notebook, course).cells[0].outputs
+    assert [(output.name, output.text) for output in outputs] == [("stdout", "one\ntwo\n"), ("stderr", "!\n")]
+
+
 def test_a_change_of_source_is_drift_until_it_is_built(course):
     build.verify(course, LESSON)
     rewrite(course, "## Predict first", "## Guess first")

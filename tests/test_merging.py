@@ -98,6 +98,14 @@ def test_the_stub_is_not_started():
     assert MERGEABLE.judge(Stub, 5).status == "not_started"
 
 
+def test_a_notebook_may_set_another_default_device():
+    torch.set_default_device("meta")
+    try:
+        assert MERGE.judge(lora_ref.merge, 5).passed and MERGEABLE.judge(lora_ref.LoRALinear, 5).passed
+    finally:
+        torch.set_default_device(None)
+
+
 def test_one_round_there_and_back_shows_in_every_dtype():
     """Subtraction must never pass for exact by chance: many values differ after the first round."""
     for seed in range(30):

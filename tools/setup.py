@@ -179,8 +179,8 @@ def explain(error):
     return (
         f"\n{reason}Setup stopped before it was finished; the reason stands above. What it often is:\n"
         "  network  pip could not reach its package index. Behind a proxy, set HTTPS_PROXY; pip's own settings hold.\n"
-        f"  disk     {free(ROOT)}, {free(tempfile.gettempdir())} (TMPDIR). It takes about 2 GB; on Linux,\n"
-        "           where torch comes with NVIDIA's libraries, about 8 GB.\n"
+        f"  disk     {free(ROOT)}, {free(tempfile.gettempdir())} (TMPDIR). It takes 2 GB, and\n"
+        "           several more where torch comes with NVIDIA's libraries, as it does on most Linux machines.\n"
         "Then run the same command again: it goes on from where it stopped."
     )
 

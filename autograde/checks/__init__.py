@@ -12,6 +12,7 @@ LESSONS = (
     "02_the_bug",
     "03_two_thin_products",
     "04_lora_linear",
+    "05_counting",
     "06_merging",
 )
 

@@ -1035,8 +1035,8 @@ def gradients_for_all(total, trainable, bytes_per_value=4):
 @training_bytes.misconception(
     "two_numbers_each",
     thought="For a value that trains, two more numbers are kept.",
-    hint="Follow one value through a training step: what the backward pass leaves there, and what Adam remembers from "
-    "step to step. Which of these is not in your sum?",
+    hint="Follow one value through a training step: the value itself, what the backward pass leaves beside it, and "
+    "what Adam remembers from step to step. Which of these is not in your sum?",
 )
 def two_numbers_each(total, trainable, bytes_per_value=4):
     return bytes_per_value * (total + 2 * trainable)

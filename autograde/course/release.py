@@ -2,6 +2,7 @@
 
 import logging
 import tempfile
+import threading
 from pathlib import Path
 
 import nbformat
@@ -13,6 +14,9 @@ from traitlets.config import PyFileConfigLoader
 
 from autograde.course.layout import CourseError
 from autograde.course.lesson import METADATA, cells_hash, write
+
+# nbgrader's converters change the working directory, which all threads of a process share.
+_one_converter = threading.Lock()
 
 
 def config(course):
@@ -54,7 +58,8 @@ def _by_nbgrader(course, solved, lesson):
         # With no_database nbgrader 0.9.6 still saves the cells, into an assignment that it has not made.
         converter.preprocessors = [step for step in converter.preprocessors if step is not SaveCells]
         try:
-            converter.start()
+            with _one_converter:
+                converter.start()
         except (NbGraderException, SystemExit):
             raise CourseError(f"{lesson}: nbgrader refuses it: {said.text()}") from None
         return nbformat.read(Path(folder) / "notebooks" / lesson / f"{lesson}.ipynb", as_version=4)

@@ -141,7 +141,7 @@ class SubmissionExporter(_Exporter, NotebookExporter):
         return old is not None and new is not None and new > old
 
     def _keep_out_links(self, folder):
-        """nbgrader copies what a link leads to, to where it is handed back: other people's work, say, or the gradebook."""
+        """nbgrader copies what a link leads to, and hands it back: other people's work, say, or the gradebook."""
         for inside, _, files in os.walk(folder):
             for path in (Path(inside, name) for name in files):
                 if (path.is_symlink() or not path.is_file()) and path.suffix != ".ipynb":

@@ -43,7 +43,7 @@ def _words(error, db_url):
         "not a database": "Another file lies in its place: move it away, or name the right one in nbgrader_config.py.",
         "malformed": "The file is damaged: put a copy of it in its place, or move it away to begin a new one.",
         "no such column": "It is of an older nbgrader: make a copy of it, then run: nbgrader db upgrade",
-        "No module named": "Install what it needs: pip install 'psycopg[binary]'",
+        "psycopg": "Install what it needs: pip install 'psycopg[binary]'",
         "connection": "See that the database server is running and can be reached.",
         "full": "Make room on the disk.",
     }

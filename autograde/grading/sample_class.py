@@ -2,10 +2,13 @@
 
 It is made of the known answers of each lesson and of its release: right answers in several styles, every misconception,
 unfinished work, and damaged files. Made twice it is the same, byte for byte, and no name in it is anyone's.
+
+The notebooks with misconceptions hold only what is graded and what that needs, so that the class is graded in seconds.
 """
 
 import copy
 import itertools
+import re
 import shutil
 import sys
 from collections import defaultdict
@@ -47,10 +50,11 @@ def _lesson(course, lesson, position):
     subject = {check.name: check.subject for check in checks.of_lesson(lesson)}
     right, wrong = defaultdict(list), defaultdict(list)
     for sample in known:
+        name = subject.get(sample.exercise, sample.exercise)
         if sample.misconception is None:
-            right[subject[sample.exercise]].append(sample.source)
+            right[name].append(sample.source)
         elif sample.misconception == sample.style:  # the wrong answer that stands beside the misconception
-            wrong[subject[sample.exercise]].append(sample.source)
+            wrong[name].append(sample.source)
     exercises = list(dict.fromkeys(subject.values()))
 
     def style(exercise, number):
@@ -65,13 +69,27 @@ def _lesson(course, lesson, position):
             exercise: wrong[exercise][number] if number < len(wrong[exercise]) else style(exercise, number)
             for exercise in exercises
         }
-        handed_in.append(_answered(released, answers))
-    handed_in.append(_answered(released, {exercise: style(exercise, 1) for exercise in exercises[: len(exercises) // 2]}))
+        handed_in.append(_answered(_graded_part(released), answers))
+    begun = exercises[: len(exercises) // 2]
+    handed_in.append(_answered(released, {exercise: style(exercise, 1) for exercise in begun}))
     name = f"{lesson}.ipynb"
     files = [{name: _bytes(notebook)} for notebook in handed_in]
     sound = _answered(released, {exercise: style(exercise, 2) for exercise in exercises})
     kinds = itertools.islice(itertools.cycle(DAMAGES), DAMAGED * position, DAMAGED * (position + 1))
     return files + [damage(copy.deepcopy(sound), name, exercises[0]) for damage in kinds]
+
+
+def _graded_part(released):
+    """A release without its text and its experiments."""
+    notebook = copy.deepcopy(released)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    notebook.cells = [cell for cell in code if grade_id(cell) or cell is code[0] or _defines(cell)]
+    return notebook
+
+
+def _defines(cell):
+    """Whether other cells may need this one: it defines functions or classes, or imports something."""
+    return re.search(r"^(def |class |import |from |@)", cell.source, re.MULTILINE) is not None
 
 
 def _answered(released, answers, notes=False):

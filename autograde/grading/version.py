@@ -29,7 +29,7 @@ def of_lesson(lesson, master):
 @functools.cache
 def of_code(lesson):
     """The part of `of_lesson` that a worker can tell by itself."""
-    starts = [PACKAGE / name for name in ENTRANCES] + [PACKAGE / "checks" / f"{lesson[3:]}.py"]
+    starts = [PACKAGE / name for name in ENTRANCES] + [_file(f"autograde.checks.{lesson[3:]}")]
     starts += (PACKAGE / "probes").glob("*.py")
     digest = hashlib.sha256()
     for path in sorted(_reached(starts)):
@@ -56,8 +56,10 @@ def _imported(path):
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
             found += [_file(alias.name) for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found += [_file(node.module), *(_file(f"{node.module}.{alias.name}") for alias in node.names)]
+        elif isinstance(node, ast.ImportFrom):
+            above = path.relative_to(PACKAGE.parent).parts[: -node.level] if node.level else ()
+            module = ".".join([*above, *filter(None, [node.module])])
+            found += [_file(module), *(_file(f"{module}.{alias.name}") for alias in node.names)]
     return [path for path in found if path]
 
 

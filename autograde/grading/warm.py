@@ -154,16 +154,22 @@ class Warm:
             )
         self.control = ours
         self.reports = {}
-        self._tell({"places": places.plan(self.private, self.refused), "without": without, "note": note})
+        self._tell(
+            {
+                "places": places.plan(self.private, self.refused),
+                "without": without,
+                "note": note,
+                "required": self.require_isolation,
+            }
+        )
         ours.settimeout(START_SECONDS)
-        ready = self._hear({"ready", "failed"})
-        if ready is None or "failed" in ready[0]:
+        heard = self._hear({"ready", "failed", "too little"})
+        if heard is None or "ready" not in heard[0]:
             self._stop()
-            raise WarmError(ready[0]["failed"] if ready else "the warm process did not start")
-        self.reached = ready[0]["ready"]
-        if self.require_isolation and self.reached["level"] != "full":
-            self._stop()
-            raise IsolationError(_cannot(self.reached))
+            if heard is not None and "too little" in heard[0]:
+                raise IsolationError(_cannot(heard[0]["too little"]))
+            raise WarmError(heard[0]["failed"] if heard else "the warm process did not start")
+        self.reached = heard[0]["ready"]
 
     def _stop(self):
         if self.control is not None:

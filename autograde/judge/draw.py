@@ -40,7 +40,8 @@ class Draw:
 
     def tensor(self, *shape, dtype=torch.float32, contiguous=True):
         """Standard normal values. ``contiguous=False`` gives the same kind of tensor as a strided view (1-D and up)."""
-        values = torch.randn(*shape, generator=self._generator, dtype=torch.float64).to(dtype)
+        # On the CPU, whatever default device the notebook has set: the generator is there.
+        values = torch.randn(*shape, generator=self._generator, dtype=torch.float64, device="cpu").to(dtype)
         if contiguous or not shape:
             return values
         if len(shape) == 1:

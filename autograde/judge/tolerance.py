@@ -47,7 +47,7 @@ _AS_INTEGERS = {8: torch.int64, 4: torch.int32, 2: torch.int16, 1: torch.int8}
 
 
 def same_bits(a, b):
-    """Whether two tensors are the same to the last bit: dtype, shape and values, 0.0 told from -0.0, nan equal to nan."""
+    """Whether two tensors are the same to the last bit: 0.0 is told from -0.0, and nan is equal to itself."""
     if a.dtype != b.dtype or a.shape != b.shape:
         return False
     kind = _AS_INTEGERS[a.element_size()]

@@ -89,7 +89,7 @@ def plain(value, depth=0):
 def copy(value):
     """A deep copy of plain data that keeps each tensor's strides, so that a non-contiguous input stays one."""
     if isinstance(value, torch.Tensor):
-        return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype).copy_(value)
+        return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device=value.device).copy_(value)
     if isinstance(value, list):
         return [copy(item) for item in value]
     if isinstance(value, dict):
@@ -150,7 +150,7 @@ def _restore(item, tensors, trusted, depth):
         if "$tensor" in item:
             tensor = tensors[str(int(item["$tensor"]))]
             if trusted and tuple(item["stride"]) != tensor.stride():
-                return torch.empty_strided(tensor.shape, item["stride"], dtype=tensor.dtype).copy_(tensor)
+                return torch.empty_strided(tensor.shape, item["stride"], dtype=tensor.dtype, device="cpu").copy_(tensor)
             return tensor
         if "$opaque" in item:
             kind, text = item["$opaque"]

@@ -223,7 +223,8 @@ class MergedTwice(nn.Module):
 @mergeable.misconception(
     "scaling_forgotten",
     thought="Merging adds the product of the two matrices: W + BA.",
-    hint="So it stands in a published text. You have written what must be added already: use delta_weight.",
+    hint="So it stands in a published text. delta_weight gives what must be added: does it pass its check, and do you "
+    "use it?",
     recognise=_points_to("scaling_forgotten"),
 )
 class ScalingForgotten(nn.Module):
@@ -257,7 +258,7 @@ class ScalingForgotten(nn.Module):
 @mergeable.misconception(
     "view_for_transpose",
     thought="A view or a reshape makes the product fit.",
-    hint="It makes the shape fit and puts the numbers at the wrong places. Use delta_weight.",
+    hint="It makes the shape fit and puts the numbers at the wrong places. Does your delta_weight pass its check?",
     recognise=_points_to("view_for_transpose"),
 )
 class ViewForTranspose(nn.Module):
@@ -293,7 +294,8 @@ class ViewForTranspose(nn.Module):
 @mergeable.misconception(
     "no_transpose",
     thought="The weight and lora_A @ lora_B fit together as they are.",
-    hint="On a square layer they do, and the result is wrong. Which shape has nn.Linear's weight? Use delta_weight.",
+    hint="On a square layer they do, and the result is wrong. Which shape has nn.Linear's weight? And "
+    "does your delta_weight pass its check?",
     recognise=_points_to("no_transpose"),
 )
 class NoTranspose(nn.Module):

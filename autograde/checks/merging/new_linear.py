@@ -191,7 +191,8 @@ def _not_recorded(case, seen):
 @merge.misconception(
     "scaling_forgotten",
     thought="Merging means W + BA, and A and B are at hand.",
-    hint="So it stands in a published text. You have written what must be added already: use delta_weight.",
+    hint="So it stands in a published text. delta_weight gives what must be added: does it pass its check, and do you "
+    "use it?",
 )
 def scaling_forgotten(layer):
     base = layer.base_layer
@@ -207,7 +208,8 @@ def scaling_forgotten(layer):
 @merge.misconception(
     "no_transpose",
     thought="The weight and lora_A @ lora_B fit together as they are.",
-    hint="On a square layer they do, and the result is wrong. Which shape has nn.Linear's weight? Use delta_weight.",
+    hint="On a square layer they do, and the result is wrong. Which shape has nn.Linear's weight? And "
+    "does your delta_weight pass its check?",
 )
 def no_transpose(layer):
     base = layer.base_layer
@@ -223,7 +225,7 @@ def no_transpose(layer):
 @merge.misconception(
     "view_for_transpose",
     thought="A view or a reshape makes the product fit.",
-    hint="It makes the shape fit and puts the numbers at the wrong places. Use delta_weight.",
+    hint="It makes the shape fit and puts the numbers at the wrong places. Does your delta_weight pass its check?",
 )
 def view_for_transpose(layer):
     base = layer.base_layer

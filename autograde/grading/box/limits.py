@@ -62,7 +62,7 @@ def apply(limits, *, shared, alone):
 
     cpu = int(limits["cpu"]) + 1
     wanted = {
-        "RLIMIT_CORE": 0,
+        "RLIMIT_CORE": 1,  # 0 would still start the system's crash handler, outside the box
         "RLIMIT_CPU": cpu,
         "RLIMIT_FSIZE": limits["disk"],
         "RLIMIT_NOFILE": 512,

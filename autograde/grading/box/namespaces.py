@@ -21,6 +21,7 @@ _ALL = (
     | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS | kernel.CLONE_NEWCGROUP
 )  # fmt: skip
 LEARNER = 1000  # the user and group id inside, where root can give one away
+TERMINALS = 32  # at most in a session: the machine has some thousands for everyone
 BOX = "/box"  # where a session's own file system is mounted
 WORK, HOME, TEMPORARY = f"{BOX}/work", f"{BOX}/home", f"{BOX}/tmp"
 
@@ -212,7 +213,8 @@ def settle(limits, refused, given, own_network):
     size = f"size={limits['disk']},nr_inodes=20000,mode=0700,uid={user},gid={group}"
     kernel.mount("tmpfs", BOX, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, size)
     with contextlib.suppress(OSError):
-        kernel.mount("devpts", "/dev/pts", "devpts", kernel.MS_NOSUID | kernel.MS_NOEXEC, "newinstance,ptmxmode=0666")
+        terminals = f"newinstance,ptmxmode=0666,max={TERMINALS}"
+        kernel.mount("devpts", "/dev/pts", "devpts", kernel.MS_NOSUID | kernel.MS_NOEXEC, terminals)
     for path in refused:
         if os.path.isdir(path):
             kernel.mount("tmpfs", path, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "size=4k,mode=0000")

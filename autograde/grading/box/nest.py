@@ -65,6 +65,9 @@ def main(descriptor):
                 os._exit(os.waitstatus_to_exitcode(os.waitpid(first, 0)[1]) & 0xFF)
         status = _Status()
         outer.shut()
+        if asked["required"] and outer.record()["level"] != "full":
+            control.send(json.dumps({"too little": outer.record()}).encode())
+            return
         load_shell()
         shell = runner.ready()
         runner.practise(shell)
