@@ -78,7 +78,7 @@ The network learns from the first 1,000 pictures. Then the pictures are turned o
 full**, every number of every weight, on 500 of the turned ones. Accuracy is measured on 797 pictures that it has never seen.
 """
 
-# %% alt="The same handwritten digit twice, in grey: upright, and turned a quarter to the left."
+# %% demonstration=true alt="The same handwritten digit twice, in grey: upright, and turned a quarter to the left."
 torch.manual_seed(0)
 model = nn.Sequential(
     nn.Linear(64, 160, bias=False), nn.ReLU(), nn.Linear(160, 96, bias=False), nn.ReLU(), nn.Linear(96, 10, bias=False)
@@ -285,7 +285,7 @@ change $\Delta W$, and a **control**: the very same numbers as in $\Delta W$, sh
 pieces only because of the numbers in it, its shuffled copy would need few as well.
 """
 
-# %% alt="Two panels for the middle layer. Left, singular values divided by the largest, on a logarithmic axis: those of the change fall steadily, by a factor of several hundred over 92 values; those of the weight drop to a fifth within a dozen values and then level off; those of the shuffled change fall slowly, to about a seventh. Right, the share of the energy that a rank holds: change and weight rise together to 80 percent at rank 8 or 9; the change reaches 90 percent at rank 12, the weight at 28, the shuffled change at 60."
+# %% demonstration=true alt="Two panels for the middle layer. Left, singular values divided by the largest, on a logarithmic axis: those of the change fall steadily, by a factor of several hundred over 92 values; those of the weight drop to a fifth within a dozen values and then level off; those of the shuffled change fall slowly, to about a seventh. Right, the share of the energy that a rank holds: change and weight rise together to 80 percent at rank 8 or 9; the change reaches 90 percent at rank 12, the weight at 28, the shuffled change at 60."
 shuffled = [D.flatten()[torch.randperm(D.numel(), device=device)].view_as(D) for D in change]
 curves = [("W", W[1], "-", "0.6"), ("ΔW", change[1], "-", "black"), ("ΔW, shuffled", shuffled[1], ":", "black")]
 fractions = torch.linspace(0.01, 0.99, 50).tolist()
@@ -308,7 +308,7 @@ And for all three layers: the rank that holds 90 % of the energy. Two rows are n
 training, random numbers; $W$ minus the start is what the *first* training changed.
 """
 
-# %%
+# %% demonstration=true
 first_change = [after - before for after, before in zip(W, start)]
 table = [("random start", start), ("W - start", first_change), ("W", W), ("ΔW", change), ("ΔW, shuffled", shuffled)]
 print("rank for 90 %  ", *[f"{M.shape[1]:>4} → {M.shape[0]:<4}" for M in W])
@@ -341,7 +341,7 @@ lesson 00, `nn.Linear` keeps its weight as $(k, d)$. So the change goes in trans
 """
 
 
-# %%
+# %% demonstration=true
 def closest(D, r):
     """The matrix of rank r closest to D, a weight or a change of one, of shape (k, d)."""
     A, B = best_low_rank(D.T, min(r, *D.shape))  # (d, r), (r, k)
@@ -356,7 +356,7 @@ def enough(curve, goal):
 
 ranks = [1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64]
 
-# %% alt="Accuracy on sideways digits against the rank r, from 1 to 64. With the change cut to rank r, accuracy climbs from 14 percent at rank 1 to 85 percent at rank 6 and 92 percent at rank 8, and from rank 12 on lies on the dashed line of full fine-tuning, 95 percent. With the whole weight cut to rank r it is 49 percent at rank 6 and 65 percent at rank 8, and reaches the line at rank 20."
+# %% demonstration=true alt="Accuracy on sideways digits against the rank r, from 1 to 64. With the change cut to rank r, accuracy climbs from 14 percent at rank 1 to 85 percent at rank 6 and 92 percent at rank 8, and from rank 12 on lies on the dashed line of full fine-tuning, 95 percent. With the whole weight cut to rank r it is 49 percent at rank 6 and 65 percent at rank 8, and reaches the line at rank 20."
 x, y = sideways[unseen], labels[unseen]
 change_cut = [accuracy([w + closest(D, r) for w, D in zip(W, change)], x, y) for r in ranks]
 whole_cut = [accuracy([closest(w + D, r) for w, D in zip(W, change)], x, y) for r in ranks]
@@ -404,7 +404,7 @@ All three are measured on the 500 pictures themselves: for labels drawn by lot t
 # %%
 my_order = ("?", "?", "?")  # from the smallest rank to the largest
 
-# %% alt="Accuracy on the 500 pictures against the rank r of the change, from 1 to 64. Odd or even climbs first, to 83 percent at rank 2 and nearly all at rank 5. Which digit gets there at rank 10. Labels drawn by lot stay below 20 percent up to rank 12, reach half near rank 25 and nearly all only at rank 48."
+# %% demonstration=true alt="Accuracy on the 500 pictures against the rank r of the change, from 1 to 64. Odd or even climbs first, to 83 percent at rank 2 and nearly all at rank 5. Which digit gets there at rank 10. Labels drawn by lot stay below 20 percent up to rank 12, reach half near rank 25 and nearly all only at rank 48."
 lot = torch.randint(0, 10, (500,), generator=torch.Generator().manual_seed(7)).to(device)
 parity = labels[:500] % 2
 questions = [

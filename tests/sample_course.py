@@ -54,6 +54,9 @@ def halve(x):
 # %% check="halve"
 check.halve(halve)
 
+# %% demonstration=true
+print("the demonstration ran")
+
 # %% [markdown]
 r"""
 The last one.

@@ -76,6 +76,22 @@ def test_an_answer_that_was_put_back_does_not_run(released):
     assert [damage.grade_id(cell) for cell in notebook.cells if not damage.runs(cell)] == ["double"]
 
 
+def test_what_is_not_run_is_not_for_the_learner_to_say(released):
+    """A test that is not run has not failed: passed over as a demonstration, it would give all its points."""
+    handed_out = copy.deepcopy(released)
+    test = {"grade": True, "grade_id": "plain", "locked": True, "points": 2.0, "schema_version": 3, "solution": False,
+            "task": False}  # fmt: skip
+    handed_out.cells.append(nbformat.v4.new_code_cell("assert False", metadata={"nbgrader": test}))
+    answered = sample_course.plant(handed_out, sample_course.RIGHT)
+    for cell in answered.cells:
+        cell.metadata[damage.METADATA] = {"demonstration": True, "runs": False}
+    notebook, _ = damage.read_submission(nbformat.writes(answered).encode(), handed_out)
+    assert damage.repair(notebook, handed_out) == {}
+    assert all(damage.runs(cell) for cell in notebook.cells)
+    passed_over = [cell.source for cell in notebook.cells if damage.is_demonstration(cell)]
+    assert passed_over == ['print("the demonstration ran")']
+
+
 def test_what_a_person_marks_is_left_to_that_person(released):
     """An answer that bears points itself, as nbgrader's manually graded ones do, is never taken for damaged."""
     essay = nbformat.v4.new_markdown_cell("YOUR ANSWER HERE", metadata={"nbgrader": {
@@ -98,18 +114,20 @@ anything = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
     max_leaves=12,
 )
-FIELDS = ("cell_type", "source", "metadata", "outputs", "execution_count", "id", "attachments")
+FIELDS = (
+    "attachments", "cell_type", "cells", "execution_count", "grade_id", "id", "lora_course", "metadata", "nbformat",
+    "nbformat_minor", "nbgrader", "outputs", "source", "worksheets",
+)  # fmt: skip
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_a_field_holds_the_notebook_becomes_whole(released, data):
     raw = json.loads(nbformat.writes(sample_course.plant(released, sample_course.RIGHT)))
+    places = [raw, raw["metadata"], *raw["cells"], *(cell["metadata"] for cell in raw["cells"])]
     for _ in range(data.draw(st.integers(1, 4))):
-        place = data.draw(st.sampled_from([raw, raw["metadata"], *(cell for cell in raw["cells"])]))
-        field = data.draw(st.sampled_from([*FIELDS, "cells", "nbformat", "nbformat_minor", "lora_course", "nbgrader"]))
-        if isinstance(raw.get("cells"), list) and all(isinstance(cell, dict) for cell in raw["cells"]):
-            place[field] = data.draw(anything)
+        place = data.draw(st.sampled_from(places))
+        place[data.draw(st.sampled_from(FIELDS))] = data.draw(anything)
     notebook, sentence = damage.read_submission(json.dumps(raw).encode(), released)
     if not sentence:
         damage.repair(notebook, released)

@@ -19,6 +19,7 @@ from autograde.grading.exporters import REPLACED
 
 pytestmark = pytest.mark.slow
 
+CHANGED = 'print("the demonstration ran, and was changed")'
 NOISY = """import sys
 import warnings
 
@@ -43,7 +44,11 @@ def course(tmp_path_factory):
         released = nbformat.read(course.release(LESSON), as_version=4)
         hand_in(course, "alice", plant(released, RIGHT))
         hand_in(course, "bob", plant(released, RIGHT | {"halve": HALF_RIGHT, "double": SQUARED}))
-        hand_in(course, "carol", plant(released, RIGHT | {"double": NOISY}))
+        noisy = plant(released, RIGHT | {"double": NOISY})
+        for cell in noisy.cells:
+            if cell.source == 'print("the demonstration ran")':
+                cell.source = CHANGED
+        hand_in(course, "carol", noisy)
         hand_in(course, "dave", released)
         run(course, "nbgrader", "autograde", LESSON)
         run(course, "nbgrader", "generate_feedback", LESSON)
@@ -62,6 +67,15 @@ def test_a_warning_costs_nothing(course):
     shown = [output.name for cell in autograded(course, "carol").cells for output in cell.get("outputs", [])
              if output.output_type == "stream"]  # fmt: skip
     assert "stderr" in shown, "what the notebook wrote is there all the same"
+
+
+def test_a_demonstration_is_run_only_where_it_was_changed(course):
+    def shown(student):
+        return "".join(output.text for cell in autograded(course, student).cells for output in cell.get("outputs", [])
+                       if output.output_type == "stream")  # fmt: skip
+
+    assert "the demonstration ran" not in shown("alice") and "Not run in grading" in shown("alice")
+    assert "the demonstration ran, and was changed" in shown("carol")
 
 
 def test_the_export_has_everyone(course):
@@ -140,21 +154,6 @@ def test_releasing_by_hand(course):
     (kept,) = (course.root / "autograde" / REPLACED).glob(f"{LESSON}_*/{LESSON}.ipynb")
     assert kept.read_bytes() == edited and str(kept.parent.relative_to(course.root)) in said
 
-    run(course, "nbgrader", "generate_assignment", LESSON, "--force")
-    assert len(list((course.root / "autograde" / REPLACED).iterdir())) == 1, "a release as it was made is not kept"
-
-
-def test_no_execute_is_no_way_around_the_checks(course):
-    released = nbformat.read(course.release(LESSON), as_version=4)
-    submitted = plant(released, {"double": SQUARED})
-    for cell in submitted.cells:
-        if cell.cell_type == "code":
-            cell.outputs = [nbformat.v4.new_output("execute_result", data={"text/plain": "1.0"}, execution_count=1)]
-    hand_in(course, "mallory", submitted)
-    said = run(course, "nbgrader", "autograde", LESSON, "--student", "mallory", "--no-execute")
-    assert "--no-execute has no effect" in said
-    assert scores(course, "mallory") == dict.fromkeys(POINTS, 0.0)
-
 
 def test_validate_shows_the_report(course, tmp_path):
     """The student's side: nbgrader's own Execute, a kernel, and the check's text in place of a traceback."""
@@ -191,4 +190,5 @@ def test_a_real_lesson_is_released_by_hand_with_the_same_bytes(tmp_path, lesson)
     api = NbGraderAPI(CourseDirectory(config=config), config=config)
     assert api.generate_assignment(lesson)["success"]
     assert course.release(lesson).read_bytes() == built
+    assert not (tmp_path / "autograde" / REPLACED).exists(), "a release as it was made is not worth keeping"
     assert [assignment["name"] for assignment in api.get_assignments()] == [lesson]

@@ -142,6 +142,25 @@ def test_a_file_that_is_no_notebook(quiz):
         assert {grade.name: grade.auto_score for grade in grades} == dict.fromkeys(FULL, 0)
 
 
+def test_no_execute_is_no_way_around_running(quiz):
+    """nbgrader's --no-execute believes what a notebook says that it once showed."""
+    api, released, submitted = quiz
+    config = copy.deepcopy(api.config)
+    config.Execute.enabled = config.ClearOutput.enabled = False  # what the flag sets
+    notebook = copy.deepcopy(released)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [nbformat.v4.new_output("execute_result", data={"text/plain": "1.0"})]
+    path = submitted / "mallory" / QUIZ / f"{QUIZ}.ipynb"
+    path.parent.mkdir(parents=True)
+    nbformat.write(notebook, path)
+    said = NbGraderAPI(CourseDirectory(config=config), config=config).autograde(QUIZ, "mallory")
+    assert said["success"] and "--no-execute has no effect" in said["log"]
+    with Gradebook(api.coursedir.db_url, "lora") as book:
+        grades = book.find_submission_notebook(QUIZ, QUIZ, "mallory").grades
+        assert {grade.name: grade.auto_score for grade in grades} == dict.fromkeys(FULL, 0)
+
+
 def test_one_warm_process_for_all_of_it(quiz):
     scores(quiz, "once", answer(RIGHT))
     process = KEPT._warm.process

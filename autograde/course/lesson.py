@@ -13,7 +13,7 @@ from autograde.course.layout import CourseError
 METADATA = "lora_course"  # our key in a notebook's metadata
 KERNEL = {"kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
           "language_info": {"name": "python"}}  # fmt: skip
-KNOWN_TAGS = {"exercise", "check", "alt"}
+KNOWN_TAGS = {"exercise", "check", "alt", "demonstration"}
 _JUPYTEXT_TAGS = {"cell_marker", "lines_to_next_cell"}  # how the source is spaced and quoted: nothing for a notebook
 _CALL = re.compile(r"check\.(\w+)\((\w+)\)")
 
@@ -60,6 +60,9 @@ def _cell(cell, default_id, points, seen, path):
         made.metadata["nbgrader"] = _nbgrader(f"check_{name}", points=points[name].points)
     if "alt" in tags:
         made.metadata["alt"] = tags["alt"]
+    if tags.get("demonstration"):
+        # Grading passes over a cell that nothing graded depends on, as long as the learner has left it as it was.
+        made.metadata[METADATA] = {"demonstration": True}
     if "nbgrader" in made.metadata:
         grade_id = made.metadata["nbgrader"]["grade_id"]
         if grade_id in seen:
@@ -78,6 +81,7 @@ def _nbgrader(grade_id, *, solution=False, points=None):
 def cells_hash(notebook):
     """A hash of what the cells say: kind, source and nbgrader metadata, not outputs."""
     said = [[cell.cell_type, cell.source, cell.metadata.get("alt"), _graded(cell)] for cell in notebook.cells]
+    said += [cell["id"] for cell in notebook.cells if METADATA in cell.metadata]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 

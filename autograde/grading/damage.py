@@ -231,6 +231,10 @@ def repair(notebook, released):
     for cell in notebook.cells:
         if grade_id(cell) not in wanted:
             cell.metadata.pop("nbgrader", None)
+    demonstrations = {cell.source for cell in released.cells if is_demonstration(cell)}
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and not grade_id(cell) and cell.source in demonstrations:
+            cell.metadata[METADATA] = {"demonstration": True}
     _distinct_ids(notebook)
     return {name: sentence for name, sentence in damage.items() if sentence}
 
@@ -238,6 +242,11 @@ def repair(notebook, released):
 def runs(cell):
     """Whether a repaired cell is to be run."""
     return cell.metadata.get(METADATA, {}).get("runs", True)
+
+
+def is_demonstration(cell):
+    """Whether a cell is one that the lesson calls a demonstration, and that the learner has left as it was."""
+    return cell.metadata.get(METADATA, {}).get("demonstration") is True
 
 
 def _stop(cell):

@@ -10,13 +10,15 @@ import nbformat
 
 from autograde import __version__, checks
 from autograde.grading import harmless
-from autograde.grading.damage import METADATA, grade_id, runs
+from autograde.grading.damage import METADATA, grade_id, is_demonstration, runs
 from autograde.grading.session import CellRun, SessionEnded
 from autograde.judge import report
 from autograde.judge.probe import Remote
 from autograde.judge.show import WIDTH, as_html, text
 
 MAX_TEXT = 100_000  # characters of one output: a page with more of them is no feedback
+
+NOT_RUN = "Not run in grading: a demonstration, on which nothing that is graded depends.\n"
 
 _CHECK = re.compile(r"check\.(\w+)\(\w+\)")
 
@@ -140,6 +142,8 @@ class _Grading:
             self._write(cell, report.damaged(check, sentence) if sentence else self._judge(check, session))
         elif not runs(cell) or (_is_graded(cell) and grade_id(cell) in self.damage):
             cell.outputs, cell.execution_count = [_error(self.damage[grade_id(cell)])], None
+        elif is_demonstration(cell):
+            cell.outputs, cell.execution_count = [nbformat.v4.new_output("stream", text=NOT_RUN)], None
         else:
             self._execute(cell, session)
 

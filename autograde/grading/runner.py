@@ -84,6 +84,13 @@ def _fresh_randomness():
     multiprocessing.current_process().authkey = os.urandom(32)
 
 
+def _words(error):
+    try:
+        return f"{type(error).__name__}: {error}"[:500]
+    except Exception:  # learner's exceptions may do anything when they are read
+        return type(error).__name__
+
+
 class Line:
     """The connection to the grader. A frame once begun is sent whole, also when an interrupt arrives meanwhile."""
 
@@ -191,7 +198,7 @@ class Far:
         except KeyboardInterrupt:  # it came a moment too late for the cell
             pass
         except Exception as error:  # the cell has taken the loop or the shell apart
-            self._event("error", {"ename": type(error).__name__, "evalue": str(error), "traceback": []})
+            self._event("error", {"ename": type(error).__name__, "evalue": _words(error), "traceback": []})
         self._send(frames.DONE, {"ok": ok, "execution_count": count})
 
     def _probe(self, payload):
@@ -208,7 +215,7 @@ class Far:
         except KeyboardInterrupt:
             return self._send(frames.REFUSED, {"reason": "interrupted"})
         except BaseException as error:  # nothing that learner's objects do may end the conversation
-            return self._send(frames.REFUSED, {"reason": "failed", "message": f"{type(error).__name__}: {error}"[:500]})
+            return self._send(frames.REFUSED, {"reason": "failed", "message": _words(error)})
         finally:
             self.interpreter.flush()
         if len(answer) > asked["limit"]:

@@ -48,6 +48,8 @@ def environment():
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
     kept = {name: os.environ[name] for name in ("TZ", "SYSTEMROOT", "LD_LIBRARY_PATH") if name in os.environ}
     search = os.pathsep.join([os.path.dirname(sys.executable), "/usr/local/bin", "/usr/bin", "/bin"])
+    if os.name != "posix":  # libraries are found by way of it there
+        search = os.environ["PATH"]
     return threads | kept | {
         "PATH": search,
         "LANG": "C.UTF-8",
@@ -140,6 +142,7 @@ class Warm:
             self._start_without((*self.without, "namespaces"), f"the warm process did not start in namespaces: {error}")
 
     def _start_without(self, without, note):
+        plan = places.plan(self.private, self.refused)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.folder = tempfile.mkdtemp(prefix="autograde-")  # its home, where it cannot have one in memory
         command = [sys.executable, "-m", "autograde.grading.runner", "warm", str(theirs.fileno())]
@@ -154,14 +157,7 @@ class Warm:
             )
         self.control = ours
         self.reports = {}
-        self._tell(
-            {
-                "places": places.plan(self.private, self.refused),
-                "without": without,
-                "note": note,
-                "required": self.require_isolation,
-            }
-        )
+        self._tell({"places": plan, "without": without, "note": note, "required": self.require_isolation})
         ours.settimeout(START_SECONDS)
         heard = self._hear({"ready", "failed", "too little"})
         if heard is None or "ready" not in heard[0]:
@@ -331,7 +327,7 @@ class Forked:
     def report(self):
         """How it ended, once it has: a `usage.Report`, or None."""
         told = self.warm.report(self.number)
-        return None if told is None else usage.Report(told["status"], told["cpu"], self.killed)
+        return None if told is None else usage.Report(told["code"], told["cpu"], self.killed)
 
     def close(self):
         """Kill it, and leave nothing of it behind."""
@@ -358,7 +354,8 @@ class Fresh:
         refused = [name for name in refused if name not in allow]
         request = json.dumps({"refused": refused, "isolation": UNBOXED, "limits": vars(limits)})
         command = [sys.executable, "-m", "autograde.grading.runner", "fresh"]
-        common = {"cwd": self.folder, "env": environment() | {"HOME": self.folder, "TMPDIR": self.folder}}
+        places_of_its_own = dict.fromkeys(("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP", "MPLCONFIGDIR"), self.folder)
+        common = {"cwd": self.folder, "env": environment() | places_of_its_own}
         if INHERITS_SOCKETS:
             self.socket, theirs = socket.socketpair()
             with theirs:
@@ -429,8 +426,7 @@ class Fresh:
 
     def report(self):
         """How it ended: a `usage.Report`."""
-        code = self.process.returncode
-        return usage.Report(-code if code < 0 else code << 8, 0.0, self.killed)
+        return usage.Report(self.process.returncode, 0.0, self.killed)
 
     def close(self):
         """Kill it, and leave nothing of it behind."""

@@ -101,11 +101,14 @@ def train(layer_class, weight, bias, options, x, A, B, steps, lr, weight_decay):
 
 
 def _steps(layer, parameters, x, steps, lr, weight_decay):
-    optimiser = torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay)
+    # What Adam does in its first steps, by hand: torch.optim imports torch's compiler first, which takes seconds.
     for _ in range(steps):
-        optimiser.zero_grad()
+        layer.zero_grad()
         layer(x).square().mean().backward()
-        optimiser.step()
+        with torch.no_grad():
+            for parameter in parameters:
+                if parameter.grad is not None:
+                    parameter.mul_(1 - lr * weight_decay).sub_(lr * parameter.grad.sign())
 
 
 @probe

@@ -44,7 +44,7 @@ def _map_as_root(process, started):
     if os.read(started, 1):
         for outside in _outside_ids():
             with contextlib.suppress(OSError):
-                for kind in ("gid_map", "uid_map"):
+                for kind in ("uid_map", "gid_map"):
                     _write(f"/proc/{process}/{kind}", f"0 0 1\n{LEARNER} {outside} 1\n")
                 os._exit(0)
     os._exit(1)
@@ -197,8 +197,8 @@ class Cradle:
 
 
 def settle(limits, refused, given, own_network):
-    """In a session's first process: its own /proc and /tmp, no sight of the paths `refused`, no rights, a user of its
-    own. The working directory is then `WORK`.
+    """In a session's first process: a /proc and a file system of its own, no sight of the paths `refused`, an id
+    without rights. The working directory is then `WORK`.
 
     Args:
         limits: a dict of `Limits`.

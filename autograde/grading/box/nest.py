@@ -139,12 +139,13 @@ class Nest:
         self.poll.unregister(pidfd)
         os.close(pidfd)
         _, status, used = os.wait4(process, 0)
-        self._tell({"ended": number, "status": status, "cpu": used.ru_utime + used.ru_stime})
+        code = os.waitstatus_to_exitcode(status)
+        self._tell({"ended": number, "code": code, "cpu": used.ru_utime + used.ru_stime})
 
     def _open(self, request, descriptors):
         if threading.active_count() != 1 or self.status.read("Threads") != 1:
             return self._tell({"failed": "the warm process has more than one thread, so it cannot be forked"})
-        request["shared"] = self.status.read("VmSize") * 1024
+        request |= {"shared": self.status.read("VmSize") * 1024, "parent": os.getpid()}
         try:
             process = self.outer.fork()
         except OSError as error:

@@ -74,6 +74,7 @@ class Stream(io.TextIOBase):
         return self.descriptor
 
     def writable(self):
+        """True."""
         return True
 
     def write(self, string):
@@ -95,6 +96,7 @@ class Stream(io.TextIOBase):
         return len(string)
 
     def writelines(self, lines):
+        """Write each of `lines`."""
         for line in lines:
             self.write(line)
 
@@ -147,7 +149,7 @@ class Shell(ZMQInteractiveShell):
 
 
 def make_shell():
-    """The one shell of this process. Its messages go nowhere until `attach`.
+    """The one shell of this process. Its messages go nowhere until an `Interpreter` takes them.
 
     It keeps no history file: that would start a thread, and the process could no longer be forked.
     """

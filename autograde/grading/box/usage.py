@@ -23,25 +23,22 @@ class Usage:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """How a process ended: what `os.wait` said of it, seconds of CPU it had used, whether the grader killed it."""
+    """How a process ended: its exit code (below zero: minus the number of the signal that ended it), seconds of CPU it
+    had used, whether the grader killed it.
+    """
 
-    status: int
+    code: int
     cpu: float
     asked: bool
 
     @property
     def signal(self):
         """The name of the signal that ended it, or None."""
-        if os.WIFSIGNALED(self.status):
-            with contextlib.suppress(ValueError):
-                return signal.Signals(os.WTERMSIG(self.status)).name
-            return str(os.WTERMSIG(self.status))
-        return None
-
-    @property
-    def code(self):
-        """The exit code it gave, or None."""
-        return os.WEXITSTATUS(self.status) if os.WIFEXITED(self.status) else None
+        if self.code >= 0:
+            return None
+        with contextlib.suppress(ValueError):
+            return signal.Signals(-self.code).name
+        return str(-self.code)
 
 
 class Meter:

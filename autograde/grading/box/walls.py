@@ -82,7 +82,7 @@ class Outer:
         Args:
             request: a dict: "limits", those of `Limits`; "allow", names of refused modules that may be used; "folder",
                 made for the session where it cannot have a file system of its own; "shared", bytes of address space
-                that are there already.
+                that are there already; "parent", the warm process's id.
 
         Returns:
             The record of what was reached, as plain data.
@@ -102,6 +102,8 @@ class Outer:
             file.write("1000")  # should the machine run out of memory, this is what it ends first
         limits.apply(limits_, shared=request["shared"], alone=self.namespaces)
         kernel.prctl(kernel.PR_SET_PDEATHSIG, int(signal.SIGKILL))
+        if not self.namespaces and os.getppid() != request["parent"]:  # it died just before
+            os._exit(1)
         kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
         notes = list(self.notes)
         version = self._landlock(folder, allow, notes)
