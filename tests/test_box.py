@@ -575,9 +575,10 @@ def test_grader_killed(warm, tmp_path):
         below = psutil.Process(grader.pid).children(recursive=True)
         assert len(below) >= (4 if warm.level == "full" else 2)
         grader.kill()
-        _, left = psutil.wait_procs(below, timeout=5)
+        _, left = psutil.wait_procs(below, timeout=10)
     assert not [p for p in left if p.status() != psutil.STATUS_ZOMBIE]
     assert not _remains(marker)
+    assert not list(tmp_path.glob("autograde-*"))
 
 
 def test_warm_process_killed(warm):

@@ -1,12 +1,9 @@
 """Whole submissions, right and wrong, through the box: what a learner hands in, graded as a class's is.
 
 The wheat and chaff of the corpus are planted into the notebooks that students get. One submission holds one answer to
-each exercise, so that a lesson needs no more submissions than its most written-about exercise has answers. The first
-right one and the first wrong one of a lesson are whole; from the others, those cells that no exercise needs have been
-deleted, as a learner may do: some of them train for seconds.
+each exercise, so that a lesson needs no more submissions than its most written-about exercise has answers.
 """
 
-import copy
 import itertools
 import symtable
 
@@ -37,20 +34,6 @@ def released(lesson):
     """What students get, made of the lesson's source as it is now."""
     course = Course(ROOT)
     return release.generate(course, lessons.read(course, lesson), lesson)
-
-
-def shortened(handed_out, sources):
-    """The release without the ungraded code cells that bind no name which `sources` or a cell that stays looks up."""
-    notebook = copy.deepcopy(handed_out)
-    wanted = set().union(*map(looked_up, sources))
-    for cell in reversed(notebook.cells):
-        if cell.cell_type == "code":
-            if "nbgrader" in cell.metadata or bound(cell.source) & wanted:
-                wanted |= looked_up(cell.source)
-            else:
-                cell.source = ""
-    notebook.cells = [cell for cell in notebook.cells if cell.source]
-    return notebook
 
 
 def looked_up(source):
@@ -104,12 +87,11 @@ def columns(lesson, wanted):
 def test_right_answers_in_every_style(warm, lesson):
     wheat = columns(lesson, lambda sample: sample.misconception is None)
     handed_out = released(lesson)
-    short = shortened(handed_out, [sample.source for styles in wheat.values() for sample in styles])
     ran = set()
     for number in range(max(map(len, wheat.values()))):
         planted = {cell: styles[number % len(styles)] for cell, styles in wheat.items()}
         answers = {cell: typed(sample, handed_out) for cell, sample in planted.items()}
-        verdicts = graded(warm, short if number else handed_out, answers)
+        verdicts = graded(warm, handed_out, answers)
         for check in checks.of_lesson(lesson):
             style = planted[check.subject].style
             assert verdicts[check.name].score == check.points, f"{style}\n{verdicts[check.name].message}"
@@ -124,12 +106,11 @@ def test_every_misconception_is_named(warm, lesson):
                     and sample.style == sample.misconception)  # fmt: skip
     right = columns(lesson, lambda sample: sample.misconception is None)
     handed_out = released(lesson)
-    short = shortened(handed_out, [sample.source for some in (*chaff.values(), *right.values()) for sample in some])
     ran = []
-    for number, row in enumerate(itertools.zip_longest(*chaff.values())):
+    for row in itertools.zip_longest(*chaff.values()):
         planted = {cell: sample or right[cell][0] for cell, sample in zip(chaff, row, strict=True)}
         answers = {cell: typed(sample, handed_out) for cell, sample in planted.items()}
-        verdicts = graded(warm, short if number else handed_out, answers)
+        verdicts = graded(warm, handed_out, answers)
         for cell, sample in planted.items():
             if sample.misconception is None:
                 for check in checks.of_lesson(lesson):
@@ -146,7 +127,7 @@ def test_every_misconception_is_named(warm, lesson):
 @pytest.mark.parametrize("lesson", checks.LESSONS)
 def test_a_blank_release_is_unfinished_in_every_exercise(warm, lesson):
     handed_out = released(lesson)
-    verdicts = graded(warm, shortened(handed_out, []), {})
+    verdicts = graded(warm, handed_out, {})
     assert {name: verdict.status for name, verdict in verdicts.items()} == {
         check.name: "not_started" for check in checks.of_lesson(lesson)
     }

@@ -8,7 +8,6 @@ The notebooks with misconceptions hold only what is graded and what that needs, 
 
 import copy
 import itertools
-import re
 import shutil
 import sys
 from collections import defaultdict
@@ -18,7 +17,7 @@ import nbformat
 from autograde import checks
 from autograde.course.corpus import samples
 from autograde.course.layout import CourseError, find_course
-from autograde.grading.damage import grade_id
+from autograde.grading.damage import grade_id, is_demonstration
 
 MARKER = ".sample-class"  # lists the folders that are ours to replace; a class's own are never touched
 RIGHT = 2  # submissions of a lesson in which all is right
@@ -80,16 +79,10 @@ def _lesson(course, lesson, position):
 
 
 def _graded_part(released):
-    """A release without its text and its experiments."""
+    """A release without its text and its demonstrations."""
     notebook = copy.deepcopy(released)
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    notebook.cells = [cell for cell in code if grade_id(cell) or cell is code[0] or _defines(cell)]
+    notebook.cells = [cell for cell in notebook.cells if cell.cell_type == "code" and not is_demonstration(cell)]
     return notebook
-
-
-def _defines(cell):
-    """Whether other cells may need this one: it defines functions or classes, or imports something."""
-    return re.search(r"^(def |class |import |from |@)", cell.source, re.MULTILINE) is not None
 
 
 def _answered(released, answers, notes=False):

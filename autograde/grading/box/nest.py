@@ -19,7 +19,7 @@ import threading
 import traceback
 
 from autograde.grading import runner
-from autograde.grading.box import kernel, walls
+from autograde.grading.box import kernel, places, walls
 
 _FIRST_FREE = 64  # a descriptor above those that a child is given
 
@@ -96,6 +96,7 @@ class Nest:
         self.shell = shell
         self.outer = outer
         self.children = {}  # pidfd -> (session number, process id)
+        self.folders = {}  # pidfd -> a folder that the grader would have removed, had it lived
         self.poll = select.poll()
         self.poll.register(control, select.POLLIN)
         self.poll.register(grader, select.POLLIN)
@@ -123,9 +124,12 @@ class Nest:
             os.close(descriptor)
 
     def _leave(self):
-        for pidfd in self.children:
+        for pidfd, (_, process) in self.children.items():
             with contextlib.suppress(OSError):
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                os.waitpid(process, 0)
+        for folder in [*self.folders.values(), self.outer.home]:
+            places.remove(folder)
         os._exit(0)
 
     def _tell(self, message, descriptors=()):
@@ -136,6 +140,7 @@ class Nest:
 
     def _bury(self, pidfd):
         number, process = self.children.pop(pidfd)
+        del self.folders[pidfd]
         self.poll.unregister(pidfd)
         os.close(pidfd)
         _, status, used = os.wait4(process, 0)
@@ -154,6 +159,7 @@ class Nest:
             self._be_session(request, descriptors)
         pidfd = os.pidfd_open(process)
         self.children[pidfd] = (request["open"], process)
+        self.folders[pidfd] = request["folder"]
         self.poll.register(pidfd, select.POLLIN)
         self._tell({"opened": request["open"]}, [pidfd])
 

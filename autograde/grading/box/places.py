@@ -6,10 +6,13 @@ One rule decides where two meet: the more specific path counts. So a virtual env
 and the checks within a seen site-packages are not.
 """
 
+import contextlib
 import importlib.util
 import os
+import shutil
 import site
 import stat
+import subprocess
 import sys
 import sysconfig
 from pathlib import Path
@@ -144,3 +147,14 @@ def _split(path, marks):
     for entry in entries:
         if entry not in marks and not os.path.islink(entry):
             yield from _split(entry, marks)
+
+
+def remove(folder):
+    """Remove a folder that hostile code has filled: nested deeper than Python can follow, or made unreadable."""
+    if folder is None:
+        return
+    with contextlib.suppress(RecursionError):
+        shutil.rmtree(folder, ignore_errors=True)
+    if os.path.exists(folder) and os.name == "posix":
+        subprocess.run(["chmod", "-R", "u+rwx", folder], stderr=subprocess.DEVNULL, check=False)
+        subprocess.run(["rm", "-rf", folder], stderr=subprocess.DEVNULL, check=False)

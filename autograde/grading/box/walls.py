@@ -28,6 +28,7 @@ import errno
 import importlib
 import os
 import signal
+import tempfile
 
 from autograde.grading.box import kernel, landlock, limits, namespaces, places, refusals, seccomp
 
@@ -47,6 +48,7 @@ class Outer:
         self.notes = []
         self.namespaces = "namespaces" not in without and namespaces.possible(plan["open"])
         self.given = self.namespaces and namespaces.enter(plan["open"])
+        self.home = None  # a folder to be removed in the end
         self.filter = None
         self.cradle = None
         if not self.namespaces:
@@ -59,6 +61,9 @@ class Outer:
             importlib.invalidate_caches()
             self.cradle = namespaces.Cradle()
             _settle_environment(namespaces.HOME, namespaces.TEMPORARY)
+        else:
+            self.home = tempfile.mkdtemp(prefix="autograde-")
+            _settle_environment(self.home, self.home)
         if "seccomp" in self.without:
             self.notes.append("seccomp is not used")
             return
