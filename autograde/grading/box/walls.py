@@ -139,6 +139,7 @@ class Outer:
 
 
 def _settle_environment(home, temporary):
+    tempfile.tempdir = None  # it was looked up in the old one
     os.environ.update(
         HOME=home, TMPDIR=temporary, USER="learner", LOGNAME="learner", MPLCONFIGDIR=home, XDG_CACHE_HOME=home
     )
