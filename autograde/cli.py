@@ -127,7 +127,9 @@ def progress():
 
 @main.command()
 @click.argument("lessons", nargs=-1, metavar="[LESSON]...")
-@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Workers on this machine; one for each core if left out.")
+@click.option(
+    "--jobs", type=click.IntRange(1), metavar="N", help="Workers on this machine; one for each core if left out."
+)
 @click.option("--scheduler", metavar="ADDRESS", help="Grade on the Dask cluster with its scheduler there.")
 @click.option("--require-isolation", is_flag=True, help="Grade nothing on a machine that has no full box.")
 @click.option("--force", is_flag=True, help="Grade again what is graded and has not changed.")

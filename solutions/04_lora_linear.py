@@ -95,7 +95,12 @@ torch.manual_seed(4)
 x, g = torch.randn(1, 6), torch.randn(1, 5)  # one row of d = 6 numbers; the gradient at k = 5 outputs
 random_A, random_B = torch.randn(6, 3), torch.randn(3, 5)
 
-for start, scale_A, scale_B in [("zero, zero", 0, 0), ("random, zero", 1, 0), ("zero, random", 0, 1), ("random, random", 1, 1)]:
+for start, scale_A, scale_B in [
+    ("zero, zero", 0, 0),
+    ("random, zero", 1, 0),
+    ("zero, random", 0, 1),
+    ("random, random", 1, 1),
+]:
     A, B = scale_A * random_A, scale_B * random_B
     size_A = (x.T @ (g @ B.T)).norm()  # (d, 1) @ ((1, k) @ (k, r)) -> (d, r)
     size_B = ((x @ A).T @ g).norm()  # (r, 1) @ (1, k) -> (r, k)
@@ -228,6 +233,7 @@ losses_of_training(base, upright, steps=100, lr=0.02)
 for name, inputs in [("upright", upright), ("sideways", sideways)]:
     print(f"the base classifies {(base(inputs).argmax(1) == labels).float().mean():.0%} of the {name} digits")
 
+
 # %%
 def start_with(layer, A_is_random, B_is_random):
     """Fill the adapters of a LoRALinear, in either spelling, with zeros or with a Gaussian of width 0.3."""
@@ -270,6 +276,7 @@ r"""
 $\alpha$ is how loud the update is. Dividing by $r$ keeps that loudness about the same when you change the rank. Here is one step of Adam from the fresh layer, for ranks from 1 to 64:
 Adam moves every entry of $B$ by about the learning rate, whatever the rank, and each of the $r$ rows of $B$ adds its share to the output.
 """
+
 
 # %%
 def first_step(rank, alpha):

@@ -133,7 +133,9 @@ def _says_who_got_what(said):
     assert "linear_by_hand bias_forgotten 1 ben" in lines
     assert any(line.startswith("00_start_here") and " full " in line for line in lines)
     assert any("ian 00_start_here: The file that was handed in is not a notebook" in line for line in lines)
-    assert any("joy 00_start_here: The folder that was handed in holds no 00_start_here.ipynb" in line for line in lines)
+    assert any(
+        "joy 00_start_here: The folder that was handed in holds no 00_start_here.ipynb" in line for line in lines
+    )
 
 
 def test_without_a_full_box_nothing_is_graded_where_one_is_required(tmp_path):

@@ -151,7 +151,9 @@ def test_a_cluster_that_goes_away_stops_the_run_and_keeps_what_was_graded(course
 def test_an_address_where_nobody_answers(course, dask, monkeypatch):
     monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
     hand_in(course, "ada", "SCORE=1")
-    with pytest.raises(ClusterError, match="no Dask scheduler answers at tcp://127.0.0.1:.*start one with: dask scheduler"):
+    with pytest.raises(
+        ClusterError, match="no Dask scheduler answers at tcp://127.0.0.1:.*start one with: dask scheduler"
+    ):
         run(course, Cluster(dask.address, False))
     with pytest.raises(ClusterError, match="no Dask scheduler answers at nonsense"):
         run(course, Cluster("nonsense", False))

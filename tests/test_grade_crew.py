@@ -36,7 +36,9 @@ def _crew(course, jobs=2, patience=0.0):
 @pytest.fixture(autouse=True)
 def _findable(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", f"{HERE}{os.pathsep}{ROOT}")
-    monkeypatch.setattr(version, "of_code", lambda lesson: "today")  # so that a change of a source file meanwhile is none
+    monkeypatch.setattr(
+        version, "of_code", lambda lesson: "today"
+    )  # so that a change of a source file meanwhile is none
 
 
 def _scores(course):

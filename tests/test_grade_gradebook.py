@@ -27,7 +27,9 @@ def database(course):
 
 
 def _grades(database):
-    return {(student, cell): (auto, manual, again) for student, _, cell, auto, manual, again, *_ in rows(database)["grades"]}
+    return {
+        (student, cell): (auto, manual, again) for student, _, cell, auto, manual, again, *_ in rows(database)["grades"]
+    }
 
 
 def _results(course, pattern):

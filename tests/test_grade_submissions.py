@@ -8,7 +8,16 @@ from class_of import LESSON, PretendCrew, hand_in, make_course, rows, run
 from autograde.grading import submissions
 from autograde.grading.submissions import Submission, find, fingerprint
 
-ODD = ["Zoë Ångström", "名前", "o'brien; drop table student", "..hidden no more"[2:], "a" * 128, "[a-z]*", "-rf", "100%"]
+ODD = [
+    "Zoë Ångström",
+    "名前",
+    "o'brien; drop table student",
+    "..hidden no more"[2:],
+    "a" * 128,
+    "[a-z]*",
+    "-rf",
+    "100%",
+]
 
 
 @pytest.fixture
@@ -22,7 +31,9 @@ def test_odd_names_are_students_like_others(course):
     assert not run(course).notices
     entered = rows(course.root / "autograde" / "gradebook.db")["grades"]
     assert sorted(row[0] for row in entered) == sorted(ODD)
-    assert all((course.root / "autograde" / "autograded" / student / LESSON / f"{LESSON}.ipynb").exists() for student in ODD)
+    assert all(
+        (course.root / "autograde" / "autograded" / student / LESSON / f"{LESSON}.ipynb").exists() for student in ODD
+    )
     assert not run(course).graded, "and found again"
 
 

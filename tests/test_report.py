@@ -145,7 +145,11 @@ def test_a_large_class_has_a_row_for_each_score_and_its_students_below():
         for n in range(800)
     ]
     lesson = Lesson(LESSON, results)
-    assert [heading for heading, _ in heat.rows(lesson)] == ["400 with 0 points", "200 with 1 point", "200 with 2 points"]
+    assert [heading for heading, _ in heat.rows(lesson)] == [
+        "400 with 0 points",
+        "200 with 1 point",
+        "200 with 2 points",
+    ]
     assert sum(len(members) for _, members in heat.rows(lesson)) == 800
     html = page([lesson])
     assert len(html) < 400_000

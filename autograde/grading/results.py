@@ -168,7 +168,9 @@ class Store:
             except ImportError:  # Windows: there one has to see to it oneself
                 pass
             except OSError:
-                raise CourseError("another `autograde grade` is at work on this course; wait until it has ended") from None
+                raise CourseError(
+                    "another `autograde grade` is at work on this course; wait until it has ended"
+                ) from None
             # What a killed grader left half written.
             shutil.rmtree(self.folder / HALF_WRITTEN, ignore_errors=True)
             yield

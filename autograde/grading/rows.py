@@ -59,7 +59,9 @@ class Rows:
             owners = {row: wanted[student] for (student, of), row in notebooks.items() if of == notebook}
             self._grades(db, notebook, owners)
             self._comments(db, notebook, owners)
-        self._penalties(db, wanted, {student: row for (student, of), row in notebooks.items() if of == self.own}, config)
+        self._penalties(
+            db, wanted, {student: row for (student, of), row in notebooks.items() if of == self.own}, config
+        )
 
     def _submissions(self, db, wanted):
         """``{student: id of the submission}``, made where it was not there, with its hand-in time where that is known."""
@@ -125,9 +127,7 @@ class Rows:
                     continue
                 said = result.comments.get(name) if notebook == self.own else None
                 if (owner, cell) not in there:
-                    new.append(
-                        {"id": api.new_uuid(), "notebook_id": owner, "cell_id": cell, "auto_comment": said}
-                    )
+                    new.append({"id": api.new_uuid(), "notebook_id": owner, "cell_id": cell, "auto_comment": said})
                 elif notebook == self.own:
                     changed.append({"id": there[owner, cell], "auto_comment": said})
         _add(db, COMMENT, new)
@@ -145,9 +145,7 @@ class Rows:
             notebook = db.get(NOTEBOOK, rows[student], populate_existing=True)
             late = notebook.assignment.total_seconds_late
             penalty = step.plugin_inst.late_submission_penalty(student, notebook.score, late) if late > 0 else None
-            notebook.late_submission_penalty = (
-                None if penalty is None else step._check_late_penalty(notebook, penalty)
-            )
+            notebook.late_submission_penalty = None if penalty is None else step._check_late_penalty(notebook, penalty)
 
 
 def parsed(timestamp):

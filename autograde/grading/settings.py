@@ -30,7 +30,10 @@ def load(course, db_url=None):
     """
     config = Config()
     for folder in [*reversed(jupyter_config_path()), str(course.root)]:
-        for loader, name in ((JSONFileConfigLoader, "nbgrader_config.json"), (PyFileConfigLoader, "nbgrader_config.py")):
+        for loader, name in (
+            (JSONFileConfigLoader, "nbgrader_config.json"),
+            (PyFileConfigLoader, "nbgrader_config.py"),
+        ):
             try:
                 config.merge(loader(name, path=folder).load_config())
             except ConfigFileNotFound:

@@ -67,7 +67,7 @@ def table(lesson):
         return ""
     groups = "".join(f'<th class="first" colspan="{len(found)}">{escape(name)}</th>' for name, found in met.items())
     heads = "".join(
-        f'<th{_first(i)}><div>{escape(REST.get(column, column))}</div></th>'
+        f"<th{_first(i)}><div>{escape(REST.get(column, column))}</div></th>"
         for found in met.values()
         for i, column in enumerate(found)
     )

@@ -122,7 +122,9 @@ def _students(lessons):
     rows = []
     for student, theirs in sorted(by_student.items()):
         cells = "".join(
-            f'<td class="n">{_number(theirs[lesson.name].score)}</td>' if lesson.name in theirs else '<td class="n">·</td>'
+            f'<td class="n">{_number(theirs[lesson.name].score)}</td>'
+            if lesson.name in theirs
+            else '<td class="n">·</td>'
             for lesson in lessons
         )
         total = sum(result.score for result in theirs.values())

@@ -65,7 +65,9 @@ def _fault(case, seen):
     dtype, device, target = case.args["weight"].dtype, case.args["device"], case.args["moved_to"]
     if fault := _misplaced(seen["held"], str(dtype), device, "made"):
         return fault
-    if device != "meta" and (fault := _misplaced(seen["moved"], f"torch.{target}", device, f"after layer.to({target})")):
+    if device != "meta" and (
+        fault := _misplaced(seen["moved"], f"torch.{target}", device, f"after layer.to({target})")
+    ):
         return fault
     return lora_linear_placement.broken(case, seen)
 
