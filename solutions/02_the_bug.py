@@ -239,7 +239,7 @@ The four panels show your sizes with random numbers, darker for larger. Left, th
 of them and what the matrix product makes of them. The same entry is framed in both results.
 """
 
-# %% alt="Four grey heat maps. A @ B, its rows are inputs and its columns outputs. x, its rows are rows of the batch and its columns inputs. The entry-by-entry product, in which one framed entry depends on one framed entry of A @ B and one of x. The matrix product, whose framed entry depends on a whole framed column of A @ B and a whole framed row of x; the two results look unlike."
+# %% demonstration=true alt="Four grey heat maps. A @ B, its rows are inputs and its columns outputs. x, its rows are rows of the batch and its columns inputs. The entry-by-entry product, in which one framed entry depends on one framed entry of A @ B and one of x. The matrix product, whose framed entry depends on a whole framed column of A @ B and a whole framed row of x; the two results look unlike."
 d, k, x_shape = silent_case()
 torch.manual_seed(2)
 AB = torch.randn(d, 2) @ torch.randn(2, k)
@@ -280,7 +280,7 @@ Now all the sizes at once: every layer from $d = 1$ to 8 and $k = 1$ to 8, and f
 `product_shape`.
 """
 
-# %% alt="Four maps over d and k from 1 to 8, one for each shape of x: (d,), (1, d), (4, d) and (2, 4, d). Most cells are white: Attempt #1 raises. In the first two maps the diagonal and the column k = 1 are hatched: it runs and returns another shape. In the last two maps there is one hatched cell and one black cell, where the shape is right and the values are wrong. The row d = 1 is hatched in the first map and grey, which means right, in the others."
+# %% demonstration=true alt="Four maps over d and k from 1 to 8, one for each shape of x: (d,), (1, d), (4, d) and (2, 4, d). Most cells are white: Attempt #1 raises. In the first two maps the diagonal and the column k = 1 are hatched: it runs and returns another shape. In the last two maps there is one hatched cell and one black cell, where the shape is right and the values are wrong. The row d = 1 is hatched in the first map and grey, which means right, in the others."
 SIZES = range(1, 9)
 RAISES, OTHER_SHAPE, RIGHT, SILENT = range(4)
 LOOKS = {
@@ -337,7 +337,7 @@ Perhaps training would give the bug away? Take your silent case, a target that a
 Attempt #1. Before you run the cell: will the loss go down?
 """
 
-# %%
+# %% demonstration=true
 d, k, x_shape = silent_case()
 torch.manual_seed(2)
 layer = AttemptOne(nn.Linear(d, k), rank=4, alpha=8).to(device)
@@ -448,7 +448,7 @@ r"""
 And the layer that this lesson began with?
 """
 
-# %%
+# %% demonstration=true
 print("Attempt #1 is exposed:", exposes(AttemptOne))
 
 # %% [markdown]
