@@ -791,7 +791,7 @@ def _(d, k, budget):
     hint="Count the values at the rank that you return. Do they fit into the budget?",
 )
 def rounded_up(d, k, budget):
-    return math.ceil(budget / (d + k))
+    return -(-budget // (d + k))
 
 
 @largest_rank_within.misconception(

@@ -1,7 +1,5 @@
 """Lesson 01: the closest matrix of low rank, and how much of a matrix a given rank holds."""
 
-import math
-
 import torch
 
 from autograde.judge import describe, tolerance
@@ -475,4 +473,4 @@ def lost_for_held(M, fraction):
     hint="Singular values differ in size, so a few may hold nearly everything. What should be added up, not counted?",
 )
 def share_of_the_count(M, fraction):
-    return math.ceil(fraction * min(M.shape))
+    return int(-(-fraction * min(M.shape) // 1))  # rounded up
