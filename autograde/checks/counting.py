@@ -1,6 +1,5 @@
 """Lesson 05: how many values an adapter holds, a module has, a budget pays for, and training keeps in memory."""
 
-import math
 from dataclasses import dataclass
 
 import torch
