@@ -668,12 +668,12 @@ def shared_counted_twice(module):
 
 
 @count_parameters.misconception(
-    "shared_between_modules_counted_twice",
+    "shared_across_modules",
     thought="Every module has parameters of its own.",
     hint="Two modules may hold one parameter: it lies in memory once, and is trained once. Does your walk remember "
     "which it has met?",
 )
-def shared_between_modules_counted_twice(module):
+def shared_across_modules(module):
     parameters = [p for m in module.modules() for p in m.parameters(recurse=False)]
     return sum(p.numel() for p in parameters if p.requires_grad), sum(p.numel() for p in parameters)
 

@@ -68,7 +68,7 @@ def _score(result):
 def _mistakes(results):
     table = _table("Which misconceptions were met")
     for column in ("exercise", "misconception"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, no_wrap=True)  # names are searched for: never folded
     table.add_column("students", justify="right")
     table.add_column("who", overflow="fold")
     met = defaultdict(list)

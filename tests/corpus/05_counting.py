@@ -479,7 +479,7 @@ def count_parameters(module):
     return sum(t for t, _ in counts), sum(n for _, n in counts)
 
 
-# %% chaff="all levels, shared ones each time" exercise="count_parameters" misconception="shared_between_modules_counted_twice"
+# %% chaff="all levels, shared ones each time" exercise="count_parameters" misconception="shared_across_modules"
 def count_parameters(module):
     trainable = total = 0
     for m in module.modules():
