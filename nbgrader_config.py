@@ -35,6 +35,15 @@ c.GenerateAssignment.exporter_class = "autograde.grading.exporters.ReleaseExport
 c.Autograde.exporter_class = "autograde.grading.exporters.SubmissionExporter"
 c.GenerateFeedback.exporter_class = "autograde.grading.exporters.FeedbackExporter"
 
+# nbgrader's own list without its ClearOutput: our exporter has dropped all outputs but those of the demonstrations, which
+# are not run again.
+c.Autograde.sanitize_preprocessors = [
+    "nbgrader.preprocessors.DeduplicateIds",
+    "nbgrader.preprocessors.OverwriteKernelspec",
+    "nbgrader.preprocessors.OverwriteCells",
+    "nbgrader.preprocessors.CheckCellMetadata",
+]
+
 # nbgrader's own list, with our Execute: cells run in a box, and checks are judged outside of it.
 c.Autograde.autograde_preprocessors = [
     "autograde.grading.preprocessors.Execute",

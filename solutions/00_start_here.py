@@ -100,7 +100,7 @@ There are two ways to make a (2, 3) tensor of the six numbers in $W$. Both have 
 belongs to. Follow the 3: it multiplies *input 0* on its way to *output 1*.
 """
 
-# %% alt="Three grey tables of the numbers 1 to 6. The weight, 3 rows by 2 columns, has 3 at output 1, input 0. Its transpose, 2 by 3, still has every number at its own input and output. The reshape, 2 by 3, has the numbers in reading order, so that 2, 3, 4 and 5 sit at the wrong input or output."
+# %% demonstration=true alt="Three grey tables of the numbers 1 to 6. The weight, 3 rows by 2 columns, has 3 at output 1, input 0. Its transpose, 2 by 3, still has every number at its own input and output. The reshape, 2 by 3, has the numbers in reading order, so that 2, 3, 4 and 5 sit at the wrong input or output."
 W = small.weight.detach()
 tables = [("W, as stored", W), ("transposed", W.mT), ("reshaped", W.reshape(2, 3))]
 figure, axes = plt.subplots(1, 3, figsize=(9, 2.8), layout="constrained")

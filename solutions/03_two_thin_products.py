@@ -164,7 +164,7 @@ r"""
 The same count, on the layer that you were asked about.
 """
 
-# %%
+# %% demonstration=true
 torch.manual_seed(0)
 x = torch.randn(1, 4096, device=device)
 A = torch.randn(4096, 8, device=device) / 64  # divided by √4096, so that x @ A stays near 1
@@ -269,7 +269,7 @@ The lines are your two functions; the marks are what torch counted when the prod
 Before you run it: does the solid line stay below the dotted one at every rank?
 """
 
-# %% alt="Two line charts with logarithmic axes. Left, FLOPs against rank for 32 rows of a 768 to 3072 layer. Two thin products rise in a straight line from far below the base layer's constant cost and cross it between rank 512 and rank 768. The full product first starts at the base layer's cost and rises above it, always above the two thin products. Counted marks lie on both lines. Right, the cost of the full product first as a multiple of the thin order's, against the number of rows, for ranks 4, 16 and 64. Each curve falls from its value at one row and levels off above 1, lower for larger ranks."
+# %% demonstration=true alt="Two line charts with logarithmic axes. Left, FLOPs against rank for 32 rows of a 768 to 3072 layer. Two thin products rise in a straight line from far below the base layer's constant cost and cross it between rank 512 and rank 768. The full product first starts at the base layer's cost and rises above it, always above the two thin products. Counted marks lie on both lines. Right, the cost of the full product first as a multiple of the thin order's, against the number of rows, for ranks 4, 16 and 64. Each curve falls from its value at one row and levels off above 1, lower for larger ranks."
 n, d, k = 32, 768, 3072
 ranks = [2**i for i in range(10)] + [768]
 rows = [2**i for i in range(13)]
@@ -373,7 +373,7 @@ measured against the base layer alone.
 """
 
 
-# %%
+# %% demonstration=true
 class CountWrites(TorchDispatchMode):
     """Adds up how many numbers torch's operations write. A view writes none."""
 

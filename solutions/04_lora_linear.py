@@ -208,7 +208,7 @@ The base is a linear classifier of handwritten digits ($d = 64$ pixels, $k = 10$
 learns it from each of the four starts, with the base frozen; everything else is equal.
 """
 
-# %%
+# %% demonstration=true
 images = torch.tensor(load_digits().images / 16.0, dtype=torch.float32, device=device)  # (1797, 8, 8), from 0 to 1
 labels = torch.tensor(load_digits().target, device=device)
 upright, sideways = images.flatten(1), images.rot90(dims=(1, 2)).flatten(1)  # (1797, 64) each
@@ -234,7 +234,7 @@ for name, inputs in [("upright", upright), ("sideways", sideways)]:
     print(f"the base classifies {(base(inputs).argmax(1) == labels).float().mean():.0%} of the {name} digits")
 
 
-# %%
+# %% demonstration=true
 def start_with(layer, A_is_random, B_is_random):
     """Fill the adapters of a LoRALinear, in either spelling, with zeros or with a Gaussian of width 0.3."""
     for adapter, is_random in [(layer.lora_A, A_is_random), (layer.lora_B, B_is_random)]:
@@ -252,7 +252,7 @@ for start in my_prediction:
     learns = curves[start][-1] < 0.9 * curves[start][0]
     print(f"{start:19} you said {str(my_prediction[start]):14} and it is {(starts_as_base, learns)}")
 
-# %% alt="Loss on sideways digits against optimiser steps, from four starts. With A and B both zero the loss stays flat at the base's value. With A random and B zero, and with A zero and B random, it starts at the base's value and falls steeply. With both random it falls too, but starts away from the base's value."
+# %% demonstration=true alt="Loss on sideways digits against optimiser steps, from four starts. With A and B both zero the loss stays flat at the base's value. With A random and B zero, and with A zero and B random, it starts at the base's value and falls steeply. With both random it falls too, but starts away from the base's value."
 styles = {"A zero, B zero": ":", "A random, B zero": "-", "A zero, B random": "--", "A random, B random": "-."}
 figure, axis = plt.subplots(figsize=(7, 3.6), layout="constrained")
 for start, losses in curves.items():
@@ -278,7 +278,7 @@ Adam moves every entry of $B$ by about the learning rate, whatever the rank, and
 """
 
 
-# %%
+# %% demonstration=true
 def first_step(rank, alpha):
     """How far one step of Adam moves the output, as a norm."""
     torch.manual_seed(2)

@@ -330,7 +330,7 @@ for what, of_full, of_lora in (
     print(f"{what:28} full {of_full:10,.1f}   LoRA {of_lora:6.1f}   {of_full / of_lora:8,.1f} times less")
 print("you predicted", my_prediction, "times less")
 
-# %% alt="Two charts. Left, stacked bars of memory for training GPT-3 in 16 bit. Full fine-tuning: weights 350 GB, gradients 350 GB, moments 700 GB, 1400 GB in all. LoRA: weights 350 GB and on top of them gradients and moments of 0.11 GB, too thin to see. White circles mark what the paper reports, 1200 GB and 350 GB. Right, on logarithmic axes, how many times less memory against how many times fewer values train. A dashed diagonal for gradients and moments rises without end. A solid line for everything together bends away from it and levels off at a dotted line, 4. A square marks the paper's LoRA at 9,272 times fewer values and 4 times less memory."
+# %% demonstration=true alt="Two charts. Left, stacked bars of memory for training GPT-3 in 16 bit. Full fine-tuning: weights 350 GB, gradients 350 GB, moments 700 GB, 1400 GB in all. LoRA: weights 350 GB and on top of them gradients and moments of 0.11 GB, too thin to see. White circles mark what the paper reports, 1200 GB and 350 GB. Right, on logarithmic axes, how many times less memory against how many times fewer values train. A dashed diagonal for gradients and moments rises without end. A solid line for everything together bends away from it and levels off at a dotted line, 4. A square marks the paper's LoRA at 9,272 times fewer values and 4 times less memory."
 weights, rest = zip(parts(gpt3, gpt3), parts(gpt3 + adapters, adapters))  # each: full fine-tuning, LoRA
 gradients = [gb / 3 for gb in rest]  # one of the three numbers beside each value that trains
 moments = [gb * 2 / 3 for gb in rest]
@@ -419,7 +419,7 @@ strange count for it: nothing here has an address.) For I, lesson 04's layer, it
 """
 
 
-# %%
+# %% demonstration=true
 def sizes(d, k, r):
     """The numbers in A, in B and in the weight, counted on the meta device."""
     with torch.device("meta"):
@@ -447,7 +447,7 @@ with torch.device("meta"):
 textbook = adapted(nn.Linear(512, 512), r=4)
 textbook.base_layer.bias.requires_grad = True
 
-# %%
+# %% demonstration=true
 one, wide = lora_parameters(12288, 12288, 2), lora_parameters(12288, 12288, 4)
 medium, base = lora_parameters(1024, 1024, 4), lora_parameters(768, 768, 8)
 llama_trains, llama_total = count_parameters(llama)

@@ -90,7 +90,7 @@ you run the cell again.
 Here is what autograd keeps behind such a weight.
 """
 
-# %% alt="Three diagrams of what autograd holds behind a frozen weight. After a merge under no_grad: the weight alone. After one merge without it: the weight hangs on AddBackward0, that on MmBackward0, and that on the two parameters up and down. After two merges: the same chain with a second AddBackward0 and a second MmBackward0."
+# %% demonstration=true alt="Three diagrams of what autograd holds behind a frozen weight. After a merge under no_grad: the weight alone. After one merge without it: the weight hangs on AddBackward0, that on MmBackward0, and that on the two parameters up and down. After two merges: the same chain with a second AddBackward0 and a second MmBackward0."
 NAMES = {id(up): "up", id(down): "down"}
 
 
@@ -351,7 +351,7 @@ r"""
 What has it brought? Count the operations of one call, and compare the numbers that come out.
 """
 
-# %%
+# %% demonstration=true
 layer = trained(d=768, k=3072, rank=8, alpha=16)
 merged = merge(layer)
 x = torch.randn(32, 768, device=device)
@@ -395,7 +395,7 @@ above: nobody has changed it.
 # %%
 my_second_prediction = {"run once": "?", "run twice": "?"}
 
-# %% alt="Bar chart of how many times the adapter's part is in the output, against how often the merging cell has run. The bars have the heights 1, 2, 3 and 4 for 0, 1, 2 and 3 runs. A dashed line marks the right value, 1; only the bar for 0 runs ends there."
+# %% demonstration=true alt="Bar chart of how many times the adapter's part is in the output, against how often the merging cell has run. The bars have the heights 1, 2, 3 and 4 for 0, 1, 2 and 3 runs. A dashed line marks the right value, 1; only the bar for 0 runs ends there."
 layer = trained(d=64, k=48, rank=4, alpha=8)
 x = torch.randn(32, 64, device=device)
 with torch.no_grad():
@@ -440,7 +440,7 @@ To train on, or to put another adapter in, the delta has to come out again. What
 # %%
 my_third_prediction = {"the same adapter": "?", "another adapter each time": "?"}
 
-# %% alt="Two line charts against the number of rounds, from 1 to 100 on a logarithmic axis. Left, the error of the weights as a multiple of that after one round: with the same adapter it stays at 1; with another adapter each time it climbs to more than 6, in bfloat16 and in float32 alike. Right, the share of weights that differ: with the same adapter it stays at 14 per cent; with another one each time it climbs to 72 per cent, in both dtypes alike."
+# %% demonstration=true alt="Two line charts against the number of rounds, from 1 to 100 on a logarithmic axis. Left, the error of the weights as a multiple of that after one round: with the same adapter it stays at 1; with another adapter each time it climbs to more than 6, in bfloat16 and in float32 alike. Right, the share of weights that differ: with the same adapter it stays at 14 per cent; with another one each time it climbs to 72 per cent, in both dtypes alike."
 ROUNDS = range(1, 101)
 
 
@@ -578,7 +578,7 @@ r"""
 Once more a hundred rounds in bfloat16, with another adapter each time, now with your layer:
 """
 
-# %%
+# %% demonstration=true
 torch.manual_seed(0)
 layer = MergeableLoRALinear(nn.Linear(512, 512, dtype=torch.bfloat16, device=device), rank=8, alpha=16)
 before = layer.base_layer.weight.clone()

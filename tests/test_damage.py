@@ -10,6 +10,9 @@ from damaged import CASES, SAID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from autograde.course import demonstration
+from autograde.course.demonstration import is_demonstration
+from autograde.course.layout import METADATA
 from autograde.grading import damage
 
 
@@ -84,12 +87,53 @@ def test_what_is_not_run_is_not_for_the_learner_to_say(released):
     handed_out.cells.append(nbformat.v4.new_code_cell("assert False", metadata={"nbgrader": test}))
     answered = sample_course.plant(handed_out, sample_course.RIGHT)
     for cell in answered.cells:
-        cell.metadata[damage.METADATA] = {"demonstration": True, "runs": False}
+        cell.metadata[METADATA] = {"demonstration": True, "runs": False}
     notebook, _ = damage.read_submission(nbformat.writes(answered).encode(), handed_out)
     assert damage.repair(notebook, handed_out) == {}
     assert all(damage.runs(cell) for cell in notebook.cells)
-    passed_over = [cell.source for cell in notebook.cells if damage.is_demonstration(cell)]
+    passed_over = [cell.source for cell in notebook.cells if is_demonstration(cell)]
     assert passed_over == ['print("the demonstration ran")']
+
+
+def test_what_a_learner_builds_on_is_run(released):
+    """A demonstration makes names that somebody may use."""
+    handed_out = copy.deepcopy(released)
+    at = next(i for i, cell in enumerate(handed_out.cells) if is_demonstration(cell))
+    for source in ("first = 1", "second = [first for _ in range(3)]", "third = 3\nprint(third)"):
+        handed_out.cells.insert(at, cell := nbformat.v4.new_code_cell(source))
+        demonstration.mark(cell)
+        at += 1
+    for answer, run in {
+        "def total(x):\n    return x.sum()": set(),
+        "def total(x, second=2):\n    first = second\n    return x.sum() + first - second": set(),
+        "third = 0\ndef total(x):\n    return x.sum() + third": set(),
+        "def total(x):\n    return x.sum() + 0 * third": {"third"},
+        "class total:\n    def __call__(self, x):\n        return [n for n in second]": {"first", "second"},
+        "%time second": {"first", "second"},
+        "this is no Python, third": set(),
+    }.items():
+        answered = sample_course.plant(handed_out, sample_course.RIGHT | {"total": answer})
+        notebook, _ = damage.read_submission(nbformat.writes(answered).encode(), handed_out)
+        damage.repair(notebook, handed_out)
+        sources = [cell.source for cell in notebook.cells if is_demonstration(cell)]
+        passed_over = {name for name in ("first", "second", "third") if any(s.startswith(name) for s in sources)}
+        assert {"first", "second", "third"} - passed_over == run, answer
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [7, ["text"], [{"output_type": "stream"}], [{"output_type": "display_data", "data": {"image/png": [1]}}],
+     [{"output_type": "stream", "name": "stdout", "text": ["a\n", {"b": 1}]}], [{"output_type": ["error"]}],
+     [{"output_type": "execute_result", "data": None}, {"output_type": "error", "traceback": [None]}]],
+)  # fmt: skip
+def test_broken_outputs_do_no_harm(released, outputs):
+    raw = json.loads(nbformat.writes(sample_course.plant(released, sample_course.RIGHT)))
+    for cell in raw["cells"]:
+        if cell["cell_type"] == "code":
+            cell["outputs"] = outputs
+    notebook, sentence = damage.read_submission(json.dumps(raw).encode(), released)
+    assert sentence is None and damage.repair(notebook, released) == {}
+    nbformat.validate(notebook)
 
 
 def test_what_a_person_marks_is_left_to_that_person(released):

@@ -49,6 +49,11 @@ def course(tmp_path_factory):
             if cell.source == 'print("the demonstration ran")':
                 cell.source = CHANGED
         hand_in(course, "carol", noisy)
+        shown = plant(released, RIGHT)
+        for cell in shown.cells:
+            if cell.cell_type == "code":
+                cell.outputs = [nbformat.v4.new_output("display_data", data={"image/png": "c2Vlbg=="})]
+        hand_in(course, "erin", shown)
         hand_in(course, "dave", released)
         run(course, "nbgrader", "autograde", LESSON)
         run(course, "nbgrader", "generate_feedback", LESSON)
@@ -74,15 +79,23 @@ def test_a_demonstration_is_run_only_where_it_was_changed(course):
         return "".join(output.text for cell in autograded(course, student).cells for output in cell.get("outputs", [])
                        if output.output_type == "stream")  # fmt: skip
 
-    assert "the demonstration ran" not in shown("alice") and "Not run in grading" in shown("alice")
+    assert "the demonstration ran" not in shown("alice") and "not run in grading" in shown("alice")
     assert "the demonstration ran, and was changed" in shown("carol")
+
+
+def test_a_demonstration_keeps_what_it_showed_the_learner_and_no_other_cell_does(course):
+    pictures = {cell.source for cell in autograded(course, "erin").cells for output in cell.get("outputs", [])
+                if "image/png" in output.get("data", {})}  # fmt: skip
+    assert pictures == {'print("the demonstration ran")'}
+    assert scores(course, "erin") == POINTS
+    assert "data:image/png;base64,c2Vlbg" in feedback(course, "erin")
 
 
 def test_the_export_has_everyone(course):
     with open(course.root / "grades.csv", encoding="utf-8") as file:
         rows = {row["student_id"]: row for row in csv.DictReader(file) if row["assignment"] == LESSON}
     assert {name: float(row["score"]) for name, row in rows.items()} == {
-        "alice": 6.0, "bob": 3.0, "carol": 6.0, "dave": 0.0}  # fmt: skip
+        "alice": 6.0, "bob": 3.0, "carol": 6.0, "dave": 0.0, "erin": 6.0}  # fmt: skip
     assert {float(row["max_score"]) for row in rows.values()} == {6.0}
 
 

@@ -7,8 +7,7 @@ import textwrap
 import nbformat
 
 from autograde.course import execute
-from autograde.course.layout import CourseError
-from autograde.course.lesson import METADATA
+from autograde.course.layout import METADATA, CourseError
 
 _SOLUTION = re.compile(r"^[ \t]*#+ BEGIN SOLUTION[^\n]*\n(.*?)^[ \t]*#+ END SOLUTION", re.DOTALL | re.MULTILINE)
 _MIN_ANSWER = 9  # characters without spaces; `A.T` or `r=rank` give nothing away

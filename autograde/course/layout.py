@@ -6,6 +6,8 @@ from pathlib import Path
 
 from autograde.checks import LESSONS
 
+METADATA = "lora_course"  # our key in the metadata of notebooks and of cells
+
 
 class CourseError(Exception):
     """Something about the course's files that a person must mend; the message says what and where."""

@@ -8,9 +8,9 @@ import jupytext
 import nbformat
 
 from autograde import checks
-from autograde.course.layout import CourseError
+from autograde.course import demonstration
+from autograde.course.layout import METADATA, CourseError
 
-METADATA = "lora_course"  # our key in a notebook's metadata
 KERNEL = {"kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
           "language_info": {"name": "python"}}  # fmt: skip
 KNOWN_TAGS = {"exercise", "check", "alt", "demonstration"}
@@ -36,6 +36,11 @@ def read(course, lesson):
         notebook.cells.append(_cell(cell, f"{lesson}-{position:02d}", points, seen, path))
     if absent := [name for name in points if f"check_{name}" not in seen]:
         raise CourseError(f'{path}: no cell is tagged check="{absent[0]}"')
+    for cell, user, name in demonstration.needed([cell for cell in notebook.cells if cell.cell_type == "code"]):
+        raise CourseError(
+            f"{path}, the cell that begins {cell.source.splitlines()[0]!r}: it is no demonstration, since {name!r} is "
+            f"used in the cell that begins {user.source.splitlines()[0]!r}"
+        )
     notebook.metadata[METADATA] = {"lesson": lesson, "source_hash": cells_hash(notebook)}
     return notebook
 
@@ -61,8 +66,7 @@ def _cell(cell, default_id, points, seen, path):
     if "alt" in tags:
         made.metadata["alt"] = tags["alt"]
     if tags.get("demonstration"):
-        # Grading passes over a cell that nothing graded depends on, as long as the learner has left it as it was.
-        made.metadata[METADATA] = {"demonstration": True}
+        demonstration.mark(made)
     if "nbgrader" in made.metadata:
         grade_id = made.metadata["nbgrader"]["grade_id"]
         if grade_id in seen:

@@ -12,8 +12,8 @@ from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import SaveCells
 from traitlets.config import PyFileConfigLoader
 
-from autograde.course.layout import CourseError
-from autograde.course.lesson import METADATA, cells_hash, write
+from autograde.course.layout import METADATA, CourseError
+from autograde.course.lesson import cells_hash, write
 
 # nbgrader's converters change the working directory, which all threads of a process share.
 _one_converter = threading.Lock()

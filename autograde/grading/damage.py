@@ -11,9 +11,10 @@ import re
 
 import nbformat
 
+from autograde.course import demonstration
+from autograde.course.layout import METADATA
 from autograde.grading import harmless
-
-METADATA = "lora_course"  # our key in a notebook's, and here in a cell's metadata
+from autograde.grading.box.outputs import Outputs
 
 MAX_SOURCE = 2**20  # characters in all cells together; a lesson has some ten thousand
 MAX_CELLS = 2_000
@@ -76,10 +77,12 @@ def read_submission(data, released):
         released: the release, which takes the place of a notebook that cannot be read.
 
     Returns:
-        ``(notebook, sentence or None)``. Outputs are gone: they are the learner's word for what their code does.
+        ``(notebook, sentence or None)``. Outputs are gone, since they are the learner's word for what their code does;
+        but for those of demonstrations, which say nothing that counts.
     """
+    demonstrations = {cell.source for cell in released.cells if demonstration.is_demonstration(cell)}
     try:
-        notebook = _notebook(_parsed(data))
+        notebook = _notebook(_parsed(data), demonstrations)
         if not notebook.cells:
             raise _Unusable(EMPTY)
         nbformat.validate(notebook)
@@ -113,8 +116,10 @@ def _instead_of_json(text):
     return "it is a web page" if re.match(r"\s*<(!doctype|html)\b", text, re.IGNORECASE) else "it is not JSON"
 
 
-def _notebook(raw):
-    """A notebook of today's format, built from the parts of `raw` that are as they should be."""
+def _notebook(raw, demonstrations):
+    """A notebook of today's format, built from the parts of `raw` that are as they should be. Cells with a source among
+    `demonstrations` keep their outputs.
+    """
     cells = raw.get("cells")
     if not isinstance(cells, list):
         raw = _upgraded(raw)
@@ -128,6 +133,8 @@ def _notebook(raw):
     for position, cell in enumerate(cells):
         if isinstance(cell, dict):
             made.cells.append(_cell(cell, position, used))
+            if made.cells[-1].cell_type == "code" and made.cells[-1].source in demonstrations:
+                made.cells[-1].outputs = _outputs(cell.get("outputs"))
     if (length := sum(len(cell.source) for cell in made.cells)) > MAX_SOURCE:
         raise _Unusable(TOO_LONG.format(f"{length:,} characters in its cells"))
     return made
@@ -175,6 +182,27 @@ def _cell(raw, position, used):
     return made
 
 
+def _outputs(found):
+    """What a cell showed when it was saved, as far as it is well-formed."""
+    shown = Outputs()
+    for output in found if isinstance(found, list) else []:
+        if isinstance(output, dict):
+            shown.add({"type": output.get("output_type"), "content": _joined(output)})
+    return shown.end()
+
+
+def _joined(output):
+    """An output whose texts are in one piece; files hold them as lists of lines."""
+    if isinstance(output.get("data"), dict):
+        return output | {"data": {mime: _text(lines) for mime, lines in output["data"].items()}}
+    return output | {"text": _text(output.get("text", ""))}
+
+
+def _text(lines):
+    whole = isinstance(lines, list) and all(isinstance(line, str) for line in lines)
+    return "".join(lines) if whole else lines
+
+
 def _attachments(found):
     """The pictures that were pasted into a text cell."""
     return {
@@ -198,7 +226,7 @@ def repair(notebook, released):
     """Put back what a submission lost of the release, in place.
 
     Cells that must not run, because the learner's notebook would not have run them as they now stand, are marked
-    (see `runs`).
+    (see `runs`); so are demonstrations, which need not.
 
     Args:
         notebook: as `read_submission` gives it.
@@ -231,10 +259,7 @@ def repair(notebook, released):
     for cell in notebook.cells:
         if grade_id(cell) not in wanted:
             cell.metadata.pop("nbgrader", None)
-    demonstrations = {cell.source for cell in released.cells if is_demonstration(cell)}
-    for cell in notebook.cells:
-        if cell.cell_type == "code" and not grade_id(cell) and cell.source in demonstrations:
-            cell.metadata[METADATA] = {"demonstration": True}
+    _find_demonstrations(notebook, released)
     _distinct_ids(notebook)
     return {name: sentence for name, sentence in damage.items() if sentence}
 
@@ -242,11 +267,6 @@ def repair(notebook, released):
 def runs(cell):
     """Whether a repaired cell is to be run."""
     return cell.metadata.get(METADATA, {}).get("runs", True)
-
-
-def is_demonstration(cell):
-    """Whether a cell is one that the lesson calls a demonstration, and that the learner has left as it was."""
-    return cell.metadata.get(METADATA, {}).get("demonstration") is True
 
 
 def _stop(cell):
@@ -287,6 +307,20 @@ def _restore(cell, original, name):
     if not graded.get("solution") and (graded.get("grade") or graded.get("locked")):
         cell.source = original.source
     return sentence
+
+
+def _find_demonstrations(notebook, released):
+    """Mark what the lesson calls demonstrations, is left as it was, and no cell that runs needs."""
+    sources = {cell.source for cell in released.cells if demonstration.is_demonstration(cell)}
+    running = [cell for cell in notebook.cells if cell.cell_type == "code" and runs(cell)]
+    for cell in running:
+        if cell.source in sources and not grade_id(cell):
+            demonstration.mark(cell)
+    for cell, _, _ in demonstration.needed(running):
+        del cell.metadata[METADATA]
+    for cell in running:
+        if not demonstration.is_demonstration(cell):
+            cell.outputs = []
 
 
 def _index(cells, cell):

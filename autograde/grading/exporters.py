@@ -21,7 +21,7 @@ from nbgrader.utils import parse_utc
 
 from autograde.checks import LESSONS
 from autograde.course import release
-from autograde.course.layout import Course
+from autograde.course.layout import METADATA, Course
 from autograde.grading import damage, master, version
 from autograde.grading.gradebook import Book, GradebookError
 from autograde.grading.settings import Settings
@@ -174,7 +174,7 @@ class SubmissionExporter(_Exporter, NotebookExporter):
             lost = damage.repair(notebook, released)
         for said in {sentence, *lost.values()} - {None}:
             self.log.warning("%s: %s", about["student"], said)
-        notebook.metadata[damage.METADATA] = {
+        notebook.metadata[METADATA] = {
             "lesson": about["notebook"],
             "version": self._versions.get(about["assignment"]),
             "submission": _digest(data),
@@ -204,7 +204,7 @@ def _differs(folder, graded, name):
     """Whether a submitted file is another one than the one that was graded, as far as that can be told."""
     try:
         notebook = nbformat.read(graded / f"{name}.ipynb", as_version=4)
-        return notebook.metadata[damage.METADATA]["submission"] != _digest((folder / f"{name}.ipynb").read_bytes())
+        return notebook.metadata[METADATA]["submission"] != _digest((folder / f"{name}.ipynb").read_bytes())
     except (OSError, ValueError, KeyError):
         return False
 

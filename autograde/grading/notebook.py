@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 import nbformat
 
 from autograde import __version__, checks
+from autograde.course.demonstration import is_demonstration
+from autograde.course.layout import METADATA
 from autograde.grading import harmless
-from autograde.grading.damage import METADATA, grade_id, is_demonstration, runs
+from autograde.grading.damage import grade_id, runs
 from autograde.grading.session import CellRun, SessionEnded
 from autograde.judge import report
 from autograde.judge.probe import Remote
@@ -18,7 +20,8 @@ from autograde.judge.show import WIDTH, as_html, text
 
 MAX_TEXT = 100_000  # characters of one output: a page with more of them is no feedback
 
-NOT_RUN = "Not run in grading: a demonstration, on which nothing that is graded depends.\n"
+NOT_RUN = "A demonstration, not run in grading, since nothing that is graded depends on it.\n"
+AS_HANDED_IN = "A demonstration, not run again in grading. What follows was handed in with the notebook.\n"
 
 _CHECK = re.compile(r"check\.(\w+)\(\w+\)")
 
@@ -143,7 +146,8 @@ class _Grading:
         elif not runs(cell) or (_is_graded(cell) and grade_id(cell) in self.damage):
             cell.outputs, cell.execution_count = [_error(self.damage[grade_id(cell)])], None
         elif is_demonstration(cell):
-            cell.outputs, cell.execution_count = [nbformat.v4.new_output("stream", text=NOT_RUN)], None
+            note = nbformat.v4.new_output("stream", text=AS_HANDED_IN if cell.outputs else NOT_RUN)
+            self._show(cell, CellRun([note, *cell.outputs], True, None))
         else:
             self._execute(cell, session)
 

@@ -5,10 +5,9 @@ from pathlib import Path
 from nbgrader.preprocessors import Execute as NbGraderExecute
 from traitlets import Bool, Dict
 
-from autograde.course.layout import Course
+from autograde.course.layout import METADATA, Course
 from autograde.grading import notebook
 from autograde.grading.box.limits import Limits
-from autograde.grading.damage import METADATA
 from autograde.grading.kept import KEPT
 from autograde.grading.submissions import Submission, beside
 

@@ -16,8 +16,9 @@ import nbformat
 
 from autograde import checks
 from autograde.course.corpus import samples
+from autograde.course.demonstration import is_demonstration
 from autograde.course.layout import CourseError, find_course
-from autograde.grading.damage import grade_id, is_demonstration
+from autograde.grading.damage import grade_id
 
 MARKER = ".sample-class"  # lists the folders that are ours to replace; a class's own are never touched
 RIGHT = 2  # submissions of a lesson in which all is right

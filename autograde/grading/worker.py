@@ -23,7 +23,7 @@ import nbformat  # noqa: E402  (only now are these imports quick)
 from nbgrader import utils  # noqa: E402
 from nbgrader.preprocessors import LimitOutput  # noqa: E402
 
-from autograde.course.layout import find_course  # noqa: E402
+from autograde.course.layout import METADATA, find_course  # noqa: E402
 from autograde.grading import damage, notebook, settings, version  # noqa: E402
 from autograde.grading.box.limits import Limits  # noqa: E402
 from autograde.grading.preprocessors import Execute  # noqa: E402
@@ -70,7 +70,7 @@ class Grader:
             submitted, sentence = damage.read_submission(content, released)
         lost = {} if sentence else damage.repair(submitted, released)
         submitted.metadata["kernelspec"] = released.metadata.get("kernelspec", {})
-        submitted.metadata[damage.METADATA] = {
+        submitted.metadata[METADATA] = {
             "lesson": asked["lesson"],
             "submission": hashlib.sha256(content).hexdigest(),
             "unreadable": sentence,

@@ -5,7 +5,7 @@ import json
 from collections import defaultdict
 from dataclasses import dataclass
 
-from autograde.grading.damage import METADATA
+from autograde.course.layout import METADATA
 from autograde.grading.results import FAILED, GRADED, Result, Store
 
 PASSED, PARTLY, WRONG, NOT_STARTED, NOT_JUDGED = "passed", "partly", "wrong", "not_started", "not_judged"
