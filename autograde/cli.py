@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from autograde import __version__
+from autograde.grading.start import quickly
 
 # nbgrader calls `alembic` by name; it lies beside this interpreter even when that folder is not on PATH.
 os.environ["PATH"] = str(Path(sys.executable).parent) + os.pathsep + os.environ.get("PATH", "")
@@ -16,6 +17,7 @@ os.environ["PATH"] = str(Path(sys.executable).parent) + os.pathsep + os.environ.
 @click.version_option(__version__, prog_name="autograde")
 def main():
     """Build the lessons, check answers, grade a class."""
+    quickly()
 
 
 class _Problem(click.ClickException):
@@ -158,9 +160,6 @@ def grade(lessons, jobs, scheduler, require_isolation, force, db):
 def report(lessons, output):
     """Show the class on one page: scores, misconceptions, timings. Writes autograde/report.html."""
     from autograde.course.layout import CourseError
-    from autograde.grading.start import quickly
-
-    quickly()
     from autograde.report.write import write
 
     try:

@@ -1,17 +1,21 @@
-"""Grading measured: the same submissions through plain nbgrader and through ours, and the cost against the class's size.
+"""`autograde grade` beside plain nbgrader: the same submissions, the marks compared one by one, and the ratio of times.
 
-    python benchmarks/bench_grading.py [--quick] [--lesson 03_two_thin_products] [--sizes 10,100,1000]
+    python benchmarks/bench_grading.py [LESSON…] [--sizes 10,100,1000]
 
-Plain nbgrader is its stock configuration with a kernel for each notebook. It is given the same checks, run in the
-learner's kernel: ``check.x.judge(x).score`` as the last line of the test cell, which it takes for partial credit.
-Submissions are those of the sample class that hold what is graded and what it needs, under new names as often as wanted.
+Each lesson is handed in twice, as whole notebooks with all their pictures: once with every exercise right, once with
+every exercise wrong in a known way. Plain nbgrader (its own Execute, a fresh kernel for each notebook, in which the
+checks are judged too) grades these, and so does `autograde grade`. Then `autograde grade` alone grades classes of
+several sizes, made of copies of them.
+
+Times are wall time. Plain nbgrader runs every cell; ours passes over demonstrations that were left as they were. So that
+plain nbgrader gives partial credit, too, its check cells end in the score, ``check.x.judge(x).score``.
+Exit status 1 if a mark differs, or if ours was not faster.
 """
 
 import argparse
-import json
+import copy
 import os
 import shutil
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -19,148 +23,180 @@ import time
 from pathlib import Path
 
 import nbformat
+from nbgrader.api import Gradebook
 
-from autograde.course.layout import choose, find_course
-from autograde.grading.damage import grade_id, is_demonstration
+from autograde import checks
+from autograde.course.corpus import samples
+from autograde.course.layout import Course
+from autograde.grading.damage import grade_id
 
-ROOT = Path(__file__).resolve().parents[1]
-STOCK = "c = get_config()\nc.CourseDirectory.course_id = 'plain'\n"
+ROOT = Path(__file__).resolve().parent.parent
+CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count()))
+PLAIN = """\
+c = get_config()
+c.CourseDirectory.course_id = "lora"
+c.CourseDirectory.root = {root!r}
+c.CourseDirectory.source_directory = "solutions"
+c.CourseDirectory.release_directory = "notebooks"
+c.CourseDirectory.submitted_directory = "autograde/submitted"
+c.CourseDirectory.autograded_directory = "autograde/autograded"
+c.CourseDirectory.feedback_directory = "autograde/feedback"
+c.CourseDirectory.db_url = "sqlite:///{root}/autograde/gradebook.db"
+c.Execute.timeout = 120
+"""
+
+
+def notebooks(lesson):
+    """What is handed in for a lesson: one notebook with right answers, and one with wrong ones.
+
+    Returns:
+        ``{"right": bytes, "wrong": bytes}``, with the outputs of the solved notebook in both.
+    """
+    course = Course(ROOT)
+    released = nbformat.read(course.release(lesson), as_version=4)
+    solved = {cell.id: cell for cell in nbformat.read(course.solved(lesson), as_version=4).cells}
+    subjects = {check.name: check.subject for check in checks.of_lesson(lesson)}
+    right, wrong = {}, {}
+    for sample in samples(course, lesson):
+        subject = subjects.get(sample.exercise, sample.exercise)
+        (right if sample.misconception is None else wrong).setdefault(subject, sample.source)
+    made = {}
+    for kind, answers in (("right", right), ("wrong", wrong)):
+        notebook = copy.deepcopy(released)
+        for cell in notebook.cells:
+            cell.source = answers.get(grade_id(cell), cell.source).strip()
+            if cell.cell_type == "code" and not grade_id(cell):
+                cell.outputs = solved[cell.id].outputs
+        made[kind] = (nbformat.writes(notebook) + "\n").encode()
+    return made
+
+
+class Class:
+    """A copy of the course in a temporary folder, with a class.
+
+    Args:
+        folder: where.
+        handed_in: ``{(student, lesson): bytes}``.
+        plain: whether it is nbgrader's own configuration.
+    """
+
+    def __init__(self, folder, handed_in, plain):
+        self.root, self.handed_in, self.plain = folder, handed_in, plain
+        self.lessons = sorted({lesson for _, lesson in handed_in})
+        for kind in ("solutions", "notebooks"):
+            shutil.copytree(ROOT / kind, folder / kind)
+        for (student, lesson), content in handed_in.items():
+            path = folder / "autograde" / "submitted" / student / lesson / f"{lesson}.ipynb"
+            path.parent.mkdir(parents=True)
+            path.write_bytes(content)
+        if plain:
+            (folder / "nbgrader_config.py").write_text(PLAIN.format(root=str(folder)))
+            for lesson in self.lessons:
+                self._score_in_the_kernel(Course(folder).solved(lesson))
+                self._run("nbgrader", "generate_assignment", "--force", lesson)
+        else:
+            shutil.copy(ROOT / "nbgrader_config.py", folder)
+
+    @staticmethod
+    def _score_in_the_kernel(path):
+        notebook = nbformat.read(path, as_version=4)
+        for cell in notebook.cells:
+            if cell.metadata.get("nbgrader", {}).get("grade"):
+                call, _, subject = cell.source.strip().partition("(")
+                cell.source = f"{call}.judge({subject}.score"
+        nbformat.write(notebook, path)
+
+    def _run(self, *command, cores=CORES):
+        """Seconds that a command takes on the processors `cores`."""
+        bin_folder = str(Path(sys.executable).parent)
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}"}
+        pinned = {"preexec_fn": lambda: os.sched_setaffinity(0, cores)} if hasattr(os, "sched_setaffinity") else {}
+        started = time.perf_counter()
+        done = subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, **pinned)
+        if done.returncode:
+            sys.exit(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        return time.perf_counter() - started
+
+    def grade(self, cores=CORES):
+        """Grade everything anew; seconds by lesson, or with our grader the seconds of the whole under None."""
+        if not self.plain:
+            return {None: self._run("autograde", "grade", "--force", "--jobs", str(len(cores)), cores=cores)}
+        taken = {}
+        for lesson in self.lessons:
+            whole = self._run("nbgrader", "autograde", lesson, "--force", cores=cores)
+            taken[lesson] = whole - self._run("nbgrader", "autograde", lesson, cores=cores)  # all skipped: its start
+        return taken
+
+    def marks(self):
+        """``{(student, lesson, check): score}``, from the gradebook."""
+        with Gradebook(f"sqlite:///{self.root}/autograde/gradebook.db", "lora") as book:
+            return {
+                (student, lesson, grade.name): grade.score
+                for student, lesson in self.handed_in
+                for grade in book.find_submission_notebook(lesson, lesson, student).grades
+            }
 
 
 def main():
-    """Measure and print."""
-    words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    words.add_argument("--lesson", default="03", help="whose submissions")
-    words.add_argument("--plain", type=int, default=12, help="submissions for plain nbgrader, some four seconds each")
-    words.add_argument("--sizes", default="10,100,1000", help="class sizes for ours")
-    words.add_argument("--quick", action="store_true", help="the same as --plain 3 --sizes 3,20")
-    given = words.parse_args()
-    plain, sizes = (3, [3, 20]) if given.quick else (given.plain, [int(size) for size in given.sizes.split(",")])
-    (lesson,) = choose([given.lesson])
-    sources = _sound_submissions(lesson)
-    cores = sorted(os.sched_getaffinity(0))
-    print(f"{lesson}: {len(sources)} different submissions, {len(cores)} cores")
-    with tempfile.TemporaryDirectory() as folder:
-        folder = Path(folder)
-        seconds, theirs = _plain(folder / "plain", lesson, sources, plain, cores[:1])
-        each = seconds / plain
-        print(f"\nplain nbgrader, 1 core: {plain} submissions in {seconds:.1f} s, {each:.2f} s each")
-        _ours_against_theirs(folder / "same", lesson, sources, plain, cores, theirs)
-        _by_size(folder, lesson, sources, sizes, cores, each)
+    """Print the tables; the exit status."""
+    arguments = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    arguments.add_argument("lessons", nargs="*", metavar="LESSON", help="default: all")
+    arguments.add_argument("--sizes", default="10,100,1000", help="of the classes graded by ours alone")
+    arguments = arguments.parse_args()
+    lessons = [
+        lesson for lesson in checks.LESSONS if lesson in arguments.lessons or lesson[:2] in arguments.lessons
+    ] or list(checks.LESSONS)
+    handed_in = {lesson: notebooks(lesson) for lesson in lessons}
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        return _run(Path(folder), handed_in, [int(size) for size in arguments.sizes.split(",") if size])
 
 
-def _sound_submissions(lesson):
-    """Notebooks of the sample class that nbgrader's stock configuration can grade: whole ones, and undamaged."""
-    course = find_course(ROOT)
-    released = nbformat.read(course.release(lesson), as_version=4)
-    wanted = sorted(grade_id(cell) for cell in released.cells if grade_id(cell))
-    demonstrations = {cell.source for cell in released.cells if is_demonstration(cell)}
-    found = []
-    for path in sorted(course.submitted.glob(f"student-*/{lesson}/{lesson}.ipynb")):
-        try:
-            notebook = nbformat.read(path, as_version=4)
-        except Exception:  # a damaged one
-            continue
-        graded = [(grade_id(cell), cell.cell_type) for cell in notebook.cells if grade_id(cell)]
-        if sorted(name for name, _ in graded) == wanted and {kind for _, kind in graded} == {"code"}:
-            notebook.cells = [cell for cell in notebook.cells if cell.source not in demonstrations]
-            if "_exit" not in nbformat.writes(notebook):
-                found.append(notebook)
-    if not found:
-        sys.exit(f"the sample class has no submissions of {lesson}; run: python -m autograde.grading.sample_class")
-    return found
+def _run(folder, handed_in, sizes):
+    pairs = {(kind, lesson): content for lesson, kinds in handed_in.items() for kind, content in kinds.items()}
+    plain = Class(folder / "plain", pairs, plain=True)
+    ours = Class(folder / "ours", pairs, plain=False)
+    print(f"{len(pairs)} submissions, {len(CORES)} cores; one core, seconds for one submission more\n")
+    print(f"{'lesson':24}{'plain nbgrader':>16}{'ours':>8}{'ratio':>8}")
+    ours.grade(CORES[:1])
+    slow, fast = plain.grade(CORES[:1]), {}
+    for lesson, seconds in slow.items():
+        fast[lesson] = per_submission(folder / f"of-{lesson}", {lesson: handed_in[lesson]})
+        print(f"{lesson:24}{seconds / 2:16.2f}{fast[lesson]:8.3f}{seconds / 2 / fast[lesson]:8.1f}", flush=True)
+    mean = sum(slow.values()) / len(pairs)
+    print(f"{'all':24}{mean:16.2f}{sum(fast.values()) / len(fast):8.3f}{mean * len(fast) / sum(fast.values()):8.1f}")
+    theirs, marks = plain.marks(), ours.marks()
+    differ = sorted(key for key in theirs.keys() | marks.keys() if theirs.get(key) != marks.get(key))
+    print(f"\n{len(theirs)} marks compared, {len(differ)} differ")
+    for key in differ:
+        print(f"  {' '.join(key)}: plain nbgrader {theirs.get(key)}, ours {marks.get(key)}")
 
-
-def _hand_in(folder, lesson, sources, count):
-    for number in range(count):
-        target = folder / f"student-{number:05}" / lesson / f"{lesson}.ipynb"
-        target.parent.mkdir(parents=True)
-        target.write_text(nbformat.writes(sources[number % len(sources)]), encoding="utf-8")
-
-
-def _plain(folder, lesson, sources, count, cores):
-    """Seconds that ``nbgrader autograde`` takes, and the marks it gives."""
-    solved = nbformat.read(find_course(ROOT).solved(lesson), as_version=4)
-    for cell in solved.cells:
-        if (grade_id(cell) or "").startswith("check_"):
-            call, _, rest = cell.source.strip().partition("(")
-            cell.source = f"{call}.judge({rest}.score"
-    source = folder / "source" / lesson / f"{lesson}.ipynb"
-    source.parent.mkdir(parents=True)
-    nbformat.write(solved, source)
-    (folder / "nbgrader_config.py").write_text(STOCK)
-    _run(["nbgrader", "generate_assignment", lesson], folder, cores)
-    _hand_in(folder / "submitted", lesson, sources, count)
-    started = time.perf_counter()
-    _run(["nbgrader", "autograde", lesson], folder, cores)
-    return time.perf_counter() - started, _marks(folder / "gradebook.db")
-
-
-def _ours(folder, lesson, sources, count, cores):
-    """Seconds that ``autograde grade`` takes on these cores, the marks, and the seconds in sessions and judging."""
-    shutil.rmtree(folder, ignore_errors=True)
-    for kind in ("notebooks", "solutions"):
-        shutil.copytree(ROOT / kind / lesson, folder / kind / lesson)
-    shutil.copy(ROOT / "nbgrader_config.py", folder)
-    _hand_in(folder / "autograde" / "submitted", lesson, sources, count)
-    started = time.perf_counter()
-    _run(["autograde", "grade", "--jobs", str(len(cores))], folder, cores)
-    seconds = time.perf_counter() - started
-    results = (folder / "autograde" / "autograded" / ".results").glob("*/*.json")
-    inside = sum(json.loads(path.read_bytes())["seconds"] for path in results)
-    return seconds, _marks(folder / "autograde" / "gradebook.db"), inside
-
-
-def _run(words, folder, cores):
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-m", *words],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, cores),
+    print("\na class of copies of these, everything included (start, gradebook)\n")
+    print(
+        f"{'submissions':>12}{'one core':>12}{f'{len(CORES)} cores':>12}{'speed-up':>10}{'plain / ours, one core':>26}"
     )
-    if done.returncode:
-        sys.exit(f"{' '.join(words)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    ratio = 0.0
+    for size in sizes:
+        of_size = Class(folder / f"class-{size}", class_of(handed_in, size), plain=False)
+        one, every = (of_size.grade(cores)[None] / size for cores in (CORES[:1], CORES))
+        ratio = mean / one
+        print(f"{size:12}{one:10.3f} s{every:10.3f} s{one / every:10.2f}{ratio:26.1f}", flush=True)
+    return int(bool(differ) or (bool(sizes) and ratio < 1))
 
 
-def _marks(database):
-    query = """select student_id, base_cell.name, auto_score from grade join base_cell on base_cell.id = cell_id
-        join submitted_notebook n on n.id = grade.notebook_id join submitted_assignment s on s.id = n.assignment_id"""
-    with sqlite3.connect(database) as db:
-        return {(student, cell): score for student, cell, score in db.execute(query)}
+def class_of(handed_in, size):
+    """A class of `size` submissions: the lessons in turn, right and wrong ones in turn."""
+    contents = [(lesson, kinds[kind]) for kind in ("right", "wrong") for lesson, kinds in handed_in.items()]
+    chosen = [contents[number % len(contents)] for number in range(size)]
+    return {(f"student-{number:05d}", lesson): content for number, (lesson, content) in enumerate(chosen)}
 
 
-def _ours_against_theirs(folder, lesson, sources, count, cores, theirs):
-    for used in (cores[:1], cores):
-        _, ours, _ = _ours(folder, lesson, sources, count, used)
-        different = [key for key in theirs if ours.get(key) != theirs[key]]
-        print(f"scores, {len(used)} core{'s'[: len(used) > 1]}: {len(theirs)} compared, {len(different)} different")
-        for student, cell in different:
-            print(f"  {student} {cell}: plain {theirs[student, cell]}, ours {ours.get((student, cell))}")
-        if set(ours) != set(theirs):
-            sys.exit("the two gradebooks do not have the same cells")
-
-
-def _by_size(folder, lesson, sources, sizes, cores, plain_each):
-    print("\n  class  cores  seconds  each (ms)  of it in box and judge  x plain nbgrader")
-    fastest = {}
-    for count in sizes:
-        for used in dict.fromkeys((tuple(cores[:1]), tuple(cores))):
-            seconds, _, inside = _ours(folder / "size", lesson, sources, count, used)
-            each = seconds / count
-            fastest[count, len(used)] = each
-            print(
-                f"{count:7,} {len(used):6} {seconds:8.1f} {1000 * each:10.1f} "
-                f"{1000 * inside / count / len(used):23.1f} {plain_each / each:17.1f}"
-            )
-    count = sizes[-1]
-    if len(cores) > 1:
-        print(f"\n{len(cores)} cores against 1, {count:,} submissions: "
-              f"{fastest[count, 1] / fastest[count, len(cores)]:.2f} times as fast")  # fmt: skip
+def per_submission(folder, handed_in, few=4, many=44):
+    """Seconds for one submission more on one core: the difference between two class sizes."""
+    seconds = [
+        Class(folder / str(size), class_of(handed_in, size), plain=False).grade(CORES[:1])[None] for size in (few, many)
+    ]
+    return (seconds[1] - seconds[0]) / (many - few)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

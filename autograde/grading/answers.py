@@ -7,7 +7,10 @@ import ast
 import os
 from pathlib import Path
 
+import nbformat
+
 from autograde import checks
+from autograde.grading.notebook import check_of
 from autograde.grading.session import SessionEnded
 from autograde.grading.warm import Warm
 from autograde.judge import report
@@ -57,11 +60,7 @@ def _cells(path):
         raise AnswerFileError(f"{path} cannot be read: {error}") from None
     if path.suffix == ".py":
         return [(text, None)]
-    # Importing nbformat takes as long as importing torch: a script is judged without it.
-    import nbformat
     from IPython.core.inputtransformer2 import TransformerManager
-
-    from autograde.grading.notebook import check_of
 
     try:
         code = [cell for cell in nbformat.reads(text, as_version=4).cells if cell.cell_type == "code"]

@@ -4,8 +4,6 @@ import os
 import signal
 import sys
 
-from autograde.grading.start import quickly
-
 INTERRUPTED = 130  # what shells know as: ended by the stop key
 
 
@@ -26,7 +24,6 @@ def run(course, lessons, *, jobs, scheduler, require_isolation, force, db):
     Raises:
         CourseError, ClusterError: what the person must mend first.
     """
-    quickly()
     from rich.console import Console
 
     from autograde.grading import crew, pipeline, progress, settings, table
@@ -76,4 +73,5 @@ def _crew(course, jobs, scheduler, require_isolation):
         return Cluster(scheduler, require_isolation)
     from autograde.grading.crew import Crew
 
-    return Crew(course, jobs or len(os.sched_getaffinity(0)), require_isolation)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return Crew(course, jobs or cores, require_isolation)

@@ -176,7 +176,10 @@ def _cell(raw, position, used):
         identity = next(name for n in range(len(used) + 1) if (name := f"cell-{position}-{n}") not in used)
     used.add(identity)
     source = harmless.markdown(_clean(source)) if kind == "markdown" else _clean(source)
-    made = getattr(nbformat.v4, f"new_{kind}_cell")(source, metadata=kept, id=identity)
+    # nbformat.v4.new_code_cell validates each one against the schema; the whole notebook is validated anyway.
+    made = nbformat.from_dict({"cell_type": kind, "id": identity, "metadata": kept, "source": source})
+    if kind == "code":
+        made |= {"execution_count": None, "outputs": []}
     if kind != "code" and (pictures := _attachments(raw.get("attachments"))):
         made.attachments = pictures
     return made

@@ -89,7 +89,7 @@ def _fresh_randomness():
 def _words(error):
     try:
         return f"{type(error).__name__}: {error}"[:500]
-    except Exception:  # learner's exceptions may do anything when they are read
+    except BaseException:  # learner's exceptions may do anything when they are read
         return type(error).__name__
 
 
@@ -211,15 +211,16 @@ class Far:
         if asked["target"] not in namespace:
             return self._send(frames.REFUSED, {"reason": "missing"})
         try:
-            target = namespace[asked["target"]]
-            answer = self._interruptibly(probe.answer, asked["probe"], target, asked["arguments"])
-            answer = wire.encode(wire.plain(answer))
+            try:
+                target = namespace[asked["target"]]
+                answer = self._interruptibly(probe.answer, asked["probe"], target, asked["arguments"])
+                answer = wire.encode(wire.plain(answer))
+            finally:
+                self.interpreter.flush()  # before the closing frame, after which none may come
         except KeyboardInterrupt:
             return self._send(frames.REFUSED, {"reason": "interrupted"})
         except BaseException as error:  # nothing that learner's objects do may end the conversation
             return self._send(frames.REFUSED, {"reason": "failed", "message": _words(error)})
-        finally:
-            self.interpreter.flush()
         if len(answer) > asked["limit"]:
             return self._send(frames.REFUSED, {"reason": "large", "message": f"{len(answer):,}"})
         self.line.send(frames.pack(frames.ANSWER, self.request, answer))

@@ -303,10 +303,10 @@ class Session:
             raise _Ending("gone")
         closed = None
         for kind, request, payload in self.reader.feed(data):
-            if closed is not None or (kind != frames.EVENT and (kind not in closing or request != self.request)):
-                raise frames.FrameError("a frame that nobody asked for")
             if kind == frames.EVENT:
-                self._event(payload)
+                self._event(payload)  # also after the closing frame: threads of the learner's code go on printing
+            elif closed is not None or kind not in closing or request != self.request:
+                raise frames.FrameError("a frame that nobody asked for")
             else:
                 closed = kind, payload if kind == frames.ANSWER else frames.read_json(payload)
         return closed

@@ -54,13 +54,18 @@ def as_convention(tensor, transposed):
     return tensor.mT if transposed and tensor.ndim == 2 else tensor
 
 
+def parameters_of(layer):
+    """The parameters of `layer` by name, as torch keeps them: its class may say otherwise."""
+    return dict(nn.Module.named_parameters(layer))
+
+
 def look_at(layer, name):
     """What `layer` holds under an adapter's name."""
     tensor, transposed = adapter(layer, name)
     kind = wire.type_name(getattr(layer, name, None))
     if tensor is None:
         return {"type": kind}
-    own = {id(parameter) for parameter in layer.parameters()}
+    own = {id(parameter) for parameter in parameters_of(layer).values()}
     return {
         "type": kind,
         "shape": list(as_convention(tensor, transposed).shape),

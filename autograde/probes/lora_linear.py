@@ -5,7 +5,16 @@ from torch import nn
 
 from autograde.judge import wire
 from autograde.judge.probe import probe
-from autograde.probes.layers import adapters, as_convention, look_at, look_at_all, make_base, make_layer, set_adapters
+from autograde.probes.layers import (
+    adapters,
+    as_convention,
+    look_at,
+    look_at_all,
+    make_base,
+    make_layer,
+    parameters_of,
+    set_adapters,
+)
 from autograde.probes.raised import catch
 
 
@@ -14,8 +23,8 @@ def start(layer_class, weight, bias, options, x):
     """Make two layers around equal bases and look at them before any training.
 
     Returns:
-        ``held`` (what is under each adapter's name), ``other_A`` (lora_A of the second layer), ``out`` and ``base_out``
-        (the first layer's output and its base's own), or ``raised`` with ``during``.
+        ``held`` (what is under each adapter's name), ``other_A`` (lora_A of the second layer), ``out`` (the first layer's
+        output), or ``raised`` with ``during``.
     """
     layer, problem = make_layer(layer_class, make_base(weight, bias), options)
     if problem:
@@ -31,7 +40,6 @@ def start(layer_class, weight, bias, options, x):
         "other_A": look_at(second, "lora_A").get("values"),
         "type": wire.type_name(out),
         "out": wire.plain(out),
-        "base_out": wire.plain(make_base(weight, bias)(x)),
     }
 
 
@@ -80,14 +88,14 @@ def train(layer_class, weight, bias, options, x, A, B, steps, lr, weight_decay):
         return problem
     both = adapters(layer)
     own = {id(tensor) for tensor, _ in both}
-    names = dict(layer.named_parameters())
+    names = parameters_of(layer)
 
     def look():
         state = [base.weight, base.bias, *(as_convention(*adapter) for adapter in both)]
         return [wire.copy(wire.plain(tensor)) for tensor in state]
 
     before = look()
-    trainable = [parameter for parameter in layer.parameters() if parameter.requires_grad]
+    trainable = [parameter for parameter in names.values() if parameter.requires_grad]
     if trainable:
         _, error = catch(_steps, layer, trainable, x, steps, lr, weight_decay)
         if error:

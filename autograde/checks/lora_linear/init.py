@@ -79,7 +79,8 @@ def _fault(case, seen):
         return Fault(f"At the start lora_A is {_words(a)}; it must be random around zero.", hint=_spread(held, a))
     if same_start(seen):
         return Fault("Two layers made one after the other have the very same lora_A.")
-    if not agree(seen["out"], seen["base_out"]):
+    x, weight, bias = (case.args[name] for name in ("x", "weight", "bias"))
+    if not agree(seen["out"], nn.functional.linear(x, weight, bias)):
         return Fault("With lora_B zero, the layer does not give what its base gives.", hint="Look at forward.")
     return None
 
