@@ -5,7 +5,7 @@
 Each lesson is handed in twice, as whole notebooks with all their pictures: once with every exercise right, once with
 every exercise wrong in a known way. Plain nbgrader (its own Execute, a fresh kernel for each notebook, in which the
 checks are judged too) grades these, and so does `autograde grade`. Then `autograde grade` alone grades classes of
-several sizes, made of copies of them.
+several sizes, made of copies of them. "Entering" is what it takes to put the results of all into a new gradebook.
 
 Times are wall time. Plain nbgrader runs every cell; ours passes over demonstrations that were left as they were. So that
 plain nbgrader gives partial credit, too, its check cells end in the score, ``check.x.judge(x).score``.
@@ -127,6 +127,11 @@ class Class:
             taken[lesson] = whole - self._run("nbgrader", "autograde", lesson, cores=cores)  # all skipped: its start
         return taken
 
+    def enter(self):
+        """Seconds that it takes to enter all results into a new gradebook, without any grading."""
+        (self.root / "autograde" / "gradebook.db").unlink()
+        return self._run("autograde", "grade")
+
     def marks(self):
         """``{(student, lesson, check): score}``, from the gradebook."""
         with Gradebook(f"sqlite:///{self.root}/autograde/gradebook.db", "lora") as book:
@@ -170,16 +175,16 @@ def _run(folder, handed_in, sizes):
     for key in differ:
         print(f"  {' '.join(key)}: plain nbgrader {theirs.get(key)}, ours {marks.get(key)}")
 
-    print("\na class of copies of these, everything included (start, gradebook)\n")
-    print(
-        f"{'submissions':>12}{'one core':>12}{f'{len(CORES)} cores':>12}{'speed-up':>10}{'plain / ours, one core':>26}"
-    )
+    print("\na class of copies of these, seconds for each, everything included (start, gradebook)\n")
+    columns = ("one core", f"{len(CORES)} cores", "speed-up", "plain / ours", "entering")
+    print(f"{'submissions':>12}" + "".join(f"{column:>14}" for column in columns))
     ratio = 0.0
     for size in sizes:
         of_size = Class(folder / f"class-{size}", class_of(handed_in, size), plain=False)
         one, every = (of_size.grade(cores)[None] / size for cores in (CORES[:1], CORES))
         ratio = mean / one
-        print(f"{size:12}{one:10.3f} s{every:10.3f} s{one / every:10.2f}{ratio:26.1f}", flush=True)
+        entering = of_size.enter() / size
+        print(f"{size:12}{one:12.3f} s{every:12.3f} s{one / every:14.2f}{ratio:14.1f}{entering:12.4f} s", flush=True)
     return int(bool(differ) or (bool(sizes) and ratio < 1))
 
 
@@ -190,7 +195,7 @@ def class_of(handed_in, size):
     return {(f"student-{number:05d}", lesson): content for number, (lesson, content) in enumerate(chosen)}
 
 
-def per_submission(folder, handed_in, few=4, many=44):
+def per_submission(folder, handed_in, few=4, many=84):
     """Seconds for one submission more on one core: the difference between two class sizes."""
     seconds = [
         Class(folder / str(size), class_of(handed_in, size), plain=False).grade(CORES[:1])[None] for size in (few, many)

@@ -166,7 +166,7 @@ class Crew:
             worker.close()
 
     def run(self, tasks):
-        """Grade every task; yields ``(task, what came of it, the graded notebook)`` as they are done.
+        """Begin to grade every task; an iterator of ``(task, what came of it, the graded notebook)`` as they are done.
 
         Args:
             tasks: objects with a ``question()`` that gives a parcel; called when its turn comes.
@@ -189,6 +189,9 @@ class Crew:
 
         for worker in self.workers:
             threading.Thread(target=serve, args=(worker,), daemon=True).start()
+        return self._results(done)
+
+    def _results(self, done):
         left = len(self.workers)
         while left:
             result = done.get()

@@ -29,8 +29,8 @@ class Kept:
         self._timer = None
 
     @contextlib.contextmanager
-    def session(self, limits=None, files=None, **how):
-        """A session of the warm process; `how` are the arguments of `Warm`."""
+    def session(self, limits=None, files=None, code="", **how):
+        """A session of the warm process (see `Warm.open`); `how` are the arguments of `Warm`."""
         with self._lock:
             if self._timer is not None:
                 self._timer.cancel()
@@ -43,7 +43,7 @@ class Kept:
             warm = self._warm
             self._sessions += 1
         try:
-            with warm.open(limits=limits, files=files) as session:
+            with warm.open(limits=limits, files=files, code=code) as session:
                 yield session
         finally:
             with self._lock:

@@ -75,7 +75,7 @@ def grade(notebook, open_session, damage=None, unreadable=None):
 
     Args:
         notebook: with every graded cell in it (see `damage.repair`).
-        open_session: called without arguments; a context manager that gives a session.
+        open_session: called with the code that is to be run; a context manager that gives a session.
         damage: ``{grade_id: sentence}``: those exercises are not judged, and say why.
         unreadable: a sentence; then nothing is run, and every graded cell says it.
 
@@ -92,13 +92,19 @@ def grade(notebook, open_session, damage=None, unreadable=None):
         grading.stop(unreadable, report.damaged)
         notebook.cells.insert(0, _notice(unreadable))
     else:
-        with open_session() as session:
+        with open_session(_code(notebook)) as session:
             grading.graded.isolation = session.isolation
             grading.run(session)
     graded = grading.graded
     graded.seconds = time.perf_counter() - started
     notebook.metadata[METADATA] = notebook.metadata.get(METADATA, {}) | {"graded": nbformat.from_dict(graded.as_data())}
     return graded
+
+
+def _code(notebook):
+    return "\n".join(
+        cell.source for cell in notebook.cells if cell.cell_type == "code" and runs(cell) and not is_demonstration(cell)
+    )
 
 
 def _notice(sentence):

@@ -105,13 +105,10 @@ class Grading:
         outcome = self.outcome
         with self.store.locked():
             try:
-                self.entry.prepare()
-                tasks = self._sort_out()
-                self.entry.check(outcome.skipped)
-                if self.entry.problems:
-                    self.progress.say(*self.entry.problems, "Results are kept, and entered when it can be used again.")
-                if tasks:
+                if tasks := self._sort_out():
                     self._grade(tasks, crew)
+                else:
+                    self._open_gradebook()
             except KeyboardInterrupt:
                 outcome.interrupted = True
             finally:
@@ -150,11 +147,19 @@ class Grading:
             self.entry.take(result)
         return result
 
+    def _open_gradebook(self):
+        self.entry.prepare()
+        self.entry.check(self.outcome.skipped)
+        if self.entry.problems:
+            self.progress.say(*self.entry.problems, "Results are kept, and entered when it can be used again.")
+
     def _grade(self, tasks, crew):
         outcome = self.outcome
         self.progress.begin(len(tasks), len(outcome.skipped))
         with crew:
-            for task, about, notebook in crew.run(tasks):
+            coming = crew.run(tasks)  # workers start now; a new gradebook takes as long to make as they take to start
+            self._open_gradebook()
+            for task, about, notebook in coming:
                 result = self._result(task, about)
                 self.store.write(result, notebook, submissions.beside(task.submission, self.course))
                 if result.status == GRADED:

@@ -32,11 +32,13 @@ class Execute(NbGraderExecute):
     def preprocess(self, nb, resources, km=None):
         """Grade `nb` in place; the exporter has left in its metadata what is damaged."""
         known = nb.metadata.get(METADATA, {})
-        graded = notebook.grade(nb, lambda: self._session(resources), known.get("damage"), known.get("unreadable"))
+        graded = notebook.grade(
+            nb, lambda code: self._session(resources, code), known.get("damage"), known.get("unreadable")
+        )
         self._tell(graded, resources)
         return nb, resources
 
-    def _session(self, resources):
+    def _session(self, resources, code):
         limits = {"cell": self.timeout or Limits.session} | self.limits
         folders, about = self.parent.parent.coursedir, resources["nbgrader"]  # those of the exporter's converter
         # Not the copies beside the graded notebook: nbgrader has followed links for these.
@@ -45,6 +47,7 @@ class Execute(NbGraderExecute):
         return KEPT.session(
             limits=Limits(**limits),
             files=beside(handed_in, Course(Path(folders.root))),
+            code=code,
             require_isolation=self.require_isolation,
             private=[folders.root],
         )

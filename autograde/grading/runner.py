@@ -52,8 +52,6 @@ def practise(shell):
     matplotlib and IPython is loaded at its first use.
     """
     import matplotlib.pyplot as plt
-    import sklearn.datasets  # noqa: F401  (the lessons' data: a second's import)
-    import torch._dynamo  # noqa: F401  (what the first step of any optimiser would import, for another second)
 
     _fresh_randomness()
     figure, axes = plt.subplots()

@@ -21,7 +21,9 @@ from autograde.grading.box.limits import Limits
 from autograde.grading.session import Session
 
 START_SECONDS = 120  # importing torch from a cold disk
-OPEN_SECONDS = 30  # forking and boxing
+OPEN_SECONDS = 60  # forking and boxing, and at times an import of SLOW_IMPORTS
+# What takes a second to import, by what code that uses it says: any optimiser loads torch's compiler at its first step.
+SLOW_IMPORTS = {"sklearn": "sklearn.datasets", ".optim": "torch._dynamo"}
 INHERITS_SOCKETS = os.name == "posix"
 MOST_REPORTS = 64
 KILL_SECONDS = 10  # a killed process is gone long before
@@ -100,20 +102,23 @@ class Warm:
         with self.lock:
             self._stop()
 
-    def open(self, limits=None, files=None, allow=()):
+    def open(self, limits=None, files=None, allow=(), code=""):
         """A `Session` of its own process, with `files` (names to bytes) in its working directory.
 
         Args:
             limits: a `Limits`; None for the usual ones.
             files: dict of relative names to bytes.
             allow: refused modules that this session may import.
+            code: what will run in it. What this seems to use of `SLOW_IMPORTS` is imported before the fork, once for all
+                sessions to come.
 
         Raises:
             IsolationError: a full box is required and was not reached.
             WarmError: no process could be had.
         """
         limits = limits or Limits()
-        link = self._forked(limits, allow) if self.fork else Fresh(self.refused, allow, limits)
+        imports = [module for word, module in SLOW_IMPORTS.items() if word in code]
+        link = self._forked(limits, allow, imports) if self.fork else Fresh(self.refused, allow, limits)
         try:
             session = Session(link, limits)
         except BaseException:
@@ -202,7 +207,7 @@ class Warm:
             for descriptor in descriptors:
                 os.close(descriptor)
 
-    def _forked(self, limits, allow):
+    def _forked(self, limits, allow, imports):
         ours, theirs = socket.socketpair()
         streams, ends = {}, []
         folder = None
@@ -219,6 +224,7 @@ class Warm:
                 self.opened += 1
                 number = self.opened
                 request = {"open": number, "limits": vars(limits), "allow": list(allow), "folder": folder}
+                request["imports"] = imports
                 self.control.settimeout(OPEN_SECONDS)
                 self._tell(request, [theirs.fileno(), *ends])
                 answer = self._hear({"opened", "failed"})

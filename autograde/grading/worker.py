@@ -78,7 +78,9 @@ class Grader:
         }
         files = dict(zip(asked["names"], files, strict=True))
         try:
-            graded = notebook.grade(submitted, lambda: self.warm.open(self.limits, files), lost, sentence)
+            graded = notebook.grade(
+                submitted, lambda code: self.warm.open(self.limits, files, code=code), lost, sentence
+            )
         except (IsolationError, WarmError, SessionEnded) as error:
             return _trouble(error), b""
         submitted, _ = self.limit_output.preprocess(submitted, {})

@@ -8,6 +8,7 @@ memory that the next one inherits.
 import contextlib
 import fcntl
 import gc
+import importlib
 import importlib.util
 import json
 import os
@@ -71,15 +72,20 @@ def main(descriptor):
         load_shell()
         shell = runner.ready()
         runner.practise(shell)
-        gc.collect()
-        gc.freeze()
-        with contextlib.suppress(OSError):
-            kernel.use_large_pages()
+        _settle()
     except Exception as error:
         control.send(json.dumps({"failed": f"{type(error).__name__}: {error}"}).encode())
         raise
     control.send(json.dumps({"ready": outer.record()}).encode())
     Nest(control, grader, status, shell, outer).run()
+
+
+def _settle():
+    """Make what is in memory now cheap to fork."""
+    gc.collect()
+    gc.freeze()
+    with contextlib.suppress(OSError):
+        kernel.use_large_pages()
 
 
 class Nest:
@@ -147,7 +153,16 @@ class Nest:
         code = os.waitstatus_to_exitcode(status)
         self._tell({"ended": number, "code": code, "cpu": used.ru_utime + used.ru_stime})
 
+    def _import(self, names):
+        new = [name for name in names if name not in sys.modules]
+        for name in new:
+            with contextlib.suppress(ImportError):  # it is not installed: for the learner's code to find out
+                importlib.import_module(name)
+        if new:
+            _settle()
+
     def _open(self, request, descriptors):
+        self._import(request["imports"])
         if threading.active_count() != 1 or self.status.read("Threads") != 1:
             return self._tell({"failed": "the warm process has more than one thread, so it cannot be forked"})
         request |= {"shared": self.status.read("VmSize") * 1024, "parent": os.getpid()}
