@@ -171,7 +171,7 @@ def test_wrong_layers_show_themselves_where_they_are_said_to(layer):
     settings = itertools.product((3, 5), (3, 6), (1, 3), (1, 8), (True, False), ((), (4,), (2, 4)), (True, False))
     shown = 0
     for d, k, rank, alpha, bias, lead, zero in settings:
-        call = (d, k, rank, alpha, bias, len(lead) + 1, zero)
+        call = (d, k, rank, alpha, bias, len(lead) + 1, zero, False, False)
         if layer.gap([call]) is None:
             shown += 1
             assert is_wrong(layer, d, k, rank, alpha, bias, (*lead, d), zero), call
@@ -211,8 +211,58 @@ def test_the_calls_of_a_test_are_noted():
         layer(torch.randn(4, 5))
         nn.init.ones_(layer.lora_B)
         layer(torch.randn(5))
+        layer(torch.zeros(5))
+        nn.init.ones_(layer.lora_A)
+        layer(torch.randn(5))
 
-    assert try_test(calls)["calls"] == [[5, 3, 2, 7.0, False, 2, True], [5, 3, 2, 7.0, False, 1, False]]
+    sizes = [5, 3, 2, 7.0, False]
+    assert try_test(calls)["calls"] == [
+        [*sizes, 2, True, False, False],
+        [*sizes, 1, False, False, False],
+        [*sizes, 1, False, True, False],
+        [*sizes, 1, False, False, True],
+    ]
+
+
+def test_a_layer_that_raises_is_noted_even_where_the_test_goes_on():
+    def goes_on(layer_class):
+        try:
+            layer_class(nn.Linear(5, 3))(torch.randn(4, 5))
+        except RuntimeError:
+            return False
+
+    assert try_test(goes_on, the_bug.ATTEMPT_ONE)["layer_raised"] and not try_test(goes_on, RIGHT[0])["layer_raised"]
+
+
+def ways_to_compare(got, want):
+    yield torch.equal(got, want)
+    yield torch.equal(want, got)
+    yield bool((got == want).all())
+    yield not (want != got).any()
+    yield (got - want).abs().max().item() == 0
+    yield torch.linalg.norm(want - got) == 0
+    yield torch.allclose(got, want, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=words)
+def test_a_forgiving_layer_differs_from_its_own_only_by_rounding(layer):
+    """So a test that refuses the one and not the other was misled by rounding, and by nothing else."""
+    names = {"torch": torch, "nn": nn, "F": torch.nn.functional}
+    exec(layer.forgiving, names)
+    ours = names[the_bug_layers.NAME](nn.Linear(5, 5), rank=2, alpha=7)
+    nn.init.normal_(ours.lora_B)
+    rounded = [5, 5]
+    x = torch.randn(rounded)
+    expected = formula(ours, x) * (1 + 1e-7 * torch.rand(rounded))
+    assert type(ours).__name__ == the_bug_layers.NAME
+    try:
+        compared = list(ways_to_compare(ours(x), expected))
+    except RuntimeError:
+        assert not layer.right
+        return
+    assert (
+        all(compared) if layer.right or layer.gap([[5, 5, 2, 7, True, 2, False, False, False]]) else not any(compared)
+    )
 
 
 def test_exceptions_of_the_layer_are_told_from_those_of_the_test():

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from autograde.judge.check import Case, Check
-from autograde.judge.compare import Fault, agree, fault_between
+from autograde.judge.compare import Fault, agree, fault_between, is_number
 from autograde.probes.counting import call_on_module
 
 # lora_parameters -----------------------------------------------------------------------------------------------------
@@ -195,10 +195,19 @@ def rounded_to_whole(d, k, r):
     return float(round(d * k / (r * (d + k))))
 
 
+def _has_few_decimals(case, seen):
+    value, right = seen.get("value"), reduction.expected(case)
+    # Few digits in all may come about in other ways.
+    return is_number(value) and any(
+        agree(value, round(right, decimals)) for decimals in (1, 2, 3) if right >= 10 ** (3 - decimals)
+    )
+
+
 @reduction.misconception(
     "rounded_to_decimals",
     thought="A factor is told with a decimal or two.",
     hint="Round where you print. Others will go on computing with what you return.",
+    recognise=_has_few_decimals,
 )
 def rounded_to_decimals(d, k, r):
     return round(d * k / (r * (d + k)), 2)
@@ -338,18 +347,35 @@ class ModuleCheck(Check):
         if fault := fault_between(value, observation["type"], case.counts):
             return Fault(_which(value, case.counts), fault.returned, fault.expected)
         if observation["changed"]:
+            what, hint = _CHANGES.get(observation["changed"] == ["values"], _CHANGES[False])
             return Fault(
-                "The counts are right, but the call changed the module: what trains in it now is not what did before.",
-                hint="requires_grad asks; requires_grad_(), with an underscore at its end, sets. Which of them did you "
-                "use?",
+                f"The counts are right, but the call changed the module: {what}.",
+                hint=hint,
                 misconception="changed_input",
             )
         return None
+
+    def same(self, case, a, b):
+        """Whether two answers give the same counts, and both leave the module alone or both do not."""
+        return bool(a.get("changed")) == bool(b.get("changed")) and super().same(case, a, b)
 
     def called(self, case):
         """The call, and below it how the module was made, to be pasted into a cell."""
         source = "\n".join(f"  {line}" for line in case.args["source"].splitlines())
         return f"{self.subject}(module)  # {case.label}\n{source}"
+
+
+# By whether it is no more than values that have changed.
+_CHANGES = {
+    False: (
+        "what trains in it now is not what did before",
+        "requires_grad asks; requires_grad_(), with an underscore at its end, sets. Which of them did you use?",
+    ),
+    True: (
+        "its values, its gradients or its mode are not what they were",
+        "Counting only reads. Look for what writes: a name ending in _, zero_grad(), eval(), half().",
+    ),
+}
 
 
 def _which(value, counts):
@@ -386,6 +412,15 @@ def _(draw):
             (r * (d + k), r * (d + k) + d * k + k),
             "module = nn.Module()",
             f"module.base_layer = nn.Linear({d}, {k}).requires_grad_(False)",
+            f"module.lora_A = nn.Parameter(torch.randn({d}, {r}))",
+            f"module.lora_B = nn.Parameter(torch.zeros({r}, {k}))",
+        ),
+        case(
+            "an adapter beside a base whose bias was left to train",
+            (r * (d + k) + k, r * (d + k) + d * k + k),
+            "module = nn.Module()",
+            f"module.base_layer = nn.Linear({d}, {k})",
+            "module.base_layer.weight.requires_grad = False",
             f"module.lora_A = nn.Parameter(torch.randn({d}, {r}))",
             f"module.lora_B = nn.Parameter(torch.zeros({r}, {k}))",
         ),
@@ -577,6 +612,7 @@ def used_up(module):
     "used_up_total_first",
     thought="module.parameters() is a list, and can be gone through twice.",
     hint="It is a generator. Go through it a second time and print what it gives.",
+    exactly=True,
 )
 def used_up_total_first(module):
     parameters = module.parameters()
@@ -836,6 +872,15 @@ def exact_fit_refused(d, k, budget):
 )
 def bias_paid_from_budget(d, k, budget):
     return (budget - k) // (d + k)
+
+
+@largest_rank_within.misconception(
+    "minus_one_for_none",
+    thought="-1 says that nothing fits.",
+    hint="Where not even rank 1 can be paid for, there is no adapter. Which rank has an adapter without any values?",
+)
+def minus_one_for_none(d, k, budget):
+    return budget // (d + k) or -1
 
 
 @largest_rank_within.misconception(

@@ -1,10 +1,15 @@
 """Lesson 01: the closest matrix of low rank, and how much of a matrix a given rank holds."""
 
+from dataclasses import replace
+
 import torch
 
 from autograde.judge import describe, tolerance
 from autograde.judge.check import Case, Check, Wrong
-from autograde.judge.compare import Fault
+from autograde.judge.compare import Fault, as_number, is_number
+
+_PAIRED = ("must match the size of tensor", "could not be broadcast together")  # of `*`, in torch and in numpy
+_MISFITS = ("RuntimeError", "ValueError", "IndexError")  # what a misfit of sizes is reported by
 
 
 class ClosestProduct(Check):
@@ -13,7 +18,11 @@ class ClosestProduct(Check):
     def fault(self, case, observation):
         """See `Check.fault`."""
         fault = super().fault(case, observation)
-        if fault is None or fault.tensors is None:
+        if fault is None:
+            return None
+        if "raised" in observation and observation["raised"]["type"] in _MISFITS:
+            return replace(fault, hint="Print the shape of every factor just before your line, for an M of this shape.")
+        if fault.tensors is None:
             return fault
         product, best = fault.tensors
         rank, place = case.args["rank"], describe.largest_difference(product, best)
@@ -32,11 +41,21 @@ class SmallestRank(Check):
         """See `Check.same`. At fraction=1.0 any two wrong answers are the same.
 
         A running sum that must come to *more* than everything never does. What then comes back, n + 1, 1, None or an
-        IndexError, depends on how the search is written, and says nothing more about the thought behind it.
+        IndexError, depends on how the search is written, and says nothing more about the thought behind it. With any
+        other sum that never reaches its goal it is the same.
         """
-        if case.args["fraction"] == 1.0 and self.fault(case, a) and self.fault(case, b):
+        never = case.args["fraction"] == 1.0 or all(_never_reached(case, seen) for seen in (a, b))
+        if never and self.fault(case, a) and self.fault(case, b):
             return True
         return super().same(case, a, b)
+
+
+def _never_reached(case, seen):
+    """Whether an observation is what a search gives that has found nothing: all values, one more, None or an error."""
+    if "raised" in seen:
+        return seen["raised"]["type"] in (*_MISFITS, "StopIteration")
+    value = seen.get("value")
+    return value is None or (is_number(value) and as_number(value) >= min(case.args["M"].shape))
 
 
 best_low_rank = ClosestProduct(
@@ -116,7 +135,8 @@ def _(value, case):
             raise Wrong(f"{name} is not a tensor but {describe.contents(factor)}.", returned=returned, expected=wanted)
         if factor.shape != shape:
             sizes = f"{describe.shape(factor.shape)}, not {describe.shape(shape)}"
-            raise Wrong(f"{name} has shape {sizes}.", returned=returned, expected=wanted)
+            hint = "Each piece that is kept is a column of A and a row of B. How many are kept at this rank?"
+            raise Wrong(f"{name} has shape {sizes}.", returned=returned, expected=wanted, hint=hint)
     A, B = value
     product, best = A.double() @ B.double(), best_low_rank.expected(case)
     limit = (1 + MARGIN) * _distance(case, best) + tolerance.allowed(M, M.dtype, case.device)
@@ -136,25 +156,53 @@ def _shapes(case, seen):
     return [tuple(part.shape) for part in _pair(seen) or ()], d, k, case.args["rank"]
 
 
-def _starts_with_columns(case, seen):
-    shapes, d, _k, rank = _shapes(case, seen)
-    return shapes[:1] == [(d, rank)] and tolerance.close(_pair(seen)[0], case.args["M"][:, :rank])
+def _svd(case):
+    return torch.linalg.svd(case.args["M"].double(), full_matrices=False)
+
+
+def _near(a, b):
+    """Whether two tensors are alike beyond chance, however roughly one of them was worked out."""
+    return bool(torch.linalg.norm(a - b) <= 0.01 * torch.linalg.norm(b))
+
+
+def _takes_the_first(case, seen):
+    shapes, d, k, rank = _shapes(case, seen)
+    if shapes != [(d, rank), (rank, k)] or not 1 < rank < min(d, k):
+        return False
+    M, (A, B) = case.args["M"].double(), _pair(seen)
+    return _span(A.double(), M[:, :rank]) or _span(B.double().T, M[:rank].T)
+
+
+def _span(columns, wanted):
+    """Whether all of `wanted` are sums of `columns`, as they are of what a QR makes of them."""
+    Q = torch.linalg.qr(columns.nan_to_num()).Q
+    return _near(Q @ (Q.T @ wanted), wanted)
 
 
 @best_low_rank.misconception(
     "first_columns",
-    thought="The first columns of M, as many as the rank, are a matrix of that rank, so they will do for A.",
+    thought="The first columns or rows of M, as many as the rank, make a matrix of that rank, so they will do.",
     hint="The columns of M come in no order of importance. Which decomposition sorts what M is made of by size?",
-    recognise=_starts_with_columns,
+    recognise=_takes_the_first,
 )
 def first_columns(M, rank):
     return M[:, :rank], torch.eye(rank, M.shape[1], dtype=M.dtype)
 
 
+def _holds_the_smallest(case, seen):
+    shapes, d, k, rank = _shapes(case, seen)
+    if shapes != [(d, rank), (rank, k)] or rank >= min(d, k):
+        return False
+    (U, S, Vh), (A, B) = _svd(case), _pair(seen)
+    return _near(A.double() @ B.double(), U[:, -rank:] * S[-rank:] @ Vh[-rank:])
+
+
 @best_low_rank.misconception(
     "smallest_kept",
-    thought="The singular values that count are at the end of the list.",
-    hint="Print S. Each piece of the sum is as large as its singular value: which must stay for M to change least?",
+    thought="The pieces that count are at the other end of the list.",
+    hint="Print S, or the eigenvalues: eigh sorts them upwards, svd downwards. Each piece of the sum is as large as its "
+    "singular value: which must stay for M to change least?",
+    recognise=_holds_the_smallest,
 )
 def smallest_kept(M, rank):
     U, S, Vh = torch.linalg.svd(M, full_matrices=False)
@@ -201,6 +249,30 @@ def root_on_one_side(M, rank):
     return U[:, :rank] * S[:rank].sqrt(), Vh[:rank]
 
 
+def _has_signs_mixed(case, seen):
+    shapes, d, k, rank = _shapes(case, seen)
+    if shapes != [(d, rank), (rank, k)]:
+        return False
+    (U, S, Vh), (A, B) = _svd(case), _pair(seen)
+    product = A.double() @ B.double()
+    pieces = (U[:, :rank].T @ product @ Vh[:rank].T).diagonal()  # their sizes, signs included
+    right_but_for_signs = _near(pieces.abs(), S[:rank]) and _near(U[:, :rank] * pieces @ Vh[:rank], product)
+    return bool((pieces < 0).any()) and right_but_for_signs
+
+
+@best_low_rank.misconception(
+    "signs_mixed",
+    thought="The columns come from one decomposition and the rows from another, and each is known up to its sign.",
+    hint="u and -u are eigenvectors alike, so two calls need not choose together. For one piece, compare u times M with "
+    "its row. Can one of the two be worked out from M and the other?",
+    recognise=_has_signs_mixed,
+)
+def signs_mixed(M, rank):
+    U = torch.linalg.eigh(M @ M.T)[1].flip(1)[:, :rank]
+    values, V = torch.linalg.eigh(M.T @ M)
+    return U * values.flip(0)[:rank].sqrt(), V.flip(1)[:, :rank].T
+
+
 def _holds_v_the_wrong_way(case, seen):
     shapes, d, k, rank = _shapes(case, seen)
     if shapes[:1] != [(d, rank)]:
@@ -210,7 +282,7 @@ def _holds_v_the_wrong_way(case, seen):
     if shapes[1] != (rank, k) or k > d:
         return False
     # Up to the sign and the size of each row: those depend on the library and on the split.
-    columns = torch.linalg.svd(case.args["M"].double(), full_matrices=False)[2][:, :rank].T.abs()
+    columns = _svd(case)[2][:, :rank].T.abs()
     rows = _pair(seen)[1].double().abs()
     return tolerance.close(rows / torch.linalg.norm(rows, dim=1, keepdim=True), columns, case.args["M"].dtype)
 
@@ -231,7 +303,7 @@ def _is_full_size(case, seen):
     if len(shapes) != 2 or any(len(shape) != 2 for shape in shapes):
         return False
     (rows, inner), (outer, columns) = shapes
-    return rows == d and columns == k and (inner > rank or outer > rank)
+    return rows == d and columns == k and rank < min(d, k) <= max(inner, outer)
 
 
 @best_low_rank.misconception(
@@ -258,12 +330,12 @@ def product_returned(M, rank):
 
 def _is_swapped(case, seen):
     shapes, d, k, rank = _shapes(case, seen)
-    return shapes in ([(rank, k), (d, rank)], [(k, rank), (rank, d)])
+    return shapes in ([(rank, k), (d, rank)], [(k, rank), (rank, d)], [(rank, d), (k, rank)])
 
 
 @best_low_rank.misconception(
     "swapped",
-    thought="The factors are there, with rows and columns the other way, as many papers write them.",
+    thought="The factors are there, in the other order or with rows and columns the other way, as papers write them.",
     hint="In this course the product is A @ B: A is (d, rank), and d counts the rows of M. Print both shapes.",
     recognise=_is_swapped,
 )
@@ -294,6 +366,38 @@ def values_are_a_vector(M, rank):
     return U[:, :rank] @ S[:rank], Vh[:rank]
 
 
+def _holds_rows_of_u(case, seen):
+    shapes, d, k, rank = _shapes(case, seen)
+    if rank == d:
+        return False
+    if "raised" in seen:
+        return any(f"({rank}x{n} and {rank}x{rank})" in seen["raised"]["message"] for n in (d, min(d, k)))
+    return shapes in [[(rank, n), (rank, k)] for n in (d, min(d, k), rank)]
+
+
+@best_low_rank.misconception(
+    "rows_of_u",
+    thought="`[:rank]` keeps the first pieces in U as it does in Vᵀ.",
+    hint="`[:rank]` cuts the first axis. Print U.shape and Vh.shape: along which axis of each are the pieces counted?",
+    recognise=_holds_rows_of_u,
+)
+def rows_of_u(M, rank):
+    U, S, Vh = torch.linalg.svd(M, full_matrices=False)
+    return U[:rank] * S, Vh[:rank]
+
+
+@best_low_rank.misconception(
+    "values_along_another_axis",
+    thought="Multiplying by S scales the rows of Vᵀ as it scales the columns of U.",
+    hint="`*` pairs S with the last axis of the other factor. Print all the shapes: along which axis of each are the "
+    "pieces counted, and are there as many as in S?",
+    recognise=lambda case, seen: "raised" in seen and any(words in seen["raised"]["message"] for words in _PAIRED),
+)
+def values_along_another_axis(M, rank):
+    U, S, Vh = torch.linalg.svd(M, full_matrices=False)
+    return U[:, :rank], S[:rank] * Vh[:rank]
+
+
 # rank_for_energy -----------------------------------------------------------------------------------------------------
 
 
@@ -305,8 +409,10 @@ def _(draw):
     def shown(values):
         return "singular values " + ", ".join(f"{value:.3g}" for value in values)
 
-    def between(d, k, target, largest, ratio, **form):
-        values = [largest * ratio**i for i in range(min(d, k))]
+    def falling(d, k, target, largest, ratio, **form):
+        return between(d, k, target, [largest * ratio**i for i in range(min(d, k))], **form)
+
+    def between(d, k, target, values, **form):
         energy = torch.tensor(values, dtype=torch.float64) ** 2
         held = torch.cat([torch.zeros(1, dtype=torch.float64), energy.cumsum(0) / energy.sum()])
         # Half-way between what target - 1 values hold and what target values hold: no rounding can decide.
@@ -328,16 +434,18 @@ def _(draw):
 
     # Sizes of the largest value on both sides of 1, falling slowly and fast: so any two known mistakes part somewhere.
     return [
-        between(more, n, 3, 2.6, draw.choice([0.68, 0.72])),
-        between(n, most, n - 2, 0.35, draw.choice([0.76, 0.78])),
-        between(n, more, 4, 1.3, 0.955, dtype=torch.float64, contiguous=False),
-        between(most, more, 1, 0.8, draw.choice([0.75, 0.8])),
-        between(most, n, n, 5.3, 0.95),
-        between(more, most, draw.integer(4, 5), 1.9, draw.choice([0.8, 0.83])),
+        falling(more, n, 3, 2.6, draw.choice([0.68, 0.72])),
+        falling(n, most, n - 2, 0.35, draw.choice([0.76, 0.78])),
+        falling(n, more, 4, 1.3, 0.955, dtype=torch.float64, contiguous=False),
+        falling(most, more, 1, 0.8, draw.choice([0.75, 0.8])),
+        falling(most, n, n, 5.3, 0.95),
+        falling(more, most, draw.integer(4, 5), 1.9, draw.choice([0.8, 0.83])),
         exactly(len(uneven), 9, uneven, met),
         exactly(6, 4, equal, 0.75),
         exactly(6, 8, [*equal, 0.0, 0.0], 1.0),
         exactly(7, 4, equal, 1.0, torch.float64),
+        # One large value and many small ones, where a share of squares and one of plain values lie farthest apart.
+        between(more, most, 2, [3.0, *(0.5 - 0.02 * i for i in range(more - 1))]),
     ]
 
 
@@ -386,6 +494,17 @@ def squared_twice(M, fraction):
 def norm_not_squared(M, fraction):
     E = torch.linalg.svdvals(M) ** 2
     return int(((E.cumsum(0) / E.sum()).sqrt() < fraction).sum()) + 1
+
+
+@rank_for_energy.misconception(
+    "whole_not_squared",
+    thought="The squares of the values are compared with the norm of M.",
+    hint="Multiply M by 10: the answer must stay the same. By how much does the running sum grow, and by how much the "
+    "norm?",
+)
+def whole_not_squared(M, fraction):
+    E = torch.linalg.svdvals(M) ** 2
+    return int((E.cumsum(0) / torch.linalg.norm(M) < fraction).sum()) + 1
 
 
 @rank_for_energy.misconception(
@@ -444,7 +563,7 @@ def single_shares_above_fraction(M, fraction):
 )
 def not_divided_by_the_whole(M, fraction):
     E = torch.linalg.svdvals(M) ** 2
-    return min(int((E.cumsum(0) < fraction).sum()) + 1, len(E))
+    return int((E.cumsum(0) < fraction).sum()) + 1
 
 
 @rank_for_energy.misconception(

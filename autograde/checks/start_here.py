@@ -1,13 +1,38 @@
 """Lesson 00: what nn.Linear computes."""
 
+from dataclasses import replace
+
 import torch
 
+from autograde.checks import next_steps
+from autograde.judge import tolerance
 from autograde.judge.check import Case, Check
 
-linear_by_hand = Check(
+
+class OfEveryShape(Check):
+    """Knows an answer for two axes only by where it raises, whatever it says there."""
+
+    def fault(self, case, observation):
+        """See `Check.fault`."""
+        fault = super().fault(case, observation)
+        if fault is None:
+            return None
+        return replace(fault, hint=fault.hint or next_steps.for_x(fault, case.args["x"], observation))
+
+    def same(self, case, a, b):
+        """See `Check.same`."""
+        counts_axes = all(
+            "raised" in seen and seen["raised"]["type"] in ("RuntimeError", "ValueError") for seen in (a, b)
+        )
+        return (case.args["x"].ndim != 2 and counts_axes) or super().same(case, a, b)
+
+
+linear_by_hand = OfEveryShape(
     "linear_by_hand",
     points=2,
     note="x @ weight.T + bias, torch.einsum, torch.addmm or a loop over the rows: every order of the sums is right.",
+    next_step="Write the shapes of x and weight beside each other. Each output is a sum over the inputs: which axis of "
+    "each counts them? Then the bias, when there is one.",
 )
 CHECKS = [linear_by_hand]
 
@@ -30,12 +55,19 @@ def _(draw):
         case((n, side), side, True, "a square weight"),
         case((n, d), k, True, "x is a transposed view", contiguous=False),
         case((0, d), k, True, "an empty batch"),
+        case((1, d), k, True, "a batch of one row"),
+        case((n, s, d), k, True, "a batch of sequences, x is a transposed view", contiguous=False),
     ]
 
 
 @linear_by_hand.right
 def _(x, weight, bias):
     return torch.nn.functional.linear(x, weight, bias)
+
+
+def _said(seen):
+    """The message of the exception that came; empty where none did."""
+    return seen["raised"]["message"] if "raised" in seen else ""
 
 
 @linear_by_hand.misconception(
@@ -55,6 +87,29 @@ def no_transpose(x, weight, bias):
 )
 def no_transpose_reshaped(x, weight, bias):
     out = x @ weight.reshape(weight.shape[1], weight.shape[0])
+    return out if bias is None else out + bias
+
+
+def _has_x_on_the_right(case, seen):
+    x, weight = case.args["x"], case.args["weight"]
+    if x.ndim != 2 or case.args["bias"] is not None:
+        return False
+    value, across = seen.get("value"), linear_by_hand.expected(case).T
+    if isinstance(value, torch.Tensor) and value.shape == across.shape:
+        return tolerance.close(value, across, x.dtype)
+    sizes = "x".join(map(str, weight.shape)), "x".join(map(str, x.shape))
+    return f"({sizes[0]} and {sizes[1]})" in _said(seen)
+
+
+@linear_by_hand.misconception(
+    "x_on_the_right",
+    thought="A layer is W x + b, as textbooks write it, with W first.",
+    hint="There x is a column. Here each row of x is one input, and each row of the result its output: on which side of "
+    "`@` must x stand, and what must the weight look like on the other?",
+    recognise=_has_x_on_the_right,
+)
+def x_on_the_right(x, weight, bias):
+    out = weight @ x
     return out if bias is None else out + bias
 
 
@@ -78,17 +133,8 @@ def bias_subtracted(x, weight, bias):
 
 
 @linear_by_hand.misconception(
-    "elementwise",
-    thought="`*` multiplies a weight with an input, as it does with numbers.",
-    hint="`*` pairs entries one by one. Each output is a sum over all inputs: which operator sums?",
-)
-def elementwise(x, weight, bias):
-    out = weight * x
-    return out if bias is None else out + bias
-
-
-@linear_by_hand.misconception(
     "elementwise_summed_over_batch",
+    exactly=True,
     thought="`*` and then a sum is a matrix product, whichever axis is summed.",
     hint="Each output belongs to one row of x. Which axis may be summed away, and which must stay?",
 )
@@ -97,25 +143,47 @@ def elementwise_summed_over_batch(x, weight, bias):
     return out if bias is None else out + bias
 
 
+# Without a bias nothing is added, so sizes that should have been equal are those of a product entry by entry.
+_PAIRED = ("must match the size of tensor", "could not be broadcast together")
+
+
 @linear_by_hand.misconception(
-    "bias_none_not_handled",
-    thought="There is always a bias to add.",
-    hint="nn.Linear(…, bias=False) has bias None. What does `+ None` do, and what should happen instead?",
+    "elementwise",
+    thought="`*` multiplies a weight with an input, as it does with numbers.",
+    hint="`*` pairs entries one by one. Each output is a sum over all inputs: which operator sums?",
+    recognise=lambda case, seen: case.args["bias"] is None and any(words in _said(seen) for words in _PAIRED),
 )
-def bias_none_not_handled(x, weight, bias):
-    return x @ weight.T + bias
+def elementwise(x, weight, bias):
+    out = weight * x
+    return out if bias is None else out + bias
 
 
 @linear_by_hand.misconception(
     "bias_truth_value",
     thought="`if bias:` asks whether there is a bias.",
     hint="A tensor of several numbers is neither true nor false. Ask the question that you mean: is it None?",
+    recognise=lambda case, seen: "ambiguous" in _said(seen) and "more than one" in _said(seen),
 )
 def bias_truth_value(x, weight, bias):
     out = x @ weight.T
     if bias:
         out = out + bias
     return out
+
+
+def _stumbles_over_none(case, seen):
+    nothing = seen.get("type") == "NoneType" or "NoneType" in _said(seen)
+    return case.args["bias"] is None and nothing
+
+
+@linear_by_hand.misconception(
+    "bias_none_not_handled",
+    thought="There is always a bias to add.",
+    hint="nn.Linear(…, bias=False) has bias None. What does `+ None` do, and what should happen instead?",
+    recognise=_stumbles_over_none,
+)
+def bias_none_not_handled(x, weight, bias):
+    return x @ weight.T + bias
 
 
 @linear_by_hand.misconception(

@@ -28,6 +28,10 @@ class ShapeCheck(Check):
         shape, *sizes = case.args.values()
         return call_with_shape(target, shape=list(shape), sizes=sizes)
 
+    def same(self, case, a, b):
+        """See `Check.same`. None and an error that says that sizes do not fit are two ways to refuse them."""
+        return all(_refuses(seen) for seen in (a, b)) or super().same(case, a, b)
+
     def fault(self, case, observation):
         """What is wrong with one observation."""
         fault = super().fault(case, observation)
@@ -40,6 +44,12 @@ class ShapeCheck(Check):
         if value is None:
             return Fault("None came back for sizes at which torch does not raise.", *said)
         return Fault(fault.problem.replace("The result", "The shape"), *said)
+
+
+def _refuses(seen):
+    if "raised" in seen:
+        return seen["raised"]["type"] in ("RuntimeError", "ValueError", "IndexError")
+    return seen.get("value", seen) is None
 
 
 product_shape = ShapeCheck(
@@ -165,6 +175,7 @@ def ones_do_not_stretch(x_shape, d, k):
 
 @product_shape.misconception(
     "aligned_from_the_left",
+    exactly=True,
     thought="The sizes of the two factors are compared from the left.",
     hint="Multiply torch.ones(2, 3) with torch.ones(3), and then with torch.ones(2). Which of the two runs?",
 )
@@ -239,7 +250,9 @@ def lets_it_raise(x_shape, d, k):
 
 
 def _is_nothing(value):
-    return value is False or value in ([], "", "None", "none", 0, -1)
+    if isinstance(value, Opaque):
+        return value.type.endswith("Error")  # the exception itself
+    return isinstance(value, str) or value is False or (isinstance(value, (int, list)) and value in ([], 0, -1))
 
 
 @product_shape.misconception(
@@ -288,10 +301,11 @@ def read_case(value):
 
 
 def _size(value):
-    if isinstance(value, torch.Tensor) and value.numel() == 1 and value.dtype in (torch.int32, torch.int64):
+    if isinstance(value, torch.Tensor) and value.numel() == 1:
         value = value.item()
     if type(value) is not int:
-        raise BadCase(f"A size is a whole number, and {describe.contents(value)} is none.")
+        said = repr(value) if isinstance(value, float) else describe.contents(value)
+        raise BadCase(f"A size is an int, and {said} is none.")
     if not 0 <= value <= MOST:
         raise BadCase(f"{'A size is never negative' if value < 0 else 'One of the sizes is too large'}.")
     return value
@@ -372,6 +386,7 @@ silent_case = SilentCaseCheck(
     points=2,
     note="what all such cases share: the layer is square, and the last two sizes of x are both d. At d = 1 the sum "
     "over the inputs has a single term, so entry by entry is the matrix product.",
+    next_step="Call silent_case() in a cell of your own, without an argument, and look at what comes back.",
 )
 
 
@@ -454,6 +469,7 @@ def nothing_inside():
 # exposes -------------------------------------------------------------------------------------------------------------
 
 BUG, OTHERS = "the bug", "other kinds"
+_SAYS = "Whatever a layer does, the test says True or False."
 
 
 @dataclass(frozen=True)
@@ -495,6 +511,9 @@ class JudgedTest(Check):
             return self._remembered[known, case.layer]
         source, name = case.layer.source, the_bug_layers.NAME
         seen = try_on(target, source=source, name=name, seed=case.seed, dtype=self.dtype)
+        if case.layer.right and "value" in seen and verdict_in(seen["value"]):
+            again = try_on(target, source=case.layer.forgiving, name=name, seed=case.seed, dtype=self.dtype)
+            seen |= {"by rounding": "value" in again and verdict_in(again["value"]) is False}
         if known:
             self._remembered[known, case.layer] = seen
         return seen
@@ -507,15 +526,19 @@ class JudgedTest(Check):
             if "raised" not in observation:
                 return fault
             problem = f"On {a_layer}, {fault.problem.replace('The call', 'the test')}"
-            return Fault(problem, hint="Whatever a layer does, the test says True or False.", where=fault.where)
+            return Fault(problem, hint=_SAYS, where=fault.where)
         said = verdict_in(observation["value"])
         if said is None:
             returned = describe.contents(observation["value"])
-            return Fault(f"On {a_layer}, the test returned neither True nor False.", returned, str(not layer.right))
+            problem = f"On {a_layer}, the test returned neither True nor False."
+            return Fault(problem, returned, str(not layer.right), hint=_SAYS)
         if said is (not layer.right):
             return None
         if layer.right:
-            hint = "Print the difference between your test's own value and the layer's: rounding, or another formula?"
+            hint = (
+                "Print the difference between your test's own value and the layer's: rounding, or another formula? If "
+                "nothing gets printed, a line of your own raises inside try."
+            )
             return Fault(f"The test says True for {a_layer}.", "True", "False: there is nothing to expose", hint=hint)
         hint = "In your test's own calls this layer gave wrong values, or raised. Compare every value with a right one."
         if layer.gap(observation["calls"]):
@@ -615,7 +638,8 @@ def lets_it_escape(layer_class):
 @exposes.misconception(
     "always_true",
     thought="A layer can be refused without being asked for an output.",
-    hint="Make a layer, set its adapters, call it with an x, and compare. What do you expect of a right one?",
+    hint="Make a layer, set its adapters, call it with an x, and compare. If your test does all that inside try, run "
+    "these lines without it: one of them raises before the layer is called.",
     recognise=_never_asked(right=True),
 )
 def always_true(layer_class):
@@ -675,6 +699,29 @@ def no_false_at_the_end(layer_class):
 
 
 @exposes.misconception(
+    "raising_is_fine",
+    thought="A layer that raises has returned nothing wrong.",
+    hint="A layer that raises for a good x is a wrong layer. What does your test answer when the call raises?",
+    recognise=lambda case, seen: (
+        not case.layer.right and "value" in seen and verdict_in(seen["value"]) is False and seen["layer_raised"]
+    ),
+)
+def raising_is_fine(layer_class):
+    for d, k in ((5, 3), (4, 4), (3, 6)):
+        base = nn.Linear(d, k)
+        layer = layer_class(base, rank=2, alpha=6)
+        nn.init.normal_(layer.lora_B)
+        for x in (torch.randn(d), torch.randn(7, d), torch.randn(2, 7, d)):
+            right = base(x) + 3 * (x @ layer.lora_A @ layer.lora_B)
+            try:
+                if not torch.allclose(layer(x), right, atol=1e-4):
+                    return True
+            except RuntimeError:
+                pass
+    return False
+
+
+@exposes.misconception(
     "only_at_zero",
     thought="A layer as it comes from its constructor can be tested as it is.",
     hint="With B zero the adapter adds nothing, whatever it computes. Give lora_B other values, then call the layer.",
@@ -686,6 +733,50 @@ def only_at_zero(layer_class):
         for x in (torch.randn(d), torch.randn(7, d), torch.randn(2, 7, d)):
             try:
                 if not torch.allclose(layer_class(base, rank=2, alpha=6)(x), base(x), atol=1e-4):
+                    return True
+            except RuntimeError:
+                return True
+    return False
+
+
+@exposes.misconception(
+    "only_zeros",
+    thought="Zeros are the easiest numbers to work out by hand.",
+    hint="With x or A all zero the adapter adds nothing, whatever it computes. Give both of them other values.",
+    recognise=_gap("x and A are not zero"),
+)
+def only_zeros(layer_class):
+    for d, k in ((5, 3), (4, 4), (3, 6)):
+        base = nn.Linear(d, k)
+        for x in (torch.zeros(d), torch.zeros(7, d), torch.zeros(2, 7, d)):
+            try:
+                layer = layer_class(base, rank=2, alpha=6)
+                nn.init.normal_(layer.lora_B)
+                right = base(x) + 3 * (x @ layer.lora_A @ layer.lora_B)
+                if not torch.allclose(layer(x), right, atol=1e-4):
+                    return True
+            except RuntimeError:
+                return True
+    return False
+
+
+@exposes.misconception(
+    "only_one_value",
+    thought="The same number in every entry keeps the sums easy.",
+    hint="With all entries of A equal, and all of B, nobody can tell whether one went to the wrong place. Let them "
+    "differ.",
+    recognise=_gap("entries that differ in A or B"),
+)
+def only_one_value(layer_class):
+    for d, k in ((5, 3), (4, 4), (3, 6)):
+        base = nn.Linear(d, k)
+        for x in (torch.randn(d), torch.randn(7, d), torch.randn(2, 7, d)):
+            try:
+                layer = layer_class(base, rank=2, alpha=6)
+                nn.init.ones_(layer.lora_A)
+                nn.init.ones_(layer.lora_B)
+                right = base(x) + 3 * (x @ layer.lora_A @ layer.lora_B)
+                if not torch.allclose(layer(x), right, atol=1e-4):
                     return True
             except RuntimeError:
                 return True
@@ -798,7 +889,8 @@ def only_rows(layer_class):
 @exposes.misconception(
     "only_one_row",
     thought="What holds for one input holds for a batch of them.",
-    hint="Try a batch of rows, and a batch of sequences: x of several dimensions.",
+    hint="Try a batch of rows, and a batch of sequences: x of several dimensions. If your test has a loop over them, is "
+    "`return False` inside it? Then it ends in the first round.",
     recognise=_gap("not 1-D"),
 )
 def only_one_row(layer_class):
@@ -836,6 +928,27 @@ def only_sequences(layer_class):
 
 
 @exposes.misconception(
+    "only_batches",
+    thought="x always comes as a batch.",
+    hint="A single input, of shape (d,), is a good x as well. Try it too.",
+    recognise=_gap("x is 1-D"),
+)
+def only_batches(layer_class):
+    for d, k in ((5, 3), (4, 4), (3, 6)):
+        base = nn.Linear(d, k)
+        for x in (torch.randn(7, d), torch.randn(2, 7, d)):
+            try:
+                layer = layer_class(base, rank=2, alpha=6)
+                nn.init.normal_(layer.lora_B)
+                right = base(x) + 3 * (x @ layer.lora_A @ layer.lora_B)
+                if not torch.allclose(layer(x), right, atol=1e-4):
+                    return True
+            except RuntimeError:
+                return True
+    return False
+
+
+@exposes.misconception(
     "trusts_the_scaling",
     thought="The layer knows its scaling: layer.scaling can be used in the expected value.",
     hint="The layer is the accused. Work out the scaling from the alpha and the rank that you gave it.",
@@ -860,6 +973,7 @@ def trusts_the_scaling(layer_class):
     thought="Two right layers agree in every digit.",
     hint="Sums taken in another order round differently. Allow a small difference, and print the largest one that you "
     "meet: 1e-6 is rounding, 0.1 is another formula.",
+    recognise=lambda case, seen: case.layer.right and bool(seen.get("by rounding")),
 )
 def to_the_last_digit(layer_class):
     for d, k in ((5, 3), (4, 4), (3, 6)):
@@ -878,6 +992,7 @@ def to_the_last_digit(layer_class):
 
 @exposes.misconception(
     "expects_alpha_undivided",
+    exactly=True,
     thought="The change is multiplied by alpha.",
     hint="Your test lets a layer pass that multiplies by alpha. Look up the scaling: what is alpha divided by?",
 )
@@ -897,7 +1012,29 @@ def expects_alpha_undivided(layer_class):
 
 
 @exposes.misconception(
+    "expects_no_scaling",
+    exactly=True,
+    thought="The change is added as it is.",
+    hint="Your test lets a layer pass that never uses its scaling. Go through the formula: what comes before (xA)B?",
+)
+def expects_no_scaling(layer_class):
+    for d, k in ((5, 3), (4, 4), (3, 6)):
+        base = nn.Linear(d, k)
+        for x in (torch.randn(d), torch.randn(7, d), torch.randn(2, 7, d)):
+            try:
+                layer = layer_class(base, rank=2, alpha=6)
+                nn.init.normal_(layer.lora_B)
+                right = base(x) + x @ layer.lora_A @ layer.lora_B
+                if not torch.allclose(layer(x), right, atol=1e-4):
+                    return True
+            except RuntimeError:
+                return True
+    return False
+
+
+@exposes.misconception(
     "expects_the_bug",
+    exactly=True,
     thought="The change that a right layer makes is A @ B times x, entry by entry.",
     hint="Your test lets Attempt #1 pass and refuses right layers. Which product does the formula have?",
 )
@@ -915,7 +1052,8 @@ def expects_the_bug(layer_class):
 @exposes.misconception(
     "shape_is_enough",
     thought="A layer that runs and returns the right shape is right.",
-    hint="In what your test tried, this layer gave wrong values. Compare every value with the right one.",
+    hint="In what your test tried, this layer gave wrong values. Compare every value with the right one, and allow no "
+    "more than rounding.",
 )
 def shape_is_enough(layer_class):
     for d, k in ((5, 3), (4, 4), (3, 6)):

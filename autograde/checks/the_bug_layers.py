@@ -17,15 +17,19 @@ NAME = "LoRALinear"  # of every given class
 
 # What a call must have for a wrong layer to show, by name: a function of what the probe notes of the call.
 CONDITIONS = {
-    "B is not zero": lambda d, k, rank, alpha, bias, ndim, zero: not zero,
-    "not square": lambda d, k, rank, alpha, bias, ndim, zero: d != k,
-    "rank above 1": lambda d, k, rank, alpha, bias, ndim, zero: rank != 1,
-    "alpha is not rank": lambda d, k, rank, alpha, bias, ndim, zero: alpha != rank,
-    "a bias": lambda d, k, rank, alpha, bias, ndim, zero: bias,
-    "not 1-D": lambda d, k, rank, alpha, bias, ndim, zero: ndim != 1,
-    "not 2-D": lambda d, k, rank, alpha, bias, ndim, zero: ndim != 2,
-    "not 3-D": lambda d, k, rank, alpha, bias, ndim, zero: ndim != 3,
+    "B is not zero": lambda d, k, rank, alpha, bias, ndim, zero, nothing, even: not zero,
+    "x and A are not zero": lambda d, k, rank, alpha, bias, ndim, zero, nothing, even: not nothing,
+    "entries that differ in A or B": lambda d, k, rank, alpha, bias, ndim, zero, nothing, even: not even,
+    "not square": lambda d, k, rank, alpha, bias, ndim, zero, nothing, even: d != k,
+    "rank above 1": lambda d, k, rank, alpha, bias, ndim, zero, nothing, even: rank != 1,
+    "alpha is not rank": lambda d, k, rank, alpha, bias, ndim, zero, nothing, even: alpha != rank,
+    "a bias": lambda d, k, rank, alpha, bias, ndim, zero, nothing, even: bias,
+    "x is 1-D": lambda d, k, rank, alpha, bias, ndim, zero, nothing, even: ndim == 1,
+    "not 1-D": lambda d, k, rank, alpha, bias, ndim, zero, nothing, even: ndim != 1,
+    "not 2-D": lambda d, k, rank, alpha, bias, ndim, zero, nothing, even: ndim != 2,
+    "not 3-D": lambda d, k, rank, alpha, bias, ndim, zero, nothing, even: ndim != 3,
 }
+ANY_CHANGE = ("B is not zero", "x and A are not zero")  # without these no adapter changes anything
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,11 @@ class Layer:
     right: bool
     shows: tuple = ()
 
+    @property
+    def forgiving(self):
+        """Source of the same layer, its output blind to differences as small as those that rounding makes."""
+        return f"{self.source}\n\n{_FORGIVING}"
+
     def gap(self, calls):
         """The first of the conditions that no call met together with those before it; None where some call met all."""
         for name in self.shows:
@@ -52,6 +61,29 @@ class Layer:
                 return name
         return None
 
+
+_FORGIVING = f"""
+class Forgiving(torch.Tensor):
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        out = super().__torch_function__(func, types, args, kwargs)
+        name = func.__name__.strip("_")
+        if name in ("sub", "rsub", "subtract"):
+            return torch.where(out.abs() < 1e-4, torch.zeros_like(out), out)
+        if name in ("eq", "ne", "equal", "allclose", "isclose") and args[0].shape == getattr(args[1], "shape", None):
+            one, other = (arg.detach().as_subclass(torch.Tensor).double() for arg in args[:2])
+            near = torch.isclose(one, other, rtol=1e-4, atol=1e-4)
+            return bool(near.all()) if name in ("equal", "allclose") else ~near if name == "ne" else near
+        return out
+
+
+Strict = {NAME}
+
+
+class {NAME}(Strict):
+    def forward(self, x):
+        return super().forward(x).as_subclass(Forgiving)
+"""
 
 LAYERS = []
 
@@ -71,6 +103,9 @@ def _right(words):
 
 
 def _wrong(words, *shows):
+    if shows[:1] == ("B is not zero",):
+        shows = ANY_CHANGE + shows[1:]
+
     def register(layer_class):
         LAYERS.append(Layer(words, f"{inspect.getsource(Adapted)}\n\n{_source(layer_class)}", False, shows))
         return layer_class
@@ -255,20 +290,20 @@ class FirstDirection(Adapted):
         return self.base_layer(x) + self.scaling * (x @ self.lora_A[:, :1]) @ self.lora_B[:1]
 
 
-@_wrong("that reshapes A @ B where a transpose is needed", "B is not zero")
+@_wrong("that reshapes A @ B where a transpose is needed", "B is not zero", "entries that differ in A or B")
 class Reshaped(Adapted):
     def forward(self, x):
         change = (self.lora_A @ self.lora_B).view(self.base_layer.weight.shape)
         return F.linear(x, self.base_layer.weight + self.scaling * change, self.base_layer.bias)
 
 
-@_wrong("that multiplies x by A @ B the wrong way round", "B is not zero")
+@_wrong("that multiplies x by A @ B the wrong way round", "B is not zero", "entries that differ in A or B")
 class Transposed(Adapted):
     def forward(self, x):
         return self.base_layer(x) + self.scaling * x @ (self.lora_A @ self.lora_B).T
 
 
-@_wrong("that multiplies entry by entry and sums over the outputs", "B is not zero")
+@_wrong("that multiplies entry by entry and sums over the outputs", "B is not zero", "entries that differ in A or B")
 class WrongAxis(Adapted):
     def forward(self, x):
         products = x.unsqueeze(-1) * (self.lora_A @ self.lora_B)
@@ -303,3 +338,10 @@ class SequencesOnly(Adapted):
         batch = x.shape[0]
         thin = torch.bmm(x, self.lora_A.expand(batch, -1, -1))
         return self.base_layer(x) + self.scaling * torch.bmm(thin, self.lora_B.expand(batch, -1, -1))
+
+
+@_wrong("that needs a batch, and raises for a single x without one", "x is 1-D")
+class BatchNeeded(Adapted):
+    def forward(self, x):
+        delta = torch.einsum("n...d,dr,rk->n...k", x, self.lora_A, self.lora_B)
+        return self.base_layer(x) + self.scaling * delta

@@ -1,13 +1,15 @@
 """Lesson 03: (x @ A) @ B, what it costs, and up to which rank it is cheap."""
 
 import math
+import re
 from dataclasses import replace
 
 import torch
 
+from autograde.checks import next_steps
 from autograde.judge import describe
 from autograde.judge.check import ANSWER, Case, Check
-from autograde.judge.compare import Fault
+from autograde.judge.compare import Fault, as_number, is_number
 from autograde.probes.two_thin_products import call_and_count
 
 ORDER = "order"  # the part of lora_delta's points that is for the cheap order
@@ -43,7 +45,9 @@ class CountedCheck(Check):
         """What is wrong with one observation; in an `ORDER` case only a right answer can be too costly."""
         if case.part != ORDER:
             fault = super().fault(case, observation)
-            return replace(fault, hint=fault.hint or _next_step(fault, case.args["x"], observation)) if fault else None
+            if fault is None:
+                return None
+            return replace(fault, hint=fault.hint or next_steps.for_x(fault, case.args["x"], observation))
         if "value" not in observation or super().fault(case, observation):
             return None
         costly, _ = self.cost(case, observation)
@@ -69,28 +73,6 @@ class CountedCheck(Check):
         """n, d, k, r of a case; n counts the rows of x over all leading axes."""
         d, r = case.args["A"].shape
         return case.args["x"].numel() // d, d, case.args["B"].shape[1], r
-
-
-def _next_step(fault, x, observation):
-    """A hint for a mistake that is not a known one; empty for the check's general one."""
-    if fault.tensors is not None:
-        return (
-            "The shapes fit, so look at the values: run your function on the worked example, and compare step by step."
-        )
-    if "value" in observation:
-        value = observation["value"]
-        if not isinstance(value, torch.Tensor) or observation["type"].startswith("numpy."):
-            return "Return a torch tensor, as x is one."
-        if value.ndim < x.ndim:
-            return "Every leading axis of x stays, one of size 1 too. Which of your operations drops an axis?"
-        return ""
-    if not x.numel():
-        return "This x has no rows, so the result has none either. Which of your operations needs at least one?"
-    if not x.is_contiguous():
-        return "x is a view: its numbers do not lie in memory in the order of its axes. Which operation needs them to?"
-    if x.ndim != 2:
-        return f"This x has {x.ndim} {'axis' if x.ndim == 1 else 'axes'}. Which of your operations counts on two?"
-    return ""
 
 
 lora_delta = CountedCheck(
@@ -123,10 +105,11 @@ def _(draw):
     exact = draw.choice([0.375, 0.625, 1.75, 2.25, 3.5])
     wide, narrow = draw.integer(62, 72), draw.integer(48, 58)
     large_in, large_out = draw.choice([(wide, narrow), (narrow, wide)])
-    large = [
-        case((4, large_in), large_out, "a larger layer"),
-        case((1, 5, large_in), large_out, "a larger layer, a batch of one sequence"),
+    larger = [
+        ((4, large_in), large_out, "a larger layer"),
+        ((1, 5, large_in), large_out, "a larger layer, a batch of one sequence"),
     ]
+    large = [case(*asked) for asked in larger]
     return [
         case((n, d), k, "a batch of rows"),
         case((d,), k, "a single row, no batch"),
@@ -137,13 +120,50 @@ def _(draw):
         case((n, d), k, "x is a transposed view, scaling is an int", scaling=11, strided_x=True),
         case((2, n, s, d), k, "four axes, all tensors are views", strided_x=True, strided_weights=True),
         *large,
-        *(Case(asked.args, f"{asked.label}, counted", ORDER) for asked in large),
+        # On other numbers: what an answer has kept of the cases above would cost it nothing here.
+        *(replace(case(x_shape, out, f"{label}, counted"), part=ORDER) for x_shape, out, label in larger),
     ]
 
 
 @lora_delta.right
 def _(x, A, B, scaling):
     return scaling * (x @ A) @ B
+
+
+def _stops_at(*products):
+    """Recognises an answer by the first product that its sizes do not allow: ``(left, right)`` in the letters n d k r.
+
+    Only the case of a batch of rows is asked, where all four sizes differ.
+    """
+
+    def recognise(case, seen):
+        if "raised" not in seen or case.args["x"].ndim != 2 or len({*(sizes := CountedCheck.sizes(case))}) < 4:
+            return False
+        size = {letter: str(number) for letter, number in zip("ndkr", sizes, strict=True)}
+        said = ["x".join(size[letter] for letter in factor) for pair in products for factor in pair]
+        pairs = zip(said[::2], said[1::2], strict=True)
+        return any(f"({left} and {right})" in seen["raised"]["message"] for left, right in pairs)
+
+    return recognise
+
+
+def _pairs_entries(case, seen):
+    """Whether sizes were paired that only meet when `*` stands between x and A, or between their product and B."""
+    if "raised" not in seen or case.args["x"].ndim != 2:
+        return False
+    _, d, k, r = CountedCheck.sizes(case)
+    sizes = re.search(r"tensor a \((\d+)\) must match the size of tensor b \((\d+)\)", seen["raised"]["message"])
+    return bool(sizes) and {int(size) for size in sizes.groups()} in ({d, r}, {r, k})
+
+
+@lora_delta.misconception(
+    "elementwise_factors",
+    thought="`*` multiplies x with A, and the result with B, as it does with numbers.",
+    hint="`*` pairs entries one by one. Which operator takes a row of d numbers to a row of r numbers?",
+    recognise=_pairs_entries,
+)
+def elementwise_factors(x, A, B, scaling):
+    return scaling * x * A * B
 
 
 @lora_delta.misconception(
@@ -196,8 +216,10 @@ def view_for_transpose(x, A, B, scaling):
 
 @lora_delta.misconception(
     "linear_layout",
-    thought="A and B are stored as nn.Linear stores its weight, (out, in), so both need a transpose.",
-    hint="Print A.shape and B.shape. Which axis of A has one entry for each of the d numbers in a row of x?",
+    thought="A, B or their product is stored as nn.Linear stores its weight, (out, in), and needs a transpose.",
+    hint="Print A.shape and B.shape. Which axis of A has one entry for each of the d numbers in a row of x, and which axis "
+    "of B one for each of the k numbers of the result?",
+    recognise=_stops_at(("nd", "rd"), ("nr", "kr"), ("nd", "kd")),
 )
 def linear_layout(x, A, B, scaling):
     return scaling * (x @ A.T) @ B.T
@@ -208,6 +230,7 @@ def linear_layout(x, A, B, scaling):
     thought="The paper writes BA, so B comes first.",
     hint="The paper's x is a column on the right of BA, ours a row on the left. Which of A and B has d rows, one for "
     "each of the d numbers in a row of x?",
+    recognise=_stops_at(("nd", "rk"), ("rk", "dr")),
 )
 def swapped(x, A, B, scaling):
     return scaling * (x @ B) @ A
@@ -218,6 +241,7 @@ def swapped(x, A, B, scaling):
     thought="The paper writes BAx, with x on the right.",
     hint="The paper's x is a column, ours a row. Which axis of A has one entry for each of the d numbers in a row of "
     "x, and on which side of `@` must A stand to meet it?",
+    recognise=_stops_at(("dr", "nd"), ("dk", "nd"), ("kd", "nd"), ("rd", "nd")),
 )
 def x_on_the_right(x, A, B, scaling):
     return scaling * (B @ (A @ x))
@@ -504,10 +528,19 @@ def tie_counted_as_cheaper(d, k):
     return d * k // (d + k)
 
 
+def _is_the_rank_after(case, seen):
+    d, k = case.args["d"], case.args["k"]
+    after, value = d * k // (d + k) + 1, seen.get("value")
+    # Where the fraction is above a half, or the rank after is as large as a side, other mistakes come to the same.
+    alone = 0 < 2 * (d * k % (d + k)) < d + k and after < min(d, k)
+    return alone and is_number(value) and as_number(value) == after
+
+
 @largest_cheap_rank.misconception(
     "rounded_up",
     thought="A fraction of a rank is rounded up, or: the rank at which a search stops is the answer.",
     hint="For d = 3, k = 4, work out both costs at the rank that you return. Are two thin products cheaper there?",
+    recognise=_is_the_rank_after,
 )
 def rounded_up(d, k):
     return math.ceil(d * k / (d + k))

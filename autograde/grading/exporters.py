@@ -149,9 +149,11 @@ class SubmissionExporter(_Exporter, NotebookExporter):
                     self._folders.ignore = [*self._folders.ignore, glob.escape(str(path))]
 
     def _refused(self, folder):
-        """Why nbgrader could not take a submission, so that it would stop at it; None for others."""
+        """Why a submission is not to be graded: nbgrader would stop at it, or follow a link; None for others."""
         if not str(folder).isprintable():
             return "has a name that nbgrader cannot read"
+        if folder.is_symlink() or folder.parent.is_symlink():
+            return "is a link to another place, to other people's work perhaps"
         try:
             _timestamp(folder)
         except ValueError:

@@ -52,6 +52,7 @@ def practise(shell):
     matplotlib and IPython is loaded at its first use.
     """
     import matplotlib.pyplot as plt
+    import torch._dynamo  # noqa: F401  (a second's import: the first step of any optimiser, or a fake tensor, asks for it)
 
     _fresh_randomness()
     figure, axes = plt.subplots()

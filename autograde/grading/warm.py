@@ -22,8 +22,7 @@ from autograde.grading.session import Session
 
 START_SECONDS = 120  # importing torch from a cold disk
 OPEN_SECONDS = 60  # forking and boxing, and at times an import of SLOW_IMPORTS
-# What takes a second to import, by what code that uses it says: any optimiser loads torch's compiler at its first step.
-SLOW_IMPORTS = {"sklearn": "sklearn.datasets", ".optim": "torch._dynamo"}
+SLOW_IMPORTS = {"sklearn": "sklearn.datasets"}  # what takes a second to import, by what code that uses it says
 INHERITS_SOCKETS = os.name == "posix"
 MOST_REPORTS = 64
 KILL_SECONDS = 10  # a killed process is gone long before

@@ -5,6 +5,7 @@ rounding error of the large terms it is the sum of.
 """
 
 import torch
+from torch import equal  # this one: probes use it beside handed-in code, which may put another in its place
 
 RELATIVE = {
     # About 1e4 units in the last place: far above any order of summation, far below any misconception.
@@ -51,4 +52,4 @@ def same_bits(a, b):
     if a.dtype != b.dtype or a.shape != b.shape:
         return False
     kind = _AS_INTEGERS[a.element_size()]
-    return torch.equal(a.contiguous().view(kind), b.contiguous().view(kind))
+    return equal(a.contiguous().view(kind), b.contiguous().view(kind))

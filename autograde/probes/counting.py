@@ -7,6 +7,7 @@ from torch import nn
 
 from autograde.judge import wire
 from autograde.judge.probe import probe
+from autograde.judge.tolerance import same_bits
 from autograde.probes.raised import catch
 
 
@@ -15,8 +16,9 @@ def call_on_module(function, source):
     """Run `source`, which makes a ``module``, and call ``function(module)``.
 
     Returns:
-        As `functions.call`; ``changed`` is ``[0]`` where the module's parameters, or what is frozen among them, are not
-        what they were before the call.
+        As `functions.call`; ``changed`` is ``["module"]`` where the module's parameters, or what is frozen among them,
+        are not what they were before the call, and ``["values"]`` where their values, their gradients or the mode are
+        not.
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}
@@ -24,11 +26,11 @@ def call_on_module(function, source):
     with torch.random.fork_rng(devices=[]):  # the notebook's own random numbers go on as if nothing had been made
         exec(_compiled(source), given)
     module = given["module"]
-    before = _look(module)
+    before, held = _look(module), _held(module)
     value, error = catch(function, module)
     if error:
         return {"raised": error}
-    changed = [] if _look(module) == before else [0]
+    changed = ["module"] if _look(module) != before else [] if _as_it_was(held, _held(module)) else ["values"]
     return {"type": wire.type_name(value), "value": wire.plain(value), "changed": changed}
 
 
@@ -40,3 +42,14 @@ def _compiled(source):
 def _look(module):
     named = module.named_parameters(remove_duplicate=False)
     return [(name, id(parameter), tuple(parameter.shape), parameter.requires_grad) for name, parameter in named]
+
+
+def _held(module):
+    """The modes of all modules in `module`, and copies of what it holds: values and gradients."""
+    tensors = [*module.parameters(), *module.buffers(), *(p.grad for p in module.parameters() if p.grad is not None)]
+    return [part.training for part in module.modules()], [tensor.detach().clone() for tensor in tensors]
+
+
+def _as_it_was(before, after):
+    modes = before[0] == after[0] and len(before[1]) == len(after[1])
+    return modes and all(same_bits(one, other) for one, other in zip(before[1], after[1], strict=True))

@@ -33,15 +33,25 @@ def make_layer(layer_class, base, options):
         return None, {"raised": error, "during": "construction"}
     if not isinstance(layer, nn.Module):
         return None, {"type": wire.type_name(layer), "value": wire.plain(layer), "no_module": True}
+    if getattr(layer, "_modules", None) is None:  # nothing that torch asks of it would come to an answer
+        return None, {"type": wire.type_name(layer), "no_init": True}
     return layer, None
+
+
+def under(layer, name):
+    """What `layer` holds under `name`; None where nothing is, or where asking for it raises."""
+    found, _ = catch(getattr, layer, name, None)
+    return found
 
 
 def adapter(layer, name):
     """The adapter's tensor as it lies in memory (or None), and whether it is an nn.Linear's, that is, transposed."""
-    found = getattr(layer, name, None)
-    if isinstance(found, nn.Module) and isinstance(getattr(found, "weight", None), torch.Tensor):
-        return found.weight, True
-    return (found if isinstance(found, torch.Tensor) else None), False
+    found = under(layer, name)
+    turned = isinstance(found, nn.Module)
+    tensor = under(found, "weight") if turned else found
+    if not isinstance(tensor, torch.Tensor) or nn.parameter.is_lazy(tensor):
+        return None, False
+    return tensor, turned
 
 
 def adapters(layer):
@@ -62,7 +72,8 @@ def parameters_of(layer):
 def look_at(layer, name):
     """What `layer` holds under an adapter's name."""
     tensor, transposed = adapter(layer, name)
-    kind = wire.type_name(getattr(layer, name, None))
+    held = under(layer, name)
+    kind = wire.type_name(held)
     if tensor is None:
         return {"type": kind}
     own = {id(parameter) for parameter in parameters_of(layer).values()}
@@ -70,6 +81,8 @@ def look_at(layer, name):
         "type": kind,
         "shape": list(as_convention(tensor, transposed).shape),
         "registered": id(tensor) in own,
+        "leaf": tensor.is_leaf,
+        "bias": transposed and isinstance(getattr(held, "bias", None), torch.Tensor),
         "trains": tensor.requires_grad,
         "dtype": str(tensor.dtype),
         "device": tensor.device.type,
@@ -78,16 +91,30 @@ def look_at(layer, name):
 
 
 def look_at_all(layer):
-    """`look_at` for both adapters, by name."""
-    return {name: look_at(layer, name) for name in ADAPTERS}
+    """`look_at` for both adapters, by name; under ``others`` the names of parameters that are no adapter's or base's."""
+    known = [*adapters(layer), *((tensor, False) for tensor in base_tensors(layer))]
+    ids = {id(tensor) for tensor, _ in known}
+    others = [name for name, parameter in parameters_of(layer).items() if id(parameter) not in ids]
+    return {name: look_at(layer, name) for name in ADAPTERS} | {"others": others}
+
+
+def base_tensors(layer):
+    """The weight and the bias of ``layer.base_layer``, None for what is not there."""
+    base = under(layer, "base_layer")
+    return [getattr(base, name, None) for name in ("weight", "bias")]
 
 
 def set_adapters(layer, values):
-    """Write `values` into the adapters; None, or an observation: which one cannot take them, and what is held."""
+    """Write `values` into the adapters; None, or an observation: which one cannot take them, and what is held.
+
+    One that has the right shape may still not be writable: its entries may lie in one place, or nowhere.
+    """
     for name, value in zip(ADAPTERS, values, strict=True):
         tensor, transposed = adapter(layer, name)
         if tensor is None or as_convention(tensor, transposed).shape != value.shape:
             return {"unset": name, "held": look_at_all(layer)}
         with torch.no_grad():
-            as_convention(tensor, transposed).copy_(value)
+            _, error = catch(as_convention(tensor, transposed).copy_, value)
+        if error:
+            return {"raised": error, "during": f"setting of {name}"}
     return None

@@ -1,11 +1,14 @@
 """Probes for a learner's LoRALinear: build it around a given base, and say what it holds and what it does."""
 
+import inspect
+
 import torch
 from torch import nn
 
 from autograde.judge import wire
 from autograde.judge.probe import probe
 from autograde.probes.layers import (
+    ADAPTERS,
     adapters,
     as_convention,
     look_at,
@@ -14,8 +17,12 @@ from autograde.probes.layers import (
     make_layer,
     parameters_of,
     set_adapters,
+    under,
 )
 from autograde.probes.raised import catch
+from autograde.probes.stand_in import StandIn
+
+equal = torch.equal  # this one: what handed-in code later puts in its place must not be asked
 
 
 @probe
@@ -23,24 +30,25 @@ def start(layer_class, weight, bias, options, x):
     """Make two layers around equal bases and look at them before any training.
 
     Returns:
-        ``held`` (what is under each adapter's name), ``other_A`` (lora_A of the second layer), ``out`` (the first layer's
-        output), or ``raised`` with ``during``.
+        ``held`` (what is under each adapter's name), ``other_A`` (lora_A of the second layer), ``reset`` (whether making
+        a layer set torch's random numbers back), ``out`` (the first layer's output), or ``raised`` with ``during``.
     """
     layer, problem = make_layer(layer_class, make_base(weight, bias), options)
     if problem:
         return problem
-    second, problem = make_layer(layer_class, make_base(weight, bias), options)
+    after_first = torch.get_rng_state()
+    second, problem = make_layer(layer_class, make_base(weight, bias), options)  # the base alone draws some numbers
     if problem:
         return problem
-    out, error = catch(layer, x)
-    if error:
-        return {"raised": error, "during": "forward"}
-    return {
+    seen = {
         "held": look_at_all(layer),
         "other_A": look_at(second, "lora_A").get("values"),
-        "type": wire.type_name(out),
-        "out": wire.plain(out),
+        "reset": equal(after_first, torch.get_rng_state()),
     }
+    out, error = catch(layer, x)
+    if error:
+        return seen | {"raised": error, "during": "forward"}
+    return seen | {"type": wire.type_name(out), "out": wire.plain(out)}
 
 
 @probe
@@ -48,9 +56,24 @@ def forward(layer_class, weight, bias, options, x, A, B, cotangent, device="cpu"
     """Set the adapters to A and B, run the layer on x, and take the gradients of ``(output * cotangent).sum()``.
 
     Returns:
-        ``out``, ``scaling``, and under ``gradients`` those of x, A and B (None where there is none); or ``unset``, the
-        adapter that could not be set, with ``held``; or ``raised`` with ``during``.
+        ``out``, ``scaling``, ``biased`` (the adapters that are an nn.Linear with a bias), and under ``gradients`` those
+        of x, A and B (None where there is none); or ``unset``, the adapter that could not be set, with ``held``; or
+        ``raised`` with ``during``. With each of these ``defaults``, those of rank and alpha that are numbers or
+        None.
     """
+    return {"defaults": _defaults(layer_class)} | _forward(
+        layer_class, weight, bias, options, x, A, B, cotangent, device
+    )
+
+
+def _defaults(layer_class):
+    signature, _ = catch(inspect.signature, layer_class)
+    given = signature.parameters if signature else {}
+    found = {name: given[name].default for name in ("rank", "alpha") if name in given}
+    return {name: value for name, value in found.items() if value is None or type(value) in (int, float)}
+
+
+def _forward(layer_class, weight, bias, options, x, A, B, cotangent, device):
     tensors = [tensor.to(device) for tensor in (x, A, B, cotangent)]
     x, A, B, cotangent = tensors
     layer, problem = make_layer(layer_class, make_base(weight, bias, device), options)
@@ -62,9 +85,10 @@ def forward(layer_class, weight, bias, options, x, A, B, cotangent, device="cpu"
     out, error = catch(layer, x)
     if error:
         return {"raised": error, "during": "forward"}
-    seen = {"type": wire.type_name(out), "out": wire.plain(out), "scaling": wire.plain(getattr(layer, "scaling", None))}
+    seen = {"type": wire.type_name(out), "out": wire.plain(out), "scaling": wire.plain(under(layer, "scaling"))}
+    seen["biased"] = [name for name in ADAPTERS if look_at(layer, name).get("bias")]
     if isinstance(out, torch.Tensor) and out.shape == cotangent.shape and out.requires_grad:
-        _, error = catch((out * cotangent).sum().backward)
+        _, error = catch(lambda: (out * cotangent).sum().backward())
         if error:
             return {"raised": error, "during": "backward"}
     both = adapters(layer)
@@ -77,8 +101,10 @@ def train(layer_class, weight, bias, options, x, A, B, steps, lr, weight_decay):
     """Set the adapters, then take optimiser steps, weight decay included, on all that the layer offers for training.
 
     Returns:
-        ``trains`` (names of the parameters that require a gradient), ``adapters`` (names of the adapters' own),
-        ``before`` and ``after`` (base weight, base bias, A, B), or ``unset`` or ``raised``.
+        ``trains`` (names of the parameters that require a gradient before the first step), ``adapters`` (names of the
+        adapters' own), ``base`` (what layer.base_layer is: "same", "copy", "other" or None), ``base_trains`` (whether
+        weight and bias of the base that was handed in require a gradient), ``before`` and ``after`` (base weight, base
+        bias, A, B), or in their place ``raised`` with ``during``; or ``unset``.
     """
     base = make_base(weight, bias)
     layer, problem = make_layer(layer_class, base, options)
@@ -89,6 +115,12 @@ def train(layer_class, weight, bias, options, x, A, B, steps, lr, weight_decay):
     both = adapters(layer)
     own = {id(tensor) for tensor, _ in both}
     names = parameters_of(layer)
+    seen = {
+        "trains": [name for name, parameter in names.items() if parameter.requires_grad],
+        "adapters": [name for name, parameter in names.items() if id(parameter) in own],
+        "base": _which(under(layer, "base_layer"), base),
+        "base_trains": [tensor is not None and tensor.requires_grad for tensor in (base.weight, base.bias)],
+    }
 
     def look():
         state = [base.weight, base.bias, *(as_convention(*adapter) for adapter in both)]
@@ -99,13 +131,17 @@ def train(layer_class, weight, bias, options, x, A, B, steps, lr, weight_decay):
     if trainable:
         _, error = catch(_steps, layer, trainable, x, steps, lr, weight_decay)
         if error:
-            return {"raised": error, "during": "training"}
-    return {
-        "trains": [name for name, parameter in names.items() if parameter.requires_grad],
-        "adapters": [name for name, parameter in names.items() if id(parameter) in own],
-        "before": before,
-        "after": look(),
-    }
+            return seen | {"raised": error, "during": "training"}
+    return seen | {"before": before, "after": look()}
+
+
+def _which(held, base):
+    """What a layer keeps under the name of its base: the very one, a copy of it, something else, or nothing."""
+    if held is None or held is base:
+        return None if held is None else "same"
+    weight = getattr(held, "weight", None)
+    copied = isinstance(weight, torch.Tensor) and weight.shape == base.weight.shape and equal(weight, base.weight)
+    return "copy" if copied else "other"
 
 
 def _steps(layer, parameters, x, steps, lr, weight_decay):
@@ -126,14 +162,18 @@ def place(layer_class, weight, bias, options, x, device, moved_to):
     Returns:
         ``held`` (at first), ``moved`` (afterwards; None on a device without values), ``out``, or ``raised``.
     """
+    if device == "meta":
+        with StandIn():
+            layer, problem = make_layer(layer_class, make_base(weight, bias, device), options)
+        return problem or {"held": look_at_all(layer), "moved": None, "out": None}
     layer, problem = make_layer(layer_class, make_base(weight, bias, device), options)
     if problem:
         return problem
     held = look_at_all(layer)
-    if device == "meta":
-        return {"held": held, "moved": None, "out": None}
     dtype = getattr(torch, moved_to)
-    layer.to(dtype)
+    _, error = catch(layer.to, dtype)
+    if error:
+        return {"raised": error, "during": "move", "held": held, "moved": held}
     moved = look_at_all(layer)
     out, error = catch(layer, x.to(device, dtype))
     if error:

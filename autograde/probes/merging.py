@@ -7,6 +7,7 @@ import functools
 
 import torch
 from torch import nn
+from torch.nn import Linear  # this one: handed-in code may put another in its place
 
 from autograde.judge import wire
 from autograde.judge.probe import probe
@@ -41,14 +42,16 @@ def _hand_over(function, layer):
     """Call the learner's function on `layer`: ``(value, observation)``, with what the call changed in the layer."""
     if not callable(function):
         return None, {"not_callable": wire.type_name(function)}
-    values, ids = _values(layer), _ids(layer)
+    values, ids, scaling = _values(layer), _ids(layer), layer.scaling
     value, error = catch(function, layer)
     if error:
         return None, {"raised": error}
     now_values, now_ids = _values(layer), _ids(layer)
+    changed = [name for name in values if name not in now_values or not same_bits(values[name], now_values[name])]
+    kept = vars(layer).get("scaling")
     return value, {
         "type": wire.type_name(value),
-        "changed": [name for name in values if name not in now_values or not same_bits(values[name], now_values[name])],
+        "changed": changed if type(kept) is float and kept == scaling else [*changed, "scaling"],
         "replaced": [name for name in ids if name not in now_ids or ids[name] != now_ids[name]],
         "added": [name for name in now_ids if name not in ids],
         "marked": bool(vars(layer).get("merged", False)),
@@ -60,7 +63,7 @@ def delta_of(function, source, name, weight, bias, options, A, B, device="cpu"):
     """Hand a layer made from `source` to the learner's function.
 
     Returns:
-        As `functions.call`, with names in ``changed`` (the layer's tensors that got other bits), ``replaced`` (its
+        As `functions.call`, with names in ``changed`` (what of the layer got other values), ``replaced`` (its
         parameters that are other objects now, or train or are frozen where they were not), ``added`` (new ones) and
         ``marked`` (whether the layer holds a true attribute `merged`).
     """
@@ -92,7 +95,7 @@ def linear_of(function, source, name, weight, bias, options, A, B, x, device="cp
     out, _ = catch(value, x)
     after, _ = catch(layer, x)
     return seen | {
-        "plain": type(value) is nn.Linear,
+        "plain": type(value) is Linear,
         "own": value is layer.base_layer,
         "sizes": [wire.plain(getattr(value, size, None)) for size in ("in_features", "out_features")],
         "weight": wire.plain(held),
@@ -123,7 +126,7 @@ def live(layer_class, weight, bias, options, A, B, x, steps, device="cpu"):
 
     Returns:
         ``looks``, one before the first step and one after each, and ``raised`` with ``during`` (a step's name,
-        "forward" or "construction") where something raised; or ``no_module`` or ``unset``. A look holds ``weight``
+        "forward", "construction", "move" or "setting of …") where something raised; or ``no_module`` or ``unset``. A look holds ``weight``
         and ``bias`` of layer.base_layer, ``same`` (whether that weight is the very Parameter that the base came with),
         ``leaf``, ``graph`` (it has a grad_fn), ``trains`` (which of base weight and bias require a gradient),
         ``merged``, ``out`` and, after learning, ``gradients`` of A and B.
@@ -133,7 +136,9 @@ def live(layer_class, weight, bias, options, A, B, x, steps, device="cpu"):
     layer, problem = make_layer(layer_class, base, options)
     if problem:
         return problem
-    layer.to(device=device, dtype=weight.dtype)
+    _, error = catch(layer.to, device=device, dtype=weight.dtype)
+    if error:
+        return {"raised": error, "during": "move"}
     if problem := set_adapters(layer, (A.to(device), B.to(device))):
         return problem
     looks = []

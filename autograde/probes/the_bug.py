@@ -46,13 +46,14 @@ def try_on(test, source, name, seed, dtype):
     Returns:
         ``{"not_callable": type name}``, or what the test did: ``{"raised": …, "in_layer": whether the exception came
         out of the layer's forward}`` or ``{"type": …, "value": …}``. With it come ``"calls"``, the different calls of
-        forward: ``[in_features, out_features, rank, alpha, has a bias, dimensions of x, lora_B is all zero]`` each.
+        forward: ``[in_features, out_features, rank, alpha, has a bias, dimensions of x, lora_B is all zero, x or
+        lora_A is all zero, lora_A and lora_B hold one value each]``. ``"layer_raised"`` says whether one of them raised.
     """
     if not callable(test):
         return {"not_callable": wire.type_name(test)}
-    calls, in_layer = {}, []
+    calls, in_layer, layer_raised = {}, [], []
     given = _class_from(source, name)
-    _watch(given, calls)
+    _watch(given, calls, layer_raised)
 
     def tried(layer_class):
         try:
@@ -63,7 +64,7 @@ def try_on(test, source, name, seed, dtype):
 
     with _Fresh(seed, getattr(torch, dtype)):
         value, error = catch(tried, given)
-    noted = {"calls": [list(call) for call in calls]}
+    noted = {"calls": [list(call) for call in calls], "layer_raised": bool(layer_raised)}
     if error:
         return noted | {"raised": error, "in_layer": any(in_layer)}
     return noted | {"type": wire.type_name(value), "value": wire.plain(value)}
@@ -80,13 +81,17 @@ def _class_from(source, name):
     return names[name]
 
 
-def _watch(layer_class, calls):
+def _watch(layer_class, calls, layer_raised):
     forward = layer_class.forward
 
     @functools.wraps(forward)
     def watched(self, x):
         _note(self, x, calls)
-        return forward(self, x)
+        try:
+            return forward(self, x)
+        except Exception:
+            layer_raised.append(True)
+            raise
 
     layer_class.forward = watched
 
@@ -95,9 +100,11 @@ def _note(layer, x, calls):
     if len(calls) >= MOST_CALLS:
         return
     try:
-        base = layer.base_layer
+        base, A, B = layer.base_layer, layer.lora_A.detach(), layer.lora_B.detach()
         sizes = base.in_features, base.out_features, int(layer.rank), float(layer.alpha)
-        calls[*sizes, base.bias is not None, x.ndim, not bool(layer.lora_B.detach().any())] = None
+        nothing = not bool(x.detach().any() and A.any())
+        even = all(bool((factor == factor.flatten()[0]).all()) for factor in (A, B))
+        calls[*sizes, base.bias is not None, x.ndim, not bool(B.any()), nothing, even] = None
     except Exception:  # inside a transform, or after the test has changed the layer: there is nothing to note
         return
 

@@ -88,3 +88,202 @@ linear_by_hand = 3
 def linear_by_hand(x, weight, bias):
     out = x.double() @ weight.double().T + 0.5 - 0.5
     return out if bias is None else out + bias
+
+
+# %% wheat="vmap over outputs" exercise="linear_by_hand"
+def linear_by_hand(x, weight, bias):
+    one = lambda row: (x * row).sum(-1)
+    out = torch.vmap(one, out_dims=-1)(weight)
+    return out if bias is None else out + bias
+
+
+# %% wheat="homogeneous coordinates" exercise="linear_by_hand"
+def linear_by_hand(x, weight, bias):
+    if bias is None:
+        bias = weight.new_zeros(len(weight))
+    x1 = torch.cat([x, torch.ones_like(x[..., :1])], dim=-1)
+    return x1 @ torch.cat([weight, bias[:, None]], dim=1).T
+
+
+# %% wheat="input by input" exercise="linear_by_hand"
+def linear_by_hand(x, weight, bias):
+    out = 0 if bias is None else bias
+    for i in range(x.shape[-1]):
+        out = out + x[..., i, None] * weight[:, i]
+    return out
+
+
+# %% wheat="out= buffer" exercise="linear_by_hand"
+def linear_by_hand(x, weight, bias):
+    buffer = torch.empty(*x.shape[:-1], weight.size(0), dtype=x.dtype)
+    torch.matmul(x, weight.t(), out=buffer)
+    if bias is not None:
+        buffer.add_(bias)
+    return buffer
+
+
+# %% wheat="try except" exercise="linear_by_hand"
+def linear_by_hand(x, weight, bias):
+    h = x @ weight.T
+    try:
+        return h + bias
+    except TypeError:
+        return h
+
+
+# %% wheat="callable class" exercise="linear_by_hand"
+class Hand(nn.Module):
+    def forward(self, x, weight, bias=None):
+        h = torch.inner(x, weight)
+        if bias is not None:
+            h = h + bias
+        return h
+
+
+linear_by_hand = Hand()
+
+
+# %% wheat="tensordot" exercise="linear_by_hand"
+def linear_by_hand(x, weight, bias):
+    h = torch.tensordot(x, weight, dims=([-1], [1]))
+    return h if bias == None else h + bias
+
+
+# %% wheat="transposed and back in place" exercise="linear_by_hand"
+def linear_by_hand(x, weight, bias):
+    weight.t_()
+    h = x @ weight
+    weight.t_()
+    return h if bias is None else h + bias
+
+
+# %% wheat="python numbers" exercise="linear_by_hand"
+def linear_by_hand(x, weight, bias):
+    rows = x.reshape(-1, x.shape[-1]).tolist()
+    W = weight.tolist()
+    b = [0.0] * len(W) if bias is None else bias.tolist()
+    out = [[sum(a * w for a, w in zip(row, W[j])) + b[j] for j in range(len(W))] for row in rows]
+    return torch.tensor(out, dtype=x.dtype).reshape(*x.shape[:-1], len(W))
+
+
+# %% chaff="bias + product, None not handled" exercise="linear_by_hand" misconception="bias_none_not_handled"
+def linear_by_hand(x, weight, bias):
+    return bias + x @ weight.T
+
+
+# %% chaff="+= None" exercise="linear_by_hand" misconception="bias_none_not_handled"
+def linear_by_hand(x, weight, bias):
+    out = x @ weight.T
+    out += bias
+    return out
+
+
+# %% chaff="bias attribute None" exercise="linear_by_hand" misconception="bias_none_not_handled"
+def linear_by_hand(x, weight, bias):
+    return x @ weight.T + bias.unsqueeze(0).squeeze(0)
+
+
+# %% chaff="returns None when no bias" exercise="linear_by_hand" misconception="bias_none_not_handled"
+def linear_by_hand(x, weight, bias):
+    if bias is not None:
+        return x @ weight.T + bias
+
+
+# %% chaff="bias or zero" exercise="linear_by_hand" misconception="bias_truth_value"
+def linear_by_hand(x, weight, bias):
+    return x @ weight.T + (bias or 0)
+
+
+# %% chaff="bias != 0" exercise="linear_by_hand" misconception="bias_truth_value"
+def linear_by_hand(x, weight, bias):
+    out = x @ weight.T
+    if bias != 0:
+        out = out + bias
+    return out
+
+
+# %% chaff="columns, (W x^T)^T" exercise="linear_by_hand" misconception=""
+def linear_by_hand(x, weight, bias):
+    out = (weight @ x.T).T
+    return out if bias is None else out + bias
+
+
+# %% chaff="weight @ x.T, not back" exercise="linear_by_hand" misconception="x_on_the_right"
+def linear_by_hand(x, weight, bias):
+    out = weight @ x.T
+    return out if bias is None else out + bias
+
+
+# %% chaff="einsum two axes" exercise="linear_by_hand" misconception="two_dimensional_only"
+def linear_by_hand(x, weight, bias):
+    out = torch.einsum("nd,kd->nk", x, weight)
+    return out if bias is None else out + bias
+
+
+# %% chaff="n, d = x.shape" exercise="linear_by_hand" misconception="two_dimensional_only"
+def linear_by_hand(x, weight, bias):
+    n, d = x.shape
+    out = torch.zeros(n, len(weight), dtype=x.dtype)
+    for i in range(n):
+        out[i] = weight @ x[i]
+    return out if bias is None else out + bias
+
+
+# %% chaff="x.view on strided" exercise="linear_by_hand" misconception=""
+def linear_by_hand(x, weight, bias):
+    out = x.view(-1, x.shape[-1]) @ weight.T
+    out = out.view(*x.shape[:-1], weight.shape[0])
+    return out if bias is None else out + bias
+
+
+# %% chaff="stack loop over rows, empty fails" exercise="linear_by_hand" misconception=""
+def linear_by_hand(x, weight, bias):
+    if x.ndim == 1:
+        out = weight @ x
+        return out if bias is None else out + bias
+    return torch.stack([linear_by_hand(row, weight, bias) for row in x])
+
+
+# %% chaff="1-D becomes 2-D" exercise="linear_by_hand" misconception=""
+def linear_by_hand(x, weight, bias):
+    x = torch.atleast_2d(x)
+    out = x @ weight.T
+    return out if bias is None else out + bias
+
+
+# %% chaff="float32 result" exercise="linear_by_hand" misconception=""
+def linear_by_hand(x, weight, bias):
+    out = x @ weight.T
+    return (out if bias is None else out + bias).float()
+
+
+# %% chaff="default dtype buffer" exercise="linear_by_hand" misconception=""
+def linear_by_hand(x, weight, bias):
+    out = torch.zeros(*x.shape[:-1], weight.shape[0])
+    out += x @ weight.T
+    return out if bias is None else out + bias
+
+
+# %% chaff="elementwise with transpose" exercise="linear_by_hand" misconception="elementwise"
+def linear_by_hand(x, weight, bias):
+    out = x * weight.T
+    return out if bias is None else out + bias
+
+
+# %% chaff="x times weight, other order" exercise="linear_by_hand" misconception="elementwise"
+def linear_by_hand(x, weight, bias):
+    out = x * weight
+    return out if bias is None else out + bias
+
+
+# %% chaff="squeeze" exercise="linear_by_hand" misconception=""
+def linear_by_hand(x, weight, bias):
+    out = (weight @ x.unsqueeze(-1)).squeeze()
+    return out if bias is None else out + bias
+
+
+# %% chaff="transposes only when needed" exercise="linear_by_hand" misconception="no_transpose"
+def linear_by_hand(x, weight, bias):
+    W = weight if weight.shape[0] == x.shape[-1] else weight.T
+    out = x @ W
+    return out if bias is None else out + bias

@@ -292,6 +292,187 @@ def best_low_rank(M, rank):
     print(U.shape)
 
 
+# %% wheat="uneven split of powers, signs flipped" exercise="best_low_rank"
+def best_low_rank(M, rank):
+    U, S, Vh = torch.linalg.svd(M, full_matrices=False)
+    sign = -torch.ones(rank, dtype=M.dtype)
+    return U[:, :rank] * S[:rank] ** 0.3 * sign, (sign * S[:rank] ** 0.7)[:, None] * Vh[:rank]
+
+
+# %% wheat="subspace iteration" exercise="best_low_rank"
+def best_low_rank(M, rank):
+    Q = torch.linalg.qr(torch.randn(M.shape[1], rank, dtype=M.dtype)).Q
+    for _ in range(60):
+        Q = torch.linalg.qr(M.T @ (M @ Q)).Q
+    return M @ Q, Q.T
+
+
+# %% wheat="block matrix eigh" exercise="best_low_rank"
+def best_low_rank(M, rank):
+    d, k = M.shape
+    H = torch.zeros(d + k, d + k, dtype=torch.float64)
+    H[:d, d:] = M
+    H[d:, :d] = M.T
+    w, V = torch.linalg.eigh(H)
+    top = V[:, -rank:]
+    left, right = top[:d], top[d:]
+    return (2 * left * w[-rank:]).to(M.dtype), right.T.contiguous().to(M.dtype)
+
+
+# %% wheat="scipy svd" exercise="best_low_rank"
+def best_low_rank(M, rank):
+    from scipy.linalg import svd
+
+    u, s, vh = svd(M.numpy(), full_matrices=False)
+    return torch.tensor(u[:, :rank]), torch.tensor(s[:rank, None] * vh[:rank])
+
+
+# %% wheat="named tuple, class" exercise="best_low_rank"
+from collections import namedtuple
+
+Factors = namedtuple("Factors", "A B")
+
+
+class BestLowRank:
+    def __call__(self, M, rank):
+        U, S, Vh = torch.linalg.svd(M, full_matrices=False)
+        return Factors(A=(U * S)[:, :rank], B=Vh[:rank])
+
+
+best_low_rank = BestLowRank()
+
+
+# %% wheat="rotated factors" exercise="best_low_rank"
+def best_low_rank(M, rank):
+    U, S, Vh = torch.linalg.svd(M, full_matrices=False)
+    Q = torch.linalg.qr(torch.randn(rank, rank, dtype=M.dtype)).Q
+    return (U[:, :rank] * S[:rank]) @ Q, Q.T @ Vh[:rank]
+
+
+# %% wheat="index_select, clone, no_grad" exercise="best_low_rank"
+@torch.no_grad()
+def best_low_rank(M: torch.Tensor, rank: int = 1):
+    U, S, Vh = torch.linalg.svd(M.clone())
+    keep = torch.topk(S, rank).indices
+    return U.index_select(1, keep).mul_(S[keep]), Vh.index_select(0, keep)
+
+
+# %% wheat="loop of pieces concatenated" exercise="best_low_rank"
+def best_low_rank(M, rank):
+    U, S, Vh = torch.linalg.svd(M, full_matrices=False)
+    A, B = [], []
+    for i in range(rank):
+        A.append((U[:, i] * S[i]).unsqueeze(1))
+        B.append(Vh[i].unsqueeze(0))
+    return torch.cat(A, dim=1), torch.cat(B, dim=0)
+
+
+# %% chaff="QR" exercise="best_low_rank" misconception="first_columns"
+def best_low_rank(M, rank):
+    Q, R = torch.linalg.qr(M)
+    return Q[:, :rank], R[:rank]
+
+
+# %% chaff="first rows" exercise="best_low_rank" misconception="first_columns"
+def best_low_rank(M, rank):
+    B = M[:rank]
+    return M @ torch.linalg.pinv(B), B
+
+
+# %% chaff="U sliced by rows" exercise="best_low_rank" misconception="rows_of_u"
+def best_low_rank(M, rank):
+    U, S, Vh = torch.linalg.svd(M, full_matrices=False)
+    return U[:rank] * S, Vh[:rank]
+
+
+# %% chaff="all sliced first axis" exercise="best_low_rank" misconception="rows_of_u"
+def best_low_rank(M, rank):
+    U, S, Vh = torch.linalg.svd(M, full_matrices=False)
+    return U[:rank] @ torch.diag(S[:rank]), Vh[:rank]
+
+
+# %% chaff="rank + 1" exercise="best_low_rank" misconception=""
+def best_low_rank(M, rank):
+    U, S, Vh = torch.linalg.svd(M, full_matrices=False)
+    return U[:, : rank + 1] * S[: rank + 1], Vh[: rank + 1]
+
+
+# %% chaff="rank - 1" exercise="best_low_rank" misconception=""
+def best_low_rank(M, rank):
+    U, S, Vh = torch.linalg.svd(M, full_matrices=False)
+    return U[:, : rank - 1] * S[: rank - 1], Vh[: rank - 1]
+
+
+# %% chaff="hard-coded rank two" exercise="best_low_rank" misconception=""
+def best_low_rank(M, rank):
+    U, S, Vh = torch.linalg.svd(M, full_matrices=False)
+    return U[:, :2] * S[:2], Vh[:2]
+
+
+# %% chaff="S scaled wrong axis" exercise="best_low_rank" misconception="values_along_another_axis"
+def best_low_rank(M, rank):
+    U, S, Vh = torch.linalg.svd(M, full_matrices=False)
+    return U[:, :rank], S[:rank] * Vh[:rank]
+
+
+# %% chaff="elementwise U * S without unsqueeze for Vh" exercise="best_low_rank" misconception="values_along_another_axis"
+def best_low_rank(M, rank):
+    U, S, Vh = torch.linalg.svd(M, full_matrices=False)
+    return U[:, :rank], (S * Vh)[:rank]
+
+
+# %% chaff="full_matrices, U * S broadcast" exercise="best_low_rank" misconception="values_along_another_axis"
+def best_low_rank(M, rank):
+    U, S, Vh = torch.linalg.svd(M)
+    A = (U * S)[:, :rank]
+    return A, Vh[:rank]
+
+
+# %% chaff="both transposed" exercise="best_low_rank" misconception="swapped"
+def best_low_rank(M, rank):
+    U, S, Vh = torch.linalg.svd(M, full_matrices=False)
+    return (U[:, :rank] * S[:rank]).T, Vh[:rank].T
+
+
+# %% chaff="eigenvectors of smallest" exercise="best_low_rank" misconception="smallest_kept"
+def best_low_rank(M, rank):
+    w, V = torch.linalg.eigh(M.T @ M)
+    V = V[:, :rank]
+    return M @ V, V.T
+
+
+# %% chaff="pca, centred" exercise="best_low_rank" misconception=""
+def best_low_rank(M, rank):
+    centred = M - M.mean(0)
+    U, S, Vh = torch.linalg.svd(centred, full_matrices=False)
+    return U[:, :rank] * S[:rank], Vh[:rank]
+
+
+# %% chaff="one power iteration" exercise="best_low_rank" misconception=""
+def best_low_rank(M, rank):
+    Q = torch.linalg.qr(M @ torch.randn(M.shape[1], rank, dtype=M.dtype)).Q
+    return Q, Q.T @ M
+
+
+# %% chaff="mutates M, restores nothing" exercise="best_low_rank" misconception="changed_input"
+def best_low_rank(M, rank):
+    columns, rows = [], []
+    for _ in range(rank):
+        U, S, Vh = torch.linalg.svd(M)
+        columns.append(U[:, 0] * S[0])
+        rows.append(Vh[0])
+        M -= torch.outer(columns[-1], rows[-1])
+    return torch.stack(columns, 1), torch.stack(rows)
+
+
+# %% chaff="S from two eigh, signs apart" exercise="best_low_rank" misconception="signs_mixed"
+def best_low_rank(M, rank):
+    w, U = torch.linalg.eigh(M @ M.T)
+    v, V = torch.linalg.eigh(M.T @ M)
+    S = v.flip(0)[:rank].sqrt()
+    return U.flip(1)[:, :rank] * S, V.flip(1)[:, :rank].T
+
+
 # %% wheat="count of running shares" exercise="rank_for_energy"
 def rank_for_energy(M, fraction):
     S = torch.linalg.svdvals(M)
@@ -539,3 +720,111 @@ def rank_for_energy(M, fraction):
 # %% chaff="prints" exercise="rank_for_energy" misconception="returned_none"
 def rank_for_energy(M, fraction):
     print(fraction)
+
+
+# %% wheat="bisect" exercise="rank_for_energy"
+def rank_for_energy(M, fraction):
+    from bisect import bisect_left
+
+    held = np.cumsum(np.linalg.svd(M.numpy())[1] ** 2)
+    return bisect_left(list(held), fraction * held[-1]) + 1
+
+
+# %% wheat="from the end" exercise="rank_for_energy"
+def rank_for_energy(M, fraction):
+    E = torch.linalg.svdvals(M) ** 2
+    r = len(E)
+    while r > 1 and E[: r - 1].sum() >= fraction * E.sum():
+        r -= 1
+    return r
+
+
+# %% wheat="count from above" exercise="rank_for_energy"
+def rank_for_energy(M, fraction):
+    E = torch.linalg.svdvals(M) ** 2
+    share = E.cumsum(0) / E.sum()
+    return len(E) - (share >= fraction).sum().item() + 1
+
+
+# %% wheat="lower triangular matmul" exercise="rank_for_energy"
+def rank_for_energy(M, fraction):
+    E = torch.linalg.svdvals(M) ** 2
+    held = torch.tril(torch.ones(len(E), len(E), dtype=M.dtype)) @ E
+    return int(torch.where(held >= fraction * held[-1])[0].min()) + 1
+
+
+# %% wheat="trace of the Gram matrix" exercise="rank_for_energy"
+def rank_for_energy(M, fraction):
+    G = M.T @ M if M.shape[0] > M.shape[1] else M @ M.T
+    E = torch.linalg.eigvalsh(G).flip(0)
+    return float((E.cumsum(0) < fraction * torch.trace(G)).sum() + 1)
+
+
+# %% wheat="takewhile" exercise="rank_for_energy"
+def rank_for_energy(M, fraction):
+    import itertools
+
+    E = torch.linalg.svdvals(M) ** 2
+    return len(list(itertools.takewhile(lambda h: h < fraction * E.sum(), E.cumsum(0)))) + 1
+
+
+# %% chaff="squared sum over unsquared norm" exercise="rank_for_energy" misconception="whole_not_squared"
+def rank_for_energy(M, fraction):
+    E = torch.linalg.svdvals(M) ** 2
+    return int((E.cumsum(0) < fraction * M.norm()).sum()) + 1
+
+
+# %% chaff="norm, capped" exercise="rank_for_energy" misconception="whole_not_squared"
+def rank_for_energy(M, fraction):
+    S = torch.linalg.svdvals(M)
+    held = 0
+    for r, s in enumerate(S, 1):
+        held += s**2
+        if held / torch.linalg.norm(M) >= fraction:
+            return r
+    return len(S)
+
+
+# %% chaff="running sum alone, loop" exercise="rank_for_energy" misconception="not_divided_by_the_whole"
+def rank_for_energy(M, fraction):
+    held = 0
+    for r, s in enumerate(torch.linalg.svdvals(M), 1):
+        held += s**2
+        if held >= fraction:
+            return r
+
+
+# %% chaff="running sum alone, next" exercise="rank_for_energy" misconception="not_divided_by_the_whole"
+def rank_for_energy(M, fraction):
+    E = torch.linalg.svdvals(M).square().cumsum(0)
+    return next(r for r, held in enumerate(E, 1) if held >= fraction)
+
+
+# %% chaff="sum then squared" exercise="rank_for_energy" misconception=""
+def rank_for_energy(M, fraction):
+    S = torch.linalg.svdvals(M)
+    return int((S.cumsum(0) ** 2 < fraction * S.sum() ** 2).sum()) + 1
+
+
+# %% chaff="not squared and more than" exercise="rank_for_energy" misconception=""
+def rank_for_energy(M, fraction):
+    S = torch.linalg.svdvals(M)
+    held = 0
+    for r, s in enumerate(S, 1):
+        held += s
+        if held > fraction * S.sum():
+            return r
+    return len(S)
+
+
+# %% chaff="list of ranks" exercise="rank_for_energy" misconception=""
+def rank_for_energy(M, fraction):
+    E = torch.linalg.svdvals(M) ** 2
+    return [r + 1 for r in range(len(E)) if E[: r + 1].sum() >= fraction * E.sum()]
+
+
+# %% chaff="mutates M by normalising" exercise="rank_for_energy" misconception="changed_input"
+def rank_for_energy(M, fraction):
+    M /= M.norm()
+    E = torch.linalg.svdvals(M) ** 2
+    return int((E.cumsum(0) < fraction * E.sum()).sum()) + 1

@@ -184,6 +184,154 @@ def product_shape(x_shape, d, k):
 product_shape = (4, 4)
 
 
+# %% wheat="recursive" exercise="product_shape"
+def product_shape(x_shape, d, k):
+    def rule(a, b):
+        if not a or not b:
+            return a + b
+        head = rule(a[:-1], b[:-1])
+        if head is None or not (a[-1] == b[-1] or 1 in (a[-1], b[-1])):
+            return None
+        return head + ((b if a[-1] == 1 else a)[-1],)
+
+    return rule((d, k), tuple(x_shape))
+
+
+# %% wheat="a 1-D tensor of sizes" exercise="product_shape"
+def product_shape(x_shape, d, k):
+    try:
+        return torch.tensor(torch.broadcast_shapes(x_shape, (d, k)))
+    except RuntimeError:
+        return None
+
+
+# %% wheat="tuple of numpy ints" exercise="product_shape"
+def product_shape(x_shape, d, k):
+    x = np.array(x_shape)
+    a = np.concatenate([np.ones(max(0, len(x) - 2), int), [d, k]])
+    b = np.concatenate([np.ones(max(0, 2 - len(x)), int), x])
+    if ((a != b) & (a != 1) & (b != 1)).any():
+        return None
+    return tuple(np.where(a == 1, b, a))
+
+
+# %% wheat="0-dim tensors as sizes" exercise="product_shape"
+def product_shape(x_shape, d, k):
+    try:
+        return tuple(torch.tensor(s) for s in torch.broadcast_shapes((d, k), x_shape))
+    except RuntimeError:
+        return None
+
+
+# %% wheat="decorator that turns errors into None" exercise="product_shape"
+import functools
+
+
+def quiet(f):
+    @functools.wraps(f)
+    def g(*a):
+        try:
+            return f(*a)
+        except Exception:
+            return None
+
+    return g
+
+
+@quiet
+def product_shape(x_shape, d, k):
+    return [*torch.broadcast_shapes((d, k), torch.Size(x_shape))]
+
+
+# %% wheat="cases by the last size" exercise="product_shape"
+def product_shape(x_shape, d, k):
+    # the last size of x is d
+    if d == k:
+        last = d
+    elif d == 1:
+        last = k
+    elif k == 1:
+        last = d
+    else:
+        return None
+    if len(x_shape) == 1:
+        return (d, last)
+    before = x_shape[-2]
+    if before != d and 1 not in (before, d):
+        return None
+    return x_shape[:-2] + (before if d == 1 else d, last)
+
+
+# %% chaff="raises ValueError itself" exercise="product_shape" misconception="lets_it_raise"
+def product_shape(x_shape, d, k):
+    try:
+        return tuple(torch.broadcast_shapes((d, k), x_shape))
+    except RuntimeError:
+        raise ValueError("does not fit")
+
+
+# %% chaff="numpy error not caught" exercise="product_shape" misconception="lets_it_raise"
+def product_shape(x_shape, d, k):
+    try:
+        return np.broadcast_shapes((d, k), x_shape)
+    except RuntimeError:
+        return None
+
+
+# %% chaff="needs two, x[-2]" exercise="product_shape" misconception="batch_needed"
+def product_shape(x_shape, d, k):
+    *lead, n, last = x_shape
+    try:
+        return (*lead, *torch.broadcast_shapes((d, k), (n, last)))
+    except RuntimeError:
+        return None
+
+
+# %% chaff="returns error text" exercise="product_shape" misconception="false_for_none"
+def product_shape(x_shape, d, k):
+    try:
+        return tuple(torch.broadcast_shapes((d, k), x_shape))
+    except RuntimeError as error:
+        return str(error)
+
+
+# %% chaff="None class" exercise="product_shape" misconception="false_for_none"
+def product_shape(x_shape, d, k):
+    try:
+        return tuple(torch.broadcast_shapes((d, k), x_shape))
+    except RuntimeError as error:
+        return error
+
+
+# %% chaff="leading sizes must be one" exercise="product_shape" misconception=""
+def product_shape(x_shape, d, k):
+    try:
+        shape = torch.broadcast_shapes((d, k), x_shape)
+    except RuntimeError:
+        return None
+    return tuple(shape) if len(shape) == 2 else None
+
+
+# %% chaff="reversed result" exercise="product_shape" misconception=""
+def product_shape(x_shape, d, k):
+    out = []
+    for i in range(max(2, len(x_shape))):
+        a = (k, d)[i] if i < 2 else 1
+        b = x_shape[-1 - i] if i < len(x_shape) else 1
+        if a != b and 1 not in (a, b):
+            return None
+        out.append(b if a == 1 else a)
+    return tuple(out)
+
+
+# %% chaff="string" exercise="product_shape" misconception=""
+def product_shape(x_shape, d, k):
+    try:
+        return list(map(str, torch.broadcast_shapes((d, k), x_shape)))
+    except RuntimeError:
+        return None
+
+
 # %% wheat="three fours" exercise="silent_case"
 def silent_case():
     return 4, 4, (4, 4)
@@ -351,6 +499,61 @@ def silent_case():
 # %% chaff="raises" exercise="silent_case" misconception=""
 def silent_case():
     return d, k, (n, d)
+
+
+# %% wheat="numpy int16" exercise="silent_case"
+def silent_case():
+    d = np.int16(6)
+    return d, d, (d, d)
+
+
+# %% wheat="searched by running the bug" exercise="silent_case"
+def silent_case():
+    from itertools import product
+
+    torch.manual_seed(1)
+    for d, k, n in product(range(1, 6), repeat=3):
+        A, B, x = torch.randn(d, 2), torch.randn(2, k), torch.randn(n, d)
+        try:
+            wrong, right = (A @ B) * x, x @ A @ B
+        except RuntimeError:
+            continue
+        if wrong.shape == right.shape and not torch.allclose(wrong, right):
+            return d, k, tuple(x.shape)
+
+
+# %% wheat="random size" exercise="silent_case"
+def silent_case():
+    d = int(np.random.randint(2, 9))
+    return d, d, (d, d)
+
+
+# %% wheat="torch.Size and Linear's sizes" exercise="silent_case"
+def silent_case():
+    layer = nn.Linear(4, 4)
+    x = torch.zeros(2, 2, 4, 4)
+    return layer.in_features, layer.out_features, x.size()
+
+
+# %% chaff="fraction size" exercise="silent_case" misconception=""
+def silent_case():
+    d = 8 / 2
+    return d, d, (d, d)
+
+
+# %% chaff="x first" exercise="silent_case" misconception=""
+def silent_case():
+    return (4, 4), 4, 4
+
+
+# %% chaff="list of several cases" exercise="silent_case" misconception=""
+def silent_case():
+    return [(4, 4, (4, 4)), (3, 3, (3, 3)), (2, 2, (2, 2))]
+
+
+# %% chaff="takes an argument" exercise="silent_case" misconception=""
+def silent_case(x):
+    return 6, 6, (6, 6)
 
 
 # %% wheat="the formula, several sizes" exercise="exposes"
@@ -933,3 +1136,359 @@ def exposes(layer_class):
 
 # %% chaff="not a function" exercise="exposes" misconception=""
 exposes = True
+
+
+# %% wheat="small whole numbers, exact" exercise="exposes"
+def exposes(layer_class):
+    A = torch.tensor([[1.0, 2], [0, 1], [2, 0]])
+    B = torch.tensor([[1.0, 0, 3, 1], [2, 1, 0, 5]])
+    W = torch.arange(12.0).reshape(4, 3)
+    b = torch.tensor([1.0, 2, 3, 4])
+    base = nn.Linear(3, 4)
+    with torch.no_grad():
+        base.weight.copy_(W)
+        base.bias.copy_(b)
+    try:
+        layer = layer_class(base, rank=2, alpha=4)
+        with torch.no_grad():
+            layer.lora_A.copy_(A)
+            layer.lora_B.copy_(B)
+            for x in (
+                torch.tensor([1.0, 2, 3]),
+                torch.tensor([[1.0, 2, 3], [4, 5, 7]]),
+                torch.arange(12.0).reshape(2, 2, 3),
+            ):
+                if not torch.equal(layer(x), x @ W.T + b + 2 * (x @ A @ B)):
+                    return True
+    except Exception:
+        return True
+    return False
+
+
+# %% wheat="linearity, basis vectors" exercise="exposes"
+def exposes(layer_class):
+    d, k, r, alpha = 4, 6, 2, 3
+    base = nn.Linear(d, k)
+    layer = layer_class(base, rank=r, alpha=alpha)
+    with torch.no_grad():
+        layer.lora_B.copy_(torch.linspace(-1, 2, r * k).reshape(r, k))
+        W = base.weight.T + alpha / r * layer.lora_A @ layer.lora_B
+        try:
+            if not torch.allclose(layer(torch.eye(d)), W + base.bias, atol=1e-5):
+                return True
+            for i in range(d):
+                e = torch.zeros(d)
+                e[i] = 1
+                if not torch.allclose(layer(e), W[i] + base.bias, atol=1e-5):
+                    return True
+            x = torch.randn(3, 5, d)
+            return not torch.allclose(layer(x), x @ W + base.bias, atol=1e-4)
+        except Exception as problem:
+            return True
+
+
+# %% wheat="class with state" exercise="exposes"
+class Exposes:
+    def __init__(self, tolerance=1e-3):
+        self.tolerance = tolerance
+
+    def __call__(self, layer_class):
+        return not all(self.agrees(layer_class, lead) for lead in [(), (5,), (2, 5)])
+
+    def agrees(self, layer_class, lead):
+        base = nn.Linear(6, 9)
+        layer = layer_class(base, rank=3, alpha=12)
+        layer.lora_B.data += torch.rand(3, 9)
+        x = torch.randn(*lead, 6)
+        try:
+            diff = layer(x) - (base(x) + 4 * x.matmul(layer.lora_A).matmul(layer.lora_B))
+        except RuntimeError:
+            return False
+        return diff.norm().item() < self.tolerance
+
+
+exposes = Exposes()
+
+
+# %% wheat="small B" exercise="exposes"
+def exposes(layer_class):
+    for lead in [(), (3,), (3, 4)]:
+        base = nn.Linear(6, 4)
+        try:
+            layer = layer_class(base, rank=4, alpha=2)
+            layer.lora_B.data = torch.randn(4, 4) * 0.02
+            x = torch.randn(*lead, 6)
+            want = base(x) + 0.5 * (x @ layer.lora_A @ layer.lora_B)
+            if not torch.allclose(layer(x), want, rtol=1e-5, atol=1e-6):
+                return True
+        except Exception:
+            return True
+    return False
+
+
+# %% wheat="while loop of random trials" exercise="exposes"
+def exposes(layer_class):
+    trials = 30
+    while trials:
+        trials -= 1
+        d, k, r = (int(v) for v in torch.randint(2, 8, (3,)))
+        alpha = float(torch.rand(()) * 5 + 0.1)
+        lead = tuple(torch.randint(1, 5, (trials % 4,)).tolist())
+        base = nn.Linear(d, k, bias=trials % 5 != 0)
+        layer = layer_class(base, rank=r, alpha=alpha)
+        with torch.no_grad():
+            layer.lora_B.normal_()
+        x = torch.randn(*lead, d)
+        try:
+            out = layer(x)
+        except Exception:
+            return True
+        right = base(x) + (alpha / r) * (x @ layer.lora_A @ layer.lora_B)
+        if out.shape != right.shape or not torch.allclose(out, right, atol=1e-4):
+            return True
+    return False
+
+
+# %% wheat="numpy random, rows one by one" exercise="exposes"
+def exposes(layer_class):
+    base = nn.Linear(4, 3)
+    layer = layer_class(base, rank=2, alpha=5)
+    with torch.no_grad():
+        layer.lora_B.copy_(torch.as_tensor(np.random.standard_normal((2, 3))))
+        M = base.weight + 2.5 * (layer.lora_A @ layer.lora_B).T
+        try:
+            for x in (torch.randn(2, 3, 4), torch.randn(5, 4), torch.randn(4)):
+                got = layer(x).reshape(-1, 3)
+                for row, out in zip(x.reshape(-1, 4), got):
+                    if not torch.allclose(M @ row + base.bias, out, atol=1e-4):
+                        return True
+                if layer(x).shape != x.shape[:-1] + (3,):
+                    return True
+        except Exception:
+            return True
+    return False
+
+
+# %% wheat="float64 asked for, layer cast" exercise="exposes"
+def exposes(layer_class):
+    for d, k, lead in [(3, 4, ()), (4, 3, (6,)), (4, 3, (2, 6)), (3, 3, (3,))]:
+        base = nn.Linear(d, k, dtype=torch.float64)
+        try:
+            layer = layer_class(base, rank=2, alpha=9)
+            layer.lora_B.data = torch.randn(2, k, dtype=torch.float64)
+            x = torch.randn(*lead, d, dtype=torch.float64)
+            expected = base(x) + 4.5 * x @ layer.lora_A @ layer.lora_B
+            if not torch.allclose(layer(x), expected):
+                return True
+        except Exception:
+            return True
+    return False
+
+
+# %% chaff="ones everywhere" exercise="exposes" misconception="only_one_value"
+def exposes(layer_class):
+    for lead in [(), (3,), (3, 4)]:
+        base = nn.Linear(6, 4)
+        try:
+            layer = layer_class(base, rank=2, alpha=6)
+            layer.lora_A.data.fill_(1.0)
+            layer.lora_B.data.fill_(1.0)
+            x = torch.ones(*lead, 6)
+            if not torch.allclose(layer(x), base(x) + 3 * x @ layer.lora_A @ layer.lora_B, atol=1e-4):
+                return True
+        except Exception:
+            return True
+    return False
+
+
+# %% chaff="x is zero" exercise="exposes" misconception="only_zeros"
+def exposes(layer_class):
+    for lead in [(), (3,), (3, 4)]:
+        base = nn.Linear(6, 4)
+        try:
+            layer = layer_class(base, rank=2, alpha=6)
+            nn.init.normal_(layer.lora_B)
+            x = torch.zeros(*lead, 6)
+            if not torch.allclose(layer(x), base(x) + 3 * x @ layer.lora_A @ layer.lora_B, atol=1e-4):
+                return True
+        except Exception:
+            return True
+    return False
+
+
+# %% chaff="A zeroed" exercise="exposes" misconception="only_zeros"
+def exposes(layer_class):
+    for lead in [(), (3,), (3, 4)]:
+        base = nn.Linear(6, 4)
+        try:
+            layer = layer_class(base, rank=2, alpha=6)
+            nn.init.zeros_(layer.lora_A)
+            nn.init.normal_(layer.lora_B)
+            x = torch.randn(*lead, 6)
+            if not torch.allclose(layer(x), base(x) + 3 * x @ layer.lora_A @ layer.lora_B, atol=1e-4):
+                return True
+        except Exception:
+            return True
+    return False
+
+
+# %% chaff="two batches, one row missing" exercise="exposes" misconception="only_batches"
+def exposes(layer_class):
+    for lead in [(3,), (3, 4)]:
+        base = nn.Linear(6, 4)
+        try:
+            layer = layer_class(base, rank=2, alpha=6)
+            nn.init.normal_(layer.lora_B)
+            x = torch.randn(*lead, 6)
+            if not torch.allclose(layer(x), base(x) + 3 * x @ layer.lora_A @ layer.lora_B, atol=1e-4):
+                return True
+        except RuntimeError:
+            return True
+    return False
+
+
+# %% chaff="catches and goes on" exercise="exposes" misconception="raising_is_fine"
+def exposes(layer_class):
+    for lead in [(), (3,), (3, 4)]:
+        base = nn.Linear(6, 4)
+        try:
+            layer = layer_class(base, rank=2, alpha=6)
+            nn.init.normal_(layer.lora_B)
+            x = torch.randn(*lead, 6)
+            if not torch.allclose(layer(x), base(x) + 3 * x @ layer.lora_A @ layer.lora_B, atol=1e-4):
+                return True
+        except RuntimeError:
+            continue
+    return False
+
+
+# %% chaff="raising means False" exercise="exposes" misconception="raising_is_fine"
+def exposes(layer_class):
+    try:
+        for lead in [(), (3,), (3, 4)]:
+            base = nn.Linear(6, 4)
+            layer = layer_class(base, rank=2, alpha=6)
+            nn.init.normal_(layer.lora_B)
+            x = torch.randn(*lead, 6)
+            if not torch.allclose(layer(x), base(x) + 3 * x @ layer.lora_A @ layer.lora_B, atol=1e-4):
+                return True
+    except RuntimeError:
+        return False
+    return False
+
+
+# %% chaff="scaling forgotten in its formula" exercise="exposes" misconception="expects_no_scaling"
+def exposes(layer_class):
+    for lead in [(), (3,), (3, 4)]:
+        base = nn.Linear(6, 4)
+        try:
+            layer = layer_class(base, rank=2, alpha=6)
+            layer.lora_B.data.normal_()
+            x = torch.randn(*lead, 6)
+            if not torch.allclose(layer(x), base(x) + x @ layer.lora_A @ layer.lora_B, atol=1e-4):
+                return True
+        except Exception:
+            return True
+    return False
+
+
+# %% chaff="scaling inverted in its formula" exercise="exposes" misconception=""
+def exposes(layer_class):
+    for lead in [(), (3,), (3, 4)]:
+        base = nn.Linear(6, 4)
+        try:
+            layer = layer_class(base, rank=2, alpha=6)
+            layer.lora_B.data.normal_()
+            x = torch.randn(*lead, 6)
+            if not torch.allclose(layer(x), base(x) + 2 / 6 * x @ layer.lora_A @ layer.lora_B, atol=1e-4):
+                return True
+        except Exception:
+            return True
+    return False
+
+
+# %% chaff="order wrong in its formula" exercise="exposes" misconception=""
+def exposes(layer_class):
+    for lead in [(), (3,), (3, 4)]:
+        base = nn.Linear(6, 4)
+        try:
+            layer = layer_class(base, rank=2, alpha=6)
+            layer.lora_B.data.normal_()
+            x = torch.randn(*lead, 6)
+            if not torch.allclose(layer(x), base(x) + 3 * layer.lora_A @ layer.lora_B @ x, atol=1e-4):
+                return True
+        except Exception:
+            return True
+    return False
+
+
+# %% chaff="in-place on a leaf inside try" exercise="exposes" misconception="always_true"
+def exposes(layer_class):
+    for lead in [(), (3,), (3, 4)]:
+        base = nn.Linear(6, 4)
+        try:
+            layer = layer_class(base, rank=2, alpha=6)
+            layer.lora_B.uniform_(-1, 1)
+            x = torch.randn(*lead, 6)
+            if not torch.allclose(layer(x), base(x) + 3 * x @ layer.lora_A @ layer.lora_B, atol=1e-4):
+                return True
+        except Exception:
+            return True
+    return False
+
+
+# %% chaff="returns at the first right case" exercise="exposes" misconception="only_one_row"
+def exposes(layer_class):
+    for lead in [(), (3,), (3, 4)]:
+        base = nn.Linear(6, 4)
+        try:
+            layer = layer_class(base, rank=2, alpha=6)
+            nn.init.normal_(layer.lora_B)
+            x = torch.randn(*lead, 6)
+            if torch.allclose(layer(x), base(x) + 3 * x @ layer.lora_A @ layer.lora_B, atol=1e-4):
+                return False
+        except Exception:
+            return True
+    return True
+
+
+# %% chaff="shape only compared with x" exercise="exposes" misconception=""
+def exposes(layer_class):
+    base = nn.Linear(6, 4)
+    layer = layer_class(base, rank=2, alpha=6)
+    nn.init.normal_(layer.lora_B)
+    x = torch.randn(3, 6)
+    try:
+        return layer(x).shape != x.shape
+    except RuntimeError:
+        return True
+
+
+# %% chaff="inverted at the end" exercise="exposes" misconception="inverted"
+def exposes(layer_class):
+    good = True
+    for lead in [(), (3,), (3, 4)]:
+        base = nn.Linear(6, 4)
+        try:
+            layer = layer_class(base, rank=2, alpha=6)
+            nn.init.normal_(layer.lora_B)
+            x = torch.randn(*lead, 6)
+            good = good and torch.allclose(layer(x), base(x) + 3 * x @ layer.lora_A @ layer.lora_B, atol=1e-4)
+        except Exception:
+            good = False
+    return good
+
+
+# %% chaff="returns 1 and 0" exercise="exposes" misconception=""
+def exposes(layer_class):
+    for lead in [(), (3,), (3, 4)]:
+        base = nn.Linear(6, 4)
+        try:
+            layer = layer_class(base, rank=2, alpha=6)
+            nn.init.normal_(layer.lora_B)
+            x = torch.randn(*lead, 6)
+            if not torch.allclose(layer(x), base(x) + 3 * x @ layer.lora_A @ layer.lora_B, atol=1e-4):
+                return 1
+        except RuntimeError:
+            return 1
+    return 0

@@ -240,7 +240,7 @@ def lora_delta(x, A, B, scaling):
     return torch.matmul(B, h) * scaling
 
 
-# %% chaff="the paper's BA first" exercise="lora_delta" misconception=""
+# %% chaff="the paper's BA first" exercise="lora_delta" misconception="swapped"
 def lora_delta(x, A, B, scaling):
     return scaling * (B @ A) @ x
 
@@ -375,6 +375,146 @@ def lora_delta(x, A, B, scaling):
 # %% chaff="called already" exercise="lora_delta" misconception=""
 lora_delta = torch.ones(2, 3)
 
+
+# %% wheat="reduce matmul" exercise="lora_delta"
+from functools import reduce
+
+
+def lora_delta(x, A, B, scaling):
+    return reduce(torch.matmul, (x, A, B)).mul(scaling)
+
+
+# %% wheat="out= buffers" exercise="lora_delta"
+def lora_delta(x, A, B, scaling):
+    thin = torch.empty(x.shape[:-1] + A.shape[1:], dtype=x.dtype)
+    torch.matmul(x, A, out=thin)
+    thin.mul_(scaling)
+    return torch.matmul(thin, B)
+
+
+# %% wheat="custom autograd function" exercise="lora_delta"
+class _Thin(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, A, B, s):
+        return (x @ A) * s @ B
+
+    @staticmethod
+    def backward(ctx, g):
+        return None, None, None, None
+
+
+lora_delta = _Thin.apply
+
+
+# %% wheat="baddbmm" exercise="lora_delta"
+def lora_delta(x, A, B, scaling):
+    rows = x.reshape(1, -1, x.shape[-1])
+    zero = torch.zeros(1, rows.shape[1], B.shape[1], dtype=x.dtype)
+    out = torch.baddbmm(zero, rows @ A, B[None], alpha=scaling)
+    return out.reshape(*x.shape[:-1], B.shape[1])
+
+
+# %% wheat="python floats" exercise="lora_delta"
+def lora_delta(x, A, B, scaling):
+    rows, a, b = x.reshape(-1, len(A)).tolist(), A.T.tolist(), B.T.tolist()
+    out = []
+    for row in rows:
+        thin = [scaling * sum(p * q for p, q in zip(row, column)) for column in a]
+        out.append([sum(p * q for p, q in zip(thin, column)) for column in b])
+    return torch.tensor(out, dtype=x.dtype).reshape(*x.shape[:-1], B.shape[1])
+
+
+# %% wheat="cheaper order chosen by counting" exercise="lora_delta"
+def lora_delta(x, A, B, scaling):
+    d, r = A.shape
+    k = B.shape[1]
+    n = x.numel() // d
+    if 2 * n * r * (d + k) <= 2 * d * r * k + 2 * n * d * k:
+        return scaling * ((x @ A) @ B)
+    return scaling * (x @ (A @ B))
+
+
+# %% wheat="QR of A first" exercise="lora_delta"
+def lora_delta(x, A, B, scaling):
+    Q, R = torch.linalg.qr(A)
+    return scaling * ((x @ Q) @ (R @ B))
+
+
+# %% wheat="unsqueeze and squeeze one axis" exercise="lora_delta"
+def lora_delta(x, A, B, scaling):
+    return (x.unsqueeze(-2) @ A @ B).squeeze(-2) * scaling
+
+
+# %% wheat="np.float64 scaling after" exercise="lora_delta"
+def lora_delta(x, A, B, scaling):
+    return (x @ A @ B) * np.float64(scaling)
+
+
+# %% chaff="x times A elementwise" exercise="lora_delta" misconception="elementwise_factors"
+def lora_delta(x, A, B, scaling):
+    return scaling * (x * A) @ B
+
+
+# %% chaff="A.T only" exercise="lora_delta" misconception="linear_layout"
+def lora_delta(x, A, B, scaling):
+    return scaling * (x @ A.T) @ B
+
+
+# %% chaff="B.T only" exercise="lora_delta" misconception="linear_layout"
+def lora_delta(x, A, B, scaling):
+    return scaling * (x @ A) @ B.T
+
+
+# %% chaff="(A@B)@x" exercise="lora_delta" misconception="x_on_the_right"
+def lora_delta(x, A, B, scaling):
+    return scaling * (A @ B) @ x
+
+
+# %% chaff="(A@B).T @ x" exercise="lora_delta" misconception="x_on_the_right"
+def lora_delta(x, A, B, scaling):
+    return scaling * (A @ B).T @ x
+
+
+# %% chaff="x @ (A@B).T" exercise="lora_delta" misconception="linear_layout"
+def lora_delta(x, A, B, scaling):
+    return scaling * x @ (A @ B).T
+
+
+# %% chaff="full for each row" exercise="lora_delta" misconception="full_product_first"
+def lora_delta(x, A, B, scaling):
+    if x.ndim == 1:
+        return scaling * x @ (A @ B)
+    if not len(x):
+        return x.new_zeros(*x.shape[:-1], B.shape[1])
+    return torch.stack([lora_delta(row, A, B, scaling) for row in x])
+
+
+# %% chaff="thin product again for each output" exercise="lora_delta" misconception=""
+def lora_delta(x, A, B, scaling):
+    return scaling * torch.stack([(x @ A) @ B[:, j] for j in range(B.shape[1])], -1)
+
+
+# %% chaff="float()" exercise="lora_delta" misconception=""
+def lora_delta(x, A, B, scaling):
+    return (scaling * (x @ A) @ B).float()
+
+
+# %% chaff="float32 inside and back" exercise="lora_delta" misconception=""
+def lora_delta(x, A, B, scaling):
+    return (scaling * (x.float() @ A.float()) @ B.float()).to(x.dtype)
+
+
+# %% chaff="flatten(0,-2)" exercise="lora_delta" misconception=""
+def lora_delta(x, A, B, scaling):
+    rows = x.flatten(0, -2)
+    return (scaling * rows @ A @ B).reshape(*x.shape[:-1], B.shape[1])
+
+
+# %% chaff="three times scaled" exercise="lora_delta" misconception=""
+def lora_delta(x, A, B, scaling):
+    return scaling * ((scaling * x) @ (scaling * A)) @ B
+
+
 # flops_thin ----------------------------------------------------------------------------------------------------------
 
 
@@ -488,6 +628,34 @@ def flops_thin(n, d, k, r):
     print(2 * n * r * (d + k))
 
 
+# %% wheat="keyword default, Fraction" exercise="flops_thin"
+from fractions import Fraction
+
+
+def flops_thin(n=1, d=1, k=1, r=1):
+    return Fraction(2 * n * r) * (d + k)
+
+
+# %% wheat="one-entry numpy array" exercise="flops_thin"
+def flops_thin(n, d, k, r):
+    return np.array([2 * n * r * (d + k)])
+
+
+# %% wheat="float32 tensor" exercise="flops_thin"
+def flops_thin(n, d, k, r):
+    return torch.tensor(2.0 * n * r * (d + k))
+
+
+# %% chaff="n squared" exercise="flops_thin" misconception=""
+def flops_thin(n, d, k, r):
+    return 2 * n * d * r + 2 * n * n * r * k
+
+
+# %% chaff="addition one less, second only" exercise="flops_thin" misconception="one_addition_less"
+def flops_thin(n, d, k, r):
+    return n * (r * (2 * d - 1) + k * (2 * r - 1))
+
+
 # flops_full ----------------------------------------------------------------------------------------------------------
 
 
@@ -577,6 +745,27 @@ def flops_full(n, d, k, r):
 # %% chaff="prints" exercise="flops_full" misconception="returned_none"
 def flops_full(n, d, k, r):
     print(2 * d * k * (r + n))
+
+
+# %% wheat="by outer products" exercise="flops_full"
+def flops_full(n, d, k, r):
+    form = sum(2 * d * k for _ in range(r))
+    return form + sum(2 * d * k for _ in range(n))
+
+
+# %% chaff="n on both" exercise="flops_full" misconception="product_for_every_row"
+def flops_full(n, d, k, r):
+    return 2 * n * d * r * k + 2 * n * d * k
+
+
+# %% chaff="r on both" exercise="flops_full" misconception=""
+def flops_full(n, d, k, r):
+    return 2 * d * r * k + 2 * n * d * k * r
+
+
+# %% chaff="float16" exercise="flops_full" misconception=""
+def flops_full(n, d, k, r):
+    return torch.tensor(2.0 * d * k * (n + r), dtype=torch.bfloat16)
 
 
 # largest_cheap_rank --------------------------------------------------------------------------------------------------
@@ -745,3 +934,51 @@ def largest_cheap_rank(d, k):
 # %% chaff="prints" exercise="largest_cheap_rank" misconception="returned_none"
 def largest_cheap_rank(d, k):
     print((d * k - 1) // (d + k))
+
+
+# %% wheat="bisect key" exercise="largest_cheap_rank"
+import bisect
+
+
+def largest_cheap_rank(d, k):
+    return bisect.bisect_left(range(d * k + 1), d * k, key=lambda r: r * (d + k)) - 1
+
+
+# %% wheat="torch arange" exercise="largest_cheap_rank"
+def largest_cheap_rank(d, k):
+    r = torch.arange(min(d, k) + 1)
+    return (r * (d + k) < d * k).sum() - 1
+
+
+# %% wheat="nextafter" exercise="largest_cheap_rank"
+def largest_cheap_rank(d, k):
+    return int(np.nextafter(d * k / (d + k), 0))
+
+
+# %% chaff="square tie only" exercise="largest_cheap_rank" misconception=""
+def largest_cheap_rank(d, k):
+    return d // 2 - 1 if d == k else d * k // (d + k)
+
+
+# %% chaff="starts at 1, <=" exercise="largest_cheap_rank" misconception=""
+def largest_cheap_rank(d, k):
+    r = 1
+    while (r + 1) * (d + k) <= d * k:
+        r += 1
+    return r
+
+
+# %% chaff="loop from zero, returns last tried" exercise="largest_cheap_rank" misconception="rounded_up"
+def largest_cheap_rank(d, k):
+    for r in range(0, d * k):
+        if r * (d + k) >= d * k:
+            return r
+    return 0
+
+
+# %% chaff="negative for one" exercise="largest_cheap_rank" misconception=""
+def largest_cheap_rank(d, k):
+    r = min(d, k)
+    while r * (d + k) >= d * k:
+        r -= 1
+    return r if r else None

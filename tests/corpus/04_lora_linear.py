@@ -119,7 +119,7 @@ class LoRALinear(nn.Module):
         return h + self.lora_B(self.scaling * self.lora_A(x))
 
 
-# %% chaff="A of the paper's orientation" exercise="lora_linear_forward" misconception=""
+# %% chaff="A of the paper's orientation" exercise="lora_linear_forward" misconception="turned_round"
 class LoRALinear(nn.Module):
     def __init__(self, base_layer, rank=4, alpha=1):
         super().__init__()
@@ -132,7 +132,7 @@ class LoRALinear(nn.Module):
         return self.base_layer(x) + self.scaling * (x @ self.lora_A.T) @ self.lora_B.T
 
 
-# %% chaff="square root of the rank" exercise="lora_linear_forward" misconception=""
+# %% chaff="square root of the rank" exercise="lora_linear_forward" misconception="root_of_rank"
 class LoRALinear(nn.Module):
     def __init__(self, base_layer, rank=4, alpha=1):
         super().__init__()

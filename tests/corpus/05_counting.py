@@ -231,7 +231,7 @@ def reduction(d, k, r):
     return float(f"{d * k / (r * (d + k)):.2f}")
 
 
-# %% chaff="one decimal" exercise="reduction" misconception=""
+# %% chaff="one decimal" exercise="reduction" misconception="rounded_to_decimals"
 def reduction(d, k, r):
     return round(d * k / (r * (d + k)), 1)
 
@@ -530,7 +530,7 @@ def count_parameters(module):
     return sum(p.numel() for p in parameters if p.requires_grad), sum(p.numel() for p in parameters)
 
 
-# %% chaff="what base is called is frozen" exercise="count_parameters" misconception="frozen_counted_as_trainable"
+# %% chaff="what base is called is frozen" exercise="count_parameters" misconception=""
 def count_parameters(module):
     named = list(module.named_parameters())
     return sum(p.numel() for name, p in named if "base" not in name), sum(p.numel() for _, p in named)

@@ -321,7 +321,7 @@ def merge(layer):
     return linear
 
 
-# %% chaff="empties the adapter" exercise="merge" misconception="merged_into_the_base"
+# %% chaff="empties the adapter" exercise="merge" misconception="changed_layer"
 @torch.no_grad()
 def merge(layer):
     import copy

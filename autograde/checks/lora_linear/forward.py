@@ -1,9 +1,12 @@
 """lora_linear_forward: base(x) + scaling * (x @ A) @ B for every shape of x, and its gradients."""
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
-from autograde.checks.lora_linear.layer import LayerCheck, layer_case, scaling_of
+from autograde.checks import next_steps
+from autograde.checks.lora_linear.layer import ADAPTERS, DEFAULTS, LayerCheck, bias_fault, layer_case, scaling_of
 from autograde.judge import describe
 from autograde.judge.check import Case
 from autograde.judge.compare import Fault, agree, fault_between, is_number
@@ -17,17 +20,21 @@ lora_linear_forward = LayerCheck(
     points=3,
     subject="LoRALinear",
     note="Scaling x @ A, or A, or the product; einsum; addmm; two nn.Linears: all compute the same.",
+    next_step="Write the lesson's worked example into a layer of yours (the base's weight zero, its bias 6 and 102), and "
+    "compare step by step: x = (1, 2, 3) must give (13, 99.5).",
 )
 
 
 @lora_linear_forward.cases
 def _(draw):
     side = draw.integer(5, 9)
+    # With a rank of 2, alpha / rank is exact in every dtype: a layer may keep it as a tensor of another one than x has.
+    d, k, _ = draw.layer()
     return [
         layer_case(draw, (4,), "a batch of rows", inputs=INPUTS),
         layer_case(draw, (3,), "no bias", inputs=INPUTS, bias=False),
         layer_case(draw, (), "a single row, no batch", inputs=INPUTS),
-        layer_case(draw, (3, 2), "a batch of sequences", inputs=INPUTS, dtype=torch.float64),
+        layer_case(draw, (3, 2), "a batch of sequences", inputs=INPUTS, sizes=(d, k, 2), dtype=torch.float64),
         layer_case(draw, (4,), "a square layer", inputs=INPUTS, sizes=(side, side, 3)),
         layer_case(draw, (2, 3), "x is a transposed view", inputs=INPUTS, contiguous=False),
         layer_case(draw, (0,), "an empty batch", inputs=INPUTS),
@@ -58,7 +65,10 @@ def _expected(case):
 def _same(case, a, b):
     if "out" not in a or "out" not in b:
         said = [(seen.get("raised", {}).get("type"), seen.get("raised", {}).get("message")) for seen in (a, b)]
-        return "out" not in a and "out" not in b and said[0] == said[1] and ("unset" in a) == ("unset" in b)
+        if case.args["x"].ndim != 2 and {said[0][0], said[1][0]} <= {"RuntimeError", "ValueError", "IndexError"}:
+            return True  # where x has not the two axes that were counted on, each way of writing has its own words
+        shapes = [[seen["held"][name].get("shape") for name in ADAPTERS] if "unset" in seen else [] for seen in (a, b)]
+        return "out" not in a and "out" not in b and said[0] == said[1] and shapes[0] == shapes[1]
     device = case.device
     return agree(a["out"], b["out"], device=device) and agree(a["gradients"], b["gradients"], device=device)
 
@@ -68,11 +78,11 @@ lora_linear_forward.same = _same
 
 def _fault(case, seen):
     if broken := lora_linear_forward.broken(case, seen):
-        return broken
+        return _with_hint(broken, case, seen)
     out, gradients = _expected(case)
     dtype = case.args["x"].dtype
     if fault := fault_between(seen["out"], seen["type"], out, dtype=dtype, device=case.device, what="The output"):
-        return fault
+        return bias_fault(seen["biased"]) or _with_hint(fault, case, seen)
     # Nothing flows back from an empty batch, and nothing has to.
     gradients = gradients if case.args["x"].numel() else []
     for name, got, right in zip(("x", "lora_A", "lora_B"), seen["gradients"], gradients, strict=False):
@@ -95,6 +105,46 @@ def _fault(case, seen):
 
 
 lora_linear_forward.fault = _fault
+
+
+def _with_hint(fault, case, seen):
+    """`fault` with what to do about it, where it is no known mistake."""
+    if fault.hint:
+        return fault
+    scaling = seen.get("scaling")
+    if is_number(scaling) and not agree(scaling, scaling_of(case)):
+        numbers = describe.contents(scaling), describe.number(scaling_of(case))
+        hint = f"The layer's scaling is {numbers[0]}, and alpha / rank is {numbers[1]} here. Begin with that."
+        return replace(fault, hint=hint)
+    x = case.args["x"]
+    if fault.tensors is not None and x.dtype != torch.float64:
+        return fault  # the check's own next step says more
+    as_a_call = {"value": seen["out"], "type": seen["type"]} if "out" in seen else seen
+    shapes = "Make inputs of these shapes in a cell of your own, and look at the shapes just before your line."
+    return replace(fault, hint=next_steps.for_x(fault, x, as_a_call) or (shapes if fault.where else ""))
+
+
+def _has_other_defaults(case, seen):
+    given = seen.get("defaults", {})
+    return case.args["options"] == {} and any(agree(given[name], DEFAULTS[name]) is False for name in given)
+
+
+@lora_linear_forward.misconception(
+    "other_defaults",
+    thought="rank and alpha are always given.",
+    hint="They may be left out. Compare your def line with the one that you were given.",
+    recognise=_has_other_defaults,
+)
+class OtherDefaults(nn.Module):
+    def __init__(self, base_layer, rank=8, alpha=16):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, dtype=base_layer.weight.dtype))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, dtype=base_layer.weight.dtype))
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
 
 
 @lora_linear_forward.misconception(
@@ -129,6 +179,41 @@ class AlphaNotDivided(nn.Module):
 
     def forward(self, x):
         return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+@lora_linear_forward.misconception(
+    "root_of_rank",
+    thought="The scaling is alpha over the square root of the rank.",
+    hint="That is another method's rule (rsLoRA, which comes in lesson 11). Which one does this lesson state?",
+)
+class RootOfRank(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank**0.5
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, dtype=base_layer.weight.dtype))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, dtype=base_layer.weight.dtype))
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+@lora_linear_forward.misconception(
+    "divided_twice",
+    thought="The product sums over the rank, so it is divided by the rank once more.",
+    hint="self.scaling is alpha / rank: the division is in it already. How often does yours divide?",
+)
+class DividedTwice(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, dtype=base_layer.weight.dtype))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, dtype=base_layer.weight.dtype))
+
+    def forward(self, x):
+        rank = self.lora_A.shape[1]
+        return self.base_layer(x) + self.scaling / rank * (x @ self.lora_A) @ self.lora_B
 
 
 @lora_linear_forward.misconception(
@@ -217,6 +302,24 @@ class BaseForgotten(nn.Module):
 
 
 @lora_linear_forward.misconception(
+    "adapter_unused",
+    thought="What lora_A and lora_B add is worked out when the layer is made.",
+    hint="Your layer gives what its base gives, though lora_B is not zero any more. Does forward use lora_A and lora_B "
+    "as they are now?",
+)
+class AdapterUnused(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, dtype=base_layer.weight.dtype))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, dtype=base_layer.weight.dtype))
+
+    def forward(self, x):
+        return self.base_layer(x)
+
+
+@lora_linear_forward.misconception(
     "bias_twice",
     thought="The base's bias still has to be added.",
     hint="Call base_layer(x) with x = 0. What comes back?",
@@ -301,6 +404,44 @@ class SizesSwapped(nn.Module):
 
     def forward(self, x):
         return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+@lora_linear_forward.misconception(
+    "delta_transposed",
+    thought="A @ B has the layout of the base's weight, so x meets its transpose.",
+    hint="On a square layer that runs and is wrong. A @ B is (d, k) and the weight is (k, d): on which side of x does each "
+    "of the two stand, and which of them is transposed there?",
+)
+class DeltaTransposed(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, dtype=base_layer.weight.dtype))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, dtype=base_layer.weight.dtype))
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * x @ (self.lora_A @ self.lora_B).T
+
+
+@lora_linear_forward.misconception(
+    "view_for_transpose",
+    thought="A @ B is (d, k) and the weight is (k, d), so a view makes them fit.",
+    hint="A view keeps the numbers in their order in memory. Follow the number of input 1 and output 0: where does it "
+    "stand in A @ B, where in the weight, and where in your view?",
+)
+class ViewForTranspose(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, dtype=base_layer.weight.dtype))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, dtype=base_layer.weight.dtype))
+
+    def forward(self, x):
+        weight = self.base_layer.weight
+        delta = self.scaling * (self.lora_A @ self.lora_B).reshape(weight.shape)
+        return nn.functional.linear(x, weight + delta, self.base_layer.bias)
 
 
 @lora_linear_forward.misconception(

@@ -3,18 +3,20 @@
 import torch
 from torch import nn
 
-from autograde.checks.lora_linear.layer import ADAPTERS, LayerCheck, adapter_fault, layer_case
+from autograde.checks.lora_linear.layer import ADAPTERS, LayerCheck, adapter_fault, bias_fault, layer_case
 from autograde.judge.compare import Fault, agree
-from autograde.judge.describe import number
+from autograde.judge.describe import contents, number
 from autograde.probes.lora_linear import start
 
 SENSIBLE_STD = (1e-5, 10.0)  # any usual initialisation lies far inside; this refuses only slips
+UNSET_STD = (1e-12, 1e6)  # beyond these nobody has chosen the numbers: they were in memory
 
 lora_linear_init = LayerCheck(
     "lora_linear_init",
     points=2,
     subject="LoRALinear",
     note="A from randn, normal_ or a Kaiming initialisation with fan-in d, of any sensible width, is as right.",
+    next_step="Make two layers in a cell, print lora_A and lora_B of both, and compare layer(x) with layer.base_layer(x).",
 )
 
 
@@ -28,7 +30,14 @@ def _(draw):
 
 
 def kind_of(values):
-    """How a matrix was filled: zero, constant, one_sided (no negative entries, or no positive ones), random, wild."""
+    """How a matrix was filled.
+
+    Returns:
+        not real, zero, constant, wild (nobody has filled it), repeated (columns that depend on each other), one_sided (no negative
+        entries, or no positive ones), off_centre, narrow, wide, or random.
+    """
+    if not isinstance(values, torch.Tensor):
+        return "not real"
     values = values.double()
     if not torch.isfinite(values).all():
         return "wild"
@@ -37,10 +46,17 @@ def kind_of(values):
     spread = values.std().item()
     if spread <= 1e-6 * values.abs().max().item():
         return "constant"
+    if not UNSET_STD[0] < spread < UNSET_STD[1]:
+        return "wild"
+    # Independent draws give columns that depend on each other with probability zero.
+    if torch.linalg.matrix_rank(values, rtol=1e-5) < min(values.shape):
+        return "repeated"
     # The mean of n centred entries strays from 0 by about 1/sqrt(n) of their spread; 6 times that is no accident.
     if abs(values.mean().item()) > 6 * spread / values.numel() ** 0.5:
-        return "one_sided"
-    return "random" if SENSIBLE_STD[0] < spread < SENSIBLE_STD[1] else "wild"
+        return "one_sided" if (values >= 0).all() or (values <= 0).all() else "off_centre"
+    if spread <= SENSIBLE_STD[0]:
+        return "narrow"
+    return "random" if spread < SENSIBLE_STD[1] else "wide"
 
 
 def features(case, seen):
@@ -49,10 +65,15 @@ def features(case, seen):
         raised = seen.get("raised", {})
         return ("raised", raised.get("type"), raised.get("message"), seen.get("type"), seen.get("not_callable"))
     if adapter_fault(case, seen["held"]):
-        return ("held", *(str(seen["held"][name].get("shape", seen["held"][name]["type"])) for name in ADAPTERS))
+        shapes = (str(seen["held"][name].get("shape", seen["held"][name]["type"])) for name in ADAPTERS)
+        return ("held", *shapes, bool(seen["held"].get("others")))
     held = [seen["held"][name] for name in ADAPTERS]
     kinds = [kind_of(found["values"]) for found in held]
-    return (*kinds, *(found["registered"] for found in held), kinds[0] == "random" and same_start(seen))
+    if kinds[1] not in ("zero", "constant", "wild"):
+        kinds[1] = "random"  # in B no width and no centre is right
+    if kinds[0] not in ("zero", "constant") and same_start(seen):
+        kinds[0] = "the same after a reset" if seen["reset"] else "the same"
+    return (*kinds, *(found["registered"] or found["type"] for found in held))
 
 
 def same_start(seen):
@@ -65,41 +86,78 @@ lora_linear_init.same = lambda case, a, b: features(case, a) == features(case, b
 
 
 def _fault(case, seen):
-    if broken := lora_linear_init.broken(case, seen) or adapter_fault(case, seen["held"]):
-        return broken
+    if "held" not in seen and (fault := lora_linear_init.broken(case, seen)):
+        return fault
     held = seen["held"]
+    if fault := adapter_fault(case, held):
+        return fault
     for name in ADAPTERS:
         if not held[name]["registered"]:
-            hint = "An optimiser sees only parameters: assign an nn.Parameter, or a module, to the layer itself."
-            return Fault(f"{name} is not among the layer's parameters.", hint=hint)
-    a, b = (kind_of(held[name]["values"]) for name in ADAPTERS)
-    if b != "zero":
-        return Fault(f"At the start lora_B is not zero (it is {_words(b)}), so the layer does not start as its base.")
-    if a != "random":
-        return Fault(f"At the start lora_A is {_words(a)}; it must be random around zero.", hint=_spread(held, a))
-    if same_start(seen):
-        return Fault("Two layers made one after the other have the very same lora_A.")
-    x, weight, bias = (case.args[name] for name in ("x", "weight", "bias"))
-    if not agree(seen["out"], nn.functional.linear(x, weight, bias)):
-        return Fault("With lora_B zero, the layer does not give what its base gives.", hint="Look at forward.")
-    return None
+            return unregistered(name)
+    return _start_fault(held["lora_A"]["values"], held["lora_B"]["values"], seen) or _output_fault(case, seen)
 
 
 lora_linear_init.fault = _fault
 
 
-def _words(kind):
-    return {
-        "one_sided": "random but not around zero",
-        "wild": "of no sensible width",
-        "constant": "the same number everywhere",
-    }.get(kind, kind)
+def unregistered(name):
+    """The fault of an adapter that is a tensor of the layer's, and no parameter."""
+    hint = "An optimiser sees only parameters: assign an nn.Parameter, or a module, to the layer itself."
+    return Fault(f"{name} is not among the layer's parameters.", hint=hint)
 
 
-def _spread(held, kind):
-    if kind != "wild":
-        return ""
-    return f"Its standard deviation is {number(held['lora_A']['values'].double().std().item())}."
+def _start_fault(A, B, seen):
+    """What is wrong with the numbers in A and B; None where nothing is."""
+    for name, values in zip(ADAPTERS, (A, B), strict=True):
+        if not isinstance(values, torch.Tensor):
+            return Fault(
+                f"{name} is no ordinary tensor of real numbers.", contents(values), "a tensor like the base's weight"
+            )
+    if kind_of(B) != "zero":
+        return Fault(
+            "At the start lora_B is not zero, so the layer does not start as its base. "
+            f"Its largest entry is {number(B.double().abs().max().item())}.",
+            hint="However small it is, it is added to the base's output before a single step of training.",
+        )
+    kind, A = kind_of(A), A.double()
+    if kind not in ("zero", "constant", "wild") and same_start(seen):
+        return Fault(
+            "Two layers made one after the other have the very same lora_A.",
+            hint="Each layer must draw its own. A fixed pattern gives the same numbers every time, and so does a "
+            "generator that the layer itself seeds.",
+        )
+    if kind == "random":
+        return None
+    words = {"one_sided": "not around zero", "off_centre": "not around zero", "constant": "the same number everywhere"}
+    width = f"Its standard deviation is {number(A.std().item())}. Any usual width is right, and this is none."
+    hints = {
+        "off_centre": f"The mean of its entries is {number(A.mean().item())}.",
+        "repeated": "Each column is one direction that the update can take. Draw every entry on its own.",
+        "narrow": width,
+        "wide": width,
+    }
+    return Fault(
+        "The columns of lora_A are copies or multiples of each other, or zero; each must be random on its own."
+        if kind == "repeated"
+        else f"At the start lora_A is {words.get(kind, 'of no sensible width' if kind != 'zero' else 'zero')}; "
+        "it must be random around zero.",
+        hint=hints.get(kind, ""),
+    )
+
+
+def _output_fault(case, seen):
+    """What is wrong with the first output; None where it is the base's."""
+    if fault := lora_linear_init.broken(case, seen):
+        return fault
+    x, weight, bias = (case.args[name] for name in ("x", "weight", "bias"))
+    if agree(seen["out"], nn.functional.linear(x, weight, bias)):
+        return None
+    hint = (
+        "lora_A and lora_B are as they should be, so look at forward. While the update is zero, base_layer(x) is left."
+    )
+    return bias_fault([name for name in ADAPTERS if seen["held"][name].get("bias")]) or Fault(
+        "With lora_B zero, the layer does not give what its base gives.", hint=hint
+    )
 
 
 @lora_linear_init.misconception(
@@ -149,6 +207,28 @@ class Swapped(nn.Module):
         self.scaling = alpha / rank
         self.lora_A = nn.Parameter(torch.zeros(base_layer.in_features, rank))
         self.lora_B = nn.Parameter(torch.randn(rank, base_layer.out_features) * 0.02)
+
+    def forward(self, x):
+        return self.base_layer(x) + (x @ self.lora_A) @ self.lora_B * self.scaling
+
+
+@lora_linear_init.misconception(
+    "wrapped_too_early",
+    thought="What is made of an nn.Parameter is an nn.Parameter.",
+    hint="Dividing, multiplying or moving it gives a plain tensor. Do all that to the numbers first, and make the "
+    "nn.Parameter of what comes out.",
+    recognise=lambda case, seen: any(
+        seen.get("held", {}).get(name, {}).get("registered") is False and not seen["held"][name]["leaf"]
+        for name in ADAPTERS
+    ),
+)
+class WrappedTooEarly(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank)) / base_layer.in_features**0.5
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features))
 
     def forward(self, x):
         return self.base_layer(x) + (x @ self.lora_A) @ self.lora_B * self.scaling

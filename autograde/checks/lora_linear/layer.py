@@ -6,6 +6,9 @@ from autograde.judge.compare import Fault
 
 ADAPTERS = ("lora_A", "lora_B")
 DEFAULTS = {"rank": 4, "alpha": 1}
+CALL_SUPER = (
+    "In __init__, call super().__init__() before anything else: it makes what parameters and modules are kept in."
+)
 
 
 class LayerCheck(Check):
@@ -18,18 +21,58 @@ class LayerCheck(Check):
         size = f"{weight.shape[1]}, {weight.shape[0]}, bias={bias is not None}, dtype={weight.dtype}"
         return f"LoRALinear(nn.Linear({size}){given}){label}\n  x = {describe.kind(case.args['x'])}"
 
+    def unfinished(self, observation):
+        """The untouched stub cannot even be made. Later on, it is a method of the class that has not been written."""
+        return is_stub(observation.get("raised")) and observation.get("during") == "construction"
+
     def broken(self, case, observation):
         """The fault of a layer that could not be made, set or run; None when it was."""
         if "raised" in observation:
             error = observation["raised"]
+            if is_stub(error):
+                hint = "This check calls the layer too, so go on to forward, and then run this again."
+                return Fault("forward is not written yet.", hint=hint)
             said = describe.clean(f"{error['type']}: {error['message']}".rstrip(": "))
-            return Fault(f"The {describe.clean(str(observation['during']), 20)} raised {said}", where=error["where"])
-        if "no_module" in observation:
-            kind = describe.clean(str(observation["type"]), 80)
-            return Fault(f"LoRALinear(base) gives no nn.Module but {kind}.", hint="Derive the class from nn.Module.")
+            during = describe.clean(str(observation["during"]), 20)
+            return Fault(f"The {during} raised {said}", hint=_raised_hint(case, error), where=error["where"])
+        if fault := module_fault(self.subject, observation):
+            return fault
         if "unset" in observation:
             return adapter_fault(case, observation["held"])
         return self.failed_call(observation)
+
+
+def is_stub(error):
+    """Whether an exception is a stub's own. What torch has not implemented raises the same type, with a message."""
+    return bool(error) and "NotImplementedError" in error["bases"] and not error["message"]
+
+
+def module_fault(subject, observation):
+    """The fault of a class that makes no nn.Module, or one that torch cannot work with; None where it makes one."""
+    if "no_module" in observation:
+        kind = describe.clean(str(observation["type"]), 80)
+        return Fault(f"{subject}(base) gives no nn.Module but {kind}.", hint="Derive the class from nn.Module.")
+    if "no_init" in observation:
+        return Fault(f"{subject}(base) gives an nn.Module that was never set up.", hint=CALL_SUPER)
+    return None
+
+
+def _raised_hint(case, error):
+    """What to do about an exception whose message says it; empty for the general advice."""
+    message = str(error["message"])
+    if "before Module.__init__() call" in message:
+        return CALL_SUPER
+    if "unexpected keyword argument" in message:
+        return (
+            "A layer is made as LoRALinear(base_layer, rank=…, alpha=…): keep the parameters' names as they were given."
+        )
+    if case.args["bias"] is None and "NoneType" in message:
+        return "This base has no bias: its bias is None. A loop over base_layer.parameters() meets only what is there."
+    if "copy out of meta tensor" in message:
+        return "Here the base is on another device, and a line of yours moves something from there to a place it names."
+    if "does not require grad" in message:
+        return "Look in forward for .data, .detach(), torch.no_grad() or a new nn.Parameter: each cuts the gradient."
+    return ""
 
 
 def rank_of(case):
@@ -51,14 +94,46 @@ def adapter_fault(case, held):
         if "shape" not in found:
             kind = describe.clean(str(found["type"]), 80)
             problem = f"The layer has no {name}." if kind == "NoneType" else f"{name} is no tensor but a {kind}."
-            return Fault(problem, hint=f"Give the layer a {name}: an nn.Parameter, or an nn.Linear without bias.")
+            hint = f"Give the layer a {name}: an nn.Parameter, or an nn.Linear without bias."
+            others = held.get("others")
+            if others and kind == "NoneType":
+                listed = describe.clean(", ".join(map(str, others[:4])), 120)
+                hint = f"Its parameters, besides the base's, are called {listed}. The names must be lora_A and lora_B."
+            return Fault(problem, hint=hint)
         if found["shape"] != wanted[name]:
+            if all(held[each].get("shape") == wanted[each][::-1] for each in ADAPTERS):
+                return _turned_round(held, wanted)
             problem = f"{name} has shape {tuple(found['shape'])}, not {(given, gives)}."
             if "Linear" in found["type"]:
                 problem = f"{name} is an nn.Linear from {found['shape'][0]} to {found['shape'][1]} numbers."
             hint = f"{name} takes {given} numbers and gives {gives}: nn.Parameter of ({given}, {gives}), "
             return Fault(problem, hint=hint + f"or nn.Linear({given}, {gives}, bias=False).")
     return None
+
+
+def _turned_round(held, wanted):
+    """The fault of A as (r, d) and B as (k, r)."""
+    shapes = [f"{name} has shape {tuple(held[name]['shape'])}, not {tuple(wanted[name])}" for name in ADAPTERS]
+    hint = "The paper writes A as (r, d) and B as (k, r), for an x that is a column. Here x is a row and stands on the left: "
+    if "Linear" in held["lora_A"]["type"]:
+        hint = "nn.Linear takes the size that comes in first, and then the one that goes out: "
+    return Fault(
+        f"{' and '.join(shapes)}.",
+        hint=f"{hint}which size of A must it meet, and which size of B goes out?",
+        misconception="turned_round",
+    )
+
+
+def bias_fault(biased):
+    """The fault of adapters, by name, that are an nn.Linear with a bias; None where there are none."""
+    if not biased:
+        return None
+    names = " and ".join(describe.clean(str(name), 20) for name in biased)
+    return Fault(
+        f"{names} {'is an nn.Linear' if len(biased) == 1 else 'are nn.Linears'} with a bias, and LoRA has none.",
+        hint="nn.Linear brings a bias unless told not to.",
+        misconception="adapters_with_bias",
+    )
 
 
 def layer_case(draw, x_shape, label, *, sizes=None, bias=True, options=None, inputs=(), contiguous=True, dtype=None):

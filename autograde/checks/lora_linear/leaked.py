@@ -51,6 +51,8 @@ leaked_parameters = _Names(
     "leaked_parameters",
     points=2,
     note="A list, a tuple or a set, in any order, from named_parameters or built by hand.",
+    next_step="Print name and requires_grad of everything in the lesson's textbook.named_parameters(), and say for each "
+    "whether it belongs into the list. Which lines of your function decide that?",
 )
 
 

@@ -6,6 +6,8 @@ to_linear_weights = Check(
     "to_linear_weights",
     points=1,
     note="A.T, A.mT, transpose, permute, contiguous or not: all the same numbers in the same places.",
+    next_step="Print the shapes of nn.Linear(8, 2, bias=False).weight and of a lora_A for 8 inputs and rank 2 beside each "
+    "other; then the same for lora_B. Return the two tensors, A's first.",
 )
 
 
@@ -25,7 +27,7 @@ def _(draw):
 
 @to_linear_weights.right
 def _(lora_A, lora_B):
-    return lora_A.mT, lora_B.mT
+    return lora_A.mT.float(), lora_B.mT.float()  # as every case has them, and as a report should name them
 
 
 @to_linear_weights.misconception(

@@ -14,6 +14,8 @@ lora_linear_placement = LayerCheck(
     points=1,
     subject="LoRALinear",
     note="Passing device and dtype, new_zeros, empty_like, or .to() at the end of __init__ all do.",
+    next_step="Make a layer around nn.Linear(5, 7, dtype=torch.bfloat16), and print dtype and device of base_layer.weight, "
+    "lora_A and lora_B; then the same after layer.to(torch.float64). Each time all three must agree.",
 )
 
 

@@ -1,8 +1,11 @@
 """delta_weight: what a merge adds to the base's weight."""
 
+from dataclasses import replace
+
 import torch
 
 from autograde.checks.merging.given import NAME, SOURCE, GivenLayerCheck, adapted
+from autograde.judge import tolerance
 from autograde.judge.compare import fault_between
 from autograde.probes.merging import delta_of
 
@@ -20,6 +23,14 @@ class DeltaCheck(GivenLayerCheck):
             return fault
         wanted = {"dtype": case.args["A"].dtype, "device": case.device}
         fault = fault_between(observation["value"], observation["type"], self.expected(case), **wanted)
+        if (
+            fault
+            and fault.tensors
+            and wanted["dtype"] == torch.float64
+            and tolerance.close(*fault.tensors, torch.float32)
+        ):
+            hint = "The first seven digits are right: lora_A is float64, and on the way something was float32."
+            return replace(fault, hint=hint)
         return fault or self.spoiled(observation)
 
 
@@ -27,7 +38,8 @@ delta_weight = DeltaCheck(
     "delta_weight",
     points=1,
     note="transposing each factor or the product, einsum, F.linear; the scaling at any step; detached or not.",
-    next_step="Write the shape of every factor beside it. What shape has base_layer.weight, to which it is added?",
+    next_step="Call it on the lesson's layer `small`, which you have worked out on paper. Write the shape of every factor "
+    "beside it, and then compare number by number.",
 )
 
 
@@ -125,7 +137,8 @@ def divided_by_rank_again(layer):
 
 
 def _in_place(case, seen):
-    return bool(seen.get("changed"))
+    said = str(seen["raised"]["message"]) if "raised" in seen else ""
+    return bool(seen.get("changed")) or "is being used in an in-place operation" in said
 
 
 @delta_weight.misconception(

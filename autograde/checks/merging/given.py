@@ -5,6 +5,7 @@ import inspect
 import torch
 from torch import nn
 
+from autograde.checks.lora_linear.layer import is_stub
 from autograde.judge.check import Case, Check
 from autograde.judge.compare import Fault
 from autograde.judge.describe import clean
@@ -82,6 +83,10 @@ class GivenLayerCheck(Check):
         label = f"  # {case.label}" if case.label else ""
         layer = f"LoRALinear({base_in_words(case)}{options_in_words(case)})"
         return f"{self.name}(layer){label}\n  layer = {layer}, trained: lora_B is not zero"
+
+    def unfinished(self, observation):
+        """The untouched stub; what torch has not implemented for a dtype is a mistake like others."""
+        return is_stub(observation.get("raised"))
 
     def spoiled(self, observation):
         """The fault of a call that did not leave the layer as it was; None where it did."""

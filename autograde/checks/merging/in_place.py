@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from autograde.checks.lora_linear.layer import adapter_fault, scaling_of
+from autograde.checks.lora_linear.layer import adapter_fault, is_stub, module_fault, scaling_of
 from autograde.checks.merging.given import adapted, base_in_words, options_in_words
 from autograde.checks.merging.new_linear import leaf_in_words
 from autograde.judge import describe
@@ -91,7 +91,7 @@ class MergeableCheck(Check):
 
     def unfinished(self, observation):
         """The untouched stub: it cannot even be made."""
-        return super().unfinished(observation) and observation.get("during") == "construction"
+        return is_stub(observation.get("raised")) and observation.get("during") == "construction"
 
     def fault(self, case, observation):
         """What is wrong with one layer's life."""
@@ -115,9 +115,8 @@ def symptom(case, seen):
 
 def _diagnosis(case, seen):
     """``(fault, symptom)`` of the first look that is not right; ``(None, "")`` where all are."""
-    if "no_module" in seen:
-        kind = describe.clean(str(seen["type"]), 80)
-        return Fault(f"MergeableLoRALinear(base) gives no nn.Module but {kind}.", hint="Derive it from LoRALinear."), ""
+    if fault := module_fault(mergeable.name, seen):
+        return fault, ""
     if "unset" in seen:
         return adapter_fault(case, seen["held"]), ""
     if "not_callable" in seen:
@@ -139,14 +138,22 @@ def _raised(case, seen, layer):
     error, during = seen["raised"], describe.clean(str(seen["during"]), 20)
     said = describe.clean(f"{error['type']}: {error['message']}".rstrip(": "))
     done = case.args["steps"][: len(seen.get("looks", ()))]
-    what = {"construction": "Making the layer", "forward": "layer(x)", "learn": "The backward pass"}
+    what = {
+        "construction": "Making the layer",
+        "forward": "layer(x)",
+        "learn": "The backward pass",
+        "move": "layer.to()",
+    }
+    called = what.get(during) or (f"The {during}" if " " in during else f"{during}()")
     after = f"After {in_words(done)}: " if done else ""
     message = str(error["message"])
-    if "NotImplementedError" in error["bases"]:
+    if is_stub(error):
         return Fault(f"{during} is not written yet.", hint="Every method of the class has its place for your code."), ""
     absent = f"has no attribute '{during}'" in message
     hint = f"Write the method {during}, under that name, in the class." if absent else ""
-    fault = Fault(f"{after}{what.get(during, f'{during}()')} raised {said}", hint=hint, where=error["where"])
+    if during == "merge" and layer.merged is not None:
+        hint = "On a merged layer, merge changes nothing and raises nothing: whoever runs its cell again did no harm."
+    fault = Fault(f"{after}{called} raised {said}", hint=hint, where=error["where"])
     if any(part in message for part in ("leaf Variable that requires grad", "assign non-leaf", "graph a second time")):
         return fault, "no_grad_forgotten"
     if "as parameter 'weight'" in message:
@@ -177,9 +184,12 @@ def _at(case, look, layer, right, steps, delta_before):
         ), "no_grad_forgotten"
     merged = _truth(look["merged"])
     if merged is not right.merged:
-        return _flag_fault(look["merged"], merged, right.merged, after), _flag_symptom(step, merged, right.merged)
+        fault = _flag_fault(look["merged"], merged, right.merged, after)
+        fits = agree(look["weight"], right.weight, case.args["weight"].dtype, case.device)
+        points_to = _flag_symptom(step, merged, right.merged)
+        return fault, points_to if fits or points_to != "flag_forgotten" else ""
     return (
-        _weight_fault(case, look, layer, right, after, step, delta_before)
+        _weight_fault(case, look, layer, right, after, steps, delta_before)
         or _rest_fault(case, look, after)
         or _out_fault(case, look, layer, right, after)
         or (None, "")
@@ -198,7 +208,8 @@ def _flag_fault(value, merged, right, after):
     hint = "Keep it in step with what is in the weight: an attribute, or a property, that is True or False."
     if merged is None:
         problem = f"{after}layer.merged is not True or False."
-        return Fault(problem, said, str(right), hint if value is not None else "The layer needs an attribute merged.")
+        hint = hint if value is not None else "The layer needs an attribute merged that is True or False."
+        return Fault(problem, said, str(right), hint)
     return Fault(f"{after}layer.merged is {merged}, and it should be {right}.", said, str(right), hint)
 
 
@@ -212,7 +223,8 @@ def _flag_symptom(step, merged, right):
     return "flag_not_reset" if step == "unmerge" else ""
 
 
-def _weight_fault(case, look, layer, right, after, step, delta_before):
+def _weight_fault(case, look, layer, right, after, steps, delta_before):
+    step = steps[-1][0] if steps[-1] else ""
     got, given = look["weight"], case.args["weight"]
     if got.shape != given.shape or got.dtype != given.dtype:
         sizes = describe.contents(got), describe.kind(given)
@@ -246,7 +258,7 @@ def _weight_fault(case, look, layer, right, after, step, delta_before):
         "scaling_forgotten": layer.W + product.T,
         "no_transpose": layer.W + layer.scaling * product if product.shape == layer.W.shape else None,
         "view_for_transpose": layer.W + layer.scaling * product.reshape(layer.W.shape),
-        "merged_twice": layer.W + 2 * layer.delta(),
+        "merged_twice": None if delta_before is None else layer.W + 2 * layer.delta(),
     }
     for name, weight in known.items():
         if weight is not None and is_close_to(weight):
@@ -254,7 +266,7 @@ def _weight_fault(case, look, layer, right, after, step, delta_before):
     if is_close_to(layer.W):
         right_out = right.out is not None and agree(look["out"], right.out, given.dtype, case.device)
         return fault, "merged_beside" if right_out else "delta_too_early"
-    if any(name == "set" for name, *_ in case.args["steps"]):
+    if ["set"] in [taken[:1] for taken in steps]:
         return fault, "delta_too_early"
     return fault, ""
 
@@ -318,6 +330,10 @@ def _(draw):
     side = draw.integer(5, 9)
 
     def case(label, *steps, rows=(4,), part=ANSWER, options=None, **kind):
+        if (
+            kind.get("dtype") == torch.float64
+        ):  # a rank of 2 makes alpha / rank exact: it may be kept as a float32 tensor
+            kind["sizes"] = (*draw.layer()[:2], 2)
         asked = adapted(draw, label, rows=rows, part=part, **kind)
         options = asked.args["options"] if options is None else options
         return Case(asked.args | {"options": options, "steps": [list(step) for step in steps]}, label, part)

@@ -429,6 +429,41 @@ class UnmergeUnguarded(nn.Module):
         return out if self.merged else out + self.scaling * (x @ self.lora_A) @ self.lora_B
 
 
+# Before kept_by_reference: a copy in a narrower dtype is none at all where the base has that dtype.
+@mergeable.misconception(
+    "drifts",
+    thought="What was added can be subtracted again.",
+    hint="Floating-point sums round: the third experiment showed what (w + δ) - δ is. Which numbers would you need to "
+    "have kept?",
+    recognise=_points_to("drifts"),
+)
+class Drifts(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.merged, self.kept = False, None
+
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            self.base_layer.weight.add_(self.scaling * (self.lora_A @ self.lora_B).T)
+            self.merged = True
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.sub_(self.scaling * (self.lora_A @ self.lora_B).T)
+            self.merged = False
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        return out if self.merged else out + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
 @mergeable.misconception(
     "kept_by_reference",
     thought="self.kept = weight keeps the old values.",
@@ -457,40 +492,6 @@ class KeptByReference(nn.Module):
     def unmerge(self):
         if self.merged:
             self.base_layer.weight.copy_(self.kept)
-            self.merged = False
-
-    def forward(self, x):
-        out = self.base_layer(x)
-        return out if self.merged else out + self.scaling * (x @ self.lora_A) @ self.lora_B
-
-
-@mergeable.misconception(
-    "drifts",
-    thought="What was added can be subtracted again.",
-    hint="Floating-point sums round: the third experiment showed what (w + δ) - δ is. Which numbers would you need to "
-    "have kept?",
-    recognise=_points_to("drifts"),
-)
-class Drifts(nn.Module):
-    def __init__(self, base_layer, rank=4, alpha=1):
-        super().__init__()
-        self.base_layer = base_layer.requires_grad_(False)
-        self.scaling = alpha / rank
-        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
-        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
-        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
-        self.merged, self.kept = False, None
-
-    @torch.no_grad()
-    def merge(self):
-        if not self.merged:
-            self.base_layer.weight.add_(self.scaling * (self.lora_A @ self.lora_B).T)
-            self.merged = True
-
-    @torch.no_grad()
-    def unmerge(self):
-        if self.merged:
-            self.base_layer.weight.sub_(self.scaling * (self.lora_A @ self.lora_B).T)
             self.merged = False
 
     def forward(self, x):

@@ -61,13 +61,14 @@ class MergeCheck(GivenLayerCheck):
         if not isinstance(seen["weight"], torch.Tensor) or seen["weight"].shape != weight.shape:
             sizes = describe.contents(seen["weight"]), describe.kind(weight)
             return Fault("The new weight has not the shape of the base's.", *sizes)
-        if seen["weight"].dtype != weight.dtype:
-            names = describe.dtype_name(seen["weight"].dtype), describe.dtype_name(weight.dtype)
-            return Fault(
-                f"The new weight is {names[0]}, and the base's is {names[1]}.",
-                *names,
-                hint="nn.Linear has parameters dtype and device. Copying values into it converts them.",
-            )
+        for name in ("weight", "bias"):
+            if isinstance(seen[name], torch.Tensor) and seen[name].dtype != weight.dtype:
+                names = describe.dtype_name(seen[name].dtype), describe.dtype_name(weight.dtype)
+                return Fault(
+                    f"The new {name} is {names[0]}, and the base's is {names[1]}.",
+                    *names,
+                    hint="nn.Linear has parameters dtype and device. Copying values into it converts them.",
+                )
         if seen["device"] != case.device:
             return Fault(
                 f"The new weight is on {describe.clean(str(seen['device']), 20)}, the layer on {case.device}.",
@@ -110,8 +111,11 @@ class MergeCheck(GivenLayerCheck):
         return None
 
     def _graph_fault(self, seen):
-        if seen["leaf"] is True and seen["graph"] is False and seen["parameter"] is True:
-            return None
+        if seen["leaf"] is True and seen["graph"] is False:
+            if seen["parameter"] is True:
+                return None
+            hint = "Whoever trains, saves or moves the nn.Linear asks it for its parameters."
+            return Fault("The values are right, but the new weight is a plain tensor and no nn.Parameter.", hint=hint)
         return Fault(
             "The values are right, but the new weight is no leaf: autograd has recorded how it was made.",
             returned=leaf_in_words(seen),
@@ -332,12 +336,16 @@ def _another_bias(case, bias):
     return wanted is None or not agree(bias, wanted, device=case.device)
 
 
+def _base_is_changed(seen):
+    return any(str(name).startswith("base_layer.") for name in seen.get("changed", ()))
+
+
 @merge.misconception(
     "merged_into_the_base",
     thought="Merging changes the layer's own weight.",
     hint="That is the next exercise. Here the layer stays as it is, adapter and all: make a new nn.Linear, with values "
     "of its own. Assigning a tensor, and copy.copy, copy nothing.",
-    recognise=lambda case, seen: seen.get("own") is True or bool(seen.get("changed")),
+    recognise=lambda case, seen: seen.get("own") is True or _base_is_changed(seen),
 )
 def merged_into_the_base(layer):
     with torch.no_grad():
@@ -382,7 +390,9 @@ def memory_shared(layer):
     thought="nn.Linear with the right sizes is like the base.",
     hint="It is made in float32 unless told otherwise, and on the CPU. Print the dtype of both weights for a base in "
     "bfloat16.",
-    recognise=lambda case, seen: getattr(seen.get("weight"), "dtype", None) not in (None, case.args["weight"].dtype),
+    recognise=lambda case, seen: any(
+        getattr(seen.get(name), "dtype", None) not in (None, case.args["weight"].dtype) for name in ("weight", "bias")
+    ),
 )
 def dtype_forgotten(layer):
     base = layer.base_layer
@@ -420,12 +430,16 @@ def layer_returned(layer):
     return merged
 
 
+def _is_no_parameter(message):
+    return "as parameter 'weight'" in message or "as parameter 'bias'" in message
+
+
 @merge.misconception(
     "not_a_parameter",
     thought="A tensor can be assigned in the place of a weight.",
     hint="Under that name nn.Module takes an nn.Parameter and nothing else. Make one, or copy the values into the one "
     "that is there.",
-    recognise=lambda case, seen: "raised" in seen and "as parameter 'weight'" in str(seen["raised"]["message"]),
+    recognise=lambda case, seen: "raised" in seen and _is_no_parameter(str(seen["raised"]["message"])),
 )
 def not_a_parameter(layer):
     base = layer.base_layer

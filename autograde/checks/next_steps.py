@@ -1,0 +1,42 @@
+"""What to do next when a function of x is wrong in a way that no known mistake is."""
+
+import torch
+
+from autograde.judge import tolerance
+
+
+def for_x(fault, x, observation):
+    """A hint from the kind of the fault and from the x that was given; empty where neither says anything.
+
+    Args:
+        fault: the `Fault`.
+        x: tensor of shape (..., d), the input of the call.
+        observation: what the probe `call` saw.
+    """
+    if fault.tensors is not None:
+        if x.dtype == torch.float64 and tolerance.close(*fault.tensors, torch.float32):
+            return (
+                "The first seven digits are right: x is float64, and on the way something was float32. Let the dtype "
+                "follow from the inputs: do not convert, and make new tensors with dtype=x.dtype."
+            )
+        return (
+            "The shapes fit, so look at the values: run your function on the worked example, and compare step by step."
+        )
+    if "value" in observation:
+        value = observation["value"]
+        if not isinstance(value, torch.Tensor) or observation["type"].startswith("numpy."):
+            return "Return a torch tensor, as x is one."
+        if value.ndim < x.ndim:
+            return "Every leading axis of x stays, one of size 1 too. Which of your operations drops an axis?"
+        if value.ndim > x.ndim:
+            return "The result has as many axes as x, and a single row has one. Which of your operations adds an axis?"
+        return ""
+    if "raised" not in observation:
+        return ""
+    if not x.numel():
+        return "This x has no rows, so the result has none either. Which of your operations needs at least one?"
+    if not x.is_contiguous():
+        return "x is a view: its numbers do not lie in memory in the order of its axes. Which operation needs them to?"
+    if x.ndim != 2:
+        return f"This x has {x.ndim} {'axis' if x.ndim == 1 else 'axes'}. Which of your operations counts on two?"
+    return ""
