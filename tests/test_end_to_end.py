@@ -70,7 +70,7 @@ def graded(warm, handed_out, answers):
     notebook, sentence = damage.read_submission(data, handed_out)
     assert sentence is None
     assert damage.repair(notebook, handed_out) == {}
-    return grade(notebook, warm.open).verdicts
+    return grade(notebook, lambda code: warm.open(code=code)).verdicts
 
 
 def columns(lesson, wanted):

@@ -2,8 +2,6 @@
 
 import torch
 
-from autograde.judge import tolerance
-
 
 def for_x(fault, x, observation):
     """A hint from the kind of the fault and from the x that was given; empty where neither says anything.
@@ -14,11 +12,6 @@ def for_x(fault, x, observation):
         observation: what the probe `call` saw.
     """
     if fault.tensors is not None:
-        if x.dtype == torch.float64 and tolerance.close(*fault.tensors, torch.float32):
-            return (
-                "The first seven digits are right: x is float64, and on the way something was float32. Let the dtype "
-                "follow from the inputs: do not convert, and make new tensors with dtype=x.dtype."
-            )
         return (
             "The shapes fit, so look at the values: run your function on the worked example, and compare step by step."
         )

@@ -118,7 +118,12 @@ def _tensor_fault(value, type_name, expected, dtype, device, what):
     if value.shape != expected.shape:
         sizes = f"{describe.shape(value.shape)}, not {describe.shape(expected.shape)}"
         return Fault(f"{what} has shape {sizes}.", describe.contents(value), wanted)
-    if not tolerance.close(value, expected, dtype, device):
+    narrow = tolerance.close(value, expected, torch.float32, device)
+    if narrow and dtype == torch.float64 and not tolerance.close(value, expected, dtype, device):
+        if value.dtype == dtype:
+            hint = "Something on the way was float32. Make new tensors with dtype=x.dtype, and do not convert."
+            return Fault(f"{what} is right to seven digits only, and it is float64.", *said, hint=hint)
+    elif not tolerance.close(value, expected, dtype, device):
         difference = describe.largest_difference(value, expected)
         return Fault(f"{what} has the right shape but wrong values: {difference}.", *said, tensors=(value, expected))
     if value.dtype != dtype:

@@ -26,7 +26,11 @@ def diagnose(check, pairs, failed):
         if all(check.same(case, seen, answers[id(case)]) for case, seen in pairs):
             return known
         if nearly is None and wrong_values and not known.exactly:
-            if all(check.same(case, seen, answers[id(case)]) for case, seen in wrong_values):
+            # What is right in a case explains nothing there: the learner's may only have the wrong dtype.
+            if all(
+                check.same(case, seen, answers[id(case)]) and check.fault(case, answers[id(case)])
+                for case, seen in wrong_values
+            ):
                 nearly = known
     return nearly
 

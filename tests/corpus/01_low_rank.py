@@ -415,7 +415,7 @@ def best_low_rank(M, rank):
     return U[:, :rank], S[:rank] * Vh[:rank]
 
 
-# %% chaff="elementwise U * S without unsqueeze for Vh" exercise="best_low_rank" misconception="values_along_another_axis"
+# %% chaff="Vh scaled before it is sliced" exercise="best_low_rank" misconception="values_along_another_axis"
 def best_low_rank(M, rank):
     U, S, Vh = torch.linalg.svd(M, full_matrices=False)
     return U[:, :rank], (S * Vh)[:rank]

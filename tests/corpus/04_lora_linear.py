@@ -119,6 +119,98 @@ class LoRALinear(nn.Module):
         return h + self.lora_B(self.scaling * self.lora_A(x))
 
 
+# %% wheat="a ParameterDict behind properties" exercise="LoRALinear"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer
+        for parameter in base_layer.parameters():
+            parameter.requires_grad_(False)
+        w = base_layer.weight
+        A, B = w.new_empty(w.shape[1], rank).normal_(std=1 / rank), w.new_zeros(rank, w.shape[0])
+        self.adapters = nn.ParameterDict({"A": nn.Parameter(A), "B": nn.Parameter(B)})
+        self.alpha, self.rank = alpha, rank
+
+    lora_A = property(lambda self: self.adapters["A"])
+    lora_B = property(lambda self: self.adapters["B"])
+
+    @property
+    def scaling(self):
+        return self.alpha / self.rank
+
+    def forward(self, x):
+        return self.base_layer(x).add((x @ self.lora_A) @ self.lora_B, alpha=self.scaling)
+
+
+# %% wheat="an nn.Sequential of two Linears, named by properties" exercise="LoRALinear"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        like = dict(bias=False, dtype=base_layer.weight.dtype, device=base_layer.weight.device)
+        down = nn.Linear(base_layer.in_features, rank, **like)
+        up = nn.Linear(rank, base_layer.out_features, **like)
+        with torch.no_grad():
+            down.weight.normal_(0, 0.01)
+            up.weight.zero_()
+        self.path = nn.Sequential(down, up)
+        self.scaling = alpha / rank
+
+    @property
+    def lora_A(self):
+        return self.path[0]
+
+    @property
+    def lora_B(self):
+        return self.path[1]
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * self.path(x)
+
+
+# %% wheat="the scaling a float32 buffer, whatever the base's dtype" exercise="LoRALinear"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        w = base_layer.weight
+        self.register_buffer("scaling", torch.tensor(alpha / rank))
+        self.lora_A = nn.Parameter(nn.init.xavier_uniform_(w.new_empty(w.shape[1], rank)))
+        self.lora_B = nn.Parameter(w.new_zeros(rank, w.shape[0]))
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% wheat="A as wide as the base's weight" exercise="LoRALinear"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        w = base_layer.weight
+        self.lora_A = nn.Parameter(torch.randn(w.shape[1], rank).to(w) * max(w.std().item(), 1e-2))
+        self.lora_B = nn.Parameter(torch.zeros_like(w[:, :1].T.expand(rank, -1)))
+        self.scaling = alpha / rank
+
+    def forward(self, x):
+        return self.base_layer(x) + torch.einsum("...d,dr,rk->...k", x, self.lora_A, self.lora_B) * self.scaling
+
+
+# %% wheat="an nn.Linear that shares the base's Parameters" exercise="LoRALinear"
+class LoRALinear(nn.Linear):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__(base_layer.in_features, base_layer.out_features, base_layer.bias is not None, device="meta")
+        self.base_layer = base_layer.requires_grad_(False)
+        self.weight, self.bias = base_layer.weight, base_layer.bias
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(nn.init.trunc_normal_(torch.empty(self.in_features, rank, **like), std=0.02))
+        self.lora_B = nn.Parameter(torch.zeros(rank, self.out_features, **like))
+        self.scaling = alpha / rank
+
+    def forward(self, x):
+        return super().forward(x) + (x @ self.lora_A @ self.lora_B) * self.scaling
+
+
 # %% chaff="A of the paper's orientation" exercise="lora_linear_forward" misconception="turned_round"
 class LoRALinear(nn.Module):
     def __init__(self, base_layer, rank=4, alpha=1):
@@ -190,6 +282,621 @@ class LoRALinear(nn.Module):
     def forward(self, x):
         a, b = nn.Parameter(self.lora_A.detach().clone()), nn.Parameter(self.lora_B.detach().clone())
         return self.base_layer(x) + self.scaling * (x @ a) @ b
+
+
+# %% chaff="B tiny" exercise="lora_linear_init" misconception="both_random"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.randn(rank, k, **like) * 1e-8)
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="B a small constant" exercise="lora_linear_init" misconception=""
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.full((rank, k), 1e-6, **like))
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="one random column, repeated" exercise="lora_linear_init" misconception=""
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, 1, **like).repeat(1, rank))
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="a product of two vectors" exercise="lora_linear_init" misconception=""
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.outer(torch.randn(d, **like), torch.randn(rank, **like)))
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="a fixed pattern" exercise="lora_linear_init" misconception=""
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.eye(d, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="a fixed pattern without a negative entry" exercise="lora_linear_init" misconception=""
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.arange(d * rank, **like).view(d, rank))
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="a generator of its own, seeded" exercise="lora_linear_init" misconception=""
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        generator = torch.Generator().manual_seed(0)
+        self.lora_A = nn.Parameter(torch.randn(d, rank, generator=generator, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="not around zero" exercise="lora_linear_init" misconception=""
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) + 1)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="far too wide" exercise="lora_linear_init" misconception=""
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(100 * torch.randn(d, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="moved after it was wrapped" exercise="lora_linear_init" misconception="wrapped_too_early"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, rank)).to(torch.float64).to(base_layer.weight)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k)) * 1
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="buffers" exercise="lora_linear_init" misconception="plain_tensors"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.register_buffer("lora_A", torch.randn(d, rank, **like))
+        self.register_buffer("lora_B", torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="other names" exercise="lora_linear_init" misconception=""
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_down = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_up = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_down) @ self.lora_up
+
+
+# %% chaff="linears the wrong way round" exercise="lora_linear_init" misconception="turned_round"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Linear(rank, base_layer.in_features, bias=False, **like)
+        self.lora_B = nn.Linear(base_layer.out_features, rank, bias=False, **like)
+        nn.init.zeros_(self.lora_B.weight)
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * self.lora_B(self.lora_A(x))
+
+
+# %% chaff="linears with a bias" exercise="lora_linear_init" misconception="adapters_with_bias"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Linear(base_layer.in_features, rank, **like)
+        self.lora_B = nn.Linear(rank, base_layer.out_features, **like)
+        nn.init.zeros_(self.lora_B.weight)
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * self.lora_B(self.lora_A(x))
+
+
+# %% chaff="super is never called" exercise="lora_linear_init" misconception=""
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        pass
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        pass
+        pass
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="forward is not written" exercise="lora_linear_init" misconception=""
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        raise NotImplementedError()
+
+
+# %% chaff="a property that raises" exercise="lora_linear_init" misconception=""
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    lora_A = property(lambda self: self.adapters["A"])
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.A) @ self.lora_B
+
+
+# %% chaff="forward is not written, and the bias trains" exercise="lora_linear_freeze" misconception="bias_left_trainable"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer
+        base_layer.weight.requires_grad = False
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        raise NotImplementedError()
+
+
+# %% chaff="a base of its own, with the values copied" exercise="lora_linear_freeze" misconception="base_copied"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = nn.Linear(base_layer.in_features, base_layer.out_features, base_layer.bias is not None)
+        self.base_layer.load_state_dict(base_layer.state_dict())
+        self.base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="the base under another name" exercise="lora_linear_freeze" misconception=""
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.linear = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        return self.linear(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="the base hidden in a list" exercise="lora_linear_freeze" misconception="base_not_frozen"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.held = [base_layer]
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    base_layer = property(lambda self: self.held[0])
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="frozen at the first call" exercise="lora_linear_freeze" misconception="base_not_frozen"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        self.base_layer.requires_grad_(False)
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="no_grad around the base" exercise="lora_linear_freeze" misconception="base_not_frozen"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        with torch.no_grad():
+            out = self.base_layer(x)
+        return out + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="buffers" exercise="lora_linear_freeze" misconception=""
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.register_buffer("lora_A", torch.randn(d, rank, **like))
+        self.register_buffer("lora_B", torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="the scaling is trained" exercise="lora_linear_freeze" misconception=""
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = nn.Parameter(torch.tensor(alpha / rank))
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="entries of B in one place" exercise="lora_linear_freeze" misconception=""
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, 1, **like).expand(rank, k))
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="rounded down" exercise="lora_linear_forward" misconception=""
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha // rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="alpha is None unless given" exercise="lora_linear_forward" misconception="other_defaults"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=None):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = (rank if alpha is None else alpha) / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="another rank unless given" exercise="lora_linear_forward" misconception="other_defaults"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=8, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="divided by the rank when the layer is made, too" exercise="lora_linear_forward" misconception="divided_twice"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="the product added to the weight as it is" exercise="lora_linear_forward" misconception="delta_transposed"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        weight = self.base_layer.weight + self.scaling * self.lora_A @ self.lora_B
+        return nn.functional.linear(x, weight, self.base_layer.bias)
+
+
+# %% chaff="what the product was when the layer was made" exercise="lora_linear_forward" misconception="adapter_unused"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+        self.delta = (self.lora_A @ self.lora_B).detach()
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * x @ self.delta
+
+
+# %% chaff="addmm of whatever comes" exercise="lora_linear_forward" misconception="two_dimensional_only"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        return torch.addmm(self.base_layer(x), x @ self.lora_A, self.lora_B, alpha=self.scaling)
+
+
+# %% chaff="einsum over two axes" exercise="lora_linear_forward" misconception="two_dimensional_only"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        update = torch.einsum("nd,dr,rk->nk", x, self.lora_A, self.lora_B)
+        return self.base_layer(x) + self.scaling * update
+
+
+# %% chaff="float32 out" exercise="lora_linear_forward" misconception=""
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        return (self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B).float()
+
+
+# %% chaff="no gradient at all" exercise="lora_linear_forward" misconception="gradient_cut"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    @torch.no_grad()
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="linears with a bias" exercise="lora_linear_forward" misconception="adapters_with_bias"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Linear(base_layer.in_features, rank, **like)
+        self.lora_B = nn.Linear(rank, base_layer.out_features, **like)
+        nn.init.zeros_(self.lora_B.weight)
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * self.lora_B(self.lora_A(x))
+
+
+# %% chaff="moved after it was wrapped" exercise="lora_linear_placement" misconception="does_not_follow"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, rank)).to(base_layer.weight)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k)).to(base_layer.weight)
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="A placed, B not" exercise="lora_linear_placement" misconception=""
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k))
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="everything on the CPU" exercise="lora_linear_placement" misconception=""
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+        self.to("cpu")
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
 
 
 # %% wheat="filter by prefix" exercise="leaked_parameters"

@@ -236,6 +236,11 @@ def reduction(d, k, r):
     return round(d * k / (r * (d + k)), 1)
 
 
+# %% chaff="three decimals" exercise="reduction" misconception="rounded_to_decimals"
+def reduction(d, k, r):
+    return round(d * k / (r * (d + k)), 3)
+
+
 # %% chaff="rounded up" exercise="reduction" misconception=""
 def reduction(d, k, r):
     return math.ceil(d * k / (r * (d + k)))
@@ -409,6 +414,69 @@ def count_parameters(module):
     total = sum(p.shape.numel() for p in module.parameters())
     frozen = sum(p.shape.numel() for p in module.parameters() if not p.requires_grad)
     return total - frozen, total
+
+
+# %% wheat="a stack of modules" exercise="count_parameters"
+def count_parameters(module):
+    waiting, met, trainable, total = [module], [], 0, 0
+    while waiting:
+        part = waiting.pop()
+        waiting.extend(part.children())
+        for p in part.parameters(recurse=False):
+            if all(p is not other for other in met):
+                met.append(p)
+                total += p.numel()
+                trainable += p.numel() if p.requires_grad else 0
+    return trainable, total
+
+
+# %% wheat="zipped" exercise="count_parameters"
+def count_parameters(module):
+    pairs = [(p.numel() if p.requires_grad else 0, p.numel()) for p in module.parameters()]
+    return tuple(map(sum, zip(*pairs))) if pairs else (0, 0)
+
+
+# %% wheat="two copies of the generator" exercise="count_parameters"
+def count_parameters(module):
+    import itertools
+
+    one, other = itertools.tee(module.parameters())
+    return sum(p.numel() for p in one if p.requires_grad), sum(map(torch.numel, other))
+
+
+# %% chaff="nothing of the base trains" exercise="count_parameters" misconception="adapters_by_name"
+def count_parameters(module):
+    named = list(module.named_parameters())
+    return sum(p.numel() for n, p in named if p.requires_grad and "base" not in n), sum(p.numel() for _, p in named)
+
+
+# %% chaff="sets all values to zero" exercise="count_parameters" misconception="changed_input"
+def count_parameters(module):
+    parameters = list(module.parameters())
+    with torch.no_grad():
+        for p in parameters:
+            p.zero_()
+    return sum(p.numel() for p in parameters if p.requires_grad), sum(p.numel() for p in parameters)
+
+
+# %% chaff="clears the gradients" exercise="count_parameters" misconception="changed_input"
+def count_parameters(module):
+    module.zero_grad()
+    parameters = list(module.parameters())
+    return sum(p.numel() for p in parameters if p.requires_grad), sum(p.numel() for p in parameters)
+
+
+# %% chaff="leaves the module in eval mode" exercise="count_parameters" misconception="changed_input"
+def count_parameters(module):
+    parameters = list(module.eval().parameters())
+    return sum(p.numel() for p in parameters if p.requires_grad), sum(p.numel() for p in parameters)
+
+
+# %% chaff="all trains or nothing does" exercise="count_parameters" misconception=""
+def count_parameters(module):
+    parameters = list(module.parameters())
+    total = sum(p.numel() for p in parameters)
+    return total if all(p.requires_grad for p in parameters) else 0, total
 
 
 # %% chaff="swapped" exercise="count_parameters" misconception="swapped"
@@ -662,6 +730,30 @@ def largest_rank_within(d, k, budget):
 # %% wheat="torch, rounding down" exercise="largest_rank_within"
 def largest_rank_within(d, k, budget):
     return torch.div(torch.tensor(budget), d + k, rounding_mode="floor")
+
+
+# %% wheat="bisect over the costs" exercise="largest_rank_within"
+def largest_rank_within(d, k, budget):
+    import bisect
+
+    return bisect.bisect_right(range(1, budget + 2), budget, key=lambda r: r * (d + k))
+
+
+# %% wheat="as many as there are steps in a range" exercise="largest_rank_within"
+def largest_rank_within(d, k, budget):
+    return len(range(d + k, budget + 1, d + k))
+
+
+# %% wheat="recursion" exercise="largest_rank_within"
+def largest_rank_within(d, k, budget):
+    return 0 if budget < d + k else 1 + largest_rank_within(d, k, budget - d - k)
+
+
+# %% chaff="-1 where nothing fits" exercise="largest_rank_within" misconception="minus_one_for_none"
+def largest_rank_within(d, k, budget):
+    if budget < d + k:
+        return -1
+    return budget // (d + k)
 
 
 # %% chaff="ceiling by a negative floor" exercise="largest_rank_within" misconception="rounded_up"

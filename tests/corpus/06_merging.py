@@ -63,6 +63,32 @@ def delta_weight(layer):
 delta_weight = lambda layer: (layer.scaling * layer.lora_A @ layer.lora_B).T
 
 
+# %% wheat="the layer's derivative, less the base's" exercise="delta_weight"
+def delta_weight(layer):
+    x = torch.zeros(layer.lora_A.shape[0], dtype=layer.lora_A.dtype, device=layer.lora_A.device)
+    return torch.autograd.functional.jacobian(layer, x) - layer.base_layer.weight
+
+
+# %% wheat="multi_dot" exercise="delta_weight"
+def delta_weight(layer):
+    A, B = layer.lora_A, layer.lora_B
+    rank = layer.scaling * torch.eye(A.shape[1], dtype=A.dtype, device=A.device)
+    return torch.linalg.multi_dot([B.T, rank, A.T])
+
+
+# %% chaff="takes the scaling out of the layer" exercise="delta_weight" misconception="changed_layer"
+def delta_weight(layer):
+    delta = layer.scaling * (layer.lora_A @ layer.lora_B).T
+    layer.scaling = 1.0
+    return delta
+
+
+# %% chaff="scales lora_A in place, without no_grad" exercise="delta_weight" misconception="changed_layer"
+def delta_weight(layer):
+    layer.lora_A *= layer.scaling
+    return (layer.lora_A @ layer.lora_B).T
+
+
 # %% chaff="the layer on an identity, base included" exercise="delta_weight" misconception=""
 def delta_weight(layer):
     rows = torch.eye(layer.base_layer.in_features, dtype=layer.lora_A.dtype)
@@ -226,6 +252,81 @@ def merge(layer):
     if linear.bias is not None:
         linear.bias[:] = base.bias
     return linear.eval()
+
+
+# %% wheat="a state_dict assigned" exercise="merge"
+def merge(layer):
+    import copy
+
+    base = layer.base_layer
+    state = copy.deepcopy(base.state_dict())
+    state["weight"] = state["weight"] + (layer.scaling * layer.lora_A @ layer.lora_B).T.detach()
+    linear = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None, device="meta")
+    linear.load_state_dict(state, assign=True)
+    return linear
+
+
+# %% wheat="addmm into a copy, in inference mode" exercise="merge"
+def merge(layer):
+    import copy
+
+    linear = copy.deepcopy(layer.base_layer)
+    with torch.inference_mode():
+        linear.weight.addmm_(layer.lora_B.T, layer.lora_A.T, alpha=layer.scaling)
+    return linear
+
+
+# %% wheat="a Parameter of what autograd has recorded" exercise="merge"
+def merge(layer):
+    base = layer.base_layer
+    linear = nn.Linear(base.in_features, base.out_features)
+    linear.weight = nn.Parameter(base.weight + layer.scaling * (layer.lora_A @ layer.lora_B).T)
+    linear.bias = None if base.bias is None else nn.Parameter(base.bias.clone())
+    return linear
+
+
+# %% chaff="a tensor as the bias" exercise="merge" misconception="not_a_parameter"
+def merge(layer):
+    base = layer.base_layer
+    linear = nn.Linear(base.in_features, base.out_features)
+    linear.weight = nn.Parameter((base.weight + layer.scaling * (layer.lora_A @ layer.lora_B).T).detach())
+    linear.bias = None if base.bias is None else base.bias.detach().clone()
+    return linear
+
+
+# %% chaff="the bias in the dtype that nn.Linear makes" exercise="merge" misconception="dtype_forgotten"
+@torch.no_grad()
+def merge(layer):
+    base = layer.base_layer
+    linear = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None)
+    linear.weight = nn.Parameter(base.weight + layer.scaling * (layer.lora_A @ layer.lora_B).T)
+    if base.bias is not None:
+        linear.bias.copy_(base.bias)
+    return linear
+
+
+# %% chaff="a plain tensor as the weight" exercise="merge" misconception=""
+@torch.no_grad()
+def merge(layer):
+    import copy
+
+    linear = copy.deepcopy(layer.base_layer)
+    weight = linear.weight + layer.scaling * (layer.lora_A @ layer.lora_B).T
+    del linear.weight
+    linear.weight = weight
+    return linear
+
+
+# %% chaff="merged and subtracted again" exercise="merge" misconception="merged_into_the_base"
+@torch.no_grad()
+def merge(layer):
+    import copy
+
+    delta = layer.scaling * (layer.lora_A @ layer.lora_B).T
+    layer.base_layer.weight += delta
+    linear = copy.deepcopy(layer.base_layer)
+    layer.base_layer.weight -= delta
+    return linear
 
 
 # %% chaff="keeps it to itself" exercise="merge" misconception="returned_none"
@@ -616,6 +717,186 @@ class MergeableLoRALinear(nn.Module):
 
     def forward(self, x):
         return self.inner.base_layer(x) if self.merged else self.inner(x)
+
+
+# %% wheat="the scaling a float32 buffer" exercise="MergeableLoRALinear"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.register_buffer("scaling", torch.tensor(alpha / rank))
+        d, k = base_layer.in_features, base_layer.out_features
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        thin = x @ self.lora_A
+        return self.base_layer(x) + (self.scaling * thin) @ self.lora_B
+
+
+def delta_weight(layer):
+    return (layer.scaling * layer.lora_B).T @ layer.lora_A.T
+
+
+class MergeableLoRALinear(LoRALinear):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__(base_layer, rank, alpha)
+        self.merged = False
+        self.kept = None
+
+    def merge(self):
+        if not self.merged:
+            with torch.no_grad():
+                self.kept = self.base_layer.weight.clone()
+                self.base_layer.weight.add_(delta_weight(self))
+            self.merged = True
+
+    def unmerge(self):
+        if self.merged:
+            with torch.no_grad():
+                self.base_layer.weight.copy_(self.kept)
+            self.kept = None
+            self.merged = False
+
+    def forward(self, x):
+        return self.base_layer(x) if self.merged else super().forward(x)
+
+
+# %% wheat="inference mode" exercise="MergeableLoRALinear"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        d, k = base_layer.in_features, base_layer.out_features
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        thin = x @ self.lora_A
+        return self.base_layer(x) + (self.scaling * thin) @ self.lora_B
+
+
+def delta_weight(layer):
+    return (layer.scaling * layer.lora_B).T @ layer.lora_A.T
+
+
+class MergeableLoRALinear(LoRALinear):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__(base_layer, rank, alpha)
+        self.merged = False
+        self.kept = None
+
+    def merge(self):
+        if not self.merged:
+            with torch.inference_mode():
+                self.kept = self.base_layer.weight.clone()
+                self.base_layer.weight.add_(delta_weight(self))
+            self.merged = True
+
+    def unmerge(self):
+        if self.merged:
+            with torch.inference_mode():
+                self.base_layer.weight.copy_(self.kept)
+            self.kept = None
+            self.merged = False
+
+    def forward(self, x):
+        return self.base_layer(x) if self.merged else super().forward(x)
+
+
+# %% wheat="what undoes it is a function" exercise="MergeableLoRALinear"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        d, k = base_layer.in_features, base_layer.out_features
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        thin = x @ self.lora_A
+        return self.base_layer(x) + (self.scaling * thin) @ self.lora_B
+
+
+def delta_weight(layer):
+    return (layer.scaling * layer.lora_B).T @ layer.lora_A.T
+
+
+class MergeableLoRALinear(LoRALinear):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__(base_layer, rank, alpha)
+        self.merged = False
+        self.kept = None
+
+    def merge(self):
+        if not self.merged:
+            with torch.no_grad():
+                weight = self.base_layer.weight.clone()
+                self.base_layer.weight.add_(delta_weight(self))
+                self.kept = lambda: self.base_layer.weight.copy_(weight)
+            self.merged = True
+
+    def unmerge(self):
+        if self.merged:
+            with torch.no_grad():
+                self.kept()
+            self.kept = None
+            self.merged = False
+
+    def forward(self, x):
+        return self.base_layer(x) if self.merged else super().forward(x)
+
+
+# %% wheat="the bits that the merge has changed" exercise="MergeableLoRALinear"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        d, k = base_layer.in_features, base_layer.out_features
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        thin = x @ self.lora_A
+        return self.base_layer(x) + (self.scaling * thin) @ self.lora_B
+
+
+def delta_weight(layer):
+    return (layer.scaling * layer.lora_B).T @ layer.lora_A.T
+
+
+class MergeableLoRALinear(LoRALinear):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__(base_layer, rank, alpha)
+        self.merged = False
+        self.kept = None
+
+    def merge(self):
+        if not self.merged:
+            with torch.no_grad():
+                weight = self.base_layer.weight.clone()
+                self.base_layer.weight.add_(delta_weight(self))
+                as_bits = {8: torch.int64, 4: torch.int32, 2: torch.int16}[weight.element_size()]
+                self.kept = weight.view(as_bits) ^ self.base_layer.weight.data.view(as_bits)
+            self.merged = True
+
+    def unmerge(self):
+        if self.merged:
+            with torch.no_grad():
+                weight = self.base_layer.weight.data
+                weight.copy_((weight.view(self.kept.dtype) ^ self.kept).view(weight.dtype))
+            self.kept = None
+            self.merged = False
+
+    def forward(self, x):
+        return self.base_layer(x) if self.merged else super().forward(x)
 
 
 # %% chaff="subtracts in float32" exercise="MergeableLoRALinear" misconception="drifts"
@@ -1158,3 +1439,408 @@ class MergeableLoRALinear(nn.Module):
     def forward(self, x):
         out = self.base_layer(x)
         return out if self.merged else out + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="a second merge unmerges" exercise="MergeableLoRALinear" misconception=""
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        d, k = base_layer.in_features, base_layer.out_features
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        thin = x @ self.lora_A
+        return self.base_layer(x) + (self.scaling * thin) @ self.lora_B
+
+
+def delta_weight(layer):
+    return (layer.scaling * layer.lora_B).T @ layer.lora_A.T
+
+
+class MergeableLoRALinear(LoRALinear):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__(base_layer, rank, alpha)
+        self.merged = False
+        self.kept = None
+
+    def merge(self):
+        if self.merged:
+            self.unmerge()
+        else:
+            with torch.no_grad():
+                self.kept = self.base_layer.weight.clone()
+                self.base_layer.weight.add_(delta_weight(self))
+            self.merged = True
+
+    def unmerge(self):
+        if self.merged:
+            with torch.no_grad():
+                self.base_layer.weight.copy_(self.kept)
+            self.kept = None
+            self.merged = False
+
+    def forward(self, x):
+        return self.base_layer(x) if self.merged else super().forward(x)
+
+
+# %% chaff="scaled twice at the merge" exercise="MergeableLoRALinear" misconception=""
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        d, k = base_layer.in_features, base_layer.out_features
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        thin = x @ self.lora_A
+        return self.base_layer(x) + (self.scaling * thin) @ self.lora_B
+
+
+def delta_weight(layer):
+    return (layer.scaling * layer.lora_B).T @ layer.lora_A.T
+
+
+class MergeableLoRALinear(LoRALinear):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__(base_layer, rank, alpha)
+        self.merged = False
+        self.kept = None
+
+    def merge(self):
+        if not self.merged:
+            with torch.no_grad():
+                self.kept = self.base_layer.weight.clone()
+                self.base_layer.weight.add_(self.scaling * delta_weight(self))
+            self.merged = True
+
+    def unmerge(self):
+        if self.merged:
+            with torch.no_grad():
+                self.base_layer.weight.copy_(self.kept)
+            self.kept = None
+            self.merged = False
+
+    def forward(self, x):
+        return self.base_layer(x) if self.merged else super().forward(x)
+
+
+# %% chaff="super is never called" exercise="MergeableLoRALinear" misconception=""
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        d, k = base_layer.in_features, base_layer.out_features
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        thin = x @ self.lora_A
+        return self.base_layer(x) + (self.scaling * thin) @ self.lora_B
+
+
+def delta_weight(layer):
+    return (layer.scaling * layer.lora_B).T @ layer.lora_A.T
+
+
+class MergeableLoRALinear(LoRALinear):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        self.merged = False
+        self.kept = None
+
+    def merge(self):
+        if not self.merged:
+            with torch.no_grad():
+                self.kept = self.base_layer.weight.clone()
+                self.base_layer.weight.add_(delta_weight(self))
+            self.merged = True
+
+    def unmerge(self):
+        if self.merged:
+            with torch.no_grad():
+                self.base_layer.weight.copy_(self.kept)
+            self.kept = None
+            self.merged = False
+
+    def forward(self, x):
+        return self.base_layer(x) if self.merged else super().forward(x)
+
+
+# %% chaff="merge does nothing" exercise="MergeableLoRALinear" misconception=""
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        d, k = base_layer.in_features, base_layer.out_features
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        thin = x @ self.lora_A
+        return self.base_layer(x) + (self.scaling * thin) @ self.lora_B
+
+
+def delta_weight(layer):
+    return (layer.scaling * layer.lora_B).T @ layer.lora_A.T
+
+
+class MergeableLoRALinear(LoRALinear):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__(base_layer, rank, alpha)
+        self.merged = False
+        self.kept = None
+
+    def merge(self):
+        if False:
+            with torch.no_grad():
+                self.kept = self.base_layer.weight.clone()
+                self.base_layer.weight.add_(delta_weight(self))
+            self.merged = True
+
+    def unmerge(self):
+        if self.merged:
+            with torch.no_grad():
+                self.base_layer.weight.copy_(self.kept)
+            self.kept = None
+            self.merged = False
+
+    def forward(self, x):
+        return self.base_layer(x) if self.merged else super().forward(x)
+
+
+# %% chaff="a copy in bfloat16" exercise="MergeableLoRALinear" misconception="drifts"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        d, k = base_layer.in_features, base_layer.out_features
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        thin = x @ self.lora_A
+        return self.base_layer(x) + (self.scaling * thin) @ self.lora_B
+
+
+def delta_weight(layer):
+    return (layer.scaling * layer.lora_B).T @ layer.lora_A.T
+
+
+class MergeableLoRALinear(LoRALinear):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__(base_layer, rank, alpha)
+        self.merged = False
+        self.kept = None
+
+    def merge(self):
+        if not self.merged:
+            with torch.no_grad():
+                self.kept = self.base_layer.weight.bfloat16()
+                self.base_layer.weight.add_(delta_weight(self))
+            self.merged = True
+
+    def unmerge(self):
+        if self.merged:
+            with torch.no_grad():
+                self.base_layer.weight.copy_(self.kept)
+            self.kept = None
+            self.merged = False
+
+    def forward(self, x):
+        return self.base_layer(x) if self.merged else super().forward(x)
+
+
+# %% chaff="the weight on the CPU, where it lies already" exercise="MergeableLoRALinear" misconception="kept_by_reference"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        d, k = base_layer.in_features, base_layer.out_features
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        thin = x @ self.lora_A
+        return self.base_layer(x) + (self.scaling * thin) @ self.lora_B
+
+
+def delta_weight(layer):
+    return (layer.scaling * layer.lora_B).T @ layer.lora_A.T
+
+
+class MergeableLoRALinear(LoRALinear):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__(base_layer, rank, alpha)
+        self.merged = False
+        self.kept = None
+
+    def merge(self):
+        if not self.merged:
+            with torch.no_grad():
+                self.kept = self.base_layer.weight.cpu()
+                self.base_layer.weight.add_(delta_weight(self))
+            self.merged = True
+
+    def unmerge(self):
+        if self.merged:
+            with torch.no_grad():
+                self.base_layer.weight.copy_(self.kept)
+            self.kept = None
+            self.merged = False
+
+    def forward(self, x):
+        return self.base_layer(x) if self.merged else super().forward(x)
+
+
+# %% chaff="train() takes the delta out" exercise="MergeableLoRALinear" misconception="merges_by_itself"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        d, k = base_layer.in_features, base_layer.out_features
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        thin = x @ self.lora_A
+        return self.base_layer(x) + (self.scaling * thin) @ self.lora_B
+
+
+def delta_weight(layer):
+    return (layer.scaling * layer.lora_B).T @ layer.lora_A.T
+
+
+class MergeableLoRALinear(LoRALinear):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__(base_layer, rank, alpha)
+        self.merged = False
+        self.kept = None
+
+    def merge(self):
+        if not self.merged:
+            with torch.no_grad():
+                self.kept = self.base_layer.weight.clone()
+                self.base_layer.weight.add_(delta_weight(self))
+            self.merged = True
+
+    def unmerge(self):
+        if self.merged:
+            with torch.no_grad():
+                self.base_layer.weight.copy_(self.kept)
+            self.kept = None
+            self.merged = False
+
+    def train(self, mode=True):
+        if mode:
+            self.unmerge()
+        return super().train(mode)
+
+    def forward(self, x):
+        return self.base_layer(x) if self.merged else super().forward(x)
+
+
+# %% chaff="layer.to() raises" exercise="MergeableLoRALinear" misconception=""
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        d, k = base_layer.in_features, base_layer.out_features
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        thin = x @ self.lora_A
+        return self.base_layer(x) + (self.scaling * thin) @ self.lora_B
+
+
+def delta_weight(layer):
+    return (layer.scaling * layer.lora_B).T @ layer.lora_A.T
+
+
+class MergeableLoRALinear(LoRALinear):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__(base_layer, rank, alpha)
+        self.merged = False
+        self.kept = None
+
+    def merge(self):
+        if not self.merged:
+            with torch.no_grad():
+                self.kept = self.base_layer.weight.clone()
+                self.base_layer.weight.add_(delta_weight(self))
+            self.merged = True
+
+    def unmerge(self):
+        if self.merged:
+            with torch.no_grad():
+                self.base_layer.weight.copy_(self.kept)
+            self.kept = None
+            self.merged = False
+
+    def to(self, *args, **kwargs):
+        raise RuntimeError("not while merged")
+
+    def forward(self, x):
+        return self.base_layer(x) if self.merged else super().forward(x)
+
+
+# %% chaff="entries of B in one place" exercise="MergeableLoRALinear" misconception=""
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        d, k = base_layer.in_features, base_layer.out_features
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, 1, **like).expand(rank, k))
+
+    def forward(self, x):
+        thin = x @ self.lora_A
+        return self.base_layer(x) + (self.scaling * thin) @ self.lora_B
+
+
+def delta_weight(layer):
+    return (layer.scaling * layer.lora_B).T @ layer.lora_A.T
+
+
+class MergeableLoRALinear(LoRALinear):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__(base_layer, rank, alpha)
+        self.merged = False
+        self.kept = None
+
+    def merge(self):
+        if not self.merged:
+            with torch.no_grad():
+                self.kept = self.base_layer.weight.clone()
+                self.base_layer.weight.add_(delta_weight(self))
+            self.merged = True
+
+    def unmerge(self):
+        if self.merged:
+            with torch.no_grad():
+                self.base_layer.weight.copy_(self.kept)
+            self.kept = None
+            self.merged = False
+
+    def forward(self, x):
+        return self.base_layer(x) if self.merged else super().forward(x)
