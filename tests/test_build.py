@@ -142,7 +142,7 @@ def test_an_answer_in_an_output_or_in_metadata_is_refused(course):
         ('# %% check="linear_by_hand"', '# %% check="linear_by_foot"', "is not a check of this lesson"),
         ("check.linear_by_hand(linear_by_hand)\n", "check.linear_by_hand(other)\n", "must hold exactly"),
         ('# %% check="linear_by_hand"', "# %%", "no cell is tagged"),
-        ('# %% alt="Three', '# %% atl="Three', "unknown tag 'atl'"),
+        ('alt="Three', 'atl="Three', "unknown tag 'atl'"),
         ("# %%\nmy_prediction", '# %% exercise="linear_by_hand"\nmy_prediction', "there twice"),
     ],
 )
@@ -168,7 +168,7 @@ def test_nbgraders_own_complaint_is_passed_on(course):
         ('print("the weight is "', 'print(1 / (my_prediction[0] == "?" and False) if "SOL" else 0, "is "',
          "fails in cell"),
         ("figure, axes", "print(object())\nfigure, axes", "memory address"),
-        ('# %% alt="', '# %%\n# alt="', "without alternative text"),
+        (' alt="', '\n# alt="', "without alternative text"),
     ],
 )  # fmt: skip
 def test_a_lesson_that_does_not_behave_is_refused(course, old, new, message):

@@ -28,12 +28,18 @@ def best_low_rank(M, rank):
 
 
 # %% wheat="numpy and back" exercise="best_low_rank"
+import numpy as np
+
+
 def best_low_rank(M, rank):
     u, s, vh = np.linalg.svd(M.numpy(), full_matrices=False)
     return torch.from_numpy(u[:, :rank] * s[:rank]), torch.from_numpy(vh[:rank])
 
 
 # %% wheat="numpy arrays" exercise="best_low_rank"
+import numpy as np
+
+
 def best_low_rank(M, rank):
     u, s, vh = np.linalg.svd(np.asarray(M))
     return u[:, :rank], np.diag(s[:rank]) @ vh[:rank]
@@ -170,12 +176,18 @@ def best_low_rank(M, rank):
 
 
 # %% chaff="roots forgotten on the left" exercise="best_low_rank" misconception="root_on_one_side"
+import numpy as np
+
+
 def best_low_rank(M, rank):
     u, s, vh = np.linalg.svd(M.numpy(), full_matrices=False)
     return torch.tensor(u[:, :rank]), torch.tensor(np.sqrt(s[:rank])[:, None] * vh[:rank])
 
 
 # %% chaff="orthonormal factors from numpy" exercise="best_low_rank" misconception="values_forgotten"
+import numpy as np
+
+
 def best_low_rank(M, rank):
     u, s, vh = np.linalg.svd(M.numpy())
     return torch.tensor(u[:, :rank]), torch.tensor(vh[:rank])
@@ -194,6 +206,9 @@ def best_low_rank(M, rank):
 
 
 # %% chaff="V for Vh, roots on both sides" exercise="best_low_rank" misconception="v_for_vt"
+import numpy as np
+
+
 def best_low_rank(M, rank):
     U, S, V = np.linalg.svd(M.numpy())
     root = np.sqrt(S[:rank])
@@ -225,6 +240,9 @@ def best_low_rank(M, rank):
 
 
 # %% chaff="M, rebuilt" exercise="best_low_rank" misconception="product_returned"
+import numpy as np
+
+
 def best_low_rank(M, rank):
     u, s, vh = np.linalg.svd(M.numpy(), full_matrices=False)
     return u[:, :rank] @ np.diag(s[:rank]) @ vh[:rank]
@@ -507,6 +525,9 @@ def rank_for_energy(M, fraction):
 
 
 # %% wheat="numpy searchsorted, a numpy int" exercise="rank_for_energy"
+import numpy as np
+
+
 def rank_for_energy(M, fraction):
     s = np.linalg.svd(M.numpy(), compute_uv=False)
     cumulative = np.cumsum(s**2) / np.sum(s**2)
@@ -514,6 +535,9 @@ def rank_for_energy(M, fraction):
 
 
 # %% wheat="numpy argmax" exercise="rank_for_energy"
+import numpy as np
+
+
 def rank_for_energy(M, fraction):
     s = np.linalg.svd(np.asarray(M), compute_uv=False)
     share = (s**2 / (s**2).sum()).cumsum()
@@ -527,6 +551,9 @@ def rank_for_energy(M, fraction):
 
 
 # %% wheat="eigenvalues of MMt from numpy" exercise="rank_for_energy"
+import numpy as np
+
+
 def rank_for_energy(M, fraction):
     m = M.numpy()
     energy = np.sort(np.linalg.eigvalsh(m @ m.T))[::-1]
@@ -541,6 +568,9 @@ def rank_for_energy(M, fraction):
 
 
 # %% wheat="norms compared" exercise="rank_for_energy"
+import math
+
+
 def rank_for_energy(M, fraction):
     S = torch.linalg.svdvals(M)
     for r in range(1, len(S) + 1):
@@ -611,6 +641,9 @@ def rank_for_energy(M, fraction):
 
 
 # %% chaff="more than, argmax" exercise="rank_for_energy" misconception="more_than_for_at_least"
+import numpy as np
+
+
 def rank_for_energy(M, fraction):
     s = np.linalg.svd(M.numpy(), compute_uv=False)
     return int(np.argmax(np.cumsum(s**2) / np.sum(s**2) > fraction)) + 1
@@ -632,6 +665,9 @@ def rank_for_energy(M, fraction):
 
 
 # %% chaff="argmax without the one" exercise="rank_for_energy" misconception="off_by_one"
+import numpy as np
+
+
 def rank_for_energy(M, fraction):
     s = np.linalg.svd(M.numpy(), compute_uv=False)
     return np.argmax(np.cumsum(s**2) / np.sum(s**2) >= fraction)
@@ -654,6 +690,9 @@ def rank_for_energy(M, fraction):
 
 
 # %% chaff="numpy count" exercise="rank_for_energy" misconception="values_above_share_of_largest"
+import numpy as np
+
+
 def rank_for_energy(M, fraction):
     s = np.linalg.svd(M.numpy(), compute_uv=False)
     return np.sum(s >= fraction * s.max())
@@ -723,6 +762,9 @@ def rank_for_energy(M, fraction):
 
 
 # %% wheat="bisect" exercise="rank_for_energy"
+import numpy as np
+
+
 def rank_for_energy(M, fraction):
     from bisect import bisect_left
 

@@ -29,12 +29,18 @@ def lora_parameters(d, k, r):
 
 
 # %% wheat="shapes and math.prod" exercise="lora_parameters"
+import math
+
+
 def lora_parameters(d, k, r):
     shapes = [(d, r), (r, k)]
     return sum(math.prod(shape) for shape in shapes)
 
 
 # %% wheat="numpy" exercise="lora_parameters"
+import numpy as np
+
+
 def lora_parameters(d, k, r):
     return np.dot([d, k], [r, r])
 
@@ -63,6 +69,9 @@ lora_parameters = lambda d, k, r=4: d * r + k * r
 
 
 # %% chaff="all sizes multiplied, by numpy" exercise="lora_parameters" misconception="sizes_multiplied"
+import numpy as np
+
+
 def lora_parameters(d, k, r):
     return np.prod([d, k, r])
 
@@ -187,6 +196,9 @@ def reduction(d, k, r):
 
 
 # %% wheat="numpy, true division" exercise="reduction"
+import numpy as np
+
+
 def reduction(d, k, r):
     return np.true_divide(d * k, r * (d + k))
 
@@ -242,6 +254,9 @@ def reduction(d, k, r):
 
 
 # %% chaff="rounded up" exercise="reduction" misconception=""
+import math
+
+
 def reduction(d, k, r):
     return math.ceil(d * k / (r * (d + k)))
 
@@ -282,6 +297,9 @@ def reduction(d, k, r):
 
 
 # %% chaff="logarithm" exercise="reduction" misconception=""
+import math
+
+
 def reduction(d, k, r):
     return math.log10(d * k / (r * (d + k)))
 
@@ -308,6 +326,9 @@ def count_parameters(module):
 
 
 # %% wheat="a loop" exercise="count_parameters"
+import math
+
+
 def count_parameters(module):
     trainable = total = 0
     for _, parameter in module.named_parameters():
@@ -382,6 +403,9 @@ def count_parameters(module):
 
 
 # %% wheat="numpy" exercise="count_parameters"
+import numpy as np
+
+
 def count_parameters(module):
     table = np.array([(p.requires_grad, p.numel()) for p in module.parameters()], dtype=np.int64).reshape(-1, 2)
     return int((table[:, 0] * table[:, 1]).sum()), int(table[:, 1].sum())
@@ -674,6 +698,9 @@ def largest_rank_within(d, k, budget):
 
 
 # %% wheat="floor of a quotient" exercise="largest_rank_within"
+import math
+
+
 def largest_rank_within(d, k, budget):
     return math.floor(budget / (d + k))
 
@@ -723,6 +750,9 @@ def largest_rank_within(d, k, budget):
 
 
 # %% wheat="numpy, a float" exercise="largest_rank_within"
+import numpy as np
+
+
 def largest_rank_within(d, k, budget):
     return np.floor(budget / (d + k))
 
@@ -918,6 +948,9 @@ def training_bytes(total, trainable, bytes_per_value=4):
 
 
 # %% wheat="numpy" exercise="training_bytes"
+import numpy as np
+
+
 def training_bytes(total, trainable, bytes_per_value=4):
     return np.array([total, trainable, 2 * trainable], dtype=np.int64).sum() * bytes_per_value
 

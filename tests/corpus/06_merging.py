@@ -54,6 +54,9 @@ def delta_weight(layer):
 
 
 # %% wheat="numpy and back" exercise="delta_weight"
+import numpy as np
+
+
 def delta_weight(layer):
     A, B = (np.asarray(t.detach().cpu()) for t in (layer.lora_A, layer.lora_B))
     return torch.from_numpy((A @ B).T * layer.scaling).to(layer.lora_A)

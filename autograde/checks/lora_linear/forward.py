@@ -116,12 +116,12 @@ def _with_hint(fault, case, seen):
         numbers = describe.contents(scaling), describe.number(scaling_of(case))
         hint = f"The layer's scaling is {numbers[0]}, and alpha / rank is {numbers[1]} here. Begin with that."
         return replace(fault, hint=hint)
-    x = case.args["x"]
-    if fault.tensors is not None and x.dtype != torch.float64:
+    if fault.tensors is not None:
         return fault  # the check's own next step says more
     as_a_call = {"value": seen["out"], "type": seen["type"]} if "out" in seen else seen
     shapes = "Make inputs of these shapes in a cell of your own, and look at the shapes just before your line."
-    return replace(fault, hint=next_steps.for_x(fault, x, as_a_call) or (shapes if fault.where else ""))
+    hint = next_steps.for_x(fault, case.args["x"], as_a_call) or (shapes if fault.where else "")
+    return replace(fault, hint=hint)
 
 
 def _has_other_defaults(case, seen):
