@@ -1,5 +1,6 @@
 """Comparing what came back with what is right, and saying in one sentence where they part."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -67,7 +68,8 @@ def _numbers_agree(a, b):
         a, b = float(a), float(b)
     except OverflowError:  # an int beyond any float
         return False
-    return a == b or abs(a - b) <= 1e-6 * max(abs(a), abs(b))
+    # math.isclose never takes an infinity for close to a number, however large the tolerance is beside it.
+    return math.isclose(a, b, rel_tol=1e-6)
 
 
 def _truth(value):

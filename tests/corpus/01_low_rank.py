@@ -870,3 +870,8 @@ def rank_for_energy(M, fraction):
     M /= M.norm()
     E = torch.linalg.svdvals(M) ** 2
     return int((E.cumsum(0) < fraction * E.sum()).sum()) + 1
+
+
+# %% chaff="infinity" exercise="rank_for_energy" misconception=""
+def rank_for_energy(M, fraction):
+    return float("inf")

@@ -982,3 +982,8 @@ def largest_cheap_rank(d, k):
     while r * (d + k) >= d * k:
         r -= 1
     return r if r else None
+
+
+# %% chaff="infinity" exercise="flops_thin" misconception=""
+def flops_thin(n, d, k, r):
+    return float("inf")

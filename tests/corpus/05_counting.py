@@ -1058,3 +1058,13 @@ def training_bytes(total, trainable, bytes_per_value=4):
 # %% chaff="prints" exercise="training_bytes" misconception="returned_none"
 def training_bytes(total, trainable, bytes_per_value=4):
     print(bytes_per_value * (total + 3 * trainable))
+
+
+# %% chaff="infinity" exercise="lora_parameters" misconception=""
+def lora_parameters(d, k, r):
+    return float("inf")
+
+
+# %% chaff="infinity" exercise="reduction" misconception=""
+def reduction(d, k, r):
+    return float("inf")
