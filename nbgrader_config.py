@@ -31,9 +31,9 @@ c.CourseDirectory.feedback_directory = "autograde/feedback"
 c.CourseDirectory.db_url = "sqlite:///" + os.path.join(ROOT, "autograde", "gradebook.db")
 
 # Where nbgrader passes over files or deletes them without a word, its exporters are the place to say so.
-c.GenerateAssignment.exporter_class = "autograde.grading.exporters.ReleaseExporter"
-c.Autograde.exporter_class = "autograde.grading.exporters.SubmissionExporter"
-c.GenerateFeedback.exporter_class = "autograde.grading.exporters.FeedbackExporter"
+c.GenerateAssignment.exporter_class = "autograde.nbgrader_plugin.exporters.ReleaseExporter"
+c.Autograde.exporter_class = "autograde.nbgrader_plugin.exporters.SubmissionExporter"
+c.GenerateFeedback.exporter_class = "autograde.nbgrader_plugin.exporters.FeedbackExporter"
 
 # nbgrader's own list without its ClearOutput: our exporter has dropped all outputs but those of the demonstrations, which
 # are not run again.
@@ -46,7 +46,7 @@ c.Autograde.sanitize_preprocessors = [
 
 # nbgrader's own list, with our Execute: cells run in a box, and checks are judged outside of it.
 c.Autograde.autograde_preprocessors = [
-    "autograde.grading.preprocessors.Execute",
+    "autograde.nbgrader_plugin.execute.Execute",
     "nbgrader.preprocessors.IgnorePattern",
     "nbconvert.preprocessors.ClearMetadataPreprocessor",
     "nbgrader.preprocessors.LimitOutput",

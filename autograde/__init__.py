@@ -7,11 +7,11 @@ def __getattr__(name):
     # `check` is made on first use: the process that runs handed-in code imports this package for its probes, and
     # must never load the modules that know what is right.
     if name == "check":
-        from autograde.judge import boxed
+        from autograde.remote import inside
 
-        if boxed.here():
-            return boxed.ChecksElsewhere()
-        from autograde.checks import check
+        if inside.here():
+            return inside.ChecksElsewhere()
+        from autograde.registry import check
 
         return check
     raise AttributeError(f"module 'autograde' has no attribute {name!r}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from autograde import __version__
-from autograde.grading.start import quickly
+from autograde.startup import quickly
 
 # nbgrader calls `alembic` by name; it lies beside this interpreter even when that folder is not on PATH.
 os.environ["PATH"] = str(Path(sys.executable).parent) + os.pathsep + os.environ.get("PATH", "")
@@ -30,7 +30,7 @@ class _Problem(click.ClickException):
 
 
 def _course():
-    from autograde.course.layout import CourseError, find_course
+    from autograde.project import CourseError, find_course
 
     try:
         return find_course()
@@ -39,7 +39,7 @@ def _course():
 
 
 def _lessons(words):
-    from autograde.course.layout import CourseError, choose
+    from autograde.project import CourseError, choose
 
     try:
         return choose(words)
@@ -53,8 +53,8 @@ def _lessons(words):
 @click.option("--force", is_flag=True, help="Build again what is up to date, and over notebooks that were worked in.")
 def build(lessons, only_check, force):
     """Make the notebooks of each LESSON (all when none is named) from solutions/LESSON.py."""
-    from autograde.course import build as building
-    from autograde.course.layout import CourseError
+    from autograde.authoring import build as building
+    from autograde.project import CourseError
 
     course = _course()
     chosen = _lessons(lessons)
@@ -84,7 +84,7 @@ def check(file, exercises, as_json):
     """
     import json
 
-    from autograde.grading.answers import AnswerFileError, judge_file
+    from autograde.check_file import AnswerFileError, judge_file
 
     try:
         verdicts, trouble = judge_file(file, exercises)
@@ -103,10 +103,10 @@ def check(file, exercises, as_json):
 @main.command()
 def progress():
     """Say how far you have come in the notebooks of this course."""
-    from autograde.checks import LESSONS, of_lesson
-    from autograde.course.release import edited
-    from autograde.grading.answers import AnswerFileError, judge_file
+    from autograde.authoring.release import edited
+    from autograde.check_file import AnswerFileError, judge_file
     from autograde.judge.show import title
+    from autograde.registry import LESSONS, of_lesson
 
     course = _course()
     for lesson in LESSONS:
@@ -142,8 +142,8 @@ def grade(lessons, jobs, scheduler, require_isolation, force, db):
     Submissions are autograde/submitted/STUDENT/LESSON/LESSON.ipynb. Those that are graded and have not changed are
     skipped. The exit code is 0 when all is graded, 1 when something could not be, 2 when the command is wrong.
     """
-    from autograde.course.layout import CourseError
-    from autograde.grading import command
+    from autograde.batch import command
+    from autograde.project import CourseError
 
     if jobs and scheduler:
         raise _Problem("--jobs is for this machine; a cluster has the workers that it has")
@@ -159,7 +159,7 @@ def grade(lessons, jobs, scheduler, require_isolation, force, db):
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="The page, if elsewhere.")
 def report(lessons, output):
     """Show the class on one page: scores, misconceptions, timings. Writes autograde/report.html."""
-    from autograde.course.layout import CourseError
+    from autograde.project import CourseError
     from autograde.report.write import write
 
     try:

@@ -25,10 +25,10 @@ from pathlib import Path
 import nbformat
 from nbgrader.api import Gradebook
 
-from autograde import checks
-from autograde.course.corpus import samples
-from autograde.course.layout import Course
-from autograde.grading.damage import grade_id
+from autograde import registry
+from autograde.authoring.corpus import samples
+from autograde.project import Course
+from autograde.submission.repair import grade_id
 
 ROOT = Path(__file__).resolve().parent.parent
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count()))
@@ -55,7 +55,7 @@ def notebooks(lesson):
     course = Course(ROOT)
     released = nbformat.read(course.release(lesson), as_version=4)
     solved = {cell.id: cell for cell in nbformat.read(course.solved(lesson), as_version=4).cells}
-    subjects = {check.name: check.subject for check in checks.of_lesson(lesson)}
+    subjects = {check.name: check.subject for check in registry.of_lesson(lesson)}
     right, wrong = {}, {}
     for sample in samples(course, lesson):
         subject = subjects.get(sample.exercise, sample.exercise)
@@ -149,8 +149,8 @@ def main():
     arguments.add_argument("--sizes", default="10,100,1000", help="of the classes graded by ours alone")
     arguments = arguments.parse_args()
     lessons = [
-        lesson for lesson in checks.LESSONS if lesson in arguments.lessons or lesson[:2] in arguments.lessons
-    ] or list(checks.LESSONS)
+        lesson for lesson in registry.LESSONS if lesson in arguments.lessons or lesson[:2] in arguments.lessons
+    ] or list(registry.LESSONS)
     handed_in = {lesson: notebooks(lesson) for lesson in lessons}
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         return _run(Path(folder), handed_in, [int(size) for size in arguments.sizes.split(",") if size])

@@ -11,13 +11,14 @@ from pathlib import Path
 import nbformat
 from pretend_worker import pretend
 
-from autograde.course.layout import Course
-from autograde.grading import master, parcel
-from autograde.grading.damage import grade_id
-from autograde.grading.gradebook import Book
-from autograde.grading.pipeline import Grading
-from autograde.grading.progress import Lines
-from autograde.grading.settings import load
+from autograde.batch import message
+from autograde.batch.pipeline import Grading
+from autograde.batch.progress import Lines
+from autograde.nbgrader_plugin import reference
+from autograde.nbgrader_plugin.config import load
+from autograde.nbgrader_plugin.gradebook import Book
+from autograde.notebook.cells import grade_id
+from autograde.project import Course
 
 ROOT = Path(__file__).resolve().parent.parent
 LESSON = "00_start_here"
@@ -39,7 +40,7 @@ def _gradebook():
     atexit.register(shutil.rmtree, folder)
     course = _bare_course(folder, [LESSON])
     book = Book(load(course))
-    book.prepare(LESSON, master.of_lesson(course, LESSON, load(course).config))
+    book.prepare(LESSON, reference.of_lesson(course, LESSON, load(course).config))
     book.close()
     return folder / "autograde" / "gradebook.db"
 
@@ -97,12 +98,12 @@ class PretendCrew:
         pass
 
     def run(self, tasks):
-        """As `autograde.grading.crew.Crew.run`."""
+        """As `autograde.batch.local_workers.Crew.run`."""
         for task in tasks:
             if self.log:
                 with open(self.log, "a") as log:
                     log.write(f"{task.submission.student}\n")
-            about, graded = pretend(*parcel.unpack(task.question()))
+            about, graded = pretend(*message.unpack(task.question()))
             yield task, about | {"isolation": self.isolation}, graded
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import jupytext
 
-from autograde import checks
+from autograde import registry
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -30,7 +30,7 @@ def samples(lesson):
             found.append(Sample(tags["exercise"], tags["wheat"], cell.source, None))
         elif "chaff" in tags:
             found.append(Sample(tags["exercise"], tags["chaff"], cell.source, tags["misconception"]))
-    for check in checks.of_lesson(lesson):
+    for check in registry.of_lesson(lesson):
         for known in check.misconceptions:
             found.append(Sample(check.name, known.id, known.source(check.subject), known.id))
     return found

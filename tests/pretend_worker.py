@@ -1,4 +1,4 @@
-"""Stands in for `autograde.grading.worker`: a process that speaks its language and does as a submission bids it."""
+"""Stands in for `autograde.batch.worker`: a process that speaks its language and does as a submission bids it."""
 
 import json
 import os
@@ -8,8 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from autograde.grading import parcel
-from autograde.grading.submissions import fingerprint
+from autograde.batch import message
+from autograde.submission.files import fingerprint
 
 
 def pretend(asked, content, *files):
@@ -39,10 +39,10 @@ def main(patience, once):
         once: a file that exists when a worker has died of DIE-ONCE.
     """
     out = sys.stdout.buffer
-    out.write(parcel.pack({"ready": True}))
+    out.write(message.pack({"ready": True}))
     out.flush()
-    while question := parcel.read(sys.stdin.buffer.read):
-        asked, content, *files = parcel.unpack(question)
+    while question := message.read(sys.stdin.buffer.read):
+        asked, content, *files = message.unpack(question)
         if b"DIE-ALWAYS" in content or (b"DIE-ONCE" in content and not once.exists()):
             once.touch()
             os.kill(os.getpid(), signal.SIGKILL)
@@ -50,9 +50,9 @@ def main(patience, once):
             sys.exit("the reason is here")
         time.sleep(3600 if b"HANG" in content else patience)
         out.write(
-            parcel.pack({"trouble": "no session today", "stop": False}, b"")
+            message.pack({"trouble": "no session today", "stop": False}, b"")
             if b"TROUBLE" in content
-            else parcel.pack(*pretend(asked, content, *files))
+            else message.pack(*pretend(asked, content, *files))
         )
         out.flush()
 

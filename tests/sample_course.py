@@ -9,9 +9,9 @@ from pathlib import Path
 
 import nbformat
 
-from autograde import checks
-from autograde.course import lesson, release
-from autograde.course.layout import Course
+from autograde import registry
+from autograde.authoring import lesson, release
+from autograde.project import Course
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -93,7 +93,7 @@ def make(folder, monkeypatch):
         shutil.copytree(ROOT / part, folder / part, ignore=skipped)
     shutil.copy(ROOT / "nbgrader_config.py", folder)
     shutil.copy(HERE / "sample_checks.py", folder / "autograde" / "checks" / "sample.py")
-    known = folder / "autograde" / "checks" / "__init__.py"
+    known = folder / "autograde" / "registry.py"
     text = known.read_text(encoding="utf-8")
     assert "LESSONS = (\n" in text
     known.write_text(text.replace("LESSONS = (\n", f'LESSONS = (\n    "{LESSON}",\n'), encoding="utf-8")
@@ -111,7 +111,7 @@ def register(monkeypatch):
     """Make the sample's checks known to this process."""
     import sample_checks
 
-    monkeypatch.setattr(checks, "LESSONS", (*checks.LESSONS, LESSON))
+    monkeypatch.setattr(registry, "LESSONS", (*registry.LESSONS, LESSON))
     monkeypatch.setitem(sys.modules, "autograde.checks.sample", sample_checks)
 
 

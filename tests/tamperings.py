@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 import nbformat
 from class_of import ROOT, handed_in
 
-from autograde.course.demonstration import is_demonstration
-from autograde.course.layout import Course
+from autograde.notebook.demonstration import is_demonstration
+from autograde.project import Course
 
 START, THIN, LAYER, MERGE = "00_start_here", "03_two_thin_products", "04_lora_linear", "06_merging"
 EXERCISES = {START: "linear_by_hand", THIN: "lora_delta", LAYER: "LoRALinear", MERGE: "merge"}
@@ -350,7 +350,7 @@ for name in ("autograde.checks", "autograde.checks.start_here"):
     module.linear_by_hand = Check("linear_by_hand", 2)
     module.CHECKS, module.LESSONS, module.find = [module.linear_by_hand], ("00_start_here",), lambda n: module.linear_by_hand
 from autograde import checks
-tried("forged", checks.find("linear_by_hand").judge(None).status)
+tried("forged", registry.find("linear_by_hand").judge(None).status)
 """,
 )
 _code(
@@ -371,7 +371,7 @@ _code(
     "tried: replaced tried: asked",
     "0 of 2 points The answer could not be read",
     before="""
-from autograde.judge import probe
+from autograde.remote import probe
 def forged(name, target, arguments):
     noted.append("asked")
     return {"passed": True, "score": 2.0, "points": 2.0, "status": "passed", "value": 2.0, "changed": []}
@@ -385,7 +385,7 @@ _code(
     "tried: replaced tried: sent",
     "0 of 2 points The answer could not be read",
     before="""
-from autograde.judge import wire
+from autograde.remote import wire
 wire.encode = lambda value: noted.append("sent") or b'{"status": "passed", "score": 2.0}'
 tried("replaced")
 """,
@@ -395,7 +395,7 @@ _code(
     FORGOTTEN,
     "tried: replaced tried: received",
     before="""
-from autograde.judge import wire
+from autograde.remote import wire
 decode = wire.decode
 def forged(data, **more):
     asked = decode(data, **more)
@@ -414,7 +414,7 @@ _code(
     before="""
 import json, struct
 import safetensors.torch
-from autograde.judge import wire
+from autograde.remote import wire
 dumps, save = json.dumps, wire.save
 def forged(value, *a, **k):
     if isinstance(value, dict) and "changed" in value:
@@ -522,10 +522,9 @@ tried("many", len(objects) > 1000, "found", sorted({type(o).__name__ for o in ob
 )
 _code(
     "modules_of_checks",
-    FORGOTTEN
-    + "known = [name for name in sys.modules if name.startswith(('autograde.checks', 'autograde.grading.'))]\n"
+    FORGOTTEN + "known = [name for name in sys.modules if name.startswith(('autograde.checks', 'autograde.batch.'))]\n"
     "tried('known', [name for name in known if name.split('.')[1] == 'checks'])\n"
-    "attempt(__import__, 'autograde.checks.start_here')\nattempt(__import__, 'autograde.grading.gradebook')",
+    "attempt(__import__, 'autograde.checks.start_here')\nattempt(__import__, 'autograde.nbgrader_plugin.gradebook')",
     r"tried: known \[\] .*tried: refused ImportError tried: refused ImportError",
 )
 _code(
@@ -1004,10 +1003,10 @@ _code(
     "0 of 2 points The answer could not be read",
     before="""
 for name in [name for name in sys.modules if name.startswith("autograde.probes")]: del sys.modules[name]
-import autograde, autograde.judge.probe
+import autograde, autograde.remote.probe
 folder = os.path.join(os.getcwd(), "probes_of_mine")
 autograde.__path__.insert(0, folder)
-import autograde.probes.functions as mine
+import autograde.remote.call as mine
 tried("mine", mine.__file__.startswith(folder))
 """,
     files={
@@ -1204,7 +1203,7 @@ _code(
     + "tried(os.listdir('autograde'))\nimport autograde\ntried('mine', not autograde.__file__.startswith('/'))\n"
     "from autograde import check\ncheck.linear_by_hand(None)",
     r"tried: \[.*__init__.*tried: mine False check.linear_by_hand: judged by the grader",
-    files={"autograde/__init__.py": LEAVES, "autograde/grading/__init__.py": LEAVES, "autograde/checks.py": LEAVES},
+    files={"autograde/__init__.py": LEAVES, "autograde/batch/__init__.py": LEAVES, "autograde/checks.py": LEAVES},
 )
 _code(
     "files_that_python_runs_by_itself",
@@ -1405,14 +1404,14 @@ def lora_delta(x, A, B, scaling):
 # trains) can only be noted beside it, and whoever forges these notes is believed. Here stands what they should end in.
 
 _code("a_function_of_the_probes", CHANGES, "tried: True", SAYS_CHANGES,
-      before="from autograde.probes import functions\nfunctions._same = lambda *a: True\ntried(functions._same(1, 2))",
+      before="from autograde.remote import call\ncall._same = lambda *a: True\ntried(call._same(1, 2))",
       into=LIMITS)  # fmt: skip
 _code(
     "the_name_of_a_type",
     "def linear_by_hand(x, weight, bias):\n    out = x @ weight.T\n    return (out if bias is None else out + bias).numpy()",
     "tried: torch.Tensor",
     "is not a torch tensor but numpy.ndarray",
-    before="from autograde.judge import wire\nwire.type_name = lambda value: 'torch.Tensor'\ntried(wire.type_name(1))",
+    before="from autograde.remote import wire\nwire.type_name = lambda value: 'torch.Tensor'\ntried(wire.type_name(1))",
     into=LIMITS,
 )
 _code(

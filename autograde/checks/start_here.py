@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from autograde.checks import next_steps
+from autograde.checks.shared import next_steps
 from autograde.judge import tolerance
 from autograde.judge.check import Case, Check
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from autograde.checks import next_steps
+from autograde.checks.shared import next_steps
 from autograde.judge import describe
 from autograde.judge.check import ANSWER, Case, Check
 from autograde.judge.compare import Fault, as_number, is_number

@@ -13,9 +13,9 @@ import torch
 from autograde.judge import describe, diagnosis, report
 from autograde.judge.compare import Fault, agree, fault_between
 from autograde.judge.draw import Draw, devices
-from autograde.judge.probe import Missing, Remote
-from autograde.judge.wire import WireError
-from autograde.probes.functions import call
+from autograde.remote.call import call
+from autograde.remote.probe import Missing, Remote
+from autograde.remote.wire import WireError
 
 ANSWER = "answer"
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from autograde.judge import describe, tolerance
-from autograde.judge.wire import Opaque
+from autograde.remote.wire import Opaque
 
 
 @dataclass(frozen=True)

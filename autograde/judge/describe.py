@@ -5,7 +5,7 @@ import unicodedata
 import numpy as np
 import torch
 
-from autograde.judge.wire import Opaque
+from autograde.remote.wire import Opaque
 
 
 def dtype_name(dtype):

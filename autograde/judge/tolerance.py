@@ -5,7 +5,6 @@ rounding error of the large terms it is the sum of.
 """
 
 import torch
-from torch import equal  # this one: probes use it beside handed-in code, which may put another in its place
 
 RELATIVE = {
     # About 1e4 units in the last place: far above any order of summation, far below any misconception.
@@ -42,14 +41,3 @@ def close(got, expected, dtype=None, device="cpu"):
         return True
     difference = (got.double() - expected.double()).abs().max()
     return bool(difference <= allowed(expected, dtype, device))
-
-
-_AS_INTEGERS = {8: torch.int64, 4: torch.int32, 2: torch.int16, 1: torch.int8}
-
-
-def same_bits(a, b):
-    """Whether two tensors are the same to the last bit: 0.0 is told from -0.0, and nan is equal to itself."""
-    if a.dtype != b.dtype or a.shape != b.shape:
-        return False
-    kind = _AS_INTEGERS[a.element_size()]
-    return equal(a.contiguous().view(kind), b.contiguous().view(kind))

@@ -5,10 +5,10 @@ import functools
 import torch
 from torch import nn
 
-from autograde.judge import wire
-from autograde.judge.probe import probe
-from autograde.judge.tolerance import same_bits
-from autograde.probes.raised import catch
+from autograde.remote import wire
+from autograde.remote.bits import same_bits
+from autograde.remote.probe import probe
+from autograde.remote.raised import catch
 
 
 @probe

@@ -7,8 +7,8 @@ form.
 import torch
 from torch import nn
 
-from autograde.judge import wire
-from autograde.probes.raised import catch
+from autograde.remote import wire
+from autograde.remote.raised import catch
 
 ADAPTERS = ("lora_A", "lora_B")
 

@@ -3,10 +3,8 @@
 import inspect
 
 import torch
-from torch import nn
+from torch import equal, nn  # this `equal`: handed-in code may put another in its place
 
-from autograde.judge import wire
-from autograde.judge.probe import probe
 from autograde.probes.layers import (
     ADAPTERS,
     adapters,
@@ -19,10 +17,10 @@ from autograde.probes.layers import (
     set_adapters,
     under,
 )
-from autograde.probes.raised import catch
 from autograde.probes.stand_in import StandIn
-
-equal = torch.equal  # this one: what handed-in code later puts in its place must not be asked
+from autograde.remote import wire
+from autograde.remote.probe import probe
+from autograde.remote.raised import catch
 
 
 @probe

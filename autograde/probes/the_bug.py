@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from autograde.judge import wire
-from autograde.judge.probe import probe
-from autograde.probes.raised import catch
+from autograde.remote import wire
+from autograde.remote.probe import probe
+from autograde.remote.raised import catch
 
 MOST_CALLS = 100  # different calls noted of one test
 # The given layer's file name. Being in this package, its lines are never taken for the learner's own.

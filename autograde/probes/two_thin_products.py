@@ -7,8 +7,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry, shape_wrapper
 
-from autograde.judge.probe import probe
-from autograde.probes.functions import call
+from autograde.remote.call import call
+from autograde.remote.probe import probe
 
 aten = torch.ops.aten
 

@@ -5,8 +5,8 @@ import json
 from collections import defaultdict
 from dataclasses import dataclass
 
-from autograde.course.layout import METADATA
-from autograde.grading.results import FAILED, GRADED, Result, Store
+from autograde.batch.results import FAILED, GRADED, Result, Store
+from autograde.notebook.cells import METADATA
 
 PASSED, PARTLY, WRONG, NOT_STARTED, NOT_JUDGED = "passed", "partly", "wrong", "not_started", "not_judged"
 
@@ -78,10 +78,10 @@ def _words(exercise, misconception, thought, hint):
 
 @functools.cache
 def _from_course(exercise):
-    from autograde import checks
+    from autograde import registry
 
     try:
-        return {known.id: (known.thought, known.hint) for known in checks.find(exercise).misconceptions}
+        return {known.id: (known.thought, known.hint) for known in registry.find(exercise).misconceptions}
     except KeyError:  # an exercise that the course no longer has
         return {}
 

@@ -5,7 +5,7 @@ import time
 from collections import Counter, defaultdict
 from html import escape
 
-from autograde.grading.table import isolation
+from autograde.batch.table import isolation
 from autograde.report import draw, heat
 from autograde.report.collect import outcome
 from autograde.report.names import named, plain, prose

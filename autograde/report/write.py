@@ -1,6 +1,6 @@
 """The command ``autograde report``."""
 
-from autograde.course.layout import CourseError
+from autograde.project import CourseError
 from autograde.report.collect import collect
 from autograde.report.page import page
 

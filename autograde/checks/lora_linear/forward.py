@@ -5,8 +5,8 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from autograde.checks import next_steps
-from autograde.checks.lora_linear.layer import ADAPTERS, DEFAULTS, LayerCheck, bias_fault, layer_case, scaling_of
+from autograde.checks.shared import next_steps
+from autograde.checks.shared.lora_layers import ADAPTERS, DEFAULTS, LayerCheck, bias_fault, layer_case, scaling_of
 from autograde.judge import describe
 from autograde.judge.check import Case
 from autograde.judge.compare import Fault, agree, fault_between, is_number

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from autograde.checks.lora_linear.init import unregistered
-from autograde.checks.lora_linear.layer import ADAPTERS, LayerCheck, layer_case
+from autograde.checks.shared.lora_layers import ADAPTERS, LayerCheck, layer_case
 from autograde.judge.compare import Fault
 from autograde.judge.describe import clean
 from autograde.probes.lora_linear import train

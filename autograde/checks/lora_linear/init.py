@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from autograde.checks.lora_linear.layer import ADAPTERS, LayerCheck, adapter_fault, bias_fault, layer_case
+from autograde.checks.shared.lora_layers import ADAPTERS, LayerCheck, adapter_fault, bias_fault, layer_case
 from autograde.judge.compare import Fault, agree
 from autograde.judge.describe import contents, number
 from autograde.probes.lora_linear import start

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from autograde.checks.lora_linear.layer import ADAPTERS, LayerCheck, adapter_fault, layer_case
+from autograde.checks.shared.lora_layers import ADAPTERS, LayerCheck, adapter_fault, layer_case
 from autograde.judge import describe
 from autograde.judge.compare import Fault
 from autograde.judge.draw import devices

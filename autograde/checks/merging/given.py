@@ -5,7 +5,7 @@ import inspect
 import torch
 from torch import nn
 
-from autograde.checks.lora_linear.layer import is_stub
+from autograde.checks.shared.lora_layers import is_stub
 from autograde.judge.check import Case, Check
 from autograde.judge.compare import Fault
 from autograde.judge.describe import clean

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from autograde.checks.lora_linear.layer import adapter_fault, is_stub, module_fault, scaling_of
 from autograde.checks.merging.given import adapted, base_in_words, options_in_words
 from autograde.checks.merging.new_linear import leaf_in_words
+from autograde.checks.shared.lora_layers import adapter_fault, is_stub, module_fault, scaling_of
 from autograde.judge import describe
 from autograde.judge.check import ANSWER, Case, Check
 from autograde.judge.compare import Fault, agree
-from autograde.judge.tolerance import same_bits
 from autograde.probes.merging import live
+from autograde.remote.bits import same_bits
 
 EXACT = "to the last bit"  # the part of the points that is for giving back exactly what was there
 

@@ -7,8 +7,8 @@ from autograde.checks.merging.given import NAME, SOURCE, GivenLayerCheck, adapte
 from autograde.judge import describe
 from autograde.judge.check import ANSWER
 from autograde.judge.compare import Fault, agree
-from autograde.judge.tolerance import same_bits
 from autograde.probes.merging import linear_of
+from autograde.remote.bits import same_bits
 
 DTYPES = "every dtype"  # the part of merge's points that is for layers that are not float32
 

@@ -1,0 +1,78 @@
+"""Make the notebooks of a lesson, or verify that they are what its source makes."""
+
+import copy
+from concurrent.futures import ThreadPoolExecutor
+
+import nbformat
+
+from autograde.authoring import execute, gates, release
+from autograde.authoring.lesson import read, write
+from autograde.project import CourseError
+
+
+def build(course, lesson, force=False):
+    """Bring a lesson's two notebooks up to date with its source.
+
+    Returns:
+        ``"built"`` or ``"unchanged"``.
+
+    Raises:
+        CourseError: a gate refuses the lesson, or a person has worked in the release and `force` is false. Nothing
+            has been written then.
+    """
+    solved = read(course, lesson)
+    if release.edited(course.release(lesson)) and not force:
+        where = course.release(lesson).relative_to(course.root)
+        raise CourseError(
+            f"{where} has been worked in since it was made. Copy it elsewhere if it is to be kept, "
+            "then build with --force"
+        )
+    if not force and not gates.drift(course, lesson, solved) and course.release(lesson).exists():
+        committed = nbformat.read(course.solved(lesson), as_version=4)
+        if _same(release.generate(course, copy.deepcopy(committed), lesson), course.release(lesson)):
+            return "unchanged"
+        solved = committed
+    else:
+        execute.run(solved, course)
+        gates.refuse_failing_solution(solved, lesson)
+        execute.refuse_unstable_outputs(solved, lesson)
+    released = release.generate(course, solved, lesson)
+    gates.refuse_leaks(solved, released, lesson)
+    gates.refuse_bad_stubs(execute.run(copy.deepcopy(released), course), lesson)
+    write(solved, course.solved(lesson))
+    write(released, course.release(lesson))
+    return "built"
+
+
+def verify(course, lesson):
+    """Fail unless the committed notebooks are what the source makes, leak nothing, and behave.
+
+    Raises:
+        CourseError: the first thing that is wrong.
+    """
+    solved = read(course, lesson)
+    if sentence := gates.drift(course, lesson, solved):
+        raise CourseError(f"{lesson}: {sentence}; run: autograde build {lesson}")
+    committed = nbformat.read(course.solved(lesson), as_version=4)
+    released = release.generate(course, copy.deepcopy(committed), lesson)
+    if not _same(released, course.release(lesson)):
+        raise CourseError(f"{lesson}: its student notebook is not what the source makes; run: autograde build {lesson}")
+    gates.refuse_leaks(committed, released, lesson)
+    execute.refuse_unstable_outputs(committed, lesson)
+    gates.refuse_failing_solution(execute.run(solved, course), lesson)
+    gates.refuse_bad_stubs(execute.run(released, course), lesson)
+
+
+def _same(notebook, path):
+    return path.exists() and path.read_text(encoding="utf-8") == nbformat.writes(notebook, version=4) + "\n"
+
+
+def each(action, lessons, jobs=2):
+    """Run ``action(lesson)`` over lessons, `jobs` at a time; yields ``(lesson, result or CourseError)`` in order."""
+    with ThreadPoolExecutor(jobs) as pool:
+        waiting = [(lesson, pool.submit(action, lesson)) for lesson in lessons]
+        for lesson, future in waiting:
+            try:
+                yield lesson, future.result()
+            except CourseError as error:
+                yield lesson, error

@@ -1,0 +1,43 @@
+"""Known answers, right and wrong: what tests judge, and what the sample class is made of. Format: tests/corpus/README.md"""
+
+from dataclasses import dataclass
+
+import jupytext
+
+from autograde import registry
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One answer to one exercise.
+
+    Attributes:
+        exercise: the check's name.
+        style: what is special about it.
+        source: as a learner would have typed it.
+        misconception: None for a right answer; for a wrong one the diagnosis it must get, "" where none is known.
+    """
+
+    exercise: str
+    style: str
+    source: str
+    misconception: str | None
+
+
+def samples(course, lesson):
+    """Every known answer of a lesson: those of its corpus file, and the wrong answer of each misconception.
+
+    Raises:
+        FileNotFoundError: the lesson has no corpus file.
+    """
+    found = []
+    for cell in jupytext.read(course.root / "tests" / "corpus" / f"{lesson}.py", fmt="py:percent").cells:
+        tags = cell.metadata
+        if "wheat" in tags:
+            found.append(Sample(tags["exercise"], tags["wheat"], cell.source, None))
+        elif "chaff" in tags:
+            found.append(Sample(tags["exercise"], tags["chaff"], cell.source, tags["misconception"]))
+    for check in registry.of_lesson(lesson):
+        for known in check.misconceptions:
+            found.append(Sample(check.name, known.id, known.source(check.subject), known.id))
+    return found

@@ -1,0 +1,78 @@
+"""The command ``autograde grade``."""
+
+import os
+import signal
+import sys
+
+INTERRUPTED = 130  # what shells know as: ended by the stop key
+
+
+def run(course, lessons, *, jobs, scheduler, require_isolation, force, db):
+    """Grade a class and say what it came to.
+
+    Args:
+        course: the `Course`.
+        lessons: ids.
+        jobs: workers on this machine; 0 for one a core.
+        scheduler: address of a Dask scheduler, or None.
+        require_isolation, force: as the options say.
+        db: URL of the gradebook, or None for the configured one.
+
+    Returns:
+        The exit code: 0 when all is graded and entered, 1 when not, 130 when a person ended it.
+
+    Raises:
+        CourseError, ClusterError: what the person must mend first.
+    """
+    from rich.console import Console
+
+    from autograde.batch import local_workers, pipeline, progress, table
+    from autograde.nbgrader_plugin import config
+
+    console = Console(soft_wrap=False, width=None if sys.stdout.isatty() else 110)
+    showing = progress.Bar(console) if console.is_terminal else progress.Lines(lambda line: print(line, flush=True))
+    grading = pipeline.Grading(
+        course,
+        lessons,
+        config.load(course, db),
+        showing,
+        force=force,
+        require_isolation=require_isolation,
+    )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    reason = None
+    try:
+        with showing:
+            grading.run(_crew(course, jobs, scheduler, require_isolation))
+    except local_workers.CannotGrade as error:
+        reason = f"nothing more can be graded here: {error}"
+    except OSError as error:
+        reason = f"results cannot be kept: {error}. Mend that and grade again: what was graded is not lost"
+    outcome = grading.outcome
+    table.show(console, outcome, lessons)
+    if not (outcome.graded or outcome.skipped or outcome.failed or reason):
+        where = os.path.relpath(course.submitted)
+        print(f"There is nothing to grade: {where}/<student>/<lesson>/<lesson>.ipynb is where submissions go.")
+    else:
+        print(table.summary(outcome))
+    for sentence in outcome.problems:
+        print(f"autograde: {sentence}", file=sys.stderr)
+    if outcome.problems:
+        print("autograde: The results are kept. Grade again to enter them; none is graded twice.", file=sys.stderr)
+    if reason:
+        print(f"autograde: {reason}", file=sys.stderr)
+    if outcome.interrupted:
+        print("autograde: stopped. What is graded is kept; grade again to go on.", file=sys.stderr)
+        return INTERRUPTED
+    return 1 if reason or outcome.failed or outcome.problems else 0
+
+
+def _crew(course, jobs, scheduler, require_isolation):
+    if scheduler:
+        from autograde.batch.dask_workers import Cluster
+
+        return Cluster(scheduler, require_isolation)
+    from autograde.batch.local_workers import Crew
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return Crew(course, jobs or cores, require_isolation)

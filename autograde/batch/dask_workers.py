@@ -1,0 +1,141 @@
+"""Workers on a Dask cluster that the instructor runs: the same processes as on this machine, started where there is room.
+
+Each task of the cluster hands one parcel to a process of its own beside the Dask worker, and the answer comes back as
+bytes. So learners' code never runs in a Dask worker, and nothing that was near it is unpickled here.
+"""
+
+import atexit
+import contextlib
+import queue
+
+from autograde.batch import message
+from autograde.batch.local_workers import CannotGrade, Worker, ask_twice
+from autograde.project import CourseError, find_course
+
+CONNECT_SECONDS = 15
+AHEAD = 3  # tasks given out for each thread of the cluster: enough that none waits, few enough to hold in memory
+LOOK_SECONDS = 5  # between two looks at whether the cluster is still there
+ALONE_SECONDS = 120  # how long a cluster may be without workers; some replace theirs by and by
+
+
+class ClusterError(CourseError):
+    """The cluster cannot be used; the message says why, and what to do."""
+
+
+# Of this Dask worker: processes that wait for the next task, by what they were started with.
+_idle = {True: queue.LifoQueue(), False: queue.LifoQueue()}
+
+
+def grade_here(question, require_isolation):
+    """Runs in a Dask worker: have a parcel answered by a process of this machine; a parcel too."""
+    waiting = _idle[require_isolation]
+    try:
+        worker = waiting.get_nowait()
+    except queue.Empty:
+        worker = Worker(find_course(), require_isolation)
+        atexit.register(worker.close)
+    try:
+        return message.pack(*ask_twice(worker, question))
+    finally:
+        waiting.put(worker)
+
+
+def go_home():
+    """Runs in a Dask worker: end the processes that wait for work."""
+    for waiting in _idle.values():
+        with contextlib.suppress(queue.Empty):
+            while True:
+                waiting.get_nowait().close()
+
+
+class Cluster:
+    """A crew on a Dask cluster. A context manager.
+
+    Args:
+        address: of the scheduler, ``tcp://host:8786``. Every machine of the cluster has this course.
+        require_isolation: run nothing outside a full box.
+
+    Raises:
+        ClusterError: Dask is not installed here.
+    """
+
+    def __init__(self, address, require_isolation):
+        try:
+            import distributed  # noqa: F401  (only to see whether it is there)
+        except ImportError:
+            raise ClusterError("grading on a cluster needs Dask; run: pip install distributed") from None
+        self.address = address
+        self.require_isolation = require_isolation
+        self.client = None
+
+    def __enter__(self):
+        from distributed import Client
+
+        try:
+            self.client = Client(self.address, timeout=CONNECT_SECONDS, set_as_default=False)
+        except (OSError, TimeoutError, ValueError) as error:
+            raise ClusterError(
+                f"no Dask scheduler answers at {self.address} ({str(error).strip() or type(error).__name__}); "
+                "start one with: dask scheduler"
+            ) from None
+        try:
+            self.client.wait_for_workers(1, timeout=CONNECT_SECONDS)
+        except TimeoutError:
+            self.client.close()
+            raise ClusterError(
+                f"the Dask scheduler at {self.address} has no workers; "
+                f"start some, in this folder, with: dask worker {self.address} --nthreads 1 --nworkers auto"
+            ) from None
+        return self
+
+    def __exit__(self, *_):
+        with contextlib.suppress(Exception):  # a cluster that is gone must not hide what is to be said
+            self.client.run(go_home)
+        with contextlib.suppress(Exception):
+            self.client.close(timeout=5)
+
+    def run(self, tasks):
+        """Grade every task; yields ``(task, what came of it, the graded notebook)`` as they are done.
+
+        Raises:
+            CannotGrade: the cluster is gone.
+        """
+        waiting = iter(tasks)
+        given_out = {}
+        done = queue.SimpleQueue()
+
+        def give_out():
+            task = next(waiting, None)
+            if task is not None:
+                future = self.client.submit(grade_here, task.question(), self.require_isolation, pure=False)
+                given_out[future.key] = future, task
+                future.add_done_callback(done.put)
+
+        for _ in range(AHEAD * max(1, sum(self.client.nthreads().values()))):
+            give_out()
+        while given_out:
+            future, task = given_out.pop(self._next(done).key)
+            if future.status in ("cancelled", "lost"):
+                raise CannotGrade(f"the Dask scheduler at {self.address} is gone, or has given up the work")
+            yield task, *_result(future)
+            future.release()
+            give_out()
+
+    def _next(self, done):
+        for _ in range(ALONE_SECONDS // LOOK_SECONDS):
+            while self.client.status == "running":
+                try:
+                    return done.get(timeout=LOOK_SECONDS)
+                except queue.Empty:
+                    if not self.client.nthreads():
+                        break
+            else:
+                raise CannotGrade(f"the Dask scheduler at {self.address} is gone")
+        raise CannotGrade("the Dask cluster has lost all its workers")
+
+
+def _result(future):
+    try:
+        return message.unpack(future.result())
+    except Exception as error:  # whatever a cluster may come to
+        return {"trouble": f"the cluster could not grade it: {type(error).__name__}: {error}", "stop": False}, b""

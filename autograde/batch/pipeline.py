@@ -1,0 +1,194 @@
+"""Grade a class: which submissions need it, who grades them, and how each result gets to disk and into the gradebook.
+
+This process is the only one that writes. A result is kept on disk before it is entered, so the gradebook may be locked,
+or this process killed, at any moment: the next run enters what was kept, and grades what was not.
+"""
+
+import time
+from dataclasses import dataclass, field
+
+import nbformat
+
+from autograde.batch import message
+from autograde.batch.gradebook_writer import Entry
+from autograde.batch.local_workers import CannotGrade
+from autograde.batch.results import FAILED, GRADED, Result, Store
+from autograde.nbgrader_plugin import reference as master
+from autograde.nbgrader_plugin.gradebook import Book
+from autograde.project import CourseError
+from autograde.submission import files as submissions
+from autograde.submission import grader_version as version
+from autograde.submission.files import Submission
+
+HOPELESS = 3  # submissions that could not be graded, before any was: it will not get better
+
+
+@dataclass(frozen=True)
+class Task:
+    """One submission to be graded."""
+
+    course: object
+    submission: Submission
+    version: str
+    master: str
+
+    def question(self):
+        """The parcel for a worker."""
+        content, sentence = self.submission.read()
+        files = submissions.beside(self.submission, self.course)
+        asked = {
+            "lesson": self.submission.lesson,
+            "version": self.version,
+            "master": self.master,
+            "sentence": sentence,
+            "names": list(files),
+        }
+        return message.pack(asked, content, *files.values())
+
+
+@dataclass
+class Outcome:
+    """What a run came to.
+
+    Attributes:
+        graded, skipped, failed: `Result` of this run, of earlier ones, and those where the grader could not do its work.
+        notices: sentences about what else lies among the submissions.
+        problems: sentences that say why the gradebook does not have everything; none when it has.
+        seconds: wall time.
+        interrupted: whether a person ended it.
+    """
+
+    graded: list = field(default_factory=list)
+    skipped: list = field(default_factory=list)
+    failed: list = field(default_factory=list)
+    notices: list = field(default_factory=list)
+    problems: list = field(default_factory=list)
+    seconds: float = 0.0
+    interrupted: bool = False
+
+
+class Grading:
+    """One run over a class.
+
+    Args:
+        course: the `Course`.
+        lessons: ids.
+        settings: nbgrader's (`autograde.nbgrader_plugin.config`).
+        progress: told of what happens (`autograde.batch.progress`).
+        force: grade also what is graded already.
+        require_isolation: run nothing outside a full box.
+
+    Raises:
+        CourseError: a lesson's notebook is missing, or another run is at work.
+    """
+
+    def __init__(self, course, lessons, settings, progress, *, force=False, require_isolation=False):
+        self.course = course
+        self.progress = progress
+        self.force = force
+        self.require_isolation = require_isolation
+        self.store = Store(course.root / "autograde" / "autograded")
+        self.outcome = Outcome()
+        self.found, self.outcome.notices = submissions.find(course, lessons)
+        handed_in = dict.fromkeys(submission.lesson for submission in self.found)
+        self.masters = {lesson: _master(course, lesson, settings.config) for lesson in handed_in}
+        self.texts = {lesson: nbformat.writes(notebook) for lesson, notebook in self.masters.items()}
+        self.versions = {lesson: version.of_lesson(lesson, text) for lesson, text in self.texts.items()}
+        self.book = Book(settings)
+        self.entry = Entry(self.book, self.store, self.masters)
+
+    def run(self, crew):
+        """Grade what needs it with `crew` (`autograde.batch.local_workers`, `.cluster`); an `Outcome`.
+
+        Raises:
+            CannotGrade: nothing can be graded here. What was graded before that is kept.
+            OSError: results cannot be written.
+        """
+        started = time.monotonic()
+        outcome = self.outcome
+        with self.store.locked():
+            try:
+                if tasks := self._sort_out():
+                    self._grade(tasks, crew)
+                else:
+                    self._open_gradebook()
+            except KeyboardInterrupt:
+                outcome.interrupted = True
+            finally:
+                self.entry.flush()
+                self.book.close()
+                outcome.problems = self.entry.problems
+                outcome.seconds = time.monotonic() - started
+        return outcome
+
+    def _sort_out(self):
+        """Tasks for what is to be graded. What is graded already is skipped, and entered where that is yet to be done."""
+        tasks = []
+        for submission in self.found:
+            result = None if self.force else self._standing(submission)
+            if result:
+                self.outcome.skipped.append(result)
+            else:
+                lesson = submission.lesson
+                tasks.append(Task(self.course, submission, self.versions[lesson], self.texts[lesson]))
+        return tasks
+
+    def _standing(self, submission):
+        """The earlier result of a submission, if it still stands."""
+        result, new = self.store.read(submission.student, submission.lesson)
+        if result is None or result.status == FAILED or result.version != self.versions[submission.lesson]:
+            return None
+        if not self.store.intact(result) or (self.require_isolation and not _boxed(result)):
+            return None
+        content, sentence = submission.read()
+        if result.content != submissions.fingerprint(content, sentence, submissions.beside(submission, self.course)):
+            return None
+        if result.timestamp != submission.timestamp():
+            result.timestamp, new = submission.timestamp(), True
+            self.store.renew(result)
+        if new:
+            self.entry.take(result)
+        return result
+
+    def _open_gradebook(self):
+        self.entry.prepare()
+        self.entry.check(self.outcome.skipped)
+        if self.entry.problems:
+            self.progress.say(*self.entry.problems, "Results are kept, and entered when it can be used again.")
+
+    def _grade(self, tasks, crew):
+        outcome = self.outcome
+        self.progress.begin(len(tasks), len(outcome.skipped))
+        with crew:
+            coming = crew.run(tasks)  # workers start now; a new gradebook takes as long to make as they take to start
+            self._open_gradebook()
+            for task, about, notebook in coming:
+                result = self._result(task, about)
+                self.store.write(result, notebook, submissions.beside(task.submission, self.course))
+                if result.status == GRADED:
+                    outcome.graded.append(result)
+                    self.entry.take(result)
+                else:
+                    outcome.failed.append(result)
+                    if about["stop"] or (len(outcome.failed) >= HOPELESS and not outcome.graded):
+                        raise CannotGrade(about["trouble"])
+                self.progress.step(result)
+
+    def _result(self, task, about):
+        one = task.submission
+        known = {"student": one.student, "lesson": one.lesson, "version": task.version, "timestamp": one.timestamp()}
+        if "trouble" in about:
+            return Result(**known, status=FAILED, content="", sentence=about["trouble"])
+        return Result(**known, status=GRADED, **about)
+
+
+def _master(course, lesson, config):
+    try:
+        return master.of_lesson(course, lesson, config)
+    except (OSError, ValueError) as error:
+        where = course.release(lesson).relative_to(course.root)
+        raise CourseError(f"{where} cannot be read ({error}); run: autograde build {lesson}") from None
+
+
+def _boxed(result):
+    return result.isolation is None or result.isolation.get("level") == "full"

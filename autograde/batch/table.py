@@ -1,0 +1,127 @@
+"""What a grading run came to, as tables in a terminal: the run, the class, and the mistakes that were met."""
+
+from collections import Counter, defaultdict
+
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+MOST_STUDENTS = 40  # rows of the class table; the report has everyone
+MOST_NAMES = 6  # students named behind one mistake
+
+
+def show(console, outcome, lessons):
+    """Print all there is to say.
+
+    Args:
+        console: a rich Console.
+        outcome: `autograde.batch.pipeline.Outcome`.
+        lessons: ids, in order.
+    """
+    results = outcome.graded + outcome.skipped
+    if results:
+        console.print(_class(results, lessons))
+        if hidden := len({result.student for result in results}) - MOST_STUDENTS:
+            if hidden > 0:
+                console.print(f"… and {hidden} more; `autograde report` shows everyone.")
+        if any(verdict["misconception"] for result in results for verdict in result.verdicts):
+            console.print(_mistakes(results))
+        _damaged(console, results)
+    if results or outcome.failed:
+        console.print(_run(outcome, lessons))
+    for result in outcome.failed:
+        console.print(Text(f"not graded: {result.student} {result.lesson}: {result.sentence}", style="bold"))
+    for sentence in outcome.notices:
+        console.print(Text(sentence, style="dim"))
+
+
+def _table(title):
+    from rich import box
+
+    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+
+
+def _class(results, lessons):
+    table = _table("Who got what")
+    table.add_column("student", overflow="fold")
+    by_student = defaultdict(dict)
+    points = {}
+    for result in results:
+        by_student[result.student][result.lesson] = result
+        points[result.lesson] = max(points.get(result.lesson, 0.0), result.points)
+    shown = [lesson for lesson in lessons if lesson in points]
+    for lesson in shown:
+        table.add_column(f"{lesson}\nof {points[lesson]:g}", justify="right")
+    table.add_column(f"sum\nof {sum(points.values()):g}", justify="right")
+    for student in sorted(by_student)[:MOST_STUDENTS]:
+        theirs = by_student[student]
+        cells = [_score(theirs[lesson]) if lesson in theirs else "·" for lesson in shown]
+        table.add_row(escape(student), *cells, f"{sum(result.score for result in theirs.values()):g}")
+    return table
+
+
+def _score(result):
+    waits = any(score is None for score, _ in result.cells.values())
+    return f"{result.score:g}" + (" + ?" if waits else "")
+
+
+def _mistakes(results):
+    table = _table("Which misconceptions were met")
+    for column in ("exercise", "misconception"):
+        table.add_column(column, no_wrap=True)  # names are searched for: never folded
+    table.add_column("students", justify="right")
+    table.add_column("who", overflow="fold")
+    met = defaultdict(list)
+    for result in results:
+        for verdict in result.verdicts:
+            if verdict["misconception"]:
+                met[verdict["exercise"], verdict["misconception"]].append(result.student)
+    order = {verdict["exercise"]: i for i, verdict in enumerate(v for r in results for v in r.verdicts)}
+    for (exercise, mistake), students in sorted(met.items(), key=lambda item: (order[item[0][0]], -len(item[1]))):
+        names = ", ".join(sorted(students)[:MOST_NAMES]) + (", …" if len(students) > MOST_NAMES else "")
+        table.add_row(exercise, mistake, str(len(students)), escape(names))
+    return table
+
+
+def _damaged(console, results):
+    for result in results:
+        sentences = {result.sentence} if result.sentence else set()
+        sentences |= {v["headline"] for v in result.verdicts if v["status"] in ("damaged", "stopped")}
+        for sentence in sorted(sentences):
+            console.print(Text(f"{result.student} {result.lesson}: {sentence}"))
+
+
+def _run(outcome, lessons):
+    table = _table("This run")
+    table.add_column("lesson")
+    for column in ("graded", "failed", "skipped"):
+        table.add_column(column, justify="right")
+    table.add_column("isolation")
+    table.add_column("seconds a submission", justify="right")
+    for lesson in lessons:
+        graded, failed, skipped = (
+            [result for result in results if result.lesson == lesson]
+            for results in (outcome.graded, outcome.failed, outcome.skipped)
+        )
+        if graded or failed or skipped:
+            seconds = sum(result.seconds for result in graded) / len(graded) if graded else None
+            counts = (str(len(results)) for results in (graded, failed, skipped))
+            table.add_row(lesson, *counts, isolation(graded + skipped), "" if seconds is None else f"{seconds:.3f}")
+    return table
+
+
+def isolation(results):
+    """The levels that were reached, the commonest first: ``full``, ``full 38, none 2``."""
+    levels = Counter(result.isolation["level"] for result in results if result.isolation)
+    if len(levels) < 2:
+        return next(iter(levels), "nothing was run")
+    return ", ".join(f"{level} {count}" for level, count in levels.most_common())
+
+
+def summary(outcome):
+    """One line: what was done, and how fast."""
+    parts = [f"{len(outcome.graded)} graded", f"{len(outcome.skipped)} skipped", f"{len(outcome.failed)} failed"]
+    said = ", ".join(parts) + f" in {outcome.seconds:.1f} s"
+    if outcome.graded:
+        said += f" ({outcome.seconds / len(outcome.graded):.3f} s a submission, everything included)"
+    return said

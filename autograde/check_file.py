@@ -1,0 +1,120 @@
+"""Judge one file that a person works in: a script, or a notebook, that defines the exercises' names.
+
+The file is that person's own, on their own machine: it runs in a fresh process beside it, not in the box.
+"""
+
+import ast
+import os
+from pathlib import Path
+
+import nbformat
+
+from autograde import registry
+from autograde.judge import report
+from autograde.remote.probe import Remote
+from autograde.sandbox.pool import Warm
+from autograde.sandbox.session import SessionEnded
+from autograde.submission.grade import check_of
+
+
+class AnswerFileError(Exception):
+    """The file cannot be judged; the message says why and what to do."""
+
+
+def judge_file(path, exercises=()):
+    """Run a file and judge the exercises it defines.
+
+    Args:
+        path: a ``.py`` or ``.ipynb`` file.
+        exercises: names of checks; when empty, those whose names the file defines.
+
+    Returns:
+        ``({exercise: Verdict}, trouble)``: `trouble` says where the file stopped, or is None.
+
+    Raises:
+        AnswerFileError: no such file, not one of the two kinds, or nothing in it to judge.
+        KeyError: an exercise that the course does not have.
+    """
+    path = Path(path)
+    wanted = [registry.find(name) for name in exercises]
+    cells = _cells(path)
+    if not wanted:
+        names = _defined(cells)
+        wanted = [
+            check for lesson in registry.LESSONS for check in registry.of_lesson(lesson) if check.subject in names
+        ]
+    if not wanted:
+        raise AnswerFileError(f"{path} defines none of the course's exercises")
+    return _run(path, cells, wanted)
+
+
+def _cells(path):
+    """The code to run: ``[(source, the Check that the cell calls or None)]``."""
+    if path.is_dir():
+        raise AnswerFileError(f"{path} is a folder; name a .py or .ipynb file in it")
+    if path.suffix not in (".py", ".ipynb"):
+        raise AnswerFileError(f"{path} is neither a .py nor an .ipynb file")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise AnswerFileError(f"there is no file {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise AnswerFileError(f"{path} cannot be read: {error}") from None
+    if path.suffix == ".py":
+        return [(text, None)]
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    try:
+        code = [cell for cell in nbformat.reads(text, as_version=4).cells if cell.cell_type == "code"]
+        return [(TransformerManager().transform_cell(cell.source), check_of(cell)) for cell in code]
+    except Exception as error:  # nbformat raises whatever the file's contents lead it to
+        reason = str(error).strip().splitlines()[:1]
+        raise AnswerFileError(
+            f"{path} is not a notebook: {reason[0][:120] if reason else type(error).__name__}"
+        ) from None
+
+
+def _defined(cells):
+    """The names that the code binds at top level, or might; a cell that is no Python binds none."""
+    names = set()
+    for source, _ in cells:
+        try:
+            tree = ast.parse(source)
+        except SyntaxError:
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                names.add(node.name)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                names.add(node.id)
+            elif isinstance(node, ast.alias):
+                names.add(node.asname or node.name)
+    return names
+
+
+def _run(path, cells, wanted):
+    verdicts, trouble = {}, None
+    waiting = {check.name: check for check in wanted}
+    folder = os.fspath(path.resolve().parent)
+    with Warm(fork=False) as warm:
+        try:
+            with warm.open() as session:
+                session.run_cell(f"import os, sys\nos.chdir({folder!r})\nsys.path.insert(0, {folder!r})\ndel os, sys")
+                for source, check in cells:
+                    if check is None:
+                        trouble = trouble or _trouble(session.run_cell(source))
+                    elif check.name in waiting:  # judged where the notebook checks it: names may change later
+                        verdicts[check.name] = waiting.pop(check.name).judge(Remote(check.subject, session))
+                for check in waiting.values():
+                    verdicts[check.name] = check.judge(Remote(check.subject, session))
+        except SessionEnded as ended:
+            for check in wanted:
+                verdicts.setdefault(check.name, report.stopped(check, ended.sentence))
+    return {check.name: verdicts[check.name] for check in wanted}, trouble
+
+
+def _trouble(run):
+    for output in run.outputs:
+        if output["output_type"] == "error":
+            return f"{output['ename']}: {output['evalue']}"
+    return None

@@ -1,0 +1,1 @@
+"""What nbgrader calls in place of its own parts, and how its gradebook is written."""

@@ -1,0 +1,279 @@
+"""How nbgrader reads what it converts, by its setting `exporter_class`, and what it passes over without a word.
+
+nbgrader makes an exporter once in a run, when it has listed what it found and before it touches any of it. That is the
+moment at which ours sees to it that every submission gets its grade, and says what nbgrader would skip or delete.
+"""
+
+import copy
+import fnmatch
+import glob
+import hashlib
+import os
+import shutil
+import time
+from pathlib import Path
+
+import nbformat
+from nbconvert.exporters import HTMLExporter, NotebookExporter
+from nbgrader.api import Gradebook, MissingEntry
+from nbgrader.converters.base import NbGraderException
+from nbgrader.utils import parse_utc
+
+from autograde.authoring import release
+from autograde.nbgrader_plugin import reference
+from autograde.nbgrader_plugin.config import Settings
+from autograde.nbgrader_plugin.gradebook import Book, GradebookError
+from autograde.notebook.cells import METADATA
+from autograde.project import Course
+from autograde.registry import LESSONS
+from autograde.submission import grader_version, repair
+from autograde.submission.files import TIMESTAMP, Submission
+
+REPLACED = "replaced"  # in autograde/: what nbgrader's --force would have deleted
+
+
+def _names(ids):
+    ids = sorted(ids)
+    return ", ".join(ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
+
+
+class _Exporter:
+    """What the three have in common: a look at nbgrader's list when it is made."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        if self.parent is not None and getattr(self.parent, "coursedir", None):
+            self.begin(self.parent)
+
+    def begin(self, converter):
+        """Look at what `converter` is about to do."""
+        raise NotImplementedError
+
+    @property
+    def _folders(self):
+        return self.parent.coursedir
+
+    def _path(self, step, student, assignment):
+        return Path(os.path.normpath(self._folders.format_path(step, student, assignment)))
+
+    def _listed(self, converter, step):
+        """``[(student, folder)]`` of what nbgrader has listed. `step` is the directory that it reads."""
+        depth = len(Path(self._path(step, ".", ".")).parts)
+        return [(Path(os.path.normpath(folder)).parts[depth], Path(folder)) for folder in converter.assignments]
+
+
+class SubmissionExporter(_Exporter, NotebookExporter):
+    """For `nbgrader autograde`: a submitted file becomes a whole notebook, whatever it holds.
+
+    What is wrong with it stands in the notebook's metadata; its graded cells are those of the gradebook.
+    """
+
+    def begin(self, converter):
+        self._released, self._versions = {}, {}
+        for assignment in {self._folders.assignment_id, *(Path(folder).name for folder in converter.assignments)}:
+            self._register(assignment)
+            names = self._notebooks(assignment)
+            self._list_what_is_missing(converter, assignment, names)
+            if not converter.force:
+                self._warn_of_skipping(converter, assignment, names)
+        for folder in list(converter.assignments):
+            self._keep_out_links(Path(folder))
+            if reason := self._refused(Path(folder)):
+                del converter.assignments[folder]
+                self.log.error("%s %s. It is left alone.", ascii(os.path.relpath(folder, self._folders.root)), reason)
+
+    def _register(self, assignment):
+        """Make a lesson known to the gradebook, as generate_assignment does, so that nobody has to run that first."""
+        if assignment not in LESSONS:
+            return
+        folders = self._folders
+        settings = Settings(self.parent.config, folders.db_url, folders.course_id)
+        try:
+            whole = reference.of_lesson(Course(Path(folders.root)), assignment, settings.config)
+        except (OSError, ValueError) as error:
+            self.log.warning("The gradebook was not brought up to date with %s: %s", assignment, error)
+            return
+        book = Book(settings)
+        try:
+            book.prepare(assignment, whole)
+        except GradebookError as error:
+            self.log.error("%s", error)
+            raise NbGraderException(str(error)) from None
+        finally:
+            book.close()
+        self._released[assignment, assignment] = whole
+        self._versions[assignment] = grader_version.of_lesson(assignment, nbformat.writes(whole))
+
+    def _notebooks(self, assignment):
+        """The names of the notebooks of an assignment, of those that this run is about."""
+        with Gradebook(self._folders.db_url, self._folders.course_id) as book:
+            try:
+                names = [notebook.name for notebook in book.find_assignment(assignment).notebooks]
+            except MissingEntry:
+                return []  # nbgrader says so itself
+        return [name for name in names if fnmatch.fnmatch(name, self._folders.notebook_id)]
+
+    def _list_what_is_missing(self, converter, assignment, names):
+        """nbgrader passes over a folder without notebooks, and over notebooks under other names: list them, too."""
+        for folder in self._path(self._folders.submitted_directory, ".", ".").glob(self._folders.student_id):
+            if names and not folder.name.startswith(".") and (folder / assignment).is_dir():
+                found = converter.assignments.setdefault(str(folder / assignment), [])
+                found += [path for name in names if (path := str(folder / assignment / f"{name}.ipynb")) not in found]
+
+    def _warn_of_skipping(self, converter, assignment, names):
+        changed, skipped = [], 0
+        for student, folder in self._listed(converter, self._folders.submitted_directory):
+            graded = self._path(self._folders.autograded_directory, student, assignment)
+            if graded.is_dir():
+                skipped += 1
+                if not self._newer(folder, graded) and any(_differs(folder, graded, name) for name in names):
+                    changed.append(student)
+        if changed:
+            self.log.warning(
+                "Handed in again since they were graded, and skipped all the same: %s. "
+                "nbgrader grades again what is graded only with --force.",
+                _names(changed),
+            )
+        if skipped:
+            self.log.info("Graded already, and skipped: %d. With --force they are graded again.", skipped)
+
+    def _newer(self, folder, graded):
+        """Whether nbgrader takes the submission for a newer one by its timestamp, and so does not skip it."""
+        old, new = _timestamp(graded), _timestamp(folder)
+        return old is not None and new is not None and new > old
+
+    def _keep_out_links(self, folder):
+        """nbgrader copies what a link leads to, and hands it back: other people's work, say, or the gradebook."""
+        for inside, _, files in os.walk(folder):
+            for path in (Path(inside, name) for name in files):
+                if (path.is_symlink() or not path.is_file()) and path.suffix != ".ipynb":
+                    self.log.warning("%s is no regular file, and is not looked at.", ascii(str(path)))
+                    self._folders.ignore = [*self._folders.ignore, glob.escape(str(path))]
+
+    def _refused(self, folder):
+        """Why a submission is not to be graded: nbgrader would stop at it, or follow a link; None for others."""
+        if not str(folder).isprintable():
+            return "has a name that nbgrader cannot read"
+        if folder.is_symlink() or folder.parent.is_symlink():
+            return "is a link to another place, to other people's work perhaps"
+        try:
+            _timestamp(folder)
+        except ValueError:
+            return f"has a {TIMESTAMP} that holds no date: mend it or remove it, and grade again"
+        return None
+
+    def from_filename(self, filename, resources=None, **kwargs):
+        """The notebook in a file; of a submitted file, what can be made of it."""
+        about = (resources or {}).get("nbgrader", {})
+        submitted = self._path(self._folders.submitted_directory, about["student"], about["assignment"])
+        if Path(os.path.normpath(filename)).parent != submitted:
+            return super().from_filename(filename, resources=resources, **kwargs)
+        resources["metadata"] = {"name": about["notebook"], "path": str(submitted)}
+        data, sentence = Submission(about["student"], about["notebook"], submitted).read()
+        released = self._release(about["assignment"], about["notebook"])
+        notebook, lost = copy.deepcopy(released), {}
+        if not sentence:
+            notebook, sentence = repair.read_submission(data, released)
+        if not sentence:
+            lost = repair.repair(notebook, released)
+        for said in {sentence, *lost.values()} - {None}:
+            self.log.warning("%s: %s", about["student"], said)
+        notebook.metadata[METADATA] = {
+            "lesson": about["notebook"],
+            "version": self._versions.get(about["assignment"]),
+            "submission": _digest(data),
+            "unreadable": sentence,
+            "damage": lost,
+        }
+        return self.from_notebook_node(notebook, resources=resources, **kwargs)
+
+    def _release(self, assignment, name):
+        if (assignment, name) not in self._released:
+            with Gradebook(self._folders.db_url, self._folders.course_id) as book:
+                self._released[assignment, name] = _from_gradebook(book.find_notebook(name, assignment))
+        return self._released[assignment, name]
+
+
+def _timestamp(folder):
+    """When it was handed in, as nbgrader reads it; None where that is not known."""
+    text = Path(folder, TIMESTAMP).read_text(encoding="utf-8").strip() if Path(folder, TIMESTAMP).exists() else ""
+    return parse_utc(text) if text else None
+
+
+def _digest(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def _differs(folder, graded, name):
+    """Whether a submitted file is another one than the one that was graded, as far as that can be told."""
+    try:
+        notebook = nbformat.read(graded / f"{name}.ipynb", as_version=4)
+        return notebook.metadata[METADATA]["submission"] != _digest((folder / f"{name}.ipynb").read_bytes())
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _from_gradebook(notebook):
+    """The graded cells of an instructor's own notebook, as the gradebook has them, hidden tests included."""
+    points = {cell.name: cell.max_score for cell in [*notebook.grade_cells, *notebook.task_cells]}
+    grades, answers, tasks = (
+        {cell.name for cell in cells} for cells in (notebook.grade_cells, notebook.solution_cells, notebook.task_cells)
+    )
+    made = nbformat.v4.new_notebook()
+    for cell in notebook.source_cells:
+        name = cell.name
+        graded = {"grade": name in grades, "grade_id": name, "locked": cell.locked, "schema_version": 3,
+                  "solution": name in answers, "task": name in tasks, "checksum": cell.checksum}  # fmt: skip
+        if name in points:
+            graded["points"] = points[name]
+        new = getattr(nbformat.v4, f"new_{cell.cell_type}_cell")
+        made.cells.append(new(cell.source, metadata={"nbgrader": graded}))
+    return made
+
+
+class ReleaseExporter(_Exporter, NotebookExporter):
+    """For `nbgrader generate_assignment`: says what is skipped, and keeps what --force would delete."""
+
+    def begin(self, converter):
+        for _, folder in self._listed(converter, self._folders.source_directory):
+            target = self._path(self._folders.release_directory, ".", folder.name)
+            if not target.is_dir():
+                continue
+            if not converter.force:
+                self.log.warning(
+                    "%s is there already, so nbgrader leaves it and the gradebook as they are. "
+                    "To make it anew, run this again with --force.",
+                    os.path.relpath(target, self._folders.root),
+                )
+            elif any(release.edited(path) for path in target.glob("*.ipynb")):
+                self._keep(target)
+
+    def _keep(self, target):
+        moment = time.strftime("%Y-%m-%d_%H.%M.%S")
+        kept = Path(self._folders.root, "autograde", REPLACED, f"{target.name}_{moment}")
+        shutil.copytree(target, kept, dirs_exist_ok=True)
+        self.log.warning(
+            "%s has been worked in, and is made anew. Its former contents are in %s.",
+            *(os.path.relpath(path, self._folders.root) for path in (target, kept)),
+        )
+
+
+class FeedbackExporter(_Exporter, HTMLExporter):
+    """For `nbgrader generate_feedback`: says which pages are older than the grades, and skipped."""
+
+    def begin(self, converter):
+        if converter.force:
+            return
+        stale = []
+        for student, folder in self._listed(converter, self._folders.autograded_directory):
+            pages = self._path(self._folders.feedback_directory, student, folder.name)
+            for notebook in folder.glob("*.ipynb"):
+                page = pages / f"{notebook.stem}.html"
+                if page.exists() and page.stat().st_mtime < notebook.stat().st_mtime:
+                    stale.append(student)
+        if stale:
+            self.log.warning(
+                "Graded again since their feedback was made, which nbgrader leaves as it is: %s. "
+                "To make it anew, run this again with --force.",
+                _names(set(stale)),
+            )

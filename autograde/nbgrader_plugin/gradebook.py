@@ -1,0 +1,179 @@
+"""Entering results into nbgrader's gradebook: its own schema, through its own classes, many submissions at a time.
+
+After `Book.enter` the rows are those that ``nbgrader autograde`` leaves: scores a person gave stay, the automatic ones
+are replaced, and what a person should look at again is marked so.
+"""
+
+import contextlib
+import os
+from pathlib import Path
+
+from nbgrader import api, utils
+from sqlalchemy import exc
+from sqlalchemy.engine import make_url
+
+from autograde.nbgrader_plugin.gradebook_rows import Rows
+from autograde.notebook.cells import grade_id
+
+
+class GradebookError(Exception):
+    """The gradebook cannot be used now; the message says why, and what to do."""
+
+
+class LessonChanged(GradebookError):
+    """One lesson cannot be entered as it is today; others can."""
+
+
+@contextlib.contextmanager
+def _explained(db_url):
+    try:
+        yield
+    except (exc.SQLAlchemyError, api.InvalidEntry, ImportError, OSError) as error:
+        raise GradebookError(_words(str(getattr(error, "orig", error)), db_url)) from error
+
+
+def _words(error, db_url):
+    shown = db_url.split("@")[-1]  # without a password
+    first = error.strip().splitlines()[0] if error.strip() else "no reason given"
+    advice = {
+        "locked": "Another program is writing to it: wait until that has finished, or end it.",
+        "readonly": "It may not be written to: change the permissions of the file and of its folder.",
+        "read-only": "It may not be written to: change the permissions of the file and of its folder.",
+        "unable to open": "See that its folder exists and may be written to.",
+        "not a database": "Another file lies in its place: move it away, or name the right one in nbgrader_config.py.",
+        "malformed": "The file is damaged: put a copy of it in its place, or move it away to begin a new one.",
+        "no such column": "It is of an older nbgrader: make a copy of it, then run: nbgrader db upgrade",
+        "psycopg": "Install what it needs: pip install 'psycopg[binary]'",
+        "connection": "See that the database server is running and can be reached.",
+        "full": "Make room on the disk.",
+    }
+    what_to_do = next((words for sign, words in advice.items() if sign in error), "")
+    return f"the gradebook {shown} cannot be used: {first}. {what_to_do}".rstrip()
+
+
+class Book:
+    """The gradebook of a course, opened when it is first needed. One process at a time writes to it.
+
+    Args:
+        settings: `autograde.nbgrader_plugin.config.Settings`.
+    """
+
+    def __init__(self, settings):
+        self.settings = settings
+        self._opened = None
+        self._lessons = {}
+
+    @property
+    def _book(self):
+        if self._opened is None:
+            _create(self.settings.db_url)
+            self._opened = api.Gradebook(self.settings.db_url, self.settings.course_id)
+        return self._opened
+
+    def close(self):
+        """Close the connection."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+    def prepare(self, lesson, master):
+        """See that the gradebook knows a lesson's graded cells as they are today, as generate_assignment does.
+
+        Args:
+            lesson: its id.
+            master: the notebook submissions are held against (`autograde.nbgrader_plugin.reference`).
+
+        Raises:
+            GradebookError: it cannot be used; or the lesson has gained or lost a graded cell since it has submissions.
+        """
+        with _explained(self.settings.db_url):
+            book = self._book
+            book.update_or_create_assignment(lesson)
+            if self._known(lesson) != _wanted(master):
+                self._save(lesson, master)
+            self._lessons[lesson] = Rows(book.db, lesson)
+            book.db.rollback()
+
+    def _known(self, lesson):
+        try:
+            notebook = self._book.find_notebook(lesson, lesson)
+        except api.MissingEntry:
+            return None
+        points = {cell.name: cell.max_score for cell in [*notebook.grade_cells, *notebook.task_cells]}
+        return {
+            cell.name: (cell.cell_type, cell.locked, cell.source, cell.checksum, points.get(cell.name))
+            for cell in notebook.source_cells
+        }
+
+    def _save(self, lesson, master):
+        from nbgrader.preprocessors import SaveCells
+
+        about = {"assignment": lesson, "notebook": lesson, "student": ".", "db_url": self.settings.db_url}
+        try:
+            SaveCells(config=self.settings.config).preprocess(master, {"nbgrader": about})
+        except RuntimeError:
+            raise LessonChanged(
+                f"the lesson {lesson} has gained or lost a graded cell since the gradebook has submissions of it, which "
+                f"nbgrader cannot enter. Make a copy of the gradebook, then take the lesson out of it and grade again: "
+                f"nbgrader db assignment remove {lesson} --force"
+            ) from None
+        self._book.db.expire_all()
+
+    def missing(self, lesson, results):
+        """Those of `results` whose scores the gradebook does not have, or has otherwise.
+
+        Raises:
+            GradebookError: it cannot be read.
+        """
+        rows = self._lessons[lesson]
+        with _explained(self.settings.db_url):
+            there = rows.scores(self._book.db)
+            self._book.db.rollback()
+        return [
+            result
+            for result in results
+            if there.get(result.student) != {name: score for name, (score, _) in result.cells.items()}
+        ]
+
+    def enter(self, lesson, results):
+        """Enter results of one lesson, all in one transaction.
+
+        Args:
+            lesson: one that was prepared.
+            results: `Result` of distinct students.
+
+        Raises:
+            GradebookError: nothing was entered.
+        """
+        with _explained(self.settings.db_url):
+            try:
+                self._lessons[lesson].enter(self._book.db, results, self.settings.config)
+                self._book.db.commit()
+            except BaseException:
+                self._book.db.rollback()
+                raise
+
+
+def _create(db_url):
+    """Make a new gradebook whole, or not at all: killed on the way, nbgrader would leave one that it cannot upgrade."""
+    url = make_url(db_url)
+    path = Path(url.database or ":memory:")
+    if url.get_backend_name() != "sqlite" or url.query or str(path) == ":memory:" or path.exists():
+        return
+    half = path.with_name(f"{path.name}.half")
+    half.unlink(missing_ok=True)
+    api.Gradebook(f"sqlite:///{half}").close()
+    os.replace(half, path)
+
+
+def _wanted(master):
+    found = {}
+    for cell in master.cells:
+        if grade_id(cell) and (utils.is_grade(cell) or utils.is_solution(cell) or utils.is_locked(cell)
+                               or utils.is_task(cell)):  # fmt: skip
+            about = cell.metadata.nbgrader
+            points = float(about["points"]) if utils.is_grade(cell) or utils.is_task(cell) else None
+            found[grade_id(cell)] = (
+                cell.cell_type, utils.is_locked(cell), cell.source, about.get("checksum"), points,
+            )  # fmt: skip
+    return found

@@ -1,0 +1,44 @@
+"""The notebook that submissions are held against: the release, with what nbgrader keeps from students put back."""
+
+import copy
+
+import nbformat
+from nbgrader.converters import GenerateAssignment
+from nbgrader.preprocessors import SaveCells
+
+from autograde.notebook.cells import grade_id
+
+TOLD_APART = ("cell_type", "locked", "source", "checksum")
+
+
+def of_lesson(course, lesson, config):
+    """The release of a lesson, its graded cells as nbgrader's gradebook has them, hidden tests included.
+
+    Args:
+        course: the `Course`.
+        lesson: its id.
+        config: nbgrader's configuration (`autograde.nbgrader_plugin.config`).
+
+    Raises:
+        OSError, nbformat.reader.NotJSONError: the release, or the solved notebook, cannot be read.
+    """
+    master = nbformat.read(course.release(lesson), as_version=4)
+    if not course.solved(lesson).exists():
+        return master
+    source = as_saved(nbformat.read(course.solved(lesson), as_version=4), lesson, config)
+    whole = {grade_id(cell): cell for cell in source.cells if grade_id(cell)}
+    for cell in master.cells:
+        if original := whole.get(grade_id(cell)):
+            cell.source = original.source
+            cell.metadata["nbgrader"] = copy.deepcopy(original.metadata.nbgrader)
+    return master
+
+
+def as_saved(solved, lesson, config):
+    """A solved notebook after those steps of nbgrader's generate_assignment that come before it saves the cells."""
+    resources = {"nbgrader": {"student": ".", "assignment": lesson, "notebook": lesson}}
+    for step in GenerateAssignment(config=config).preprocessors:
+        if step is SaveCells:
+            break
+        solved, resources = step(config=config).preprocess(solved, resources)
+    return solved

@@ -1,0 +1,10 @@
+"""What marks a cell: our own metadata, and nbgrader's."""
+
+METADATA = "lora_course"  # our key in the metadata of notebooks and of cells
+
+
+def grade_id(cell):
+    """nbgrader's id of a cell, or None."""
+    graded = cell.get("metadata", {}).get("nbgrader") if isinstance(cell.get("metadata"), dict) else None
+    found = graded.get("grade_id") if isinstance(graded, dict) else None
+    return found if isinstance(found, str) else None

@@ -1,0 +1,77 @@
+"""Demonstrations: a lesson's cells that train or draw, and on which nothing graded depends.
+
+Grading takes its time from them, so it passes over one that the learner has left as it was. Unless a cell that is run
+needs what it makes: a learner may have built on it.
+"""
+
+import re
+import symtable
+
+from autograde.notebook.cells import METADATA
+
+_NOT_PYTHON = re.compile(r"^([ \t]*)[%!?]+\w*[ \t]*(.*)", re.MULTILINE)  # IPython's own: %time f(x), !ls, ?f
+
+
+def is_demonstration(cell):
+    """Whether a cell is marked as one."""
+    return cell.metadata.get(METADATA, {}).get("demonstration") is True
+
+
+def mark(cell):
+    """Mark a cell as one."""
+    cell.metadata[METADATA] = {"demonstration": True}
+
+
+def sources(notebook):
+    """The sources of the demonstrations in a notebook, a set."""
+    return {cell.source for cell in notebook.cells if is_demonstration(cell)}
+
+
+def needed(cells):
+    """The demonstrations among `cells`, in order, that other cells need: ``[(demonstration, who needs it, a name)]``.
+
+    Args:
+        cells: code cells in the order in which they are run.
+    """
+    origin, uses = {}, {}  # name -> the cell that made it last; cell -> {name: the cell that had made it until then}
+    for position, cell in enumerate(cells):
+        used, bound = names(cell.source)
+        uses[position] = {name: origin[name] for name in sorted(used) if name in origin}
+        origin |= dict.fromkeys(bound, position)
+    found = {}
+    waiting = [position for position, cell in enumerate(cells) if not is_demonstration(cell)]
+    while waiting:
+        position = waiting.pop()
+        for name, maker in uses[position].items():
+            if is_demonstration(cells[maker]) and maker not in found:
+                found[maker] = (cells[maker], cells[position], name)
+                waiting.append(maker)
+    return [found[position] for position in sorted(found)]
+
+
+def names(source):
+    """The global names that a cell uses, and those that it makes: ``(used, made)``, two sets.
+
+    A name that the cell both makes and uses counts as made. A cell that is no Python uses and makes nothing: it stops
+    before its first line.
+    """
+    table = _table(_NOT_PYTHON.sub(r"\1\2", source)) or _table(_NOT_PYTHON.sub(r"\1pass", source))
+    used, made = set(), set()
+    tables = [table] if table else []
+    while tables:
+        scope = tables.pop()
+        tables += scope.get_children()
+        for symbol in scope.get_symbols():
+            if scope is table or symbol.is_global():
+                if symbol.is_assigned() or symbol.is_imported() or symbol.is_namespace():
+                    made.add(symbol.get_name())
+                elif symbol.is_referenced():
+                    used.add(symbol.get_name())
+    return used - made, made
+
+
+def _table(source):
+    try:
+        return symtable.symtable(source, "cell", "exec")
+    except (SyntaxError, ValueError, RecursionError):
+        return None

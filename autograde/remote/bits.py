@@ -1,0 +1,14 @@
+"""Whether two tensors are the same to the last bit."""
+
+import torch
+from torch import equal  # this one: probes use it beside handed-in code, which may put another in its place
+
+_AS_INTEGERS = {8: torch.int64, 4: torch.int32, 2: torch.int16, 1: torch.int8}
+
+
+def same_bits(a, b):
+    """Whether two tensors are the same to the last bit: 0.0 is told from -0.0, and nan is equal to itself."""
+    if a.dtype != b.dtype or a.shape != b.shape:
+        return False
+    kind = _AS_INTEGERS[a.element_size()]
+    return equal(a.contiguous().view(kind), b.contiguous().view(kind))

@@ -1,0 +1,53 @@
+"""The probe for exercises that ask for a function: call it, and say what came back."""
+
+from decimal import Decimal
+from fractions import Fraction
+
+import torch
+from torch import equal  # this one: what handed-in code later puts in its place must not be asked
+
+from autograde.remote import wire
+from autograde.remote.probe import probe
+from autograde.remote.raised import catch
+
+
+def _same(before, after):
+    if isinstance(before, torch.Tensor):
+        return before.shape == after.shape and equal(before, after.to(before.device))
+    return True
+
+
+def _number(value):
+    """A Fraction or a Decimal as the int or float that it is: a number too, but no plain data."""
+    if type(value) not in (Fraction, Decimal):
+        return value
+    try:
+        whole = int(value)
+        return whole if whole == value else float(value)
+    except (ArithmeticError, ValueError):  # too large for a float, or a Decimal that is no number
+        return value
+
+
+@probe
+def call(function, args, device="cpu"):
+    """Call ``function(*args)`` with every tensor on `device`.
+
+    Returns:
+        A dict: ``not_callable`` with a type's name; or ``raised`` (see `raised`); or ``type``, the name of what came
+        back, ``value``, its plain form, ``device``, of a tensor, and ``changed``, the positions of the tensors in
+        `args` that the call changed in place.
+    """
+    if not callable(function):
+        return {"not_callable": wire.type_name(function)}
+    given = [arg.to(device) if isinstance(arg, torch.Tensor) else arg for arg in args]
+    before = wire.copy([wire.plain(arg) for arg in given])
+    value, error = catch(function, *given)
+    if error:
+        return {"raised": error}
+    changed = [i for i, arg in enumerate(given) if not _same(before[i], wire.plain(arg))]
+    return {
+        "type": wire.type_name(value),
+        "value": wire.plain(_number(value)),
+        "device": value.device.type if isinstance(value, torch.Tensor) else None,
+        "changed": changed,
+    }

@@ -1,0 +1,1 @@
+"""What keeps a learner's process away from everything that is not its own."""

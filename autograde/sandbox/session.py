@@ -1,0 +1,432 @@
+"""One submission's session, seen from the grader: run its cells, ask its probes, and survive whatever it does.
+
+The learner's code is at the other end of one stream socket (`autograde.sandbox.child.serve`), in a process that may do
+anything. So nothing here waits without a limit, nothing that arrives is believed, and the worst that a session can come
+to is `SessionEnded`, with a reason for the program and a sentence for the learner.
+"""
+
+import codecs
+import dataclasses
+import os
+import selectors
+import time
+from functools import partial
+from pathlib import PurePosixPath
+
+from autograde.notebook.outputs import Outputs
+from autograde.remote import probe, wire
+from autograde.sandbox import protocol
+from autograde.sandbox.usage import exact_memory
+
+TICK = 0.05  # seconds between two looks at what a running session uses
+EVENT_COST = 64  # bytes that an event counts beside its own, so that empty ones have an end too
+LAST_SECONDS = 1.0  # between a process's closing of its connection and its end
+SMALL_BYTES = 2**16  # the largest closing frame that is not an answer
+
+
+@dataclasses.dataclass
+class CellRun:
+    """What came of one cell: nbformat outputs, whether it ended without an exception, its number (None: empty cell)."""
+
+    outputs: list
+    ok: bool
+    execution_count: int | None
+
+
+class SessionEnded(Exception):
+    """The learner's process is gone; every later request raises this again.
+
+    Attributes:
+        reason: timeout, cpu, memory, output, processes, disk, exited, crashed, killed, closed, protocol or stopped.
+        sentence: what to tell the learner.
+        run: what the cell had shown until then, as a `CellRun`, where a cell was running.
+    """
+
+    def __init__(self, reason, sentence, run=None):
+        super().__init__(sentence)
+        self.reason = reason
+        self.sentence = sentence
+        self.run = run
+
+
+class ProbeStopped(wire.WireError):
+    """A probe gave no answer, and the session goes on.
+
+    Attributes:
+        reason: timeout (the learner's function took too long) or failed (the probe itself could not be run).
+        sentence: what to tell the learner.
+    """
+
+    def __init__(self, reason, sentence):
+        super().__init__(sentence)
+        self.reason = reason
+        self.sentence = sentence
+
+
+def amount(size):
+    """Bytes in words: 512 MiB, 2 GiB."""
+    for unit, name in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
+        if size >= unit:
+            return f"{size / unit:.3g} {name}"
+    return f"{size} bytes"
+
+
+class _Ending(Exception):
+    """Inside this module: the session must end, for this reason."""
+
+    def __init__(self, reason):
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Session:
+    """One submission's cells and probes. Made by `Warm.open`; a context manager that kills everything at its end.
+
+    Args:
+        link: the process at the other end (see `autograde.sandbox.pool`).
+        limits: a `Limits`.
+    """
+
+    def __init__(self, link, limits):
+        self.link = link
+        self.limits = limits
+        self.ended = None
+        self.cells = 0
+        self.spent = 0.0  # seconds in requests
+        self.shown = 0  # bytes of output
+        self.request = 0
+        self.collect = None  # the Outputs that events go to; None while a probe runs
+        self.outputs = Outputs()
+        self.crossed = self.lost = False  # the running cell brought the output over its limit; some was thrown away
+        self.where = "before its first cell"
+        self.reader = protocol.Reader({
+            protocol.READY: SMALL_BYTES, protocol.EVENT: protocol.LARGEST_EVENT, protocol.DONE: SMALL_BYTES,
+            protocol.ANSWER: limits.answer, protocol.REFUSED: SMALL_BYTES,
+        })  # fmt: skip
+        self.decoders = {}
+        self.selector = selectors.DefaultSelector()
+        self.selector.register(link.socket, selectors.EVENT_READ, "frames")
+        for name, descriptor in link.streams.items():
+            self.selector.register(descriptor, selectors.EVENT_READ, name)
+            self.decoders[name] = codecs.getincrementaldecoder("utf-8")("replace")
+        if link.death is not None:
+            self.selector.register(link.death, selectors.EVENT_READ, "death")
+        try:
+            self.isolation = self._converse(None, link.patience, {protocol.READY})[1]
+        except BaseException:
+            self.close()
+            raise
+        link.loose = "survivors" not in self.isolation.get("up", ())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    # -- what the grader asks for --
+
+    def put(self, files):
+        """Write `files`, a dict of relative names to bytes, in the session's working directory.
+
+        Raises:
+            ValueError: a name leads out of the directory.
+            SessionEnded: as every request.
+        """
+        for name in files:
+            path = PurePosixPath(name)
+            if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in name:
+                raise ValueError(f"{name!r} is not a name of a file in the working directory")
+        for name, data in files.items():
+            self._converse(partial(protocol.pack_file, name=name, data=data), self.limits.cell, {protocol.DONE})
+
+    def run_cell(self, source):
+        """Run one code cell, as a kernel would.
+
+        A cell that runs too long is interrupted: it gets an error output that says so, and the session goes on.
+
+        Raises:
+            SessionEnded: the process is gone, or had to be stopped. Its `run` holds what the cell had shown.
+        """
+        self._raise_if_ended()
+        self.cells += 1
+        self.where = f"in cell {self.cells}"
+        self.outputs.begin()
+        self.collect, self.crossed, self.lost = self.outputs, False, False
+        try:
+            cell = partial(protocol.pack, protocol.CELL, payload=source.encode("utf-8", "replace"))
+            _, content, stopped = self._converse(cell, self.limits.cell, {protocol.DONE})
+        except SessionEnded as ended:
+            ended.run = CellRun(self._finished(ended.sentence), False, None)
+            raise
+        finally:
+            self.collect = None
+        count = content.get("execution_count")
+        count = count if type(count) is int and 0 < count < 10**6 else None
+        sentence = self._interrupted_words(stopped) if stopped else None
+        return CellRun(self._finished(sentence), content.get("ok") is True and not stopped, count)
+
+    def ask(self, probe_name, target, arguments):
+        """Have the probe `probe_name` called on the learner's object `target`: plain data.
+
+        Raises:
+            probe.Missing: the learner's notebook defines no such name.
+            ProbeStopped: it took too long, or could not be called.
+            wire.WireError: the answer is too large, or not what a probe writes.
+            SessionEnded: the process is gone, or had to be stopped.
+        """
+        asked = {"probe": probe_name, "target": target, "arguments": arguments, "limit": self.limits.answer}
+        question = partial(protocol.pack, protocol.PROBE, payload=wire.encode(asked))
+        self._raise_if_ended()
+        self.where = f"when {target} was tried"
+        kind, content, stopped = self._converse(question, self.limits.probe, {protocol.ANSWER, protocol.REFUSED})
+        if kind == protocol.ANSWER:
+            return wire.decode(content)
+        reason = content.get("reason")
+        if reason == "missing":
+            raise probe.Missing(target)
+        if stopped:
+            raise ProbeStopped(
+                "timeout",
+                f"{target} took longer than {self.limits.probe:g} s and was interrupted. "
+                "Look for a loop that never ends.",
+            )
+        message = str(content.get("message", ""))[:500].encode("utf-8", "replace").decode()
+        if reason == "large":
+            raise wire.WireError(f"what {target} gave back is larger than the {amount(self.limits.answer)} allowed")
+        raise ProbeStopped("failed", f"{target} could not be tried: {message}")
+
+    def close(self):
+        """Kill whatever is left of the session and remove its folder."""
+        if self.ended is None:
+            self.ended = ("stopped", "The session was closed.")
+        if self.link is not None:
+            self.selector.close()
+            self.link.close()
+            self.link = None
+
+    # -- the conversation --
+
+    def _raise_if_ended(self):
+        if self.ended is not None:
+            raise SessionEnded(*self.ended)
+
+    def _converse(self, packed, seconds, closing):
+        """Send one request (`packed` makes its bytes, given its number; None: none) and read until a frame of a kind in
+        `closing`.
+
+        Returns:
+            ``(kind, payload, stopped)``: payload is a dict, or bytes for an answer; `stopped` says why the request was
+            interrupted on the way: "timeout", "output" or None.
+        """
+        self._raise_if_ended()
+        self.request += packed is not None
+        out = memoryview(packed(request=self.request) if packed is not None else b"")
+        started = time.monotonic()
+        try:
+            return self._exchange(out, started, seconds, closing)
+        except _Ending as ending:
+            self._end(ending)
+        except protocol.FrameError:
+            self._end(_Ending("protocol"))
+        finally:
+            self.spent += time.monotonic() - started
+        self._raise_if_ended()
+
+    def _exchange(self, out, started, seconds, closing):
+        left = self.limits.session - self.spent
+        deadline = started + min(seconds, left)
+        stopped = again = last_moment = None
+        tick = started + TICK
+        if out:
+            self.selector.modify(self.link.socket, selectors.EVENT_READ | selectors.EVENT_WRITE, "frames")
+        while True:
+            now = time.monotonic()
+            if now >= tick:
+                self._watch()
+                tick = now + TICK
+            if last_moment is not None and now >= last_moment:
+                raise _Ending(stopped)
+            if stopped is None and now >= deadline:
+                if left <= seconds:
+                    raise _Ending("session")
+                stopped = "timeout"
+            if stopped is None and self.crossed:
+                stopped = "output"
+            if stopped and last_moment is None:
+                again, last_moment = now + self.limits.grace / 2, now + self.limits.grace
+                if not self.link.interrupt():
+                    raise _Ending(stopped)
+            if again is not None and now >= again:
+                self.link.interrupt()
+                again = None
+            until = min(tick, again or last_moment or deadline)
+            closed = None
+            for key, ready in self.selector.select(max(0.0, until - now)):
+                if key.data == "frames":
+                    if ready & selectors.EVENT_WRITE:
+                        out = self._write(out)
+                    if ready & selectors.EVENT_READ:
+                        closed = self._read_frames(closing)
+                elif key.data == "death":
+                    closed = closed or self._read_frames(closing)  # its last words
+                    if closed is None:
+                        raise _Ending("gone")
+                else:
+                    self._read_stream(key.fd, key.data)
+            if closed is not None:
+                self._drain_streams()
+                return *closed, stopped
+
+    def _write(self, out):
+        try:
+            sent = self.link.socket.send(out)
+        except BlockingIOError:
+            return out
+        except OSError:
+            raise _Ending("gone") from None
+        out = out[sent:]
+        if not out:
+            self.selector.modify(self.link.socket, selectors.EVENT_READ, "frames")
+        return out
+
+    def _read_frames(self, closing):
+        """Read what is there; the closing frame, if it is among it."""
+        try:
+            data = self.link.socket.recv(2**20)
+        except BlockingIOError:
+            return None
+        except OSError:
+            data = b""
+        if not data:
+            raise _Ending("gone")
+        closed = None
+        for kind, request, payload in self.reader.feed(data):
+            if kind == protocol.EVENT:
+                self._event(payload)  # also after the closing frame: threads of the learner's code go on printing
+            elif closed is not None or kind not in closing or request != self.request:
+                raise protocol.FrameError("a frame that nobody asked for")
+            else:
+                closed = kind, payload if kind == protocol.ANSWER else protocol.read_json(payload)
+        return closed
+
+    def _event(self, payload):
+        if self._room_for(len(payload) + EVENT_COST):
+            event = protocol.read_json(payload)
+            if event.get("type") not in ("stream", "flush"):
+                self._drain_streams()  # what a subprocess has printed until now comes before it
+            self.collect.add(event)
+
+    def _room_for(self, size):
+        """Count `size` bytes of output; whether they are to be kept."""
+        if self.collect is None:
+            return False
+        before, self.shown = self.shown, self.shown + size
+        if self.shown <= self.limits.output:
+            return True
+        self.lost = True
+        self.crossed = self.crossed or before <= self.limits.output
+        return False
+
+    def _read_stream(self, descriptor, name):
+        """Text that reached a file descriptor and not Python's stream: of a subprocess, of C code. False: no more."""
+        try:
+            data = os.read(descriptor, 2**16)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""
+        if not data:
+            self.selector.unregister(descriptor)
+            return False
+        if self._room_for(len(data)):
+            self.collect.write(name, self.decoders[name].decode(data))
+        return True
+
+    def _drain_streams(self):
+        for key in list(self.selector.get_map().values()):
+            if key.data in self.decoders:
+                for _ in range(64):  # a pipe holds 64 KiB; a process that keeps filling it must not keep us here
+                    if not self._read_stream(key.fd, key.data):
+                        break
+
+    # -- limits and endings --
+
+    def _watch(self):
+        """End the session when its processes together use more than they may."""
+        usage = self.link.usage()
+        if usage is None:  # it cannot be told here
+            return
+        if usage.threads > self.limits.processes:
+            raise _Ending("processes")
+        memory = self.limits.memory + self.link.shared
+        if usage.memory > memory and exact_memory(usage.processes) > memory:
+            raise _Ending("memory")
+        if usage.cpu > self.limits.cpu:
+            raise _Ending("cpu")
+        if usage.disk > self.limits.disk:
+            raise _Ending("disk")
+
+    def _end(self, ending):
+        """Kill the process; from now on every request raises SessionEnded with what `ending` says in words."""
+        reason, detail = ending.reason, ""
+        if reason == "gone":
+            self.link.wait(LAST_SECONDS)
+        self.link.kill()
+        if reason == "gone":
+            reason, detail = self._how_it_died(self.link.report())
+        limits, where = self.limits, self.where
+        loop = "Look for a loop that never ends."
+        sentences = {
+            "timeout": f"Your notebook ran longer than {self._seconds():g} s {where} and was stopped. {loop}",
+            "session": f"Your notebook took longer than {limits.session:g} s in all and was stopped {where}.",
+            "cpu": f"Your notebook used more than {limits.cpu:g} s of processor time {where} and was stopped. {loop}",
+            "memory": f"Your notebook used more than {amount(limits.memory)} of memory {where} and was stopped.",
+            "output": f"Your notebook printed more than {amount(limits.output)} {where} and was stopped. {loop}",
+            "processes": f"Your notebook started more than {limits.processes} processes {where} and was stopped.",
+            "disk": f"Your notebook wrote more than {amount(limits.disk)} of files {where} and was stopped.",
+            "exited": f"Your notebook ended its own Python process {where}{detail}; nothing after that could be run.",
+            "crashed": f"Python itself crashed {where}{detail}; nothing after that could be run.",
+            "killed": f"Your notebook's process was killed {where}; nothing after that could be run.",
+            "closed": f"Your notebook closed its connection to the grader {where}; nothing after that could be run.",
+            "protocol": f"What came from your notebook's process {where} could not be understood; it was stopped.",
+        }
+        self.ended = ("timeout" if reason == "session" else reason, sentences[reason])
+
+    def _seconds(self):
+        return self.limits.cell if self.where.startswith("in cell") else self.limits.probe
+
+    def _how_it_died(self, report):
+        """Reason and detail for a process that ended by itself."""
+        if report is None:
+            return "killed", ""
+        if report.asked or report.code == protocol.CONNECTION_LOST:
+            return "closed", ""
+        if report.cpu >= self.limits.cpu or report.signal == "SIGXCPU":
+            return "cpu", ""
+        if report.signal in ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSYS"):
+            return "crashed", f" ({report.signal})"
+        if report.signal is not None:
+            return "killed", ""
+        return "exited", f" (exit code {report.code})"
+
+    def _interrupted_words(self, stopped):
+        if stopped == "output":
+            return f"This cell brought the output to more than {amount(self.limits.output)} and was interrupted."
+        return f"This cell ran longer than {self.limits.cell:g} s and was interrupted. Look for a loop that never ends."
+
+    def _finished(self, sentence):
+        """The cell's outputs; with `sentence`, its last one is an error that says it."""
+        if sentence is None:
+            if self.lost:
+                self.outputs.write("stderr", "[No more output is kept: this notebook showed too much.]\n")
+            return self.outputs.end()
+        outputs = self.outputs.end()
+        traceback = []
+        if outputs and outputs[-1]["output_type"] == "error" and outputs[-1]["ename"] in _INTERRUPTS:
+            traceback = outputs.pop()["traceback"]
+        self.outputs.error("LimitReached", sentence, [*traceback, sentence])
+        return self.outputs.end()
+
+
+_INTERRUPTS = ("KeyboardInterrupt", "CancelledError")

@@ -1,0 +1,242 @@
+"""Grade one notebook: run its cells in a session, judge its checks outside, write the verdicts into it."""
+
+import html
+import re
+import textwrap
+import time
+from dataclasses import dataclass, field
+
+import nbformat
+
+from autograde import __version__, registry
+from autograde.judge import report
+from autograde.judge.show import WIDTH, as_html, text
+from autograde.notebook import sanitize
+from autograde.notebook.cells import METADATA, grade_id
+from autograde.notebook.demonstration import is_demonstration
+from autograde.remote.probe import Remote
+from autograde.sandbox.session import CellRun, SessionEnded
+from autograde.submission.repair import runs
+
+MAX_TEXT = 100_000  # characters of one output: a page with more of them is no feedback
+
+NOT_RUN = "A demonstration, not run in grading, since nothing that is graded depends on it.\n"
+AS_HANDED_IN = "A demonstration, not run again in grading. What follows was handed in with the notebook.\n"
+
+_CHECK = re.compile(r"check\.(\w+)\(\w+\)")
+
+
+@dataclass
+class Graded:
+    """One graded notebook.
+
+    Attributes:
+        notebook: executed, the verdicts in the outputs of its check cells.
+        verdicts: `Verdict` by exercise.
+        unreadable: why nothing was run; None where the notebook was run.
+        isolation: what the box reached, as the session says it; None where nothing was run.
+        seconds: wall time.
+    """
+
+    notebook: nbformat.NotebookNode
+    verdicts: dict = field(default_factory=dict)
+    unreadable: str | None = None
+    isolation: object = None
+    seconds: float = 0.0
+
+    def as_data(self):
+        """What the notebook's metadata says of its grading, for reports."""
+        return {
+            "verdicts": {
+                name: {"status": verdict.status, "headline": verdict.headline} | verdict.as_json()
+                for name, verdict in self.verdicts.items()
+            },
+            "unreadable": self.unreadable,
+            "isolation": self.isolation,
+            "seconds": round(self.seconds, 3),
+            "course_version": __version__,
+        }
+
+
+def check_of(cell):
+    """The `Check` that a grade cell calls, or None: for other cells, and for an instructor's own nbgrader tests."""
+    graded = cell.metadata.get("nbgrader", {})
+    call = _CHECK.fullmatch(cell.source.strip()) if graded.get("grade") and cell.cell_type == "code" else None
+    if call is None:
+        return None
+    try:
+        return registry.find(call[1])
+    except KeyError:
+        return None
+
+
+def grade(notebook, open_session, damage=None, unreadable=None):
+    """Grade a notebook in place.
+
+    Args:
+        notebook: with every graded cell in it (see `damage.repair`).
+        open_session: called with the code that is to be run; a context manager that gives a session.
+        damage: ``{grade_id: sentence}``: those exercises are not judged, and say why.
+        unreadable: a sentence; then nothing is run, and every graded cell says it.
+
+    Returns:
+        A `Graded`, which the notebook's metadata hold as data too.
+
+    Raises:
+        SessionEnded: the session was over before any cell ran, so that this says nothing about the notebook. The same
+            goes for whatever `open_session` raises.
+    """
+    started = time.perf_counter()
+    grading = _Grading(Graded(notebook, unreadable=unreadable), damage or {})
+    if unreadable:
+        grading.stop(unreadable, report.damaged)
+        notebook.cells.insert(0, _notice(unreadable))
+    else:
+        with open_session(_code(notebook)) as session:
+            grading.graded.isolation = session.isolation
+            grading.run(session)
+    graded = grading.graded
+    graded.seconds = time.perf_counter() - started
+    notebook.metadata[METADATA] = notebook.metadata.get(METADATA, {}) | {"graded": nbformat.from_dict(graded.as_data())}
+    return graded
+
+
+def _code(notebook):
+    return "\n".join(
+        cell.source for cell in notebook.cells if cell.cell_type == "code" and runs(cell) and not is_demonstration(cell)
+    )
+
+
+def _notice(sentence):
+    # Of a sentence's words some are the learner's (a file's name); inside an HTML element Markdown means nothing.
+    said = html.escape(" ".join(sentence.split()))
+    return nbformat.v4.new_markdown_cell(f"<div><b>This notebook was not graded.</b> {said}</div>", id="not-graded")
+
+
+class _Grading:
+    """The grading of one notebook, cell by cell."""
+
+    def __init__(self, graded, damage):
+        self.graded = graded
+        self.damage = damage
+        self.errors = {}  # of the cells so far, by grade_id: why a name is missing
+
+    def run(self, session):
+        cells = self.graded.notebook.cells
+        for position, cell in enumerate(cells):
+            if cell.cell_type != "code":
+                continue
+            try:
+                self._one(cell, session)
+            except SessionEnded as ended:
+                self._ended(cell, ended)
+                self.stop(str(ended), report.stopped, cells[position + 1 :])
+                return
+
+    def stop(self, sentence, verdict_of, cells=None):
+        """No cell of `cells` is run: each loses the outputs that it came with, and those with points say why."""
+        for cell in self.graded.notebook.cells if cells is None else cells:
+            if cell.cell_type == "code":
+                cell.outputs, cell.execution_count = [], None
+                if check := check_of(cell):
+                    damaged = self._sentence(cell, check)
+                    self._write(cell, report.damaged(check, damaged) if damaged else verdict_of(check, sentence))
+                elif _is_graded(cell):
+                    cell.outputs = [_error(self.damage.get(grade_id(cell)) or sentence)]
+
+    def _one(self, cell, session):
+        check = check_of(cell)
+        if check:
+            sentence = self._sentence(cell, check)
+            self._write(cell, report.damaged(check, sentence) if sentence else self._judge(check, session))
+        elif not runs(cell) or (_is_graded(cell) and grade_id(cell) in self.damage):
+            cell.outputs, cell.execution_count = [_error(self.damage[grade_id(cell)])], None
+        elif is_demonstration(cell):
+            note = nbformat.v4.new_output("stream", text=AS_HANDED_IN if cell.outputs else NOT_RUN)
+            self._show(cell, CellRun([note, *cell.outputs], True, None))
+        else:
+            self._execute(cell, session)
+
+    def _sentence(self, cell, check):
+        return self.damage.get(grade_id(cell)) or self.damage.get(check.subject)
+
+    def _judge(self, check, session):
+        verdict = check.judge(Remote(check.subject, session))
+        if verdict.status == "missing" and check.subject in self.errors:
+            return report.missing(check, self.errors[check.subject])
+        return verdict
+
+    def _execute(self, cell, session):
+        self._show(cell, session.run_cell(cell.source))
+        for output in cell.outputs:
+            if output.output_type == "error" and grade_id(cell):
+                self.errors[grade_id(cell)] = f"Its cell stopped with {output.ename}: {output.evalue}"[:400]
+        if _is_graded(cell):
+            _make_scorable(cell)
+
+    def _show(self, cell, run):
+        cell.outputs = [sanitize.output(_shortened(nbformat.from_dict(output))) for output in run.outputs]
+        cell.execution_count = run.execution_count
+        for output in cell.outputs:
+            if "alt" in cell.metadata and "image/png" in output.get("data", {}):
+                output.data["text/plain"] = cell.metadata.alt
+                output.metadata["image/png"] = {"alt": cell.metadata.alt}
+
+    def _ended(self, cell, ended):
+        if check := check_of(cell):
+            self._write(cell, report.stopped(check, str(ended)))
+        else:  # what it had shown; the last output says what happened
+            self._show(cell, ended.run or CellRun([_error(str(ended))], False, None))
+
+    def _write(self, cell, verdict):
+        """The verdict as nbgrader reads it: the report, and as the cell's result a number, which is the score."""
+        self.graded.verdicts[verdict.exercise] = verdict
+        cell.execution_count = None
+        # nbgrader refuses a score above what its gradebook says the cell can give, which may be an older course's word.
+        score = verdict.score / verdict.points * cell.metadata.nbgrader.points if verdict.points else 0.0
+        cell.outputs = [
+            nbformat.v4.new_output("display_data", data={"text/plain": text(verdict), "text/html": as_html(verdict)}),
+            nbformat.v4.new_output("execute_result", data={"text/plain": str(float(score))}),
+        ]
+
+
+def _is_graded(cell):
+    return bool(cell.metadata.get("nbgrader", {}).get("grade"))
+
+
+def _make_scorable(cell):
+    """See that nbgrader can read a score off an instructor's own test, and the one that the test came to."""
+    from nbgrader.utils import determine_grade
+
+    for output in cell.outputs:
+        if output.output_type == "stream":
+            output.name = "stdout"  # nbgrader takes any line on stderr for a failed test; a warning is none
+    try:
+        determine_grade(cell)
+    except (ValueError, KeyError) as error:  # more than the cell's points, or a result that has no text
+        cell.outputs.insert(0, _error(f"No score can be read off this test: {error}"))
+
+
+def _error(sentence):
+    return nbformat.v4.new_output("error", ename="NotRun", evalue=sentence, traceback=textwrap.wrap(sentence, WIDTH))
+
+
+def _shortened(output):
+    """An output as a page can show it: text without end is cut in the middle."""
+    if output.output_type == "stream":
+        output.text = _cut(output.text)
+    elif output.output_type == "error":
+        output.traceback = [_cut(line) for line in output.traceback[:1000]]
+    else:
+        data = output.data
+        if len(data.get("text/html", "")) > MAX_TEXT:
+            del data["text/html"]  # half of it would leave elements open, and the page would go on inside them
+        data.update({kind: _cut(content) for kind, content in data.items() if kind.startswith("text/")})
+    return output
+
+
+def _cut(content):
+    if len(content) <= MAX_TEXT:
+        return content
+    half = MAX_TEXT // 2
+    return f"{content[:half]}\n[… {len(content) - MAX_TEXT:,} characters left out …]\n{content[-half:]}"

@@ -1,0 +1,329 @@
+"""What a submission has lost of the notebook that was handed out, put back, with a sentence for each loss.
+
+A submitted file may be anything. `read_submission` makes a well-formed notebook of it, of parts that are checked one by
+one, or says why there is none; `repair` sees that it holds every graded cell exactly once, of the kind and with the
+source it was handed out with, so that everything downstream (nbgrader's gradebook among it) finds what it expects.
+"""
+
+import copy
+import json
+import re
+
+import nbformat
+
+from autograde.notebook import demonstration, sanitize
+from autograde.notebook.cells import METADATA, grade_id
+from autograde.notebook.outputs import Outputs
+
+MAX_SOURCE = 2**20  # characters in all cells together; a lesson has some ten thousand
+MAX_CELLS = 2_000
+
+TWICE = (
+    "The cell {0} is in the notebook twice, so it is not clear which one counts. "
+    "Delete one of the two and hand in again."
+)
+LOST = (
+    "The check cell of {0} was deleted. Copy your answers into a fresh copy of the lesson, where it still is, "
+    "and hand in that one."
+)
+LOST_ANSWER = (
+    "The cell {0} is no longer in the notebook as an answer cell. Copy your answer into a fresh copy of the lesson, "
+    "and hand in that one."
+)
+NOT_CODE = (
+    "The cell {0} was turned from a code cell into a {1} cell, so it does not run. Turn it back into code (key Y in "
+    "JupyterLab) and hand in again."
+)
+STRIPPED = (
+    "No cell of this notebook bears the mark by which the grader knows the lesson's exercises; some programs drop "
+    "these marks when they save. Copy your answers into a fresh copy of the lesson, save it with JupyterLab, "
+    "and hand in that one."
+)
+OTHER_LESSON = "This is the notebook of another lesson ({0}). Hand in the one of this lesson."
+UNREADABLE = (
+    "The file that was handed in is not a notebook ({0}). Open it in JupyterLab; if that fails too, start from a fresh "
+    "copy of the lesson, and hand in again."
+)
+EMPTY = "The notebook that was handed in has no cells. Hand in the one that you worked in."
+TOO_LONG = (
+    "The notebook that was handed in is too long ({0}). Take out of it what does not belong to the lesson, "
+    "and hand in again."
+)
+
+_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_PICTURE = re.compile(r"image/(png|jpeg|gif|webp)")
+
+
+# Reading -----------------------------------------------------------------------------------------------------------
+
+
+class _Unusable(Exception):
+    """Says in a sentence for the learner why a file is no notebook that can be graded."""
+
+
+def read_submission(data, released):
+    """The submitted notebook, and a sentence where there is none.
+
+    Args:
+        data: the file's contents as bytes.
+        released: the release, which takes the place of a notebook that cannot be read.
+
+    Returns:
+        ``(notebook, sentence or None)``. Outputs are gone, since they are the learner's word for what their code does;
+        but for those of demonstrations, which say nothing that counts.
+    """
+    try:
+        notebook = _notebook(_parsed(data), demonstration.sources(released))
+        if not notebook.cells:
+            raise _Unusable(EMPTY)
+        nbformat.validate(notebook)
+        return notebook, None
+    except _Unusable as unusable:
+        return copy.deepcopy(released), str(unusable)
+    except Exception:  # whatever is wrong with the file, it costs this submission only
+        return copy.deepcopy(released), UNREADABLE.format("its parts do not fit together")
+
+
+def _parsed(data):
+    """The JSON object in a file."""
+    if not data.strip():
+        raise _Unusable(UNREADABLE.format("the file is empty"))
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise _Unusable(UNREADABLE.format("it is not text in UTF-8")) from None
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        raise _Unusable(UNREADABLE.format(_instead_of_json(text))) from None
+    if not isinstance(found, dict):
+        raise _Unusable(UNREADABLE.format("it is JSON, but of something else"))
+    return found
+
+
+def _instead_of_json(text):
+    if re.search(r"^<{7} ", text, re.MULTILINE):
+        return "it holds the marks of a merge conflict, and is not JSON"
+    return "it is a web page" if re.match(r"\s*<(!doctype|html)\b", text, re.IGNORECASE) else "it is not JSON"
+
+
+def _notebook(raw, demonstrations):
+    """A notebook of today's format, built from the parts of `raw` that are as they should be. Cells with a source among
+    `demonstrations` keep their outputs.
+    """
+    cells = raw.get("cells")
+    if not isinstance(cells, list):
+        raw = _upgraded(raw)
+        cells = raw["cells"]
+    version = raw.get("nbformat", 4)
+    if type(version) is not int or version > 4:
+        raise _Unusable(UNREADABLE.format(f"its format is {_clean(version)}, and 4 is the newest that is known"))
+    if len(cells) > MAX_CELLS:
+        raise _Unusable(TOO_LONG.format(f"{len(cells):,} cells"))
+    made, used = nbformat.v4.new_notebook(metadata=_notebook_metadata(raw)), set()
+    for position, cell in enumerate(cells):
+        if isinstance(cell, dict):
+            made.cells.append(_cell(cell, position, used))
+            if made.cells[-1].cell_type == "code" and made.cells[-1].source in demonstrations:
+                made.cells[-1].outputs = _outputs(cell.get("outputs"))
+    if (length := sum(len(cell.source) for cell in made.cells)) > MAX_SOURCE:
+        raise _Unusable(TOO_LONG.format(f"{length:,} characters in its cells"))
+    return made
+
+
+def _upgraded(raw):
+    """A notebook of format 1, 2 or 3 as one of format 4, still in its parts."""
+    if raw.get("nbformat") not in (1, 2, 3):
+        raise _Unusable(UNREADABLE.format("it is JSON, but has no cells"))
+    for sheet in raw.get("worksheets", [raw]):
+        for cell in sheet["cells"]:
+            if "outputs" in cell:
+                cell["outputs"] = []
+    return nbformat.reads(json.dumps(raw), as_version=4)
+
+
+def _notebook_metadata(raw):
+    """Which lesson it says it is, for `repair`; and the language, which is ours."""
+    metadata = raw.get("metadata") if isinstance(raw.get("metadata"), dict) else {}
+    course = metadata.get(METADATA) if isinstance(metadata.get(METADATA), dict) else {}
+    made = {"language_info": {"name": "python"}}
+    if isinstance(course.get("lesson"), str):
+        made[METADATA] = {"lesson": _clean(course["lesson"])[:100]}
+    return made
+
+
+def _cell(raw, position, used):
+    kind = raw.get("cell_type") if raw.get("cell_type") in ("code", "markdown") else "raw"
+    source = raw.get("source", "")
+    if isinstance(source, list):
+        source = "".join(part for part in source if isinstance(part, str))
+    metadata = raw.get("metadata") if isinstance(raw.get("metadata"), dict) else {}
+    # Of a cell's metadata, exporters read much and believe all of it. What the grader needs is put back by `repair`.
+    kept = {"nbgrader": {"grade_id": _clean(metadata["nbgrader"]["grade_id"])}} if grade_id(raw) else {}
+    if isinstance(metadata.get("alt"), str):
+        kept["alt"] = _clean(metadata["alt"])
+    identity = raw.get("id")
+    if not isinstance(identity, str) or not _ID.fullmatch(identity) or identity in used:
+        identity = next(name for n in range(len(used) + 1) if (name := f"cell-{position}-{n}") not in used)
+    used.add(identity)
+    source = sanitize.markdown(_clean(source)) if kind == "markdown" else _clean(source)
+    # nbformat.v4.new_code_cell validates each one against the schema; the whole notebook is validated anyway.
+    made = nbformat.from_dict({"cell_type": kind, "id": identity, "metadata": kept, "source": source})
+    if kind == "code":
+        made |= {"execution_count": None, "outputs": []}
+    if kind != "code" and (pictures := _attachments(raw.get("attachments"))):
+        made.attachments = pictures
+    return made
+
+
+def _outputs(found):
+    """What a cell showed when it was saved, as far as it is well-formed."""
+    shown = Outputs()
+    for output in found if isinstance(found, list) else []:
+        if isinstance(output, dict):
+            shown.add({"type": output.get("output_type"), "content": _joined(output)})
+    return shown.end()
+
+
+def _joined(output):
+    """An output whose texts are in one piece; files hold them as lists of lines."""
+    if isinstance(output.get("data"), dict):
+        return output | {"data": {mime: _text(lines) for mime, lines in output["data"].items()}}
+    return output | {"text": _text(output.get("text", ""))}
+
+
+def _text(lines):
+    whole = isinstance(lines, list) and all(isinstance(line, str) for line in lines)
+    return "".join(lines) if whole else lines
+
+
+def _attachments(found):
+    """The pictures that were pasted into a text cell."""
+    return {
+        _clean(name): {
+            mime: data for mime, data in bundle.items() if _PICTURE.fullmatch(mime) and sanitize.is_base64(data)
+        }
+        for name, bundle in (found if isinstance(found, dict) else {}).items()
+        if isinstance(bundle, dict)
+    }
+
+
+def _clean(value):
+    """Text that can be written to a file: half a surrogate pair, which JSON may hold, cannot."""
+    return str(value).encode("utf-8", "replace").decode() if isinstance(value, (str, int, float)) else ""
+
+
+# Repairing ---------------------------------------------------------------------------------------------------------
+
+
+def repair(notebook, released):
+    """Put back what a submission lost of the release, in place.
+
+    Cells that must not run, because the learner's notebook would not have run them as they now stand, are marked
+    (see `runs`); so are demonstrations, which need not.
+
+    Args:
+        notebook: as `read_submission` gives it.
+        released: the release. Of its cells only those with nbgrader metadata are looked at.
+
+    Returns:
+        ``{grade_id: sentence}`` for every graded cell that was lost, doubled or turned into text. The id is that of the
+        damaged cell itself: an exercise's, or its check's.
+    """
+    wanted = {grade_id(cell): cell for cell in released.cells if grade_id(cell)}
+    everything = _wholly_lost(notebook, released, wanted)
+    damage = {}
+    place = next((i for i, cell in enumerate(notebook.cells) if grade_id(cell) in wanted), len(notebook.cells))
+    for name, original in wanted.items():
+        found = [cell for cell in notebook.cells if grade_id(cell) == name]
+        for extra in found[:-1]:  # nbgrader, too, lets the last one stand
+            del extra.metadata["nbgrader"]
+        if found:
+            cell = found[-1]
+            sentence = _restore(cell, original, name)
+            if len(found) > 1:
+                sentence = TWICE.format(name)
+        else:
+            cell, sentence = copy.deepcopy(original), everything or _lost(original, name)
+            _stop(cell)
+            notebook.cells.insert(place, cell)
+        place = _index(notebook.cells, cell) + 1
+        if _costs(original):
+            damage[name] = sentence
+    for cell in notebook.cells:
+        if grade_id(cell) not in wanted:
+            cell.metadata.pop("nbgrader", None)
+    _find_demonstrations(notebook, released)
+    _distinct_ids(notebook)
+    return {name: sentence for name, sentence in damage.items() if sentence}
+
+
+def runs(cell):
+    """Whether a repaired cell is to be run."""
+    return cell.metadata.get(METADATA, {}).get("runs", True)
+
+
+def _stop(cell):
+    # A locked cell that is not graded (an import that everything needs) does no harm when it is back.
+    if _costs(cell):
+        cell.metadata[METADATA] = {"runs": False}
+
+
+def _costs(original):
+    """Whether the loss of a cell costs points. What a person marks (an answer that bears points) is theirs to judge."""
+    graded = original.metadata.nbgrader
+    return bool(graded.get("grade")) != bool(graded.get("solution"))
+
+
+def _lost(original, name):
+    return (LOST_ANSWER if original.metadata.nbgrader.get("solution") else LOST).format(name.removeprefix("check_"))
+
+
+def _wholly_lost(notebook, released, wanted):
+    """One sentence for a notebook in which nothing is left of the release; None for others."""
+    if any(grade_id(cell) in wanted for cell in notebook.cells):
+        return None
+    theirs, ours = (book.metadata.get(METADATA, {}).get("lesson") for book in (notebook, released))
+    return OTHER_LESSON.format(theirs) if theirs and theirs != ours else STRIPPED
+
+
+def _restore(cell, original, name):
+    """Make `cell` what it was handed out as, except for an answer's source; a sentence where its kind was changed."""
+    sentence = None
+    cell.metadata["nbgrader"] = copy.deepcopy(original.metadata.nbgrader)
+    if cell.cell_type != original.cell_type:
+        sentence = NOT_CODE.format(name, cell.cell_type.capitalize())
+        made = getattr(nbformat.v4, f"new_{original.cell_type}_cell")(cell.source, metadata=cell.metadata, id=cell.id)
+        cell.clear()
+        cell.update(made)
+        _stop(cell)
+    graded = original.metadata.nbgrader
+    if not graded.get("solution") and (graded.get("grade") or graded.get("locked")):
+        cell.source = original.source
+    return sentence
+
+
+def _find_demonstrations(notebook, released):
+    """Mark what the lesson calls demonstrations, is left as it was, and no cell that runs needs."""
+    sources = demonstration.sources(released)
+    running = [cell for cell in notebook.cells if cell.cell_type == "code" and runs(cell)]
+    for cell in running:
+        if cell.source in sources and not grade_id(cell):
+            demonstration.mark(cell)
+    for cell, _, _ in demonstration.needed(running):
+        del cell.metadata[METADATA]
+    for cell in running:
+        if not demonstration.is_demonstration(cell):
+            cell.outputs = []
+
+
+def _index(cells, cell):
+    return next(i for i, candidate in enumerate(cells) if candidate is cell)
+
+
+def _distinct_ids(notebook):
+    used = set()
+    for position, cell in enumerate(notebook.cells):
+        if cell.get("id") in used or "id" not in cell:
+            cell["id"] = next(name for n in range(len(used) + 1) if (name := f"cell-{position}-{n}") not in used)
+        used.add(cell["id"])

@@ -1,0 +1,174 @@
+"""What a learner and an instructor see, in a real browser: a lesson, a check, Validate, formgrader."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LESSON = "00_start_here"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PATIENCE = 60_000  # milliseconds: a kernel starts, and imports torch, on a machine that may be busy
+TOKEN = "course-tests"
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH, so JupyterLab is not seen in a browser"),
+]
+
+WRONG = "def linear_by_hand(x, weight, bias):\n    out = x @ weight\n    return out if bias is None else out + bias"
+RIGHT = """import warnings
+
+def linear_by_hand(x, weight, bias):
+    warnings.warn("a library has something to say")
+    out = (weight @ x.unsqueeze(-1)).squeeze(-1)
+    return out if bias is None else out + bias"""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """JupyterLab as `make lab` starts it, on a copy of the course; gives its address."""
+    root = tmp_path_factory.mktemp("course")
+    for name in ("nbgrader_config.py", "tools", "solutions", "notebooks"):
+        (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, root / name)
+    (root / "autograde").mkdir()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {
+        "PORT": str(port),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "JUPYTER_CONFIG_DIR": str(root / "jupyter"),
+        "BROWSER": "",
+        "DISPLAY": "",
+    }
+    log = open(root / "lab.log", "wb")
+    command = [sys.executable, root / "tools" / "lab.py", f"--IdentityProvider.token={TOKEN}", "--no-browser"]
+    server = subprocess.Popen(command, cwd=root, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                urllib.request.urlopen(f"{address}/api?token={TOKEN}", timeout=5).close()
+                break
+            except OSError:
+                assert server.poll() is None and time.monotonic() < deadline, (root / "lab.log").read_text()
+                time.sleep(0.3)
+        yield address, root
+    finally:
+        server.terminate()
+        server.wait(30)
+        log.close()
+
+
+@pytest.fixture
+def page(lab):
+    """A fresh browser window, its screenshots in the folder that AUTOGRADE_SCREENSHOTS names, if it does."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        )
+        page = browser.new_page(viewport={"width": 1300, "height": 1000})
+        page.set_default_timeout(PATIENCE)
+        yield page
+        browser.close()
+
+
+def look(page, name):
+    folder = os.environ.get("AUTOGRADE_SCREENSHOTS")
+    if folder:
+        page.screenshot(path=f"{folder}/{name}.png")
+
+
+def open_lesson(page, lab, folder):
+    """Open a copy of the lesson of its own: a kernel and unsaved changes stay with a notebook when its page closes."""
+    address, root = lab
+    shutil.copytree(ROOT / "notebooks" / LESSON, root / "notebooks" / folder)
+    page.goto(f"{address}/lab/tree/notebooks/{folder}/{LESSON}.ipynb?reset&token={TOKEN}")
+    page.get_by_role("heading", name="Predict first").first.wait_for()
+    page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for()
+
+
+def answer(page, source):
+    """Write `source` into the exercise's cell, as a learner would, and run the lesson from top to bottom."""
+    editor = page.locator(".jp-Notebook .jp-CodeCell .cm-content", has_text="def linear_by_hand").first
+    editor.scroll_into_view_if_needed()
+    editor.click()
+    page.keyboard.press("Control+A")
+    page.keyboard.insert_text(source)
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name=re.compile("^Run All Cells")).click()
+
+
+def output_of_check(page):
+    cell = page.locator(".jp-Notebook .jp-CodeCell", has_text="check.linear_by_hand(linear_by_hand)").first
+    return cell.locator(".jp-Cell-outputArea")
+
+
+def dismiss_news(page):
+    for label in ("No", "Decline"):
+        button = page.get_by_role("button", name=label, exact=True)
+        if button.count() and button.first.is_visible():
+            button.first.click()
+
+
+def test_a_lesson_from_stub_to_right_answer(lab, page):
+    open_lesson(page, lab, "first")
+    dismiss_news(page)
+
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name=re.compile("^Run All Cells")).click()
+    shown = output_of_check(page)
+    shown.get_by_text("Not started yet").wait_for()
+    shown.scroll_into_view_if_needed()
+    look(page, "1-not-started")
+
+    answer(page, WRONG)
+    shown.get_by_text("likely thought").wait_for()
+    assert "multiplies x as it is stored" in shown.inner_text()
+    assert "Traceback" not in shown.inner_text()
+    shown.scroll_into_view_if_needed()
+    look(page, "2-wrong")
+
+    answer(page, RIGHT)
+    page.get_by_text("✓ linear_by_hand · 2 of 2 points").first.wait_for()
+    output_of_check(page).scroll_into_view_if_needed()
+    look(page, "3-right")
+
+    page.keyboard.press("Control+S")
+    page.get_by_role("button", name=re.compile("Validate")).first.click()
+    dialog = page.get_by_role("dialog").filter(has_text=re.compile("Validation|Success", re.IGNORECASE))
+    dialog.wait_for()
+    look(page, "4-validate")
+    assert "Success" in dialog.inner_text(), dialog.inner_text()
+
+
+def test_validate_tells_a_wrong_answer_why(lab, page):
+    open_lesson(page, lab, "second")
+    dismiss_news(page)
+    answer(page, WRONG)
+    output_of_check(page).get_by_text("likely thought").wait_for()
+    page.keyboard.press("Control+S")
+    page.get_by_role("button", name=re.compile("Validate")).first.click()
+    dialog = page.get_by_role("dialog").filter(has_text=re.compile("Validation", re.IGNORECASE))
+    dialog.wait_for()
+    look(page, "5-validate-wrong")
+    assert "likely thought" in dialog.inner_text()
+
+
+def test_formgrader_lists_the_lessons(lab, page):
+    address, _ = lab
+    page.goto(f"{address}/formgrader?token={TOKEN}")
+    page.get_by_text(LESSON).first.wait_for()
+    look(page, "6-formgrader")

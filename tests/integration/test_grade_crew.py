@@ -1,0 +1,154 @@
+"""Workers that die, hang or cannot do their work: it costs at most the submission they had in hand."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from class_of import LESSON, ROOT, hand_in, make_course, rows, run
+
+from autograde.batch import local_workers
+from autograde.batch.local_workers import CannotGrade, Crew
+from autograde.batch.results import Store
+from autograde.project import CourseError
+from autograde.submission import grader_version
+
+HERE = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def course(tmp_path):
+    return make_course(tmp_path / "course")
+
+
+def _crew(course, jobs=2, patience=0.0):
+    made = Crew(course, jobs, False)
+    for worker in made.workers:
+        once = str(course.root / "died-once")
+        worker.command = [sys.executable, str(HERE / "pretend_worker.py"), str(patience), once]
+    return made
+
+
+@pytest.fixture(autouse=True)
+def _findable(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", f"{HERE}{os.pathsep}{ROOT}")
+    monkeypatch.setattr(
+        grader_version, "of_code", lambda lesson: "today"
+    )  # so that a change of a source file meanwhile is none
+
+
+def _scores(course):
+    return {row[0]: row[3] for row in rows(course.root / "autograde" / "gradebook.db")["grades"]}
+
+
+def test_two_workers_grade_what_one_does(course):
+    for number in range(12):
+        hand_in(course, f"student-{number:02}", f"SCORE={number / 8}")
+    assert len(run(course, _crew(course, jobs=1)).graded) == 12
+    alone = _scores(course)
+    assert len(run(course, _crew(course, jobs=2), force=True).graded) == 12
+    assert _scores(course) == alone == {f"student-{number:02}": number / 8 for number in range(12)}
+
+
+def test_a_dead_worker_is_replaced_and_its_submission_tried_again(course):
+    for number in range(6):
+        hand_in(course, f"student-{number}", "SCORE=1 DIE-ONCE" if number == 2 else "SCORE=1")
+    outcome = run(course, _crew(course))
+    assert not outcome.failed and len(outcome.graded) == 6
+    assert (course.root / "died-once").exists()
+
+
+@pytest.mark.parametrize(
+    ("does", "words"),
+    [
+        ("DIE-ALWAYS", "killed by signal 9"),
+        ("FAIL", "ended: the reason is here"),
+        ("HANG", "gave no answer for 1 s"),
+        ("TROUBLE", "no session today"),
+    ],
+)
+def test_a_submission_that_no_worker_survives_is_named_and_the_others_are_graded(course, monkeypatch, does, words):
+    monkeypatch.setattr(local_workers, "ANSWER_SECONDS", 1)
+    for number in range(6):
+        hand_in(course, f"student-{number}", f"SCORE=1 {does}" if number == 2 else "SCORE=1")
+    outcome = run(course, _crew(course))
+    assert len(outcome.graded) == 5
+    assert [result.student for result in outcome.failed] == ["student-2"]
+    assert words in outcome.failed[0].sentence
+    assert "student-2" not in _scores(course), "a failure of the grader's is no one's score"
+    hand_in(course, "student-2", "SCORE=2")
+    assert len(run(course, _crew(course)).graded) == 1, "the next run tries it again"
+    assert _scores(course)["student-2"] == 2.0
+
+
+def test_where_nothing_can_be_graded_it_stops_soon(course):
+    for number in range(20):
+        hand_in(course, f"student-{number:02}", "FAIL")
+    with pytest.raises(CannotGrade, match="the reason is here"):
+        run(course, _crew(course))
+    tried = list((course.root / "autograde" / "autograded" / ".results").rglob("*.json"))
+    assert len(tried) == 3
+
+
+GRADE = """
+    import sys, time
+    sys.path.insert(0, {here!r})
+    from pathlib import Path
+    import test_grade_crew as t
+    t.version.of_code = lambda lesson: "today"
+    from autograde.project import Course
+    course = Course(Path({root!r}))
+    outcome = t.run(course, t._crew(course, jobs=2, patience=0.3))
+    print("interrupted" if outcome.interrupted else "finished", len(outcome.graded))
+"""
+
+
+def _grader(course):
+    code = textwrap.dedent(GRADE.format(here=str(HERE), root=str(course.root)))
+    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+
+
+def _wait_for(condition, seconds=60):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it took too long"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
+def test_an_ended_grader_leaves_no_process_and_loses_no_result(course, end):
+    for number in range(10):
+        hand_in(course, f"student-{number}", "SCORE=1")
+    grader = _grader(course)
+    store = Store(course.root / "autograde" / "autograded")
+    _wait_for(lambda: len(store.all([LESSON])) >= 3)
+    children = psutil.Process(grader.pid).children(recursive=True)
+    assert len(children) == 2
+    grader.send_signal(end)
+    said, _ = grader.communicate(timeout=30)
+    kept = {result.student for result in store.all([LESSON])}
+    assert 3 <= len(kept) < 10
+    if end == signal.SIGINT:
+        assert said.split() == ["interrupted", str(len(kept))]
+        assert set(_scores(course)) == kept, "what was graded is entered before it ends"
+    psutil.wait_procs(children, timeout=10)
+    assert not any(child.is_running() for child in children)
+    again = run(course, _crew(course))
+    assert {result.student for result in again.skipped} == kept
+    assert len(again.graded) == 10 - len(kept)
+    assert _scores(course) == {f"student-{number}": 1.0 for number in range(10)}
+
+
+def test_two_graders_do_not_work_on_one_course(course):
+    for number in range(6):
+        hand_in(course, f"student-{number}", "SCORE=1")
+    grader = _grader(course)
+    _wait_for(lambda: Store(course.root / "autograde" / "autograded").all([LESSON]))
+    with pytest.raises(CourseError, match="another `autograde grade` is at work"):
+        run(course, _crew(course))
+    assert grader.communicate(timeout=30)[0].split() == ["finished", "6"]

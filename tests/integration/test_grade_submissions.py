@@ -1,0 +1,125 @@
+"""What a class's folder may hold, and what of it is graded, with which words."""
+
+import os
+
+import pytest
+from class_of import LESSON, PretendCrew, hand_in, make_course, rows, run
+
+from autograde.submission import files
+from autograde.submission.files import Submission, find, fingerprint
+
+ODD = [
+    "Zoë Ångström",
+    "名前",
+    "o'brien; drop table student",
+    "..hidden no more"[2:],
+    "a" * 128,
+    "[a-z]*",
+    "-rf",
+    "100%",
+]
+
+
+@pytest.fixture
+def course(tmp_path):
+    return make_course(tmp_path / "course")
+
+
+def test_odd_names_are_students_like_others(course):
+    for student in ODD:
+        hand_in(course, student, "SCORE=2")
+    assert not run(course).notices
+    entered = rows(course.root / "autograde" / "gradebook.db")["grades"]
+    assert sorted(row[0] for row in entered) == sorted(ODD)
+    assert all(
+        (course.root / "autograde" / "autograded" / student / LESSON / f"{LESSON}.ipynb").exists() for student in ODD
+    )
+    assert not run(course).graded, "and found again"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file names as bytes, and links")
+def test_what_is_no_submission_is_left_alone_with_a_word(course, tmp_path):
+    hand_in(course, "ada", "SCORE=2")
+    hand_in(course, "b" * 129)
+    hand_in(course, "new\nline")
+    os.makedirs(os.fsencode(course.submitted) + b"/broken\xff/" + LESSON.encode())
+    (course.submitted / "README.txt").write_text("hello")
+    (course.submitted / "ada" / "homework").mkdir()
+    (course.submitted / "ada" / "01_low_rank").write_text("a file in place of a folder")
+    (tmp_path / "elsewhere").mkdir()
+    (course.submitted / "link").symlink_to(tmp_path / "elsewhere")
+    (course.submitted / "__MACOSX").mkdir()
+    (course.submitted / ".DS_Store").write_text("")
+    (course.submitted / "ada" / LESSON / "scratch.ipynb").write_text("{}")
+    found, notices = find(course, [LESSON, "01_low_rank"])
+    assert [(one.student, one.lesson) for one in found] == [("ada", LESSON)]
+    words = [
+        "README.txt is a file",
+        "homework is no lesson",
+        "01_low_rank is not a folder",
+        "scratch.ipynb, which is no notebook of it",
+        "is a link to another place",
+        "more than 128 characters",
+        "broken\N{REPLACEMENT CHARACTER} has control",
+        "new\N{REPLACEMENT CHARACTER}line has control",
+    ]
+    for word in words:
+        assert sum(word in notice for notice in notices) == 1, word
+    assert len(notices) == len(words) and all("\n" not in notice for notice in notices)
+
+
+def test_only_the_lessons_that_are_asked_for(course):
+    hand_in(course, "ada")
+    assert [one.lesson for one in find(course, [LESSON])[0]] == [LESSON]
+    assert find(course, ["01_low_rank"]) == ([], [])
+
+
+def test_files_that_cannot_be_graded_say_so(course, monkeypatch):
+    folder = hand_in(course, "ada")
+    one = Submission("ada", LESSON, folder)
+    content, sentence = one.read()
+    assert content and sentence is None
+    monkeypatch.setattr(files, "MAX_BYTES", 100)
+    assert one.read()[0] == b"" and "Clear the outputs" in one.read()[1]
+    one.notebook.rename(folder / "homework final (2).ipynb")
+    assert one.read() == (
+        b"",
+        f"The folder that was handed in holds no {LESSON}.ipynb, but 'homework final (2).ipynb'. "
+        "Hand in the notebook under the name it was given.",
+    )
+    one.notebook.symlink_to("/etc/passwd")
+    assert one.read()[0] == b"" and "is a link" in one.read()[1]
+    one.notebook.unlink()
+    one.notebook.mkdir()
+    assert one.read()[0] == b"" and "holds no" in one.read()[1]
+
+
+def test_what_makes_a_submission_another_one(course):
+    prints = {
+        fingerprint(b"a", None, {}),
+        fingerprint(b"b", None, {}),
+        fingerprint(b"", "no file", {}),
+        fingerprint(b"a", None, {"data.txt": b"1"}),
+        fingerprint(b"a", None, {"data.txt": b"2"}),
+        fingerprint(b"a", None, {"more.txt": b"1"}),
+    }
+    assert len(prints) == 6
+
+
+def test_files_beside_a_notebook(course, monkeypatch):
+    folder = hand_in(course, "ada")
+    (folder / "data.txt").write_text("theirs")
+    (folder / "mine.py").write_text("x = 1")
+    (folder / "timestamp.txt").write_text("2026-01-01")
+    (folder / "key").symlink_to("/etc/hostname")
+    (course.solved(LESSON).parent / "data.txt").write_text("ours")
+    one = Submission("ada", LESSON, folder)
+    assert files.beside(one, course) == {"data.txt": b"ours", "mine.py": b"x = 1"}
+    monkeypatch.setattr(files, "MAX_BYTES", 5)
+    assert files.beside(one, course) == {"data.txt": b"ours"}
+
+
+def test_no_class_at_all(course):
+    course.submitted.rmdir()
+    outcome = run(course, PretendCrew())
+    assert not (outcome.graded or outcome.skipped or outcome.failed or outcome.problems)

@@ -1,0 +1,207 @@
+"""nbgrader's own commands on a fresh copy of the course, one after the other, as an instructor gives them."""
+
+import csv
+import html
+import re
+import shutil
+import time
+
+import nbformat
+import pytest
+import sample_course
+from nbgrader.api import Gradebook
+from sample_course import LESSON, POINTS, RIGHT, autograded, feedback, hand_in, plant, run, scores
+
+from autograde import registry
+from autograde.authoring import release
+from autograde.nbgrader_plugin.exporters import REPLACED
+from autograde.project import Course
+
+pytestmark = pytest.mark.slow
+
+CHANGED = 'print("the demonstration ran, and was changed")'
+NOISY = """import sys
+import warnings
+
+warnings.warn("this cell warns")
+print("and writes to stderr", file=sys.stderr)
+
+
+def double(x):
+    warnings.warn("so does every call")
+    print("of it", file=sys.stderr)
+    return x + x
+"""
+HALF_RIGHT = "def halve(x):\n    return abs(x) / 2\n"
+SQUARED = "def double(x):\n    return x ** 2\n"
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    """A course with four submissions, taken through autograde, generate_feedback and export."""
+    with pytest.MonkeyPatch.context() as patch:
+        course = sample_course.make(tmp_path_factory.mktemp("course"), patch)
+        released = nbformat.read(course.release(LESSON), as_version=4)
+        hand_in(course, "alice", plant(released, RIGHT))
+        hand_in(course, "bob", plant(released, RIGHT | {"halve": HALF_RIGHT, "double": SQUARED}))
+        noisy = plant(released, RIGHT | {"double": NOISY})
+        for cell in noisy.cells:
+            if cell.source == 'print("the demonstration ran")':
+                cell.source = CHANGED
+        hand_in(course, "carol", noisy)
+        shown = plant(released, RIGHT)
+        for cell in shown.cells:
+            if cell.cell_type == "code":
+                cell.outputs = [nbformat.v4.new_output("display_data", data={"image/png": "c2Vlbg=="})]
+        hand_in(course, "erin", shown)
+        hand_in(course, "dave", released)
+        run(course, "nbgrader", "autograde", LESSON)
+        run(course, "nbgrader", "generate_feedback", LESSON)
+        run(course, "nbgrader", "export")
+        yield course
+
+
+def test_scores_arrive_in_the_gradebook_partial_credit_too(course):
+    assert scores(course, "alice") == POINTS
+    assert scores(course, "bob") == {"double": 0.0, "halve": 2.0, "total": 1.0}
+    assert scores(course, "dave") == dict.fromkeys(POINTS, 0.0)
+
+
+def test_a_warning_costs_nothing(course):
+    assert scores(course, "carol") == POINTS
+    shown = [output.name for cell in autograded(course, "carol").cells for output in cell.get("outputs", [])
+             if output.output_type == "stream"]  # fmt: skip
+    assert "stderr" in shown, "what the notebook wrote is there all the same"
+
+
+def test_a_demonstration_is_run_only_where_it_was_changed(course):
+    def shown(student):
+        return "".join(output.text for cell in autograded(course, student).cells for output in cell.get("outputs", [])
+                       if output.output_type == "stream")  # fmt: skip
+
+    assert "the demonstration ran" not in shown("alice") and "not run in grading" in shown("alice")
+    assert "the demonstration ran, and was changed" in shown("carol")
+
+
+def test_a_demonstration_keeps_what_it_showed_the_learner_and_no_other_cell_does(course):
+    pictures = {cell.source for cell in autograded(course, "erin").cells for output in cell.get("outputs", [])
+                if "image/png" in output.get("data", {})}  # fmt: skip
+    assert pictures == {'print("the demonstration ran")'}
+    assert scores(course, "erin") == POINTS
+    assert "data:image/png;base64,c2Vlbg" in feedback(course, "erin")
+
+
+def test_the_export_has_everyone(course):
+    with open(course.root / "grades.csv", encoding="utf-8") as file:
+        rows = {row["student_id"]: row for row in csv.DictReader(file) if row["assignment"] == LESSON}
+    assert {name: float(row["score"]) for name, row in rows.items()} == {
+        "alice": 6.0, "bob": 3.0, "carol": 6.0, "dave": 0.0, "erin": 6.0}  # fmt: skip
+    assert {float(row["max_score"]) for row in rows.values()} == {6.0}
+
+
+def test_feedback_shows_the_verdicts(course):
+    page = feedback(course, "bob")
+    assert "✗ double · 0 of 2 points" in page and "✗ halve · 2 of 3 points" in page and "✓ total · 1 of 1 point" in page
+    said = html.unescape(re.sub(r"<[^>]+>", "", page))
+    assert "Twice is to the power of two." in said and "What is half of -4?" in said
+    assert "Score: 2.0 / 3.0" in said
+    assert "Not started yet" in feedback(course, "dave")
+
+
+def test_verdicts_are_data_in_the_graded_notebook(course):
+    data = autograded(course, "bob").metadata.lora_course
+    verdicts = data.graded.verdicts
+    assert {name: (v.score, v.points, v.status, v.misconception) for name, v in verdicts.items()} == {
+        "double": (0.0, 2.0, "failed", "squared"),
+        "halve": (2.0, 3.0, "failed", "sign_lost"),
+        "total": (1.0, 1.0, "passed", None),
+    }
+    assert data.graded.isolation.level and data.graded.seconds > 0 and data.version
+
+
+def test_no_file_but_the_notebook_reaches_students(course):
+    """nbgrader hands out everything that lies in a lesson's folder of solutions/."""
+    for lesson in registry.LESSONS:
+        if course.solved(lesson).exists():
+            assert [path.name for path in course.solved(lesson).parent.iterdir()] == [f"{lesson}.ipynb"]
+
+
+def test_grading_again(course):
+    """Changed answers count, what a person gave stays, and nothing is passed over in silence."""
+    with Gradebook(f"sqlite:///{course.root}/autograde/gradebook.db", "lora") as book:
+        for student in ("alice", "bob"):
+            grade = book.find_grade("check_total", LESSON, LESSON, student)
+            grade.manual_score, grade.needs_manual_grade = 0.5, False
+        book.db.commit()
+    released = nbformat.read(course.release(LESSON), as_version=4)
+    hand_in(course, "bob", plant(released, RIGHT))
+
+    said = run(course, "nbgrader", "autograde", LESSON)
+    assert "Handed in again since they were graded, and skipped all the same: bob." in said and "--force" in said
+    assert scores(course, "bob") == {"double": 0.0, "halve": 2.0, "total": 0.5}
+
+    time.sleep(1.1)  # some file systems keep whole seconds
+    run(course, "nbgrader", "autograde", LESSON, "--student", "bob", "--force")
+    assert scores(course, "bob") == {"double": 2.0, "halve": 3.0, "total": 0.5}
+    assert scores(course, "alice") == POINTS | {"total": 0.5}
+    assert {v.status for v in autograded(course, "bob").metadata.lora_course.graded.verdicts.values()} == {"passed"}
+
+    said = run(course, "nbgrader", "generate_feedback", LESSON)
+    assert "Graded again since their feedback was made, which nbgrader leaves as it is: bob." in said
+    assert "✗ double" in feedback(course, "bob")
+
+
+def test_releasing_by_hand(course):
+    """generate_assignment makes the bytes that the build makes, and loses nobody's work."""
+    path = course.release(LESSON)
+    built = path.read_bytes()
+    said = run(course, "nbgrader", "generate_assignment", LESSON)
+    assert f"notebooks/{LESSON} is there already" in said and "--force" in said
+
+    worked_in = nbformat.read(path, as_version=4)
+    worked_in.cells[1].source += "\n# my note"
+    nbformat.write(worked_in, path)
+    edited = path.read_bytes()
+    said = run(course, "nbgrader", "generate_assignment", LESSON, "--force")
+    assert path.read_bytes() == built
+    (kept,) = (course.root / "autograde" / REPLACED).glob(f"{LESSON}_*/{LESSON}.ipynb")
+    assert kept.read_bytes() == edited and str(kept.parent.relative_to(course.root)) in said
+
+
+def test_validate_shows_the_report(course, tmp_path):
+    """The student's side: nbgrader's own Execute, a kernel, and the check's text in place of a traceback."""
+    released = nbformat.read(course.release(LESSON), as_version=4)
+    right = tmp_path / "right.ipynb"
+    nbformat.write(plant(released, RIGHT | {"double": NOISY}), right)
+    assert "Success! Your notebook passes all the tests." in run(course, "nbgrader", "validate", str(right))
+
+    wrong = tmp_path / "wrong.ipynb"
+    nbformat.write(plant(released, {"double": SQUARED, "halve": "1 / 0"}), wrong)
+    said = run(course, "nbgrader", "validate", str(wrong))
+    assert "VALIDATION FAILED ON 3 CELL(S)" in said
+    double, halve, total = re.split(r"The following cell failed:", said)[1:]
+    assert "✗ double · 0 of 2 points" in double and "Twice is to the power of two." in double
+    assert "Traceback" not in double
+    assert "NameError" in halve, "its cell raised, so there is no halve for the call to name"
+    assert "Not started yet" in total
+    assert not [line for line in double.splitlines() + total.splitlines() if line.endswith("...")], "cut off"
+
+
+@pytest.mark.parametrize("lesson", registry.LESSONS)
+def test_a_real_lesson_is_released_by_hand_with_the_same_bytes(tmp_path, lesson):
+    """What generate_assignment makes of the committed, executed solution is the committed release."""
+    from nbgrader.apps.api import NbGraderAPI
+    from nbgrader.coursedir import CourseDirectory
+
+    course = Course(tmp_path)
+    shutil.copy(sample_course.ROOT / "nbgrader_config.py", tmp_path)
+    for part in ("solutions", "notebooks"):
+        shutil.copytree(sample_course.ROOT / part / lesson, tmp_path / part / lesson)
+    (tmp_path / "autograde").mkdir()
+    built = course.release(lesson).read_bytes()
+    config = release.config(course)
+    api = NbGraderAPI(CourseDirectory(config=config), config=config)
+    assert api.generate_assignment(lesson)["success"]
+    assert course.release(lesson).read_bytes() == built
+    assert not (tmp_path / "autograde" / REPLACED).exists(), "a release as it was made is not worth keeping"
+    assert [assignment["name"] for assignment in api.get_assignments()] == [lesson]

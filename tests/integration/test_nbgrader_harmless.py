@@ -1,0 +1,136 @@
+"""Nothing that a learner hands in is active in a page that someone else opens: feedback, and formgrader's."""
+
+import html.parser
+
+import nbformat
+import pytest
+from nbconvert.exporters import HTMLExporter
+from sample_course import ROOT
+
+from autograde import registry
+from autograde.authoring import lesson as lessons
+from autograde.notebook import sanitize
+from autograde.project import Course
+from autograde.submission import repair
+
+ACTIVE_HTML = [
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "<svg onload=alert(1)>",
+    "<a href='javascript:alert(1)'>x</a>",
+    "<a href='java&#115;cript:alert(1)'>x</a>",
+    "<iframe src='javascript:alert(1)'></iframe>",
+    "<form action='/api'><button formaction='javascript:alert(1)'>x</button></form>",
+    "<style>@import 'x'</style><div style='position:fixed;inset:0'>covers the page</div>",
+    "<math><mtext></form><form><mglyph><style></math><img src onerror=alert(1)>",
+    "<!-- <img src=x onerror=alert(1)>",
+    "<script",
+    "<b\nonclick=alert(1)>x</b>",
+    "<base href='https://elsewhere.example'>",
+    "<meta http-equiv=refresh content='0;url=javascript:alert(1)'>",
+    "<object data='data:text/html,<script>alert(1)</script>'></object>",
+]
+ACTIVE_MARKDOWN = [
+    *ACTIVE_HTML,
+    "[x](javascript:alert(1))",
+    "[x](java&#115;cript:alert(1))",
+    "[x]( javascript&colon;alert(1))",
+    "[x](<java\tscript:alert(1)>)",
+    "[x]: javascript:alert(1)\n\n[x]",
+    "<javascript:alert(1)>",
+    "![x](javascript:alert(1))",
+    "[x](data:text/html;base64,PHNjcmlwdD4=)",
+]
+HARMLESS_MARKDOWN = [
+    "# Title\n\n*a* **b** `c`\n\n> quoted\n\n- one\n- two\n",
+    "$a < b$ and $c > d$, or $$\\sum_i x_i$$",
+    "<details><summary>Hint</summary>\n\nLook <b>here</b>.<br/>\n</details>",
+    "[a link](https://example.org/?data:1) and <https://example.org>",
+    "the data: 3 rows",
+]
+
+
+class Active(html.parser.HTMLParser):
+    """Collects what would run, load or cover something."""
+
+    FORBIDDEN = {"script", "iframe", "object", "embed", "form", "base", "meta", "link", "style", "svg", "math"}
+
+    def __init__(self, page):
+        super().__init__()
+        self.found = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        named = dict(attributes)
+        address = (named.get("href") or named.get("src") or "").strip().lower()
+        if tag in self.FORBIDDEN or any(name.startswith("on") or name == "style" for name in named):
+            self.found.append((tag, attributes))
+        elif address.startswith(("javascript:", "vbscript:", "data:text")):
+            self.found.append((tag, attributes))
+
+
+def shown(cell):
+    """What nbgrader's pages put in the place of a cell: the body that nbconvert's classic template makes of it."""
+    exporter = HTMLExporter(template_name="classic")
+    page, _ = exporter.from_notebook_node(nbformat.v4.new_notebook(cells=[cell]))
+    return page.split('<div class="container" id="notebook-container">')[1].split("</body>")[0]
+
+
+def test_the_attacks_work_where_nothing_is_done():
+    assert all(Active(source).found for source in ACTIVE_HTML if source not in ("<script", ACTIVE_HTML[9]))
+    assert Active(shown(nbformat.v4.new_markdown_cell("[x](javascript:alert(1))"))).found
+
+
+@pytest.mark.parametrize("source", ACTIVE_HTML)
+def test_html_that_code_shows(source):
+    output = nbformat.v4.new_output("display_data", data={"text/html": f"{source}<b>after</b>", "text/plain": "plain"})
+    cell = nbformat.v4.new_code_cell("", outputs=[sanitize.output(output)])
+    assert not Active(shown(cell)).found
+    assert cell.outputs[0].data["text/plain"] == "plain"
+
+
+@pytest.mark.parametrize("source", ACTIVE_MARKDOWN)
+def test_markdown(source):
+    cell = nbformat.v4.new_markdown_cell(source)
+    notebook, sentence = repair.read_submission(
+        nbformat.writes(nbformat.v4.new_notebook(cells=[cell])).encode(), nbformat.v4.new_notebook()
+    )
+    assert sentence is None
+    assert not Active(shown(notebook.cells[0])).found
+    output = nbformat.v4.new_output("display_data", data={"text/markdown": source})
+    assert not Active(shown(nbformat.v4.new_code_cell("", outputs=[sanitize.output(output)]))).found
+
+
+@pytest.mark.parametrize("source", HARMLESS_MARKDOWN)
+def test_honest_markdown_stays(source):
+    assert sanitize.markdown(source) == source
+
+
+@pytest.mark.parametrize("lesson", registry.LESSONS)
+def test_the_lessons_own_text_stays(lesson):
+    for cell in lessons.read(Course(ROOT), lesson).cells:
+        if cell.cell_type == "markdown":
+            assert sanitize.markdown(cell.source) == cell.source
+
+
+def test_other_kinds_of_output():
+    data = {
+        "application/javascript": "alert(1)",
+        "application/vnd.jupyter.widget-view+json": {"model_id": "x"},
+        "image/png": 'x" onerror="alert(1)',
+        "image/jpeg": "/9j/4AAQ",
+        "text/latex": "$x$",
+        "text/plain": "plain",
+    }
+    metadata = {"image/jpeg": {"width": "1 onclick=alert(1)", "alt": 'a "picture"'}, "isolated": True}
+    output = sanitize.output(nbformat.v4.new_output("display_data", data=data, metadata=metadata))
+    assert set(output.data) == {"image/jpeg", "text/latex", "text/plain"}
+    assert output.metadata == {"image/jpeg": {"alt": 'a "picture"'}}
+    assert not Active(shown(nbformat.v4.new_code_cell("", outputs=[output]))).found
+
+
+def test_a_table_stays_a_table():
+    table = "<div><style scoped>.dataframe {}</style><table border='1'><tbody><tr><td>1</td></tr></tbody></table></div>"
+    output = sanitize.output(nbformat.v4.new_output("execute_result", data={"text/html": table}))
+    assert output.data["text/html"] == "<div><table><tbody><tr><td>1</td></tr></tbody></table></div>"

@@ -1,0 +1,118 @@
+"""formgrader's and Validate's buttons, as the browser asks for them, of a Jupyter server on the course."""
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import pytest
+import sample_course
+from sample_course import LESSON, POINTS, RIGHT, hand_in, plant, scores
+
+pytestmark = pytest.mark.slow
+TOKEN = "course-tests"
+
+
+class Server:
+    """A Jupyter server, started in the course's folder."""
+
+    def __init__(self, course, root):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.address = f"http://127.0.0.1:{port}"
+        self.log = course.root / "server.log"
+        environment = os.environ | {
+            "PYTHONPATH": str(course.root),
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "JUPYTER_CONFIG_DIR": str(course.root / "jupyter"),
+        }
+        command = [sys.executable, "-m", "jupyter", "server", f"--port={port}", "--no-browser", "--allow-root",
+                   f"--ServerApp.root_dir={root}", f"--IdentityProvider.token={TOKEN}"]  # fmt: skip
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(
+                command, cwd=course.root, env=environment, stdout=log, stderr=subprocess.STDOUT
+            )
+        deadline = time.monotonic() + 120
+        while True:
+            with contextlib.suppress(OSError):
+                self.ask("/api")
+                return
+            assert self.process.poll() is None and time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.2)
+
+    def ask(self, path, /, **form):
+        """GET, or POST where there is a form; the answer's JSON."""
+        data = urllib.parse.urlencode(form).encode() if form else None
+        request = urllib.request.Request(self.address + path, data, {"Authorization": f"token {TOKEN}"})
+        with urllib.request.urlopen(request, timeout=120) as answer:
+            return json.load(answer)
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        course = sample_course.make(tmp_path_factory.mktemp("course"), patch)
+        released = nbformat.read(course.release(LESSON), as_version=4)
+        hand_in(course, "alice", plant(released, RIGHT | {"total": "def total(x):\n    return x.mean()"}))
+        hand_in(course, "bob", b"no notebook")
+        path = course.root / "notebooks" / LESSON / "mine.ipynb"
+        nbformat.write(
+            plant(released, {"double": RIGHT["double"], "halve": "def halve(x):\n    return abs(x) / 2"}), path
+        )
+        yield course
+
+
+def test_formgrader_grades_in_the_box_and_keeps_one_warm_process(course):
+    server = Server(course, course.root)
+    try:
+        lessons = {lesson["name"]: lesson for lesson in server.ask("/formgrader/api/assignments")}
+        assert LESSON in lessons and not any(name.endswith(".py") for name in lessons), "flat lesson sources are none"
+        assert lessons[LESSON]["num_submissions"] == 2
+        for student in ("alice", "bob"):
+            said = server.ask(f"/formgrader/api/submission/{LESSON}/{student}/autograde", go="")
+            assert said["success"], said
+        assert scores(course, "alice") == POINTS | {"total": 0.0}
+        assert scores(course, "bob") == dict.fromkeys(POINTS, 0.0)
+        graded = {one["student"]: one for one in server.ask(f"/formgrader/api/submissions/{LESSON}")}
+        assert graded["alice"]["score"] == 5.0 and graded["alice"]["autograded"]
+        assert server.ask(f"/formgrader/api/assignment/{LESSON}/generate_feedback", go="")["success"]
+        assert "The average is the sum." in sample_course.feedback(course, "alice")
+        if not Path("/proc").is_dir():
+            return
+        warm = [child for child in children(server.process.pid) if "autograde.sandbox.child.main" in child]
+        assert len(warm) == 1, warm
+    finally:
+        server.close()
+
+
+def children(pid):
+    """Command lines of the processes that `pid` has started."""
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [Path(f"/proc/{child}/cmdline").read_bytes().replace(b"\0", b" ").decode() for child in found]
+
+
+def test_validate_in_a_server_that_sees_the_notebooks_only(course):
+    server = Server(course, course.root / "notebooks")
+    try:
+        said = server.ask("/assignments/validate", path=f"{LESSON}/mine.ipynb")
+        assert said["success"], said
+        failed = {entry["source"]: entry["raw_error"] for entry in said["value"]["failed"]}
+        assert set(failed) == {"check.halve(halve)", "check.total(total)"}
+        assert "A half is what is left without a sign." in failed["check.halve(halve)"]
+        assert "Not started yet" in failed["check.total(total)"]
+        assert not any("Traceback" in error for error in failed.values())
+    finally:
+        server.close()

@@ -1,0 +1,305 @@
+"""A session's protocol, in both of its modes, and against a far side that lies."""
+
+import json
+import math
+import os
+import struct
+import sys
+
+import nbformat
+import pytest
+import torch
+
+from autograde.notebook.outputs import Outputs
+from autograde.remote import probe, wire
+from autograde.remote.call import call as call_probe
+from autograde.sandbox import protocol
+from autograde.sandbox.limits import MIB, Limits
+from autograde.sandbox.pool import Warm
+from autograde.sandbox.session import ProbeStopped, SessionEnded
+
+CALL = "autograde.remote.call:call"
+
+
+@pytest.fixture(scope="module")
+def forked():
+    if sys.platform != "linux":
+        pytest.skip("forks are a matter of Linux")
+    with Warm() as warm:
+        yield warm
+
+
+@pytest.fixture(scope="module", params=["forked", "fresh"])
+def warm(request):
+    if request.param == "forked":
+        yield request.getfixturevalue("forked")
+    else:
+        with Warm(fork=False) as warm:
+            yield warm
+
+
+@pytest.fixture(scope="module")
+def session(warm):
+    """One session for what leaves no trace in it."""
+    limits = Limits(probe=1, grace=1, answer=2 * MIB)
+    with warm.open(limits=limits, files={"data/a.txt": b"hello", "empty": b""}) as session:
+        yield session
+
+
+def text(run):
+    return run.outputs[-1]["data"]["text/plain"]
+
+
+def test_cells_share_a_namespace(session):
+    assert session.run_cell("x = 20").ok
+    run = session.run_cell("print('x is', x)\nx + 1")
+    assert run.outputs[0] == {"output_type": "stream", "name": "stdout", "text": "x is 20\n"}
+    assert text(run) == "21"
+    assert run.outputs[1]["execution_count"] == run.execution_count
+
+
+def test_an_exception_is_an_output(session):
+    run = session.run_cell("1 / 0")
+    assert not run.ok
+    assert run.outputs[0]["ename"] == "ZeroDivisionError"
+    assert session.run_cell("'goes on'").ok
+
+
+def test_files_are_there(session):
+    assert text(session.run_cell("open('data/a.txt').read(), open('empty').read()")) == "('hello', '')"
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../x", "a/../../x", "", "a\0b"])
+def test_files_stay_inside(session, name):
+    with pytest.raises(ValueError, match="is not a name"):
+        session.put({name: b"x"})
+
+
+def test_a_probe_is_asked(session):
+    session.run_cell("def double(x): return 2 * x")
+    answer = call_probe(probe.Remote("double", session), args=[torch.ones(2, 3)])
+    assert torch.equal(answer["value"], torch.full((2, 3), 2.0))
+    assert answer["device"] == "cpu" and answer["changed"] == []
+
+
+def test_strides_of_arguments_arrive(session):
+    session.run_cell("def strides(x): return list(x.stride())")
+    assert session.ask(CALL, "strides", {"args": [torch.ones(4, 3).T]})["value"] == [1, 3]
+
+
+def test_a_name_that_is_missing(session):
+    with pytest.raises(probe.Missing):
+        session.ask(CALL, "not_there", {"args": []})
+    assert session.run_cell("1").ok
+
+
+def test_an_exception_points_at_the_learners_line(session):
+    session.run_cell("def fails(x):\n    y = x\n    return y / 0")
+    error = session.ask(CALL, "fails", {"args": [1]})["raised"]
+    assert (error["type"], error["where"]) == (
+        "ZeroDivisionError", {"function": "fails", "line": 3, "text": "return y / 0"},
+    )  # fmt: skip
+
+
+def test_what_is_no_probe_is_not_run(session):
+    session.run_cell("def double(x): return 2 * x")
+    for name in ("os:system", "autograde.remote.raised:catch", "autograde.probes.no_such:call", "builtins:print"):
+        with pytest.raises(ProbeStopped) as stopped:
+            session.ask(name, "double", {"args": [1]})
+        assert stopped.value.reason == "failed"
+
+
+def test_a_probe_that_takes_too_long(session):
+    session.run_cell("def forever():\n    while True: pass")
+    with pytest.raises(ProbeStopped) as stopped:
+        session.ask(CALL, "forever", {"args": []})
+    assert stopped.value.reason == "timeout"
+    assert "longer than 1 s" in stopped.value.sentence
+    assert session.run_cell("1").ok
+
+
+def test_an_answer_that_is_too_large(session):
+    session.run_cell("import torch\ndef large(): return torch.zeros(2**20)")
+    with pytest.raises(wire.WireError, match="larger than the 2 MiB"):
+        session.ask(CALL, "large", {"args": []})
+    assert session.run_cell("1").ok
+
+
+HOSTILE_VALUES = {
+    "a billion elements": ("torch.zeros(1).expand(10**9)", lambda v: isinstance(v, wire.Opaque)),
+    "not a number": ("float('nan')", lambda v: v is None or math.isnan(v)),
+    "infinity": ("[float('inf'), -float('inf')]", lambda v: len(v) == 2),
+    "a tensor that is none": ("{'$tensor': 0, 'stride': [10**12]}", lambda v: isinstance(v, wire.Opaque)),
+    "an opaque that is none": ("{'$opaque': ['a', 'b']}", lambda v: isinstance(v, wire.Opaque)),
+    "itself": ("(lambda l: l.append(l) or l)([])", lambda v: isinstance(v, list)),
+    "a huge int": ("10**5000", lambda v: True),
+    "lone surrogates": ("'\\ud800'", lambda v: v == "?" or "\ud800" not in v),
+    "a sparse tensor": ("torch.eye(3).to_sparse()", lambda v: isinstance(v, wire.Opaque)),
+    "a lying tensor": (
+        "type('T', (torch.Tensor,), {'shape': (10**9,), 'numel': lambda s: 1})([1., 2.])",
+        lambda v: isinstance(v, (wire.Opaque, torch.Tensor)),
+    ),
+    "an object of its own": ("type('A', (), {'__repr__': lambda s: 1 / 0})()", lambda v: v.text == "<its repr raised>"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_VALUES)
+def test_hostile_values(session, name):
+    expression, expected = HOSTILE_VALUES[name]
+    session.run_cell(f"import torch\ndef give(): return {expression}")
+    try:
+        answer = session.ask(CALL, "give", {"args": []})
+    except wire.WireError:
+        assert name == "a huge int"
+    else:
+        assert expected(answer["value"]), answer
+    assert session.run_cell("1").ok
+
+
+def test_rich_outputs(session):
+    run = session.run_cell("import matplotlib.pyplot as plt\nplt.plot([1, 2])\nprint('a')")
+    assert [output["output_type"] for output in run.outputs] == ["stream", "display_data"]
+    assert run.outputs[-1]["data"]["image/png"].startswith("iVBOR")
+
+
+def test_a_display_is_updated_in_an_earlier_cell(session):
+    first = session.run_cell("from IPython.display import display, update_display\ndisplay('old', display_id='d');")
+    session.run_cell("update_display('new', display_id='d')")
+    assert first.outputs[0]["data"]["text/plain"] == "'new'"
+
+
+def test_interrupted_then_ended(warm):
+    with warm.open(limits=Limits(cell=1, grace=3)) as session:
+        run = session.run_cell("print('before')\nwhile True: pass")
+        assert not run.ok
+        assert run.outputs[0]["text"] == "before\n"
+        assert run.outputs[-1]["ename"] == "LimitReached" and "1 s" in run.outputs[-1]["evalue"]
+        assert any("while" in line for line in run.outputs[-1]["traceback"])  # where it was
+        assert not any("runner.py" in line for line in run.outputs[-1]["traceback"])
+        assert session.run_cell("1").ok
+
+        with pytest.raises(SessionEnded) as ended:
+            session.run_cell("print('last words')\nimport os; os._exit(5)")
+        assert ended.value.reason == "exited" and "exit code 5" in ended.value.sentence
+        assert ended.value.run.outputs[0]["text"] == "last words\n"
+        for request in (
+            lambda: session.run_cell("1"),
+            lambda: session.ask(CALL, "x", {"args": []}),
+            lambda: session.put({"a": b"b"}),
+        ):
+            with pytest.raises(SessionEnded) as again:
+                request()
+            assert again.value.sentence == ended.value.sentence
+    with pytest.raises(SessionEnded):
+        session.run_cell("1")
+
+
+def test_reference_is_refused(session):
+    run = session.run_cell("import lora_ref")
+    assert run.outputs[-1]["ename"] == "ImportError" and "grading refuses it" in run.outputs[-1]["evalue"]
+
+
+def test_isolation_is_recorded(warm, session):
+    record = session.isolation
+    assert record["level"] in ("full", "partial", "none") and record["sentence"]
+    if not warm.fork:
+        assert record["level"] == "none" and "files" in record["missing"]
+    json.dumps(record)
+
+
+def test_prints_of_a_probe_are_no_output(session):
+    session.run_cell("def speaks(): print('from the probe'); return 1")
+    assert session.ask(CALL, "speaks", {"args": []})["value"] == 1
+    assert session.run_cell("print('of the cell')").outputs[0]["text"] == "of the cell\n"
+
+
+# What a learner's code may write on its own connection, descriptor 3 in the box.
+FORGE = """
+import json, os, struct
+def frame(kind, request, payload):
+    payload = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+    return struct.pack("<IIB", len(payload), request, kind) + payload
+send = lambda data: os.write(3, data)
+"""
+FORGERIES = {
+    "garbage": "send(b'\\xff' * 4096)",
+    "a frame without end": "send(struct.pack('<IIB', 2**32 - 1, 2, 17)); import time; time.sleep(30)",
+    "an answer out of turn": "send(frame(19, 2, b''))",
+    "an answer to another question": "send(frame(18, 77, {'ok': True}))",
+    "a second ready": "send(frame(16, 0, {'level': 'full'}))",
+    "an unknown kind": "send(frame(99, 2, b''))",
+    "its own end, then the true one": "send(frame(18, 2, {'ok': True, 'execution_count': 1}))",
+    "json that is none": "send(frame(18, 2, b'{'))",
+    "deep json": "send(frame(17, 2, b'[' * 60000))",
+}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_forged_frames_cost_only_the_session(forked, name):
+    with forked.open(limits=Limits(cell=2, grace=1)) as session:
+        session.run_cell(FORGE)
+        with pytest.raises(SessionEnded) as ended:
+            session.run_cell(FORGERIES[name])
+            session.run_cell("1")
+        assert ended.value.reason in ("protocol", "timeout")
+    with forked.open() as session:
+        assert session.run_cell("1").ok
+
+
+def test_a_forged_output_is_an_output_and_no_more(forked):
+    events = [
+        {"type": "display_data", "content": {"data": {"text/html": "<b>", "x": 5, "application/json": {"a": [1]}}}},
+        {"type": "execute_result", "content": {"data": "no bundle", "execution_count": "seven"}},
+        {"type": "stream", "content": {"name": "elsewhere", "text": "x"}},
+        {"type": "stream", "content": {"name": "stdout", "text": 5}},
+        {"type": "error", "content": {"traceback": "no list"}},
+        {"type": "score", "content": {"points": 100}},
+        {"type": "display_data", "content": "nothing"},
+    ]
+    with forked.open() as session:
+        session.run_cell(FORGE)
+        run = session.run_cell(f"for event in {events!r}: send(frame(17, 2, event))")
+    assert [output["output_type"] for output in run.outputs] == ["display_data", "execute_result", "stream", "error"]
+    nbformat.validate(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(outputs=run.outputs)]))
+
+
+def test_the_reader_takes_pieces_of_any_size():
+    data = protocol.pack_json(protocol.EVENT, 7, {"a": 1}) + protocol.pack(protocol.ANSWER, 7, b"xyz")
+    for size in (1, 3, 9, 100):
+        reader = protocol.Reader({protocol.EVENT: 100, protocol.ANSWER: 100})
+        got = [frame for i in range(0, len(data), size) for frame in reader.feed(data[i : i + size])]
+        assert got == [(protocol.EVENT, 7, b'{"a": 1}'), (protocol.ANSWER, 7, b"xyz")]
+
+
+def test_the_reader_refuses_before_it_waits():
+    with pytest.raises(protocol.FrameError):
+        list(protocol.Reader({protocol.EVENT: 100}).feed(struct.pack("<IIB", 101, 1, protocol.EVENT)))
+
+
+def test_json_is_read_without_what_no_notebook_may_hold():
+    assert protocol.read_json(b'{"a": NaN, "b": [Infinity]}') == {"a": None, "b": [None]}
+    for payload in (b"", b"[1]", b"{", b"[" * 10**5, b"\xff"):
+        with pytest.raises(protocol.FrameError):
+            protocol.read_json(payload)
+
+
+def test_outputs_are_few_enough():
+    outputs = Outputs()
+    for _ in range(5000):
+        outputs.add({"type": "display_data", "content": {"data": {"text/plain": "x"}}})
+    assert len(outputs.end()) <= 2000
+
+
+def test_limits_are_above_zero():
+    with pytest.raises(ValueError, match="memory"):
+        Limits(memory=0)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="what it forces is usual there")
+def test_a_connection_by_port(monkeypatch):
+    """Where a socket cannot be inherited, the process connects and shows a token."""
+    from autograde.sandbox import pool as warm_module
+
+    monkeypatch.setattr(warm_module, "INHERITS_SOCKETS", False)
+    with Warm(fork=False) as warm, warm.open(files={"a": b"b"}) as session:
+        assert text(session.run_cell("open('a').read()")) == "'b'"

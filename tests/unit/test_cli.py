@@ -1,0 +1,122 @@
+"""The command line, as a person types it: what it prints, and its exit codes."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RIGHT = (
+    "import torch\n\n\ndef linear_by_hand(x, weight, bias):\n    return torch.nn.functional.linear(x, weight, bias)\n"
+)
+WRONG = RIGHT.replace("linear(x, weight, bias)\n", "linear(x, weight)\n")
+
+
+def autograde(*words, cwd=ROOT):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-m", "autograde", *map(str, words)], cwd=cwd, env=environment, capture_output=True, text=True
+    )
+
+
+def written(folder, text, name="answers.py"):
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_right_file_passes(tmp_path):
+    done = autograde("check", written(tmp_path, RIGHT))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("✓ linear_by_hand · 2 of 2 points")
+
+
+def test_a_wrong_one_is_told_which_mistake_it_is(tmp_path):
+    done = autograde("check", written(tmp_path, WRONG), "linear_by_hand", "--json")
+    assert done.returncode == 1
+    verdict = json.loads(done.stdout)["linear_by_hand"]
+    assert {key: verdict[key] for key in ("points", "score", "passed", "misconception")} == {
+        "points": 2.0,
+        "score": 0.0,
+        "passed": False,
+        "misconception": "bias_forgotten",
+    }
+    assert "likely thought" in verdict["message"]
+
+
+def test_a_file_may_import_what_lies_beside_it(tmp_path):
+    written(tmp_path, RIGHT, "helper.py")
+    done = autograde("check", written(tmp_path, "from helper import linear_by_hand\n"))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_file_that_stops_is_still_judged_by_what_it_defined(tmp_path):
+    done = autograde("check", written(tmp_path, RIGHT + "\n1 / 0\n"))
+    assert done.returncode == 0
+    assert "did not run to its end: ZeroDivisionError" in done.stderr
+    done = autograde("check", written(tmp_path, "def linear_by_hand(:\n"), "linear_by_hand")
+    assert done.returncode == 1
+    assert "SyntaxError" in done.stderr
+    assert "there is no linear_by_hand" in done.stdout
+
+
+def test_notebooks_solved_and_unsolved():
+    done = autograde("check", ROOT / "solutions" / "00_start_here" / "00_start_here.ipynb")
+    assert done.returncode == 0, done.stdout
+    done = autograde("check", ROOT / "notebooks" / "00_start_here" / "00_start_here.ipynb")
+    assert done.returncode == 1
+    assert "Not started yet" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "exercise", "said"),
+    [
+        ("absent.py", None, "", "there is no file"),
+        (".", None, "", "is a folder"),
+        ("notes.txt", "x", "", "neither a .py nor an .ipynb"),
+        ("broken.ipynb", "{", "", "is not a notebook"),
+        ("empty.py", "x = 1\n", "", "defines none of the course's exercises"),
+        ("answers.py", RIGHT, "linear_by_hnd", "did you mean 'linear_by_hand'?"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(tmp_path, name, text, exercise, said):
+    path = tmp_path / name
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    done = autograde("check", path, *filter(None, [exercise]))
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_misspelt_command_names_the_nearest():
+    done = autograde("chek", "answers.py")
+    assert done.returncode == 2
+    assert "Did you mean 'check'?" in done.stderr
+
+
+def test_outside_a_course_build_uses_the_installed_one_and_says_which_lessons_there_are(tmp_path):
+    done = autograde("build", "99", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "00_start_here" in done.stderr
+
+
+def test_progress_tells_worked_in_from_untouched(tmp_path):
+    for name in ("notebooks", "solutions"):
+        shutil.copytree(ROOT / name / "00_start_here", tmp_path / name / "00_start_here")
+    shutil.copy(ROOT / "nbgrader_config.py", tmp_path)
+    assert "○ 00_start_here · not started yet" in autograde("progress", cwd=tmp_path).stdout
+    path = tmp_path / "notebooks" / "00_start_here" / "00_start_here.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    cell = next(c for c in notebook.cells if c["id"] == "linear_by_hand")
+    cell.source = cell.source.replace(
+        "raise NotImplementedError()", "return torch.nn.functional.linear(x, weight, bias)"
+    )
+    nbformat.write(notebook, path)
+    assert "✓ 00_start_here · 2 of 2 points" in autograde("progress", cwd=tmp_path).stdout

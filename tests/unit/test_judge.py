@@ -1,0 +1,289 @@
+"""The judge's own parts: the seam, the wire, the words."""
+
+import html
+import re
+import sys
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from autograde import check, registry
+from autograde.judge import describe, tolerance
+from autograde.judge.check import Case, Check
+from autograde.judge.draw import Draw
+from autograde.judge.report import CheckFailed, NotStarted
+from autograde.judge.show import as_html, text
+from autograde.remote import wire
+from autograde.remote.probe import Missing, Remote, answer
+
+
+class OverTheWire:
+    """A session that holds objects in this process and lets nothing through but bytes."""
+
+    def __init__(self, **held):
+        self.held = held
+        self.bytes = 0
+
+    def ask(self, probe, target, arguments):
+        if target not in self.held:
+            raise Missing(target)
+        request = wire.decode(wire.encode([probe, arguments]), trusted=True)
+        reply = wire.encode(answer(request[0], self.held[target], request[1]))
+        self.bytes += len(reply)
+        return wire.decode(reply)
+
+
+def right(x, weight, bias):
+    return torch.nn.functional.linear(x, weight, bias)
+
+
+# The seam ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_verdict_is_the_same_here_and_over_the_wire():
+    judged = registry.find("linear_by_hand")
+    session = OverTheWire(linear_by_hand=right)
+    assert judged.judge(Remote("linear_by_hand", session), 7).passed
+    assert session.bytes > 1000
+    for known in judged.misconceptions:
+        local = judged.judge(known.wrong, 7)
+        remote = judged.judge(Remote("linear_by_hand", OverTheWire(linear_by_hand=known.wrong)), 7)
+        assert (local.misconception, local.score) == (remote.misconception, remote.score) == (known.id, 0)
+
+
+def test_a_non_contiguous_input_stays_one_over_the_wire():
+    seen = []
+
+    def spy(x, weight, bias):
+        seen.append(x.is_contiguous())
+        return right(x, weight, bias)
+
+    registry.find("linear_by_hand").judge(Remote("linear_by_hand", OverTheWire(linear_by_hand=spy)), 1)
+    assert False in seen
+    assert True in seen
+
+
+def test_a_missing_name_says_so():
+    verdict = registry.find("linear_by_hand").judge(Remote("linear_by_hand", OverTheWire()), 1)
+    assert verdict.status == "missing"
+    assert "no linear_by_hand" in verdict.headline
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [None, 3, [], {}, {"raised": 3}, {"raised": {"type": 1}}, {"type": "Tensor", "value": 3}, {"value": None},
+     {"type": 7, "value": torch.zeros(2), "changed": "x"}, {"raised": {"bases": ["NotImplementedError"]}},
+     {"type": "torch.Tensor", "value": torch.full((3, 3), float("nan")), "changed": [99]},
+     {"type": "int", "value": 10**400, "changed": []}, "passed", {"score": 2, "passed": True}],
+    ids=repr,
+)  # fmt: skip
+def test_no_forged_answer_passes_or_breaks_the_judge(reply):
+    class Forger:
+        def ask(self, *_):
+            return reply
+
+    for lesson in registry.LESSONS:
+        for judged in registry.of_lesson(lesson):
+            verdict = judged.judge(Remote(judged.subject, Forger()), 3)
+            assert not verdict.passed
+            assert verdict.score == 0
+            assert text(verdict)
+            assert as_html(verdict)
+
+
+_leaf = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=20),
+    st.builds(wire.Opaque, st.text(max_size=5), st.text(max_size=5)),
+    arrays.arrays(np.float32, arrays.array_shapes(max_dims=3, max_side=4)).map(torch.from_numpy),
+)
+_plain = st.recursive(
+    _leaf, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+)
+_answer = st.fixed_dictionaries(
+    {}, optional=dict.fromkeys(("type", "value", "changed", "raised", "held", "out", "gradients", "trains"), _plain)
+)
+
+
+@given(_answer)
+@settings(max_examples=60, deadline=None)
+def test_fuzzed_answers_never_pass(reply):
+    class Fuzzer:
+        def ask(self, *_):
+            return reply
+
+    for name in ("linear_by_hand", "lora_linear_init", "lora_linear_forward", "lora_linear_placement"):
+        verdict = registry.find(name).judge(Remote("any", Fuzzer()), 3)
+        assert not verdict.passed
+        assert text(verdict)
+
+
+# The wire ----------------------------------------------------------------------------------------------------------
+
+
+def test_plain_data_arrives_as_it_left():
+    sent = {"a": [1, 2.5, None, True, "ß"], "t": torch.arange(6).reshape(2, 3), "o": wire.Opaque("X", "y"), "d": {}}
+    got = wire.decode(wire.encode(sent))
+    assert got["a"] == sent["a"]
+    assert torch.equal(got["t"], sent["t"])
+    assert got["o"] == sent["o"]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64, torch.int8, torch.bool])
+def test_tensors_keep_their_bits(dtype):
+    tensor = torch.tensor([[1.5, -2], [0, 3]]).to(dtype)
+    got = wire.decode(wire.encode(tensor.T), trusted=True)
+    assert got.dtype == dtype
+    assert torch.equal(got, tensor.T)
+    assert got.stride() == tensor.T.stride()
+
+
+@given(st.binary(max_size=200))
+@settings(max_examples=200, deadline=None)
+def test_no_bytes_break_the_reader(data):
+    try:
+        wire.decode(data)
+    except wire.WireError:
+        pass
+
+
+@pytest.mark.parametrize(
+    "head", ['{"$tensor": 0}', '{"$tensor": "x"}', '{"$opaque": 1}', "[" * 2000, "1" * 5000, '"\\ud800"', "NaN", "nope"]
+)
+def test_a_forged_message_is_refused_or_harmless(head):
+    data = len(head).to_bytes(4, "little") + head.encode() + wire.encode(None)[8:]
+    try:
+        got = wire.decode(data)
+    except wire.WireError:
+        return
+    str(got).encode()
+
+
+def test_what_has_no_plain_form_is_named():
+    class Strange:
+        def __repr__(self):
+            raise RuntimeError
+
+    for value in (Strange(), lambda: 1, torch.empty(3, device="meta"), torch.eye(2).to_sparse(), np.array([object()])):
+        assert isinstance(wire.plain(value), wire.Opaque)
+    huge = torch.zeros(1).expand(10**12)
+    assert "too large" in wire.plain(huge).text
+
+
+# Inputs and tolerances ---------------------------------------------------------------------------------------------
+
+
+def test_sizes_are_distinct_and_seeds_repeat():
+    for seed in range(50):
+        d, k, r = Draw(seed).layer()
+        assert len({d, k, r}) == 3
+        assert r < min(d, k)
+        assert r > 1
+    assert torch.equal(Draw(3).tensor(4, 5), Draw(3).tensor(4, 5))
+    assert not torch.equal(Draw(3).tensor(4, 5), Draw(4).tensor(4, 5))
+    for shape in [(4,), (4, 5), (2, 3, 4)]:
+        assert not Draw(1).tensor(*shape, contiguous=False).is_contiguous()
+
+
+def test_the_tolerance_grows_with_the_terms_and_not_with_a_mistake():
+    expected = torch.tensor([1e6, 1.0])
+    assert tolerance.close(expected + 50, expected)
+    assert not tolerance.close(expected * 1.01, expected)
+    assert not tolerance.close(torch.tensor([float("nan"), 1.0]), expected)
+    assert not tolerance.close(torch.tensor([float("inf"), 1.0]), expected)
+
+
+# Words -------------------------------------------------------------------------------------------------------------
+
+
+def test_text_and_html_say_the_same():
+    verdict = registry.find("linear_by_hand").judge(lambda x, weight, bias: x @ weight, 5)
+    said = html.unescape(re.sub(r"<svg.*?</svg>|<[^>]+>", " ", as_html(verdict)))
+    words = re.findall(r"\w+", text(verdict))
+    assert words
+    assert sorted(words) == sorted(re.findall(r"\w+", said))
+
+
+def test_what_a_learner_wrote_cannot_write_the_page():
+    def evil(x, weight, bias):
+        raise ValueError("<script>alert(1)</script>\x1b[2J\u202e")
+
+    verdict = registry.find("linear_by_hand").judge(evil, 5)
+    assert "<script>" not in as_html(verdict)
+    assert "\x1b" not in text(verdict)
+    assert "\u202e" not in text(verdict)
+
+
+def test_a_failed_check_shows_the_learners_line_and_no_traceback():
+    def linear_by_hand(x, weight, bias):
+        return x.no_such_method()
+
+    with pytest.raises(CheckFailed) as caught:
+        check.linear_by_hand(linear_by_hand)
+    shown = "\n".join(caught.value._render_traceback_())
+    assert "no_such_method" in shown
+    assert "return x.no_such_method()" in shown
+    assert "Traceback" not in shown
+    assert "autograde/" not in shown
+
+
+def test_a_stub_is_not_started():
+    def linear_by_hand(x, weight, bias):
+        raise NotImplementedError()
+
+    with pytest.raises(NotStarted) as caught:
+        check.linear_by_hand(linear_by_hand)
+    assert isinstance(caught.value, NotImplementedError)
+    assert "Not started yet" in str(caught.value)
+
+
+def test_a_seed_replays_the_same_inputs():
+    first = registry.find("linear_by_hand").judge(lambda x, weight, bias: x @ weight, 5)
+    assert first == registry.find("linear_by_hand").judge(lambda x, weight, bias: x @ weight, 5)
+    assert "seed=5" in text(first)
+
+
+def test_a_misspelt_check_names_the_nearest():
+    with pytest.raises(AttributeError, match="did you mean 'linear_by_hand'"):
+        _ = check.linear_by_hnd
+
+
+def test_a_warning_stays_off_stderr(capsys):
+    def linear_by_hand(x, weight, bias):
+        print("a library has something to say", file=sys.stderr)
+        return right(x, weight, bias)
+
+    check.linear_by_hand(linear_by_hand)
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert "something to say" in said.out
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (torch.tensor(2.5), "2.5 (a 0-dimensional float32 tensor)"),
+        ([1, 2], "(1, 2)"),
+        (None, "None"),
+        (10**400, "a huge integer"),
+        (torch.zeros(2, 3), "float32 tensor of shape (2, 3): [[0, 0, 0], [0, 0, 0]]"),
+    ],
+)
+def test_values_in_words(value, said):
+    assert describe.contents(value) == said
+
+
+def test_partial_credit_counts_only_with_a_right_answer():
+    judged = Check("two_parts", points=3, parts={"answer": 2, "extra": 1})
+    judged.cases(lambda draw: [Case({"n": 1}), Case({"n": 2}, part="extra")])
+    judged.right(lambda n: n)
+    assert judged.judge(lambda n: n, 1).score == 3
+    assert judged.judge(lambda n: 1, 1).score == 2
+    assert judged.judge(lambda n: 2, 1).score == 0

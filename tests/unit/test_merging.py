@@ -1,0 +1,202 @@
+"""Lesson 06: its checks across the seam, the reference on them, and the numbers that the lesson states."""
+
+import inspect
+
+import jupytext
+import pytest
+import torch
+from corpus_of import ROOT, solved_cells
+from torch import nn
+
+import lora_ref
+from autograde.checks import merging
+from autograde.checks.merging.given import SOURCE
+from autograde.judge.draw import Draw
+from autograde.remote import probe, wire
+
+LESSON = "06_merging"
+DELTA, MERGE, MERGEABLE = merging.CHECKS
+KNOWN = {(check.name, known.id): (check, known) for check in merging.CHECKS for known in check.misconceptions}
+
+
+class Session:
+    """Stands for another process: it answers by the seam's own code, and then as `forge` has it."""
+
+    def __init__(self, target, forge=lambda answer: answer):
+        self.target, self.forge = target, forge
+
+    def ask(self, probe_name, name, arguments):
+        arguments = wire.decode(wire.encode(arguments), trusted=True)
+        return wire.decode(wire.encode(self.forge(probe.answer(probe_name, self.target, arguments))))
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize(
+    ("check", "subject"),
+    [(DELTA, lora_ref.delta_weight), (MERGE, lora_ref.merge), (MERGEABLE, lora_ref.LoRALinear)],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_the_reference_passes(check, subject, seed):
+    verdict = check.judge(subject, seed)
+    assert verdict.passed, verdict.message
+
+
+def test_the_layer_that_the_checks_hand_over_is_the_one_that_the_lesson_gives():
+    assert any(SOURCE.strip() in source for _, _, source in solved_cells(LESSON))
+
+
+@pytest.mark.parametrize(("check", "known"), KNOWN.values(), ids=["-".join(key) for key in KNOWN])
+def test_the_same_verdict_across_the_seam(check, known):
+    here, there = (check.judge(target, 5) for target in (known.wrong, probe.Remote("x", Session(known.wrong))))
+    assert (here.score, here.misconception, here.headline) == (there.score, there.misconception, there.headline)
+
+
+def test_partial_credit():
+    drifts = next(known.wrong for known in MERGEABLE.misconceptions if known.id == "drifts")
+    assert MERGEABLE.judge(drifts, 5).score == 3
+    float32_only = next(known.wrong for known in MERGE.misconceptions if known.id == "dtype_forgotten")
+    assert MERGE.judge(float32_only, 5).score == 2
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [{"looks": []}, {"looks": None}, {"looks": [{}] * 4}, {"looks": [0] * 4}, {"raised": "no"}, {"raised": None}],
+    ids=str,
+)
+def test_a_forged_life_earns_nothing(forged):
+    session = Session(lora_ref.LoRALinear, lambda answer: answer | forged)
+    verdict = MERGEABLE.judge(probe.Remote("MergeableLoRALinear", session), 5)
+    assert verdict.status == "failed" and verdict.score == 0
+
+
+@pytest.mark.parametrize("forged", [{"shares": 3}, {"changed": None, "weight": 1}, {"kept": []}, {"sizes": 2}], ids=str)
+def test_a_forged_linear_earns_nothing(forged):
+    session = Session(lora_ref.merge, lambda answer: answer | forged)
+    verdict = MERGE.judge(probe.Remote("merge", session), 5)
+    assert verdict.status == "failed" and verdict.score == 0
+
+
+class Half(lora_ref.LoRALinear):
+    """Begun, and not finished."""
+
+    def unmerge(self):
+        raise NotImplementedError
+
+
+def test_an_unfinished_method_is_named():
+    verdict = MERGEABLE.judge(Half, 5)
+    assert verdict.status == "failed" and "unmerge is not written yet" in verdict.message
+
+
+class Stub(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        raise NotImplementedError()
+
+
+def test_the_stub_is_not_started():
+    assert MERGEABLE.judge(Stub, 5).status == "not_started"
+
+
+def test_a_notebook_may_set_another_default_device():
+    torch.set_default_device("meta")
+    try:
+        assert MERGE.judge(lora_ref.merge, 5).passed and MERGEABLE.judge(lora_ref.LoRALinear, 5).passed
+    finally:
+        torch.set_default_device(None)
+
+
+def test_one_round_there_and_back_shows_in_every_dtype():
+    """Subtraction must never pass for exact by chance: many values differ after the first round."""
+    for seed in range(30):
+        for case in MERGEABLE.make_cases(Draw(seed)):
+            if "back and forth" in case.label:
+                W, A, B = (case.args[name] for name in ("weight", "A", "B"))
+                delta = case.args["options"]["alpha"] / case.args["options"]["rank"] * (A @ B).T
+                assert ((W + delta) - delta != W).sum() >= 5
+
+
+# What the lesson states ----------------------------------------------------------------------------------------------
+
+
+def test_the_example_by_hand():
+    W, b = torch.tensor([[1.0, 0, 1], [0, 2, 0]]), torch.tensor([496.0, 596])
+    A, B, x = torch.tensor([[1.0], [0], [2]]), torch.tensor([[10.0, 1]]), torch.tensor([1.0, 2, 3])
+    assert (x @ W.T + b).tolist() == [500, 600]
+    assert (x @ W.T + b + 2 * x @ A @ B).tolist() == [640, 614]
+    assert (A @ B).tolist() == [[10, 1], [0, 0], [20, 2]]
+    merged = W + 2 * (A @ B).T
+    assert merged[0, 2] == 41 and (x @ merged.T + b).tolist() == [640, 614]
+
+
+def frozen_and_change():
+    frozen = nn.Linear(3, 2, bias=False).requires_grad_(False)
+    return frozen, nn.Parameter(torch.ones(2, 1)) @ nn.Parameter(torch.ones(1, 3))
+
+
+def test_what_a_frozen_weight_becomes_without_no_grad():
+    frozen, change = frozen_and_change()
+    frozen.weight.add_(change)
+    assert frozen.weight.requires_grad and not frozen.weight.is_leaf and frozen.weight.grad_fn is not None
+    with pytest.raises(ValueError, match="non-leaf"):
+        torch.optim.SGD([frozen.weight])
+    with pytest.raises(RuntimeError):
+        frozen.requires_grad_(False)
+    frozen(torch.ones(1, 3)).sum().backward()
+    with pytest.raises(RuntimeError, match="second time"):
+        frozen(torch.ones(1, 3)).sum().backward()
+
+
+def test_plus_equals_changes_the_values_and_then_raises():
+    frozen, change = frozen_and_change()
+    before = frozen.weight.clone()
+    with pytest.raises((TypeError, ValueError), match="weight"):
+        frozen.weight += change
+    assert torch.equal(frozen.weight, before + change)
+
+
+def there_and_back(dtype, another_each_time, rounds=100):
+    torch.manual_seed(0)
+    kept = (torch.randn(512, 512) * 0.04).to(dtype)
+    weight, errors, shares = kept.clone(), [], []
+    for i in range(rounds):
+        if another_each_time or i == 0:
+            delta = (2 * torch.randn(512, 8) / 512**0.5 @ (0.02 * torch.randn(8, 512))).to(dtype)
+        weight += delta
+        weight -= delta
+        errors.append((weight.double() - kept.double()).square().mean().sqrt().item())
+        shares.append((weight != kept).double().mean().item())
+    return errors, shares
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_drift_stops_with_one_adapter_and_grows_with_others(dtype):
+    errors, shares = there_and_back(dtype, False)
+    assert errors[0] > 0 and errors[-1] == errors[0] and 0.1 < shares[0] < 0.2
+    errors, shares = there_and_back(dtype, True)
+    assert 5 < errors[-1] / errors[0] < 9 and 0.6 < shares[-1] < 0.8
+
+
+def test_a_digit_falls_off_in_bfloat16():
+    w = torch.tensor(1 + 2**-7, dtype=torch.bfloat16)
+    assert w.item() == 1.0078125 and (w + 1).item() == 2 and (w + 1 - 1).item() == 1
+    assert torch.finfo(torch.bfloat16).eps == 2**-7
+
+
+def test_the_reference_does_what_the_lesson_sends_its_reader_to():
+    """A file saved while merged holds the base's own weight, and the kept copy follows a move."""
+    layer = lora_ref.LoRALinear(nn.Linear(7, 5))
+    nn.init.normal_(layer.lora_B)
+    before = layer.base_layer.weight.clone()
+    layer.merge()
+    assert torch.equal(layer.state_dict()["base_layer.weight"], before)
+    layer.to(torch.float64)
+    layer.unmerge()
+    assert torch.equal(layer.base_layer.weight, before.double())
+    assert 75 < len(inspect.getsource(lora_ref.LoRALinear).splitlines()) < 90
+
+
+def test_every_figure_has_its_alternative_text():
+    cells = jupytext.read(ROOT / "solutions" / f"{LESSON}.py", fmt="py:percent").cells
+    drawn = [cell for cell in cells if "plt.show()" in cell.source]
+    assert len(drawn) == 3 and all(len(cell.metadata["alt"]) > 80 for cell in drawn)

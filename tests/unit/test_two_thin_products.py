@@ -1,0 +1,184 @@
+"""Lesson 03: the cheap order is judged by counting, its numbers are right, and its inputs tell mistakes apart."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from autograde.checks import two_thin_products as lesson
+from autograde.judge.draw import Draw
+from autograde.probes.two_thin_products import call_and_count
+from autograde.remote import probe, wire
+
+
+def thin(x, A, B, scaling):
+    return scaling * (x @ A) @ B
+
+
+def full(x, A, B, scaling):
+    return scaling * (x @ (A @ B))
+
+
+def full_and_unscaled(x, A, B, scaling):
+    return x @ (A @ B)
+
+
+def columns_of_the_full_product(x, A, B, scaling):
+    return scaling * torch.stack([x @ (A @ B[:, j]) for j in range(B.shape[1])], dim=-1)
+
+
+def needs_torch_as_it_is(x, A, B, scaling):
+    """Right, and it breaks under any dispatch mode: what cannot be counted is not punished."""
+    if torch.utils._python_dispatch._get_current_dispatch_mode() is not None:
+        raise RuntimeError("not here")
+    return thin(x, A, B, scaling)
+
+
+@pytest.mark.parametrize(
+    ("answer", "score", "misconception"),
+    [
+        (thin, 3, None),
+        (needs_torch_as_it_is, 3, None),
+        (full, 2, "full_product_first"),
+        (columns_of_the_full_product, 2, None),
+        (full_and_unscaled, 0, "scaling_forgotten"),
+    ],
+)
+def test_the_order_is_worth_one_point_of_three(answer, score, misconception):
+    verdict = lesson.lora_delta.judge(answer, seed=5)
+    assert (verdict.score, verdict.misconception) == (score, misconception), verdict.message
+
+
+def test_what_is_said_about_the_order_names_the_large_tensor():
+    message = lesson.lora_delta.judge(full, seed=5).message
+    case = next(case for case in lesson.lora_delta.make_cases(Draw(5)) if case.part == lesson.ORDER)
+    d, k = case.args["A"].shape[0], case.args["B"].shape[1]
+    assert f"({d}, {k})" in message and "the way to them is too long" in message
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_counted_cases_leave_no_doubt(seed):
+    """Thin styles, at most twice the two products, and the full product lie far apart on both sides of the limit."""
+    for case in lesson.lora_delta.make_cases(Draw(seed)):
+        if case.part == lesson.ORDER:
+            n, d, k, r = lesson.CountedCheck.sizes(case)
+            limit = lesson.COSTLY * lesson.thin_cost(n, d, k, r)
+            assert 2 * lesson.thin_cost(n, d, k, r) < limit < lesson.full_cost(n, d, k, r) / 3
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("check", lesson.CHECKS, ids=lambda check: check.name)
+def test_any_two_misconceptions_differ(check, seed):
+    cases = check.make_cases(Draw(seed))
+    seen = {known.id: [check.observe(known.wrong, case) for case in cases] for known in check.misconceptions}
+    seen["right"] = [check.observe(check._right, case) for case in cases]
+    ids = [known for known in seen if known != "full_product_first"]  # its values are right
+    for i, one in enumerate(ids):
+        for other in ids[i + 1 :]:
+            alike = [check.same(case, a, b) for case, a, b in zip(cases, seen[one], seen[other], strict=True)]
+            assert not all(alike), f"{one} and {other}"
+
+
+n, d, k, r = 6, 40, 50, 3
+X, X1, X3 = torch.randn(n, d), torch.randn(d), torch.randn(2, 3, d)
+A, B = torch.randn(d, r), torch.randn(r, k)
+
+
+def in_inference_mode(x):
+    with torch.inference_mode():
+        return torch.einsum("...d,dr,rk->...k", x, A, B)
+
+
+THIN = {
+    "matmul": (X, lambda x: x @ A @ B),
+    "three axes": (X3, lambda x: x @ A @ B),
+    "linear": (X3, lambda x: torch.nn.functional.linear(torch.nn.functional.linear(x, A.T), B.T)),
+    "einsum": (X, lambda x: torch.einsum("nd,dr,rk->nk", x, A, B)),
+    "multi_dot": (X, lambda x: torch.linalg.multi_dot([x, A, B])),
+    "broadcast": (X, lambda x: ((x.unsqueeze(-1) * A).sum(-2).unsqueeze(-1) * B).sum(-2)),
+    "inference": (X3, in_inference_mode),
+    "vmap": (X, torch.vmap(lambda row: row @ A @ B)),
+}
+
+
+@pytest.mark.parametrize("style", THIN)
+def test_one_count_for_every_thin_style(style):
+    x, function = THIN[style]
+    assert call_and_count(function, args=[x])["flops"] == lesson.thin_cost(n, d, k, r)
+
+
+def test_vectors_are_counted_too():
+    seen = call_and_count(lambda x: torch.mv(B.T, torch.mv(A.T, x)), args=[X1])
+    assert seen["flops"] == lesson.thin_cost(1, d, k, r)
+    seen = call_and_count(lambda x: sum(torch.dot(x, A[:, i]) * B[i] for i in range(r)), args=[X1])
+    assert seen["flops"] == 2 * d * r + r * k
+
+
+def test_the_full_product_shows_in_the_count_and_in_the_largest_tensor():
+    seen = call_and_count(lambda x: x @ (A @ B), args=[X])
+    assert seen["flops"] == lesson.full_cost(n, d, k, r) and seen["largest"] == [d, k]
+
+
+class Session:
+    """Stands for another process: it answers by the seam's own code, and then as `forge` has it."""
+
+    def __init__(self, function, forge=lambda answer: answer):
+        self.function, self.forge = function, forge
+
+    def ask(self, probe_name, name, arguments):
+        arguments = wire.decode(wire.encode(arguments), trusted=True)
+        return wire.decode(wire.encode(self.forge(probe.answer(probe_name, self.function, arguments))))
+
+
+@pytest.mark.parametrize(("answer", "score"), [(thin, 3), (full, 2)])
+def test_the_same_verdict_across_the_seam(answer, score):
+    assert lesson.lora_delta.judge(probe.Remote("lora_delta", Session(answer)), seed=5).score == score
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [{"flops": "few"}, {"flops": None}, {"flops": math.inf}, {"largest": 3}, {"largest": [[]]}, {"flops": []}],
+    ids=str,
+)
+def test_a_forged_count_earns_nothing(forged):
+    def forge(answer):
+        return answer | forged if "flops" in answer else answer
+
+    verdict = lesson.lora_delta.judge(probe.Remote("lora_delta", Session(thin, forge)), seed=5)
+    assert verdict.status == "failed" and verdict.score == 0
+
+
+# What the lesson states -----------------------------------------------------------------------------------------------
+
+
+def counted(*shapes, function):
+    with FlopCounterMode(display=False) as counter:
+        function(*(torch.empty(*shape, device="meta") for shape in shapes))
+    return counter.get_total_flops()
+
+
+@pytest.mark.parametrize(("n", "d", "k", "r"), [(1, 3, 4, 2), (1, 4096, 4096, 8), (1024, 2048, 2048, 8)])
+def test_formulas_agree_with_torch(n, d, k, r):
+    shapes = (n, d), (d, r), (r, k)
+    assert counted(*shapes, function=lambda x, A, B: x @ A @ B) == lesson.thin_cost(n, d, k, r)
+    assert counted(*shapes, function=lambda x, A, B: x @ (A @ B)) == lesson.full_cost(n, d, k, r)
+
+
+def test_numbers_in_the_text():
+    assert (lesson.thin_cost(1, 3, 4, 2), lesson.full_cost(1, 3, 4, 2)) == (28, 72)
+    assert 4096 * 8 == 32_768 and 4096 * 4096 == 16_777_216
+    assert lesson.full_cost(1, 4096, 4096, 8) / lesson.thin_cost(1, 4096, 4096, 8) == 2304
+    assert 2 * 768 * 768 / lesson.thin_cost(1, 768, 768, 8) == 48
+    assert 2 * 12288 * 12288 / lesson.thin_cost(1, 12288, 12288, 8) == 768
+    # The extra work of the forward pass is r (d + k) / (d k); the full product costs the base layer once more.
+    base = 2 * 1024 * 2048 * 2048
+    assert lesson.thin_cost(1024, 2048, 2048, 8) / base == 8 * (2048 + 2048) / (2048 * 2048) == 2**-7
+    assert round(lesson.full_cost(1024, 2048, 2048, 8) / base, 2) == 1.01
+
+
+def test_largest_cheap_rank_by_its_definition():
+    for d, k in itertools.product(range(1, 40), repeat=2):
+        cheap = [r for r in range(1, 40) if lesson.thin_cost(1, d, k, r) < 2 * d * k]
+        assert lesson.largest_cheap_rank._right(d, k) == max(cheap, default=0)
