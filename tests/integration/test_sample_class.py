@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from class_of import ROOT
+from small_class import ROOT
 
 from autograde import registry
 from autograde.authoring import sample_class

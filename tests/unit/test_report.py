@@ -5,8 +5,8 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from class_of import LESSON, make_course
 from click.testing import CliRunner
+from small_class import LESSON, make_course
 
 from autograde.batch.results import FAILED, GRADED, Result, Store
 from autograde.cli import main

@@ -20,7 +20,7 @@ from autograde.nbgrader_plugin.gradebook import Book
 from autograde.notebook.cells import grade_id
 from autograde.project import Course
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 LESSON = "00_start_here"
 RIGHT = "def linear_by_hand(x, weight, bias):\n    out = x @ weight.T\n    return out if bias is None else out + bias"
 FORGOTTEN = "def linear_by_hand(x, weight, bias):\n    return x @ weight.T"

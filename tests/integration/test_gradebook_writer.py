@@ -6,8 +6,8 @@ import sqlite3
 
 import nbformat
 import pytest
-from class_of import LESSON, PretendCrew, hand_in, make_course, rows, run
 from nbgrader.api import Gradebook
+from small_class import LESSON, PretendCrew, hand_in, make_course, rows, run
 
 from autograde.notebook.cells import grade_id
 

@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 
 import pytest
-from class_of import PretendCrew, files, hand_in, make_course, rows, run
+from small_class import PretendCrew, files, hand_in, make_course, rows, run
 from sqlalchemy.orm import Session
 
 from autograde.batch import gradebook_writer

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from class_of import LESSON, hand_in, make_course, run
+from small_class import LESSON, hand_in, make_course, run
 from sqlalchemy import create_engine, text
 
 from autograde.nbgrader_plugin.config import load

@@ -14,7 +14,7 @@ from autograde.authoring import lesson, release
 from autograde.project import Course
 
 HERE = Path(__file__).parent
-ROOT = HERE.parent
+ROOT = HERE.parents[1]
 LESSON = "90_sample"
 
 SOURCE = '''\

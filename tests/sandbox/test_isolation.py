@@ -121,8 +121,8 @@ REFUSED = {
     "list the course": "all_of(os.listdir, [O['course'], O['course'] + '/solutions', O['root'] + '/solutions'])",
     "read what the grader knows": """all_of(read, [O['root'] + '/' + name for name in (
         'autograde/checks/__init__.py', 'autograde/authoring/__init__.py', 'autograde/sandbox/session.py',
-        'autograde/sandbox/pool.py', 'autograde/sandbox/isolation/walls.py', 'lora_ref/__init__.py', 'tests/test_box.py',
-        'tests/conftest.py', 'pyproject.toml', '.git/HEAD')])""",
+        'autograde/sandbox/pool.py', 'autograde/sandbox/isolation/walls.py', 'lora_ref/__init__.py', 'tests/conftest.py',
+        'tests/sandbox/test_isolation.py', 'pyproject.toml', '.git/HEAD')])""",
     "list what the grader knows": """all_of(os.listdir, [O['root'] + '/' + name for name in (
         'autograde/checks', 'autograde/batch', 'autograde/sandbox/isolation', 'lora_ref', 'tests', 'solutions')])""",
     "read the system's secrets": "all_of(read, ['/etc/shadow', '/root/.bashrc', '/root/.profile', '/etc/hostname'])",

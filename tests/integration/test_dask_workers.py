@@ -6,11 +6,10 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import psutil
 import pytest
-from class_of import LESSON, RIGHT, ROOT, hand_in, make_course, rows, run
+from small_class import LESSON, RIGHT, ROOT, hand_in, make_course, rows, run
 
 from autograde.batch import dask_workers
 from autograde.batch.dask_workers import Cluster, ClusterError
@@ -20,7 +19,7 @@ from autograde.submission import grader_version
 
 pytest.importorskip("distributed", reason="no Dask here: pip install distributed")
 
-HERE = Path(__file__).parents[1]
+SUPPORT = ROOT / "tests" / "support"
 PRELOAD = """
 import sys
 from autograde.batch import dask_workers
@@ -48,7 +47,7 @@ class Dask:
             self.address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
 
     def start(self, *words):
-        search = f"{HERE}{os.pathsep}{ROOT}"
+        search = f"{SUPPORT}{os.pathsep}{ROOT}"
         settings = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "5s", "DASK_LOGGING__DISTRIBUTED": "error"}
         process = subprocess.Popen(
             [sys.executable, "-m", "distributed.cli." + words[0], *words[1:], "--no-dashboard"],
@@ -81,7 +80,7 @@ def course(tmp_path):
 def dask(course, tmp_path, monkeypatch):
     monkeypatch.setattr(grader_version, "of_code", lambda lesson: "today")
     preload = tmp_path / "preload.py"
-    preload.write_text(PRELOAD.format(script=str(HERE / "pretend_worker.py"), once=str(tmp_path / "died-once")))
+    preload.write_text(PRELOAD.format(script=str(SUPPORT / "pretend_worker.py"), once=str(tmp_path / "died-once")))
     made = Dask(course, preload)
     yield made
     made.end()

@@ -10,8 +10,8 @@ import time
 import nbformat
 import psutil
 import pytest
-from class_of import FORGOTTEN, LESSON, RIGHT, ROOT, PretendCrew, hand_in, make_course, rows, run
 from click.testing import CliRunner
+from small_class import FORGOTTEN, LESSON, RIGHT, ROOT, PretendCrew, hand_in, make_course, rows, run
 
 from autograde.batch.local_workers import CannotGrade, Crew
 from autograde.batch.results import Store

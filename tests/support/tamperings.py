@@ -9,7 +9,7 @@ import textwrap
 from dataclasses import dataclass, field
 
 import nbformat
-from class_of import ROOT, handed_in
+from small_class import ROOT, handed_in
 
 from autograde.notebook.demonstration import is_demonstration
 from autograde.project import Course

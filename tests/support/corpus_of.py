@@ -7,8 +7,7 @@ import jupytext
 
 from autograde import registry
 
-HERE = Path(__file__).parent
-ROOT = HERE.parent
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Sample:
 def samples(lesson):
     """Every sample of a lesson: its corpus file, and the wrong answer of each misconception."""
     found = []
-    for cell in jupytext.read(HERE / "corpus" / f"{lesson}.py", fmt="py:percent").cells:
+    for cell in jupytext.read(ROOT / "tests" / "corpus" / f"{lesson}.py", fmt="py:percent").cells:
         tags = cell.metadata
         if "wheat" in tags:
             found.append(Sample(tags["exercise"], tags["wheat"], cell.source, None))

@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from class_of import LESSON, PretendCrew, hand_in, make_course, rows, run
+from small_class import LESSON, PretendCrew, hand_in, make_course, rows, run
 
 from autograde.submission import files
 from autograde.submission.files import Submission, find, fingerprint

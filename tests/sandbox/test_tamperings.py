@@ -17,8 +17,8 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
-from class_of import ROOT, make_course, rows
 from sample_course import plant
+from small_class import ROOT, make_course, rows
 from tamperings import LAYER, LEFT, LIMITS, MERGE, SECRET, START, TAMPERINGS, THIN, WHEAT
 
 from autograde import registry

@@ -4,21 +4,20 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 import time
-from pathlib import Path
 
 import psutil
 import pytest
-from class_of import LESSON, ROOT, hand_in, make_course, rows, run
+from pretend_crew import crew
+from small_class import LESSON, ROOT, hand_in, make_course, rows, run
 
 from autograde.batch import local_workers
-from autograde.batch.local_workers import CannotGrade, Crew
+from autograde.batch.local_workers import CannotGrade
 from autograde.batch.results import Store
 from autograde.project import CourseError
 from autograde.submission import grader_version
 
-HERE = Path(__file__).parents[1]
+SUPPORT = ROOT / "tests" / "support"
 
 
 @pytest.fixture
@@ -26,17 +25,9 @@ def course(tmp_path):
     return make_course(tmp_path / "course")
 
 
-def _crew(course, jobs=2, patience=0.0):
-    made = Crew(course, jobs, False)
-    for worker in made.workers:
-        once = str(course.root / "died-once")
-        worker.command = [sys.executable, str(HERE / "pretend_worker.py"), str(patience), once]
-    return made
-
-
 @pytest.fixture(autouse=True)
 def _findable(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", f"{HERE}{os.pathsep}{ROOT}")
+    monkeypatch.setenv("PYTHONPATH", f"{SUPPORT}{os.pathsep}{ROOT}")
     monkeypatch.setattr(
         grader_version, "of_code", lambda lesson: "today"
     )  # so that a change of a source file meanwhile is none
@@ -49,16 +40,16 @@ def _scores(course):
 def test_two_workers_grade_what_one_does(course):
     for number in range(12):
         hand_in(course, f"student-{number:02}", f"SCORE={number / 8}")
-    assert len(run(course, _crew(course, jobs=1)).graded) == 12
+    assert len(run(course, crew(course, jobs=1)).graded) == 12
     alone = _scores(course)
-    assert len(run(course, _crew(course, jobs=2), force=True).graded) == 12
+    assert len(run(course, crew(course, jobs=2), force=True).graded) == 12
     assert _scores(course) == alone == {f"student-{number:02}": number / 8 for number in range(12)}
 
 
 def test_a_dead_worker_is_replaced_and_its_submission_tried_again(course):
     for number in range(6):
         hand_in(course, f"student-{number}", "SCORE=1 DIE-ONCE" if number == 2 else "SCORE=1")
-    outcome = run(course, _crew(course))
+    outcome = run(course, crew(course))
     assert not outcome.failed and len(outcome.graded) == 6
     assert (course.root / "died-once").exists()
 
@@ -76,13 +67,13 @@ def test_a_submission_that_no_worker_survives_is_named_and_the_others_are_graded
     monkeypatch.setattr(local_workers, "ANSWER_SECONDS", 1)
     for number in range(6):
         hand_in(course, f"student-{number}", f"SCORE=1 {does}" if number == 2 else "SCORE=1")
-    outcome = run(course, _crew(course))
+    outcome = run(course, crew(course))
     assert len(outcome.graded) == 5
     assert [result.student for result in outcome.failed] == ["student-2"]
     assert words in outcome.failed[0].sentence
     assert "student-2" not in _scores(course), "a failure of the grader's is no one's score"
     hand_in(course, "student-2", "SCORE=2")
-    assert len(run(course, _crew(course)).graded) == 1, "the next run tries it again"
+    assert len(run(course, crew(course)).graded) == 1, "the next run tries it again"
     assert _scores(course)["student-2"] == 2.0
 
 
@@ -90,27 +81,14 @@ def test_where_nothing_can_be_graded_it_stops_soon(course):
     for number in range(20):
         hand_in(course, f"student-{number:02}", "FAIL")
     with pytest.raises(CannotGrade, match="the reason is here"):
-        run(course, _crew(course))
+        run(course, crew(course))
     tried = list((course.root / "autograde" / "autograded" / ".results").rglob("*.json"))
     assert len(tried) == 3
 
 
-GRADE = """
-    import sys, time
-    sys.path.insert(0, {here!r})
-    from pathlib import Path
-    import test_grade_crew as t
-    t.version.of_code = lambda lesson: "today"
-    from autograde.project import Course
-    course = Course(Path({root!r}))
-    outcome = t.run(course, t._crew(course, jobs=2, patience=0.3))
-    print("interrupted" if outcome.interrupted else "finished", len(outcome.graded))
-"""
-
-
 def _grader(course):
-    code = textwrap.dedent(GRADE.format(here=str(HERE), root=str(course.root)))
-    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, SUPPORT / "pretend_crew.py", course.root]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 def _wait_for(condition, seconds=60):
@@ -138,7 +116,7 @@ def test_an_ended_grader_leaves_no_process_and_loses_no_result(course, end):
         assert set(_scores(course)) == kept, "what was graded is entered before it ends"
     psutil.wait_procs(children, timeout=10)
     assert not any(child.is_running() for child in children)
-    again = run(course, _crew(course))
+    again = run(course, crew(course))
     assert {result.student for result in again.skipped} == kept
     assert len(again.graded) == 10 - len(kept)
     assert _scores(course) == {f"student-{number}": 1.0 for number in range(10)}
@@ -150,5 +128,5 @@ def test_two_graders_do_not_work_on_one_course(course):
     grader = _grader(course)
     _wait_for(lambda: Store(course.root / "autograde" / "autograded").all([LESSON]))
     with pytest.raises(CourseError, match="another `autograde grade` is at work"):
-        run(course, _crew(course))
+        run(course, crew(course))
     assert grader.communicate(timeout=30)[0].split() == ["finished", "6"]

@@ -1,0 +1,34 @@
+"""A real crew on this machine whose workers only pretend to grade; as a script, a grader with such a crew.
+
+``python pretend_crew.py COURSE`` grades the course with two workers and prints how it ended and how many it graded.
+"""
+
+import sys
+from pathlib import Path
+
+import small_class
+
+from autograde.batch.local_workers import Crew
+from autograde.project import Course
+from autograde.submission import grader_version
+
+WORKER = Path(__file__).with_name("pretend_worker.py")
+
+
+def crew(course, jobs=2, patience=0.0):
+    """A `Crew` of `jobs` processes of pretend_worker.py, each of which takes `patience` seconds for an answer."""
+    made = Crew(course, jobs, False)
+    for worker in made.workers:
+        worker.command = [sys.executable, str(WORKER), str(patience), str(course.root / "died-once")]
+    return made
+
+
+def main(root):
+    grader_version.of_code = lambda lesson: "today"  # as the tests have it
+    course = Course(Path(root))
+    outcome = small_class.run(course, crew(course, patience=0.3))
+    print("interrupted" if outcome.interrupted else "finished", len(outcome.graded))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
