@@ -12,12 +12,15 @@ numbers where W holds dk. B starts at zero, so training starts from exactly the 
 
 Reading order, one subject a file:
 
-    formulas.py   what is computed, on bare tensors
-    layer.py      LoRALinear: those formulas, and what a layer owes to the rest of PyTorch
-    merging.py    A and B folded into W, when the training is done
-    adapters.py   a model full of such layers: what learns, what is frozen, switching it all off
-    counting.py   parameters, floating-point operations and bytes
-    low_rank.py   why a thin product can be enough: the singular value decomposition
+    formulas.py       what is computed, on bare tensors
+    layer.py          LoRALinear: those formulas, and what a layer owes to the rest of PyTorch
+    merging.py        A and B folded into W, when the training is done
+    adapters.py       a model full of such layers: what learns, what is frozen, switching it all off
+    inject.py         such layers into a model that somebody else wrote
+    training.py       the shortest training loop, which changes nothing but adapters
+    weight_space.py   the same update on a weight instead of a layer: convolutions too
+    counting.py       parameters, floating-point operations and bytes
+    low_rank.py       why a thin product can be enough: the singular value decomposition
 
 The paper: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2021, arXiv 2106.09685. It writes
 h = W x + B A x for columns x; here a sample is a row, as everywhere in PyTorch, so A comes first.
@@ -35,21 +38,30 @@ from .counting import (
     training_bytes,
 )
 from .formulas import linear_by_hand, lora_delta, to_linear_weights
+from .inject import add_lora, inject
 from .layer import LoRALinear
 from .low_rank import best_low_rank, rank_for_energy
 from .merging import delta_weight, merge
+from .training import fine_tune
+from .weight_space import LoRAWeight, adapt_weight, fold
 
 __all__ = [
     "LoRALinear",
+    "LoRAWeight",
+    "adapt_weight",
     "adapter_layers",
     "adapter_parameters",
     "adapters_off",
+    "add_lora",
     "best_low_rank",
     "count_parameters",
     "delta_weight",
+    "fine_tune",
     "flops_full",
     "flops_thin",
+    "fold",
     "freeze_base",
+    "inject",
     "largest_cheap_rank",
     "largest_rank_within",
     "leaked_parameters",

@@ -1,7 +1,12 @@
 """A model full of LoRA layers: what of it learns, what is frozen, and how to switch the adapters off.
 
-Each layer says in `adapter_names` which of its parameters are its adapter. Nothing here looks for pieces of names, so a
-module called `flora_proj` is nothing special.
+What a layer owes to these functions, whatever its class:
+
+    adapter_names      which of its parameters are its adapter. Nothing here looks for pieces of names, so a module
+                       called `flora_proj` is nothing special.
+    enabled            set to False, it computes what its base computes
+    merged             whether its base's weight holds the adapter now; where that can be so, also
+    merge(), unmerge() both in place; on a layer that is in that state already they do nothing
 """
 
 from contextlib import contextmanager
@@ -51,14 +56,13 @@ def adapters_off(model):
     """
     before = [(layer, layer.enabled, layer.merged) for layer in adapter_layers(model)]
     try:
-        for layer, _, _ in before:
+        for layer, _, merged in before:
             layer.enabled = False
-            layer.unmerge()
+            if merged:
+                layer.unmerge()
         yield model
     finally:
         for layer, enabled, merged in before:
             layer.enabled = enabled
-            if merged:
-                layer.merge()
-            else:
-                layer.unmerge()
+            if merged != layer.merged:  # somebody may have merged within
+                layer.merge() if merged else layer.unmerge()

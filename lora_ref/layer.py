@@ -25,7 +25,7 @@ class LoRALinear(nn.Module):
 
     def __init__(self, base_layer, rank=4, alpha=1):
         super().__init__()
-        _check(base_layer, rank, alpha)
+        check_fits(base_layer, rank, alpha)
         d, k = base_layer.in_features, base_layer.out_features
         self.base_layer = base_layer.requires_grad_(False)  # weight and bias: a bias left trainable is a leak
         self.lora_A = nn.Parameter(base_layer.weight.new_empty(d, rank))
@@ -107,7 +107,8 @@ def _load_unmerged(layer, *_):
     layer.unmerge()
 
 
-def _check(base_layer, rank, alpha):
+def check_fits(base_layer, rank, alpha):
+    """Raise what LoRALinear raises for arguments that do not fit; changes nothing."""
     if not isinstance(base_layer, nn.Linear):
         raise TypeError(f"base_layer must be an nn.Linear, not {type(base_layer).__name__}: wrap the Linear inside it.")
     if not isinstance(base_layer.weight, nn.Parameter):

@@ -1,0 +1,59 @@
+"""LoRA into a model that somebody else wrote: its nn.Linears are replaced in place, by name or all of them.
+
+What is no nn.Linear is left alone, its requires_grad too: a norm that trained goes on training. `adapters.freeze_base`
+freezes the rest.
+"""
+
+from torch import nn
+
+from .adapters import adapter_layers
+from .layer import LoRALinear, check_fits
+
+
+def inject(model, target_modules, rank=4, alpha=1):
+    """Put a LoRALinear around every nn.Linear that `target_modules` names. Returns the full names of those replaced.
+
+    target_modules  a list of names; each stands for the modules of exactly this name and for those whose full name ends
+                    in "." and it: "q_proj" finds "layers.0.attn.q_proj", and neither "seq_proj" nor "q_proj.inner"
+
+    An adapter that is there stays as it is: a second call with the same names returns []. A Linear at several places
+    becomes one LoRALinear at all of them, and a weight that is tied to another module stays tied, since the LoRALinear
+    keeps the very nn.Linear that stood there.
+    Raises TypeError for a single string, ValueError where nothing matches or a rank does not fit; then nothing has
+    changed.
+    """
+    if isinstance(target_modules, str):
+        raise TypeError(f"target_modules must be a list of names: pass [{target_modules!r}].")
+    linears, endings = _linears(model), tuple(f".{target}" for target in target_modules)
+    found = {name: linear for name, linear in linears.items() if f".{name}".endswith(endings)}
+    adapted = [name for name, module in model.named_modules() if hasattr(module, "adapter_names")]
+    if not found and not any(f".{name}".endswith(endings) for name in adapted):
+        there = ", ".join(dict.fromkeys(name.rpartition(".")[2] for name in linears)) or "none that is not adapted"
+        raise ValueError(f"No nn.Linear is called {' or '.join(target_modules)}. There are: {there}.")
+    _replace(model, found, rank, alpha)
+    return list(found)
+
+
+def add_lora(model, rank=4, alpha=1):
+    """Put a LoRALinear around every nn.Linear in `model`, which is none itself. Returns the model.
+
+    A second call adds nothing. Raises ValueError for a rank that does not fit; then nothing has changed.
+    """
+    _replace(model, _linears(model), rank, alpha)
+    return model
+
+
+def _linears(model):
+    """Every nn.Linear below `model` by its full name, at each of its places, but those that belong to an adapter."""
+    inside = {part for layer in adapter_layers(model) for part in layer.modules()}
+    named = model.named_modules(remove_duplicate=False)
+    return {name: part for name, part in named if name and isinstance(part, nn.Linear) and part not in inside}
+
+
+def _replace(model, linears, rank, alpha):
+    for linear in linears.values():
+        check_fits(linear, rank, alpha)  # all of them, before the first one is changed
+    layers = {linear: LoRALinear(linear, rank, alpha) for linear in dict.fromkeys(linears.values())}
+    for name, linear in linears.items():
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, layers[linear])
