@@ -19,6 +19,7 @@ Reading order, one subject a file:
     inject.py         such layers into a model that somebody else wrote
     training.py       the shortest training loop, which changes nothing but adapters
     weight_space.py   the same update on a weight instead of a layer: convolutions too
+    variants.py       what others have changed: rsLoRA's scaling, DoRA's magnitudes, PiSSA's start
     counting.py       parameters, floating-point operations and bytes
     low_rank.py       why a thin product can be enough: the singular value decomposition
 
@@ -43,6 +44,7 @@ from .layer import LoRALinear
 from .low_rank import best_low_rank, rank_for_energy
 from .merging import delta_weight, merge
 from .training import fine_tune
+from .variants import dora_weight, pissa_as_lora, pissa_start, portable_alpha, rs_scaling
 from .weight_space import LoRAWeight, adapt_weight, fold
 
 __all__ = [
@@ -56,6 +58,7 @@ __all__ = [
     "best_low_rank",
     "count_parameters",
     "delta_weight",
+    "dora_weight",
     "fine_tune",
     "flops_full",
     "flops_thin",
@@ -69,8 +72,12 @@ __all__ = [
     "lora_delta",
     "lora_parameters",
     "merge",
+    "pissa_as_lora",
+    "pissa_start",
+    "portable_alpha",
     "rank_for_energy",
     "reduction",
+    "rs_scaling",
     "to_linear_weights",
     "training_bytes",
 ]
