@@ -20,6 +20,7 @@ Reading order, one subject a file:
     training.py       the shortest training loop, which changes nothing but adapters
     weight_space.py   the same update on a weight instead of a layer: convolutions too
     variants.py       what others have changed: rsLoRA's scaling, DoRA's magnitudes, PiSSA's start
+    peft_format.py    adapters on disk, as PEFT and others read them
     counting.py       parameters, floating-point operations and bytes
     low_rank.py       why a thin product can be enough: the singular value decomposition
 
@@ -43,6 +44,7 @@ from .inject import add_lora, inject
 from .layer import LoRALinear
 from .low_rank import best_low_rank, rank_for_energy
 from .merging import delta_weight, merge
+from .peft_format import read_peft_adapter, write_peft_adapter
 from .training import fine_tune
 from .variants import dora_weight, pissa_as_lora, pissa_start, portable_alpha, rs_scaling
 from .weight_space import LoRAWeight, adapt_weight, fold
@@ -76,8 +78,10 @@ __all__ = [
     "pissa_start",
     "portable_alpha",
     "rank_for_energy",
+    "read_peft_adapter",
     "reduction",
     "rs_scaling",
     "to_linear_weights",
     "training_bytes",
+    "write_peft_adapter",
 ]
