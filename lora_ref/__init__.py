@@ -15,8 +15,9 @@ Reading order, one subject a file:
     formulas.py       what is computed, on bare tensors
     layer.py          LoRALinear: those formulas, and what a layer owes to the rest of PyTorch
     merging.py        A and B folded into W, when the training is done
-    adapters.py       a model full of such layers: what learns, what is frozen, switching it all off
+    adapters.py       a model full of such layers: what learns, what is frozen, switching it all off, saving, loading
     inject.py         such layers into a model that somebody else wrote
+    many.py           many adapters on one base: switching, one batch for several, one made of several
     training.py       the shortest training loop, which changes nothing but adapters
     weight_space.py   the same update on a weight instead of a layer: convolutions too
     variants.py       what others have changed: rsLoRA's scaling, DoRA's magnitudes, PiSSA's start
@@ -28,7 +29,15 @@ The paper: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2021
 h = W x + B A x for columns x; here a sample is a row, as everywhere in PyTorch, so A comes first.
 """
 
-from .adapters import adapter_layers, adapter_parameters, adapters_off, freeze_base, leaked_parameters
+from .adapters import (
+    adapter_layers,
+    adapter_parameters,
+    adapter_state_dict,
+    adapters_off,
+    freeze_base,
+    leaked_parameters,
+    load_adapter,
+)
 from .counting import (
     count_parameters,
     flops_full,
@@ -43,6 +52,7 @@ from .formulas import linear_by_hand, lora_delta, to_linear_weights
 from .inject import add_lora, inject
 from .layer import LoRALinear
 from .low_rank import best_low_rank, rank_for_energy
+from .many import MultiLoRALinear, activate, add_adapter, combine, mixed_batch, route, share_base
 from .merging import delta_weight, merge
 from .peft_format import read_peft_adapter, write_peft_adapter
 from .training import fine_tune
@@ -52,12 +62,17 @@ from .weight_space import LoRAWeight, adapt_weight, fold
 __all__ = [
     "LoRALinear",
     "LoRAWeight",
+    "MultiLoRALinear",
+    "activate",
     "adapt_weight",
     "adapter_layers",
     "adapter_parameters",
+    "adapter_state_dict",
     "adapters_off",
+    "add_adapter",
     "add_lora",
     "best_low_rank",
+    "combine",
     "count_parameters",
     "delta_weight",
     "dora_weight",
@@ -71,16 +86,20 @@ __all__ = [
     "largest_rank_within",
     "leaked_parameters",
     "linear_by_hand",
+    "load_adapter",
     "lora_delta",
     "lora_parameters",
     "merge",
+    "mixed_batch",
     "pissa_as_lora",
     "pissa_start",
     "portable_alpha",
     "rank_for_energy",
     "read_peft_adapter",
     "reduction",
+    "route",
     "rs_scaling",
+    "share_base",
     "to_linear_weights",
     "training_bytes",
     "write_peft_adapter",

@@ -1,4 +1,4 @@
-"""A model full of LoRA layers: what of it learns, what is frozen, and how to switch the adapters off.
+"""A model full of LoRA layers: what of it learns, what is frozen, how to switch the adapters off, to save and to load them.
 
 What a layer owes to these functions, whatever its class:
 
@@ -9,7 +9,10 @@ What a layer owes to these functions, whatever its class:
     merge(), unmerge() both in place; on a layer that is in that state already they do nothing
 """
 
+from collections.abc import Mapping
 from contextlib import contextmanager
+
+import torch
 
 
 def adapter_layers(model):
@@ -66,3 +69,51 @@ def adapters_off(model):
             layer.enabled = enabled
             if merged != layer.merged:  # somebody may have merged within
                 layer.merge() if merged else layer.unmerge()
+
+
+def adapter_state_dict(model):
+    """The adapters alone, to be saved: a dict from names, those of `model.state_dict()`, to copies of the tensors."""
+    return {name: parameter.detach().clone() for name, parameter in _named_adapters(model)}
+
+
+def load_adapter(model, state):
+    """Write adapters that `adapter_state_dict` gave into `model`, which has the same adapters, with other numbers.
+
+    All or nothing: before the first number is written, every name must be in its place, and every tensor must have its
+    parameter's shape. The parameters stay the same objects, so an optimiser that holds them goes on working. Values are
+    cast to the parameter's dtype and moved to its device.
+    Raises TypeError where `state` is no mapping, ValueError for a model without adapters and for a name that is missing
+    or too many, a shape that differs or a value that is no float tensor: each of them is named.
+    """
+    if not isinstance(state, Mapping):
+        raise TypeError(f"state must map names to tensors, not be a {type(state).__name__}: load the file first.")
+    adapters = dict(_named_adapters(model))
+    if not adapters:
+        raise ValueError("This model holds no adapter: inject adapters into the layers first that the file is for.")
+    wrong = [f"missing: {name}" for name in adapters if name not in state]
+    wrong += [f"not an adapter of this model: {name}" for name in state if name not in adapters]
+    wrong += [problem for name in adapters if name in state for problem in _misfit(name, state[name], adapters[name])]
+    if wrong:
+        raise ValueError("\n    ".join(["This is no adapter for this model, and nothing was loaded.", *wrong]))
+    merged = [layer for layer in adapter_layers(model) if layer.merged]
+    for layer in merged:
+        layer.unmerge()
+    with torch.no_grad():
+        for name, parameter in adapters.items():
+            parameter.copy_(state[name])
+    for layer in merged:  # now with the new numbers
+        layer.merge()
+
+
+def _named_adapters(model):
+    for path, layer in model.named_modules():
+        for name in getattr(layer, "adapter_names", ()):
+            yield f"{path}.{name}" if path else name, layer.get_parameter(name)
+
+
+def _misfit(name, value, parameter):
+    if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+        yield f"no tensor of floats: {name}"
+    elif value.shape != parameter.shape:
+        hint = ", which is transposed" if value.dim() == 2 and value.mT.shape == parameter.shape else ""
+        yield f"of shape {tuple(value.shape)} and not {tuple(parameter.shape)}{hint}: {name}"

@@ -22,14 +22,7 @@ def inject(model, target_modules, rank=4, alpha=1):
     Raises TypeError for a single string, ValueError where nothing matches or a rank does not fit; then nothing has
     changed.
     """
-    if isinstance(target_modules, str):
-        raise TypeError(f"target_modules must be a list of names: pass [{target_modules!r}].")
-    linears, endings = _linears(model), tuple(f".{target}" for target in target_modules)
-    found = {name: linear for name, linear in linears.items() if f".{name}".endswith(endings)}
-    adapted = [name for name, module in model.named_modules() if hasattr(module, "adapter_names")]
-    if not found and not any(f".{name}".endswith(endings) for name in adapted):
-        there = ", ".join(dict.fromkeys(name.rpartition(".")[2] for name in linears)) or "none that is not adapted"
-        raise ValueError(f"No nn.Linear is called {' or '.join(target_modules)}. There are: {there}.")
+    found = find_linears(model, target_modules)
     _replace(model, found, rank, alpha)
     return list(found)
 
@@ -43,6 +36,27 @@ def add_lora(model, rank=4, alpha=1):
     return model
 
 
+def find_linears(model, target_modules):
+    """The nn.Linears that `inject` would replace, by their full names. Raises what `inject` raises for names."""
+    if isinstance(target_modules, str):
+        raise TypeError(f"target_modules must be a list of names: pass [{target_modules!r}].")
+    linears, endings = _linears(model), tuple(f".{target}" for target in target_modules)
+    found = {name: linear for name, linear in linears.items() if f".{name}".endswith(endings)}
+    adapted = [name for name, module in model.named_modules() if hasattr(module, "adapter_names")]
+    if not found and not any(f".{name}".endswith(endings) for name in adapted):
+        there = ", ".join(dict.fromkeys(name.rpartition(".")[2] for name in linears)) or "none that is not adapted"
+        raise ValueError(f"No nn.Linear is called {' or '.join(target_modules)}. There are: {there}.")
+    return found
+
+
+def replace(model, linears, wrap):
+    """Put `wrap(linear)` in the place of each of `linears`, a dict by full name: one layer for a Linear at two places."""
+    layers = {linear: wrap(linear) for linear in dict.fromkeys(linears.values())}
+    for name, linear in linears.items():
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, layers[linear])
+
+
 def _linears(model):
     """Every nn.Linear below `model` by its full name, at each of its places, but those that belong to an adapter."""
     inside = {part for layer in adapter_layers(model) for part in layer.modules()}
@@ -53,7 +67,4 @@ def _linears(model):
 def _replace(model, linears, rank, alpha):
     for linear in linears.values():
         check_fits(linear, rank, alpha)  # all of them, before the first one is changed
-    layers = {linear: LoRALinear(linear, rank, alpha) for linear in dict.fromkeys(linears.values())}
-    for name, linear in linears.items():
-        parent, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent), child, layers[linear])
+    replace(model, linears, lambda linear: LoRALinear(linear, rank, alpha))
