@@ -36,13 +36,13 @@ def judge_file(path, exercises=()):
         KeyError: an exercise that the course does not have.
     """
     path = Path(path)
-    wanted = [registry.find(name) for name in exercises]
+    course = registry.current()
+    wanted = [course.find(name) for name in exercises]
     cells = _cells(path)
     if not wanted:
         names = _defined(cells)
-        wanted = [
-            check for lesson in registry.LESSONS for check in registry.of_lesson(lesson) if check.subject in names
-        ]
+        checks = [check for lesson in course.course.lessons for check in course.of_lesson(lesson)]
+        wanted = [check for check in checks if check.subject in names]
     if not wanted:
         raise AnswerFileError(f"{path} defines none of the course's exercises")
     return _run(path, cells, wanted)

@@ -38,11 +38,11 @@ def _course():
         raise _Problem(str(error)) from None
 
 
-def _lessons(words):
+def _lessons(course, words):
     from autograde.project import CourseError, choose
 
     try:
-        return choose(words)
+        return choose(course, words)
     except CourseError as error:
         raise _Problem(str(error)) from None
 
@@ -57,7 +57,7 @@ def build(lessons, only_check, force):
     from autograde.project import CourseError
 
     course = _course()
-    chosen = _lessons(lessons)
+    chosen = _lessons(course, lessons)
 
     def action(lesson):
         return building.verify(course, lesson) or "in step" if only_check else building.build(course, lesson, force)
@@ -103,19 +103,20 @@ def check(file, exercises, as_json):
 @main.command()
 def progress():
     """Say how far you have come in the notebooks of this course."""
+    from autograde import registry
     from autograde.authoring.release import edited
     from autograde.check_file import AnswerFileError, judge_file
     from autograde.judge.show import title
-    from autograde.registry import LESSONS, of_lesson
 
     course = _course()
-    for lesson in LESSONS:
+    known = registry.of(course)
+    for lesson in course.lessons:
         path = course.release(lesson)
         if not edited(path):
             click.echo(f"○ {lesson} · " + ("not started yet" if path.exists() else "its notebook is missing"))
             continue
         try:
-            verdicts, _ = judge_file(path, [check.name for check in of_lesson(lesson)])
+            verdicts, _ = judge_file(path, [check.name for check in known.of_lesson(lesson)])
         except AnswerFileError as error:
             click.echo(f"✗ {lesson} · {error}")
             continue
@@ -149,7 +150,8 @@ def grade(lessons, jobs, scheduler, require_isolation, force, db):
         raise _Problem("--jobs is for this machine; a cluster has the workers that it has")
     how = {"jobs": jobs, "scheduler": scheduler, "require_isolation": require_isolation, "force": force, "db": db}
     try:
-        sys.exit(command.run(_course(), _lessons(lessons), **how))
+        course = _course()
+        sys.exit(command.run(course, _lessons(course, lessons), **how))
     except CourseError as error:
         raise _Problem(str(error)) from None
 
@@ -163,7 +165,8 @@ def report(lessons, output):
     from autograde.report.write import write
 
     try:
-        click.echo(write(_course(), _lessons(lessons), output))
+        course = _course()
+        click.echo(write(course, _lessons(course, lessons), output))
     except CourseError as error:
         raise _Problem(str(error)) from None
 

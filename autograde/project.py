@@ -1,10 +1,12 @@
-"""Where the course's files are."""
+"""Where the course's files lie. The directories that nbgrader_config.py names are the only truth."""
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from autograde.registry import LESSONS
+CONFIG = "nbgrader_config.py"
+_LESSON = re.compile(r"\d\d_\w+")
 
 
 class CourseError(Exception):
@@ -13,26 +15,60 @@ class CourseError(Exception):
 
 @dataclass(frozen=True)
 class Course:
-    """One checkout of the course, by its root folder."""
+    """One checkout of a course, by its root folder."""
 
     root: Path
 
+    @cached_property
+    def config(self):
+        """nbgrader's configuration, read as nbgrader reads it: that of Jupyter's folders, and over it the course's own."""
+        from jupyter_core.paths import jupyter_config_path
+        from traitlets.config import Config, ConfigFileNotFound, JSONFileConfigLoader, PyFileConfigLoader
+
+        config = Config()
+        for folder in [*reversed(jupyter_config_path()), str(self.root)]:
+            for loader, name in ((JSONFileConfigLoader, "nbgrader_config.json"), (PyFileConfigLoader, CONFIG)):
+                try:
+                    config.merge(loader(name, path=folder).load_config())
+                except ConfigFileNotFound:
+                    continue
+        return config
+
+    def _folder(self, step):
+        return self.root / str(self.config.CourseDirectory.get(f"{step}_directory", step))
+
+    @property
+    def lessons(self):
+        """The ids of the lessons, in order: the names of the sources ``NN_topic.py``, or of the folders made from them."""
+        found = {path.stem for path in self._folder("source").glob("*") if path.suffix == ".py" or path.is_dir()}
+        return tuple(sorted(name for name in found if _LESSON.fullmatch(name)))
+
     def source(self, lesson):
         """The file a lesson is written in."""
-        return self.root / "solutions" / f"{lesson}.py"
+        return self._folder("source") / f"{lesson}.py"
 
     def solved(self, lesson):
         """The executed notebook: what a reader reads, and nbgrader's source."""
-        return self.root / "solutions" / lesson / f"{lesson}.ipynb"
+        return self._folder("source") / lesson / f"{lesson}.ipynb"
 
     def release(self, lesson):
         """The student's notebook."""
-        return self.root / "notebooks" / lesson / f"{lesson}.ipynb"
+        return self._folder("release") / lesson / f"{lesson}.ipynb"
 
     @property
     def submitted(self):
         """The folder of what a class handed in: ``<student>/<lesson>/<lesson>.ipynb``."""
-        return self.root / "autograde" / "submitted"
+        return self._folder("submitted")
+
+    @property
+    def autograded(self):
+        """The folder of graded notebooks: ``<student>/<lesson>/<lesson>.ipynb``."""
+        return self._folder("autograded")
+
+    @property
+    def feedback(self):
+        """The folder of feedback pages: ``<student>/<lesson>/<lesson>.html``."""
+        return self._folder("feedback")
 
 
 def find_course(start=None):
@@ -43,22 +79,22 @@ def find_course(start=None):
     """
     here = Path(start or ".").resolve()
     for folder in (here, *here.parents, Path(__file__).resolve().parents[1]):
-        if (folder / "nbgrader_config.py").is_file() and (folder / "solutions").is_dir():
+        if (folder / CONFIG).is_file() and (folder / "pyproject.toml").is_file():
             return Course(folder)
-    raise CourseError("no course here: run this inside a checkout, where nbgrader_config.py and solutions/ are")
+    raise CourseError(f"no course here: run this inside a checkout, where {CONFIG} and pyproject.toml are")
 
 
-def choose(lessons):
+def choose(course, words):
     """Full lesson ids for what a person typed: ``03``, ``03_two`` or the whole id; all lessons when nothing was typed.
 
     Raises:
         CourseError: a word that fits no lesson.
     """
     chosen = []
-    for word in lessons or LESSONS:
+    for word in words or course.lessons:
         word = re.sub(r"(\.py|\.ipynb|/)$", "", str(word)).split("/")[-1]
-        fitting = [lesson for lesson in LESSONS if lesson.startswith(word)]
+        fitting = [lesson for lesson in course.lessons if lesson.startswith(word)]
         if len(fitting) != 1:
-            raise CourseError(f"no lesson {word!r}; there are {', '.join(LESSONS)}")
+            raise CourseError(f"no lesson {word!r}; there are {', '.join(course.lessons)}")
         chosen.append(fitting[0])
     return chosen

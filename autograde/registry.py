@@ -1,38 +1,85 @@
-"""What right means, one module a lesson, and the known ways to be wrong.
+"""Finds a course's checks and probes, by the names that stand in ``[tool.autograde]`` of its pyproject.toml.
 
-A module's name is its lesson's id without the number; `CHECKS` in it lists the lesson's checks in order.
+============================  =========================================================================================
+``checks``                    package that says what right means: one module or package for each lesson, named like the
+                              lesson without its number, with a list ``CHECKS``
+``probes``                    package of the questions that are put to a learner's code; the sandbox can see it
+``importable``                further packages of the course that a learner's code may import
+``preload``                   modules that are imported once, before sandboxes are forked
+``preload_when_mentioned``    the same, but only once a notebook mentions the word: ``word = "module"``
+``refused``                   modules that a learner's code may not import: ``module = "what the learner is told"``
+============================  =========================================================================================
 """
 
 import difflib
+import functools
 import importlib
+import importlib.util
+import sys
+import tomllib
+from dataclasses import dataclass, field
 
-LESSONS = (
-    "00_start_here",
-    "01_low_rank",
-    "02_the_bug",
-    "03_two_thin_products",
-    "04_lora_linear",
-    "05_counting",
-    "06_merging",
-)
+from autograde.project import Course, CourseError, find_course
 
 
-def of_lesson(lesson):
-    """The checks of one lesson, in the order in which the lesson has them."""
-    return importlib.import_module(f"autograde.checks.{lesson[3:]}").CHECKS
+@dataclass(frozen=True)
+class Registry:
+    """What the engine knows of one course. The attributes are those of the table above."""
+
+    course: Course
+    checks: str
+    probes: str
+    importable: tuple[str, ...] = ()
+    preload: tuple[str, ...] = ()
+    preload_when_mentioned: dict = field(default_factory=dict, hash=False)
+    refused: dict = field(default_factory=dict, hash=False)
+
+    def module_of(self, lesson):
+        """The name of the module that holds a lesson's checks."""
+        return f"{self.checks}.{lesson.partition('_')[2]}"
+
+    def of_lesson(self, lesson):
+        """The checks of one lesson, in the order in which the lesson has them; none for a lesson without a module."""
+        name = self.module_of(lesson)
+        return importlib.import_module(name).CHECKS if importlib.util.find_spec(name) else []
+
+    def find(self, name):
+        """The check called `name`.
+
+        Raises:
+            KeyError: there is none; the message names the nearest.
+        """
+        known = {check.name: check for lesson in self.course.lessons for check in self.of_lesson(lesson)}
+        if name in known:
+            return known[name]
+        near = difflib.get_close_matches(name, known, n=1)
+        raise KeyError(f"there is no exercise {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
 
 
-def find(name):
-    """The check called `name`.
+@functools.cache
+def of(course):
+    """The `Registry` of a `Course`. From then on the course's own packages can be imported.
 
     Raises:
-        KeyError: there is none; the message names the nearest.
+        CourseError: its pyproject.toml does not name them.
     """
-    known = {check.name: check for lesson in LESSONS for check in of_lesson(lesson)}
-    if name in known:
-        return known[name]
-    near = difflib.get_close_matches(name, known, n=1)
-    raise KeyError(f"there is no exercise {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
+    where = course.root / "pyproject.toml"
+    try:
+        named = tomllib.loads(where.read_text(encoding="utf-8"))["tool"]["autograde"]
+        known = {key: tuple(value) if isinstance(value, list) else value for key, value in named.items()}
+        found = Registry(course, **known)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CourseError(
+            f"{where} has no usable table [tool.autograde] ({error}); see docs/another_course.md"
+        ) from None
+    if str(course.root) not in sys.path:
+        sys.path.append(str(course.root))
+    return found
+
+
+def current():
+    """The `Registry` of the course at hand (see `project.find_course`)."""
+    return of(find_course())
 
 
 class _Namespace:
@@ -40,12 +87,13 @@ class _Namespace:
 
     def __getattr__(self, name):
         try:
-            return find(name)
+            return current().find(name)
         except KeyError as error:
             raise AttributeError(error.args[0]) from None
 
     def __dir__(self):
-        return [check.name for lesson in LESSONS for check in of_lesson(lesson)]
+        here = current()
+        return [check.name for lesson in here.course.lessons for check in here.of_lesson(lesson)]
 
 
 check = _Namespace()

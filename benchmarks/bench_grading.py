@@ -55,7 +55,7 @@ def notebooks(lesson):
     course = Course(ROOT)
     released = nbformat.read(course.release(lesson), as_version=4)
     solved = {cell.id: cell for cell in nbformat.read(course.solved(lesson), as_version=4).cells}
-    subjects = {check.name: check.subject for check in registry.of_lesson(lesson)}
+    subjects = {check.name: check.subject for check in registry.current().of_lesson(lesson)}
     right, wrong = {}, {}
     for sample in samples(course, lesson):
         subject = subjects.get(sample.exercise, sample.exercise)
@@ -149,8 +149,10 @@ def main():
     arguments.add_argument("--sizes", default="10,100,1000", help="of the classes graded by ours alone")
     arguments = arguments.parse_args()
     lessons = [
-        lesson for lesson in registry.LESSONS if lesson in arguments.lessons or lesson[:2] in arguments.lessons
-    ] or list(registry.LESSONS)
+        lesson
+        for lesson in registry.current().course.lessons
+        if lesson in arguments.lessons or lesson[:2] in arguments.lessons
+    ] or list(registry.current().course.lessons)
     handed_in = {lesson: notebooks(lesson) for lesson in lessons}
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         return _run(Path(folder), handed_in, [int(size) for size in arguments.sizes.split(",") if size])

@@ -37,7 +37,7 @@ def samples(course, lesson):
             found.append(Sample(tags["exercise"], tags["wheat"], cell.source, None))
         elif "chaff" in tags:
             found.append(Sample(tags["exercise"], tags["chaff"], cell.source, tags["misconception"]))
-    for check in registry.of_lesson(lesson):
+    for check in registry.of(course).of_lesson(lesson):
         for known in check.misconceptions:
             found.append(Sample(check.name, known.id, known.source(check.subject), known.id))
     return found

@@ -32,7 +32,7 @@ def students(count):
 
 def make(course):
     """The whole class, in every lesson that is built: ``{path below autograde/submitted: bytes}``."""
-    lessons = [lesson for lesson in registry.LESSONS if course.release(lesson).exists()]
+    lessons = [lesson for lesson in course.lessons if course.release(lesson).exists()]
     work = {lesson: _lesson(course, lesson, position) for position, lesson in enumerate(lessons)}
     names = students(max(map(len, work.values())))
     files = {}
@@ -47,7 +47,7 @@ def _lesson(course, lesson, position):
     """What is handed in for one lesson: for each submission ``{file name: bytes}``."""
     released = nbformat.read(course.release(lesson), as_version=4)
     known = samples(course, lesson)
-    subject = {check.name: check.subject for check in registry.of_lesson(lesson)}
+    subject = {check.name: check.subject for check in registry.of(course).of_lesson(lesson)}
     right, wrong = defaultdict(list), defaultdict(list)
     for sample in known:
         name = subject.get(sample.exercise, sample.exercise)
@@ -179,7 +179,12 @@ def _checks(cell, subject):
 
 
 def _of_subject(subject):
-    return [check for lesson in registry.LESSONS for check in registry.of_lesson(lesson) if check.subject == subject]
+    return [
+        check
+        for lesson in registry.current().course.lessons
+        for check in registry.current().of_lesson(lesson)
+        if check.subject == subject
+    ]
 
 
 # On disk -----------------------------------------------------------------------------------------------------------

@@ -87,13 +87,13 @@ class Grading:
         self.progress = progress
         self.force = force
         self.require_isolation = require_isolation
-        self.store = Store(course.root / "autograde" / "autograded")
+        self.store = Store(course.autograded)
         self.outcome = Outcome()
         self.found, self.outcome.notices = submissions.find(course, lessons)
         handed_in = dict.fromkeys(submission.lesson for submission in self.found)
         self.masters = {lesson: _master(course, lesson, settings.config) for lesson in handed_in}
         self.texts = {lesson: nbformat.writes(notebook) for lesson, notebook in self.masters.items()}
-        self.versions = {lesson: version.of_lesson(lesson, text) for lesson, text in self.texts.items()}
+        self.versions = {lesson: version.of_lesson(course, lesson, text) for lesson, text in self.texts.items()}
         self.book = Book(settings)
         self.entry = Entry(self.book, self.store, self.masters)
 

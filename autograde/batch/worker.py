@@ -23,6 +23,7 @@ import nbformat  # noqa: E402  (only now are these imports quick)
 from nbgrader import utils  # noqa: E402
 from nbgrader.preprocessors import LimitOutput  # noqa: E402
 
+from autograde import registry  # noqa: E402
 from autograde.nbgrader_plugin import config as settings  # noqa: E402
 from autograde.nbgrader_plugin.execute import Execute  # noqa: E402
 from autograde.notebook.cells import METADATA, grade_id  # noqa: E402
@@ -64,7 +65,7 @@ class Grader:
             ``(what came of it, the graded notebook)``, a dict and bytes. The dict holds ``trouble`` where the grader
             could not do its work, and then ``stop``, whether that will be so for every submission.
         """
-        if asked["version"] != grader_version.of_lesson(asked["lesson"], asked["master"]):
+        if asked["version"] != grader_version.of_lesson(self.course, asked["lesson"], asked["master"]):
             return {"trouble": "its worker has another version of the course", "stop": True}, b""
         released = copy.deepcopy(_parsed(asked["master"]))
         if asked["sentence"]:
@@ -153,7 +154,7 @@ def main(options):
         answers.flush()
 
     try:
-        with Warm(require_isolation=options["require_isolation"], private=[course.root]) as warm:
+        with Warm(registry.of(course), require_isolation=options["require_isolation"], private=[course.root]) as warm:
             grader = Grader(course, warm)
             answer({"ready": True})
             while True:

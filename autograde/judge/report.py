@@ -139,7 +139,7 @@ def _most_telling(faults):
 
 
 def your_line(where):
-    """`line 3 of lora_delta: return A @ B * x`."""
+    """`line 3 of area: return width * height`."""
     at = f"line {where['line']} of {describe.clean(str(where['function']), 60)}"
     code = describe.clean(str(where["text"]), 160)
     return f"{at}: {code}" if code else at

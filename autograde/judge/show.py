@@ -14,7 +14,7 @@ def points_text(verdict):
 
 
 def title(verdict):
-    """`✗ lora_delta · 0 of 3 points`: the mark says at a glance which way it went."""
+    """`✗ area · 0 of 3 points`: the mark says at a glance which way it went."""
     return f"{_MARK.get(verdict.status, '✗')} {verdict.exercise} · {points_text(verdict)}"
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from nbgrader.preprocessors import Execute as NbGraderExecute
 from traitlets import Bool, Dict
 
+from autograde import registry
 from autograde.notebook.cells import METADATA
 from autograde.project import Course
 from autograde.sandbox.limits import Limits
@@ -45,9 +46,11 @@ class Execute(NbGraderExecute):
         # Not the copies beside the graded notebook: nbgrader has followed links for these.
         submitted = folders.format_path(folders.submitted_directory, about["student"], about["assignment"])
         handed_in = Submission(about["student"], about["notebook"], Path(submitted))
+        course = Course(Path(folders.root))
         return KEPT.session(
+            course=registry.of(course),
             limits=Limits(**limits),
-            files=beside(handed_in, Course(Path(folders.root))),
+            files=beside(handed_in, course),
             code=code,
             require_isolation=self.require_isolation,
             private=[folders.root],

@@ -25,7 +25,6 @@ from autograde.nbgrader_plugin.config import Settings
 from autograde.nbgrader_plugin.gradebook import Book, GradebookError
 from autograde.notebook.cells import METADATA
 from autograde.project import Course
-from autograde.registry import LESSONS
 from autograde.submission import grader_version, repair
 from autograde.submission.files import TIMESTAMP, Submission
 
@@ -84,12 +83,13 @@ class SubmissionExporter(_Exporter, NotebookExporter):
 
     def _register(self, assignment):
         """Make a lesson known to the gradebook, as generate_assignment does, so that nobody has to run that first."""
-        if assignment not in LESSONS:
-            return
         folders = self._folders
+        course = Course(Path(folders.root))
+        if assignment not in course.lessons:
+            return
         settings = Settings(self.parent.config, folders.db_url, folders.course_id)
         try:
-            whole = reference.of_lesson(Course(Path(folders.root)), assignment, settings.config)
+            whole = reference.of_lesson(course, assignment, settings.config)
         except (OSError, ValueError) as error:
             self.log.warning("The gradebook was not brought up to date with %s: %s", assignment, error)
             return
@@ -102,7 +102,7 @@ class SubmissionExporter(_Exporter, NotebookExporter):
         finally:
             book.close()
         self._released[assignment, assignment] = whole
-        self._versions[assignment] = grader_version.of_lesson(assignment, nbformat.writes(whole))
+        self._versions[assignment] = grader_version.of_lesson(course, assignment, nbformat.writes(whole))
 
     def _notebooks(self, assignment):
         """The names of the notebooks of an assignment, of those that this run is about."""
@@ -250,7 +250,9 @@ class ReleaseExporter(_Exporter, NotebookExporter):
 
     def _keep(self, target):
         moment = time.strftime("%Y-%m-%d_%H.%M.%S")
-        kept = Path(self._folders.root, "autograde", REPLACED, f"{target.name}_{moment}")
+        kept = (
+            Path(self._folders.root, self._folders.autograded_directory).parent / REPLACED / f"{target.name}_{moment}"
+        )
         shutil.copytree(target, kept, dirs_exist_ok=True)
         self.log.warning(
             "%s has been worked in, and is made anew. Its former contents are in %s.",

@@ -1,6 +1,6 @@
 """What marks a cell: our own metadata, and nbgrader's."""
 
-METADATA = "lora_course"  # our key in the metadata of notebooks and of cells
+METADATA = "autograde"  # our key in the metadata of notebooks and of cells
 
 
 def grade_id(cell):

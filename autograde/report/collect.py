@@ -81,14 +81,14 @@ def _from_course(exercise):
     from autograde import registry
 
     try:
-        return {known.id: (known.thought, known.hint) for known in registry.find(exercise).misconceptions}
+        return {known.id: (known.thought, known.hint) for known in registry.current().find(exercise).misconceptions}
     except KeyError:  # an exercise that the course no longer has
         return {}
 
 
 def collect(course, lessons):
     """The lessons of `lessons` that anything is known of, as `Lesson`, in order."""
-    store = Store(course.root / "autograde" / "autograded")
+    store = Store(course.autograded)
     by_lesson = {lesson: {} for lesson in lessons}
     for result in store.all(lessons):
         by_lesson[result.lesson][result.student] = result

@@ -22,7 +22,7 @@ def write(course, lessons, target=None):
     known = collect(course, lessons)
     if not known:
         raise CourseError("nothing is graded yet; run: autograde grade")
-    target = target or course.root / "autograde" / "report.html"
+    target = target or course.autograded.parent / "report.html"
     try:
         target.write_text(page(known), encoding="utf-8")
     except OSError as error:

@@ -16,14 +16,14 @@ import tempfile
 import threading
 from pathlib import Path
 
+from autograde import registry
 from autograde.sandbox import usage
 from autograde.sandbox.isolation import visible_paths
 from autograde.sandbox.limits import Limits
 from autograde.sandbox.session import Session
 
 START_SECONDS = 120  # importing torch from a cold disk
-OPEN_SECONDS = 60  # forking and boxing, and at times an import of SLOW_IMPORTS
-SLOW_IMPORTS = {"sklearn": "sklearn.datasets"}  # what takes a second to import, by what code that uses it says
+OPEN_SECONDS = 60  # forking and boxing, and at times an import of what the course has `preload_when_mentioned`
 INHERITS_SOCKETS = os.name == "posix"
 MOST_REPORTS = 64
 KILL_SECONDS = 10  # a killed process is gone long before
@@ -45,7 +45,12 @@ class WarmError(RuntimeError):
     """The warm process could not be started, or could not open a session."""
 
 
-def environment():
+def course_for_child(course):
+    """What the process with handed-in code needs to know of a course, as plain data."""
+    return {"probes": course.probes, "preload": course.preload, "checks": course.checks}
+
+
+def environment(course):
     """The whole environment of a process that runs handed-in code: nothing of the grader's own."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
     kept = {name: os.environ[name] for name in ("TZ", "TMPDIR", "SYSTEMROOT", "LD_LIBRARY_PATH") if name in os.environ}
@@ -55,7 +60,7 @@ def environment():
     return threads | kept | {
         "PATH": search,
         "LANG": "C.UTF-8",
-        "PYTHONPATH": str(visible_paths.PACKAGE.parent),
+        "PYTHONPATH": os.pathsep.join(dict.fromkeys([str(visible_paths.PACKAGE.parent), str(course.course.root)])),
         "PYTHONSAFEPATH": "1",
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     }  # fmt: skip
@@ -65,18 +70,18 @@ class Warm:
     """One warm process. A context manager; `open` gives sessions.
 
     Args:
+        course: the `Registry` of the course whose probes are asked; the one at hand when left out.
         require_isolation: raise `IsolationError` rather than run handed-in code outside a full box.
         private: directories that handed-in code must not see although they may lie below one it needs (a course
             that lives in /usr/src, say). The working directory and the home directory always count among them.
-        refused: modules that handed-in code may not import, unless a session allows them.
         fork: False for a fresh process per session, without a box.
         without: names of means not to use ("namespaces", "landlock", "seccomp"): how a lesser machine is tried out.
     """
 
-    def __init__(self, *, require_isolation=False, private=(), refused=("lora_ref",), fork=None, without=()):
+    def __init__(self, course=None, *, require_isolation=False, private=(), fork=None, without=()):
+        self.course = course or registry.current()
         self.require_isolation = require_isolation
         self.private = [Path(path) for path in private]
-        self.refused = tuple(refused)
         self.fork = _can_fork() if fork is None else fork
         self.without = tuple(without)
         self.lock = threading.Lock()
@@ -109,16 +114,16 @@ class Warm:
             limits: a `Limits`; None for the usual ones.
             files: dict of relative names to bytes.
             allow: refused modules that this session may import.
-            code: what will run in it. What this seems to use of `SLOW_IMPORTS` is imported before the fork, once for all
-                sessions to come.
+            code: what will run in it. What this mentions of the course's `preload_when_mentioned` is imported before the
+                fork, once for all sessions to come.
 
         Raises:
             IsolationError: a full box is required and was not reached.
             WarmError: no process could be had.
         """
         limits = limits or Limits()
-        imports = [module for word, module in SLOW_IMPORTS.items() if word in code]
-        link = self._forked(limits, allow, imports) if self.fork else Fresh(self.refused, allow, limits)
+        imports = [module for word, module in self.course.preload_when_mentioned.items() if word in code]
+        link = self._forked(limits, allow, imports) if self.fork else Fresh(self.course, allow, limits)
         try:
             session = Session(link, limits)
         except BaseException:
@@ -146,7 +151,7 @@ class Warm:
             self._start_without((*self.without, "namespaces"), f"the warm process did not start in namespaces: {error}")
 
     def _start_without(self, without, note):
-        plan = visible_paths.plan(self.private, self.refused)
+        plan = visible_paths.plan(self.private, self.course)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [sys.executable, "-m", "autograde.sandbox.child.main", "warm", str(theirs.fileno())]
         with theirs:
@@ -154,13 +159,21 @@ class Warm:
                 command,
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
-                env=environment(),
+                env=environment(self.course),
                 start_new_session=True,
                 cwd="/",
             )
         self.control = ours
         self.reports = {}
-        self._tell({"places": plan, "without": without, "note": note, "required": self.require_isolation})
+        self._tell(
+            {
+                "course": course_for_child(self.course),
+                "places": plan,
+                "without": without,
+                "note": note,
+                "required": self.require_isolation,
+            }
+        )
         ours.settimeout(START_SECONDS)
         heard = self._hear({"ready", "failed", "too little"})
         if heard is None or "ready" not in heard[0]:
@@ -341,14 +354,16 @@ class Fresh:
     loose = True
     shared = 0
 
-    def __init__(self, refused, allow, limits):
+    def __init__(self, course, allow, limits):
         self.folder = tempfile.mkdtemp(prefix="autograde-")
         self.killed = False
-        refused = [name for name in refused if name not in allow]
-        request = json.dumps({"refused": refused, "isolation": UNBOXED, "limits": vars(limits)})
+        refused = {name: reason for name, reason in course.refused.items() if name not in allow}
+        request = json.dumps(
+            {"course": course_for_child(course), "refused": refused, "isolation": UNBOXED, "limits": vars(limits)}
+        )
         command = [sys.executable, "-m", "autograde.sandbox.child.main", "fresh"]
         places_of_its_own = dict.fromkeys(("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP", "MPLCONFIGDIR"), self.folder)
-        common = {"cwd": self.folder, "env": environment() | places_of_its_own}
+        common = {"cwd": self.folder, "env": environment(course) | places_of_its_own}
         if INHERITS_SOCKETS:
             self.socket, theirs = socket.socketpair()
             with theirs:

@@ -6,8 +6,6 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
-from autograde.registry import LESSONS
-
 MAX_BYTES = 64 * 2**20  # of one notebook; with all its figures, an honest one has a hundredth of that
 LONGEST_NAME = 128  # characters of a student's id in nbgrader's gradebook
 LITTER = {"__MACOSX", "__pycache__"}  # left by archives and by Python: no person's work
@@ -118,7 +116,7 @@ def find(course, lessons):
             continue
         for folder in _entries(student):
             inside = f"{where}/{_shown(folder.name)}"
-            if folder.name not in LESSONS:
+            if folder.name not in course.lessons:
                 notices.append(f"{inside} is no lesson of this course; left alone.")
             elif folder.is_symlink() or not folder.is_dir():
                 notices.append(f"{inside} is not a folder; left alone.")

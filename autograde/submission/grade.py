@@ -65,7 +65,7 @@ def check_of(cell):
     if call is None:
         return None
     try:
-        return registry.find(call[1])
+        return registry.current().find(call[1])
     except KeyError:
         return None
 

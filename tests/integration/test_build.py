@@ -21,7 +21,8 @@ LESSON = "00_start_here"
 @pytest.fixture
 def course(tmp_path):
     """A copy of the course with one built lesson."""
-    shutil.copy(ROOT / "nbgrader_config.py", tmp_path)
+    for name in ("nbgrader_config.py", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
     for folder in ("solutions", "notebooks"):
         shutil.copytree(ROOT / folder / LESSON, tmp_path / folder / LESSON)
     shutil.copy(ROOT / "solutions" / f"{LESSON}.py", tmp_path / "solutions")

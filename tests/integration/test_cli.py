@@ -110,7 +110,8 @@ def test_outside_a_course_build_uses_the_installed_one_and_says_which_lessons_th
 def test_progress_tells_worked_in_from_untouched(tmp_path):
     for name in ("notebooks", "solutions"):
         shutil.copytree(ROOT / name / "00_start_here", tmp_path / name / "00_start_here")
-    shutil.copy(ROOT / "nbgrader_config.py", tmp_path)
+    for name in ("nbgrader_config.py", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
     assert "○ 00_start_here · not started yet" in autograde("progress", cwd=tmp_path).stdout
     path = tmp_path / "notebooks" / "00_start_here" / "00_start_here.ipynb"
     notebook = nbformat.read(path, as_version=4)

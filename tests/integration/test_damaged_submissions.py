@@ -77,7 +77,7 @@ def test_each_costs_what_is_damaged_and_nothing_else(course, name):
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.says])
 def test_each_says_what_happened_where_the_learner_reads_it(course, name):
     text = page_text(sample_course.feedback(course[0], name))
-    data = sample_course.autograded(course[0], name).metadata.lora_course.graded.verdicts
+    data = sample_course.autograded(course[0], name).metadata.autograde.graded.verdicts
     assert set(data) == set(ALL)
     for exercise, said in CASES[name].says.items():
         assert SAID[said] in text, text[-1500:]
@@ -87,13 +87,13 @@ def test_each_says_what_happened_where_the_learner_reads_it(course, name):
 
 def test_the_graded_notebooks_say_how_they_were_graded(course):
     course, _ = course
-    data = sample_course.autograded(course, "endless_cell").metadata.lora_course
+    data = sample_course.autograded(course, "endless_cell").metadata.autograde
     assert data.lesson == LESSON and len(data.version) == 16 and data.unreadable is None and data.damage == {}
     graded = data.graded
     assert graded.seconds > 3 and graded.isolation.level and graded.course_version
     assert {name: verdict.status for name, verdict in graded.verdicts.items()} == {
         "double": "passed", "halve": "missing", "total": "passed"}  # fmt: skip
-    unreadable = sample_course.autograded(course, "not_json").metadata.lora_course
+    unreadable = sample_course.autograded(course, "not_json").metadata.autograde
     assert SAID["not json"] in unreadable.unreadable and unreadable.graded.isolation is None
 
 

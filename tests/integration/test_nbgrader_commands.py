@@ -109,7 +109,7 @@ def test_feedback_shows_the_verdicts(course):
 
 
 def test_verdicts_are_data_in_the_graded_notebook(course):
-    data = autograded(course, "bob").metadata.lora_course
+    data = autograded(course, "bob").metadata.autograde
     verdicts = data.graded.verdicts
     assert {name: (v.score, v.points, v.status, v.misconception) for name, v in verdicts.items()} == {
         "double": (0.0, 2.0, "failed", "squared"),
@@ -121,7 +121,7 @@ def test_verdicts_are_data_in_the_graded_notebook(course):
 
 def test_no_file_but_the_notebook_reaches_students(course):
     """nbgrader hands out everything that lies in a lesson's folder of solutions/."""
-    for lesson in registry.LESSONS:
+    for lesson in registry.current().course.lessons:
         if course.solved(lesson).exists():
             assert [path.name for path in course.solved(lesson).parent.iterdir()] == [f"{lesson}.ipynb"]
 
@@ -144,7 +144,7 @@ def test_grading_again(course):
     run(course, "nbgrader", "autograde", LESSON, "--student", "bob", "--force")
     assert scores(course, "bob") == {"double": 2.0, "halve": 3.0, "total": 0.5}
     assert scores(course, "alice") == POINTS | {"total": 0.5}
-    assert {v.status for v in autograded(course, "bob").metadata.lora_course.graded.verdicts.values()} == {"passed"}
+    assert {v.status for v in autograded(course, "bob").metadata.autograde.graded.verdicts.values()} == {"passed"}
 
     said = run(course, "nbgrader", "generate_feedback", LESSON)
     assert "Graded again since their feedback was made, which nbgrader leaves as it is: bob." in said
@@ -187,14 +187,15 @@ def test_validate_shows_the_report(course, tmp_path):
     assert not [line for line in double.splitlines() + total.splitlines() if line.endswith("...")], "cut off"
 
 
-@pytest.mark.parametrize("lesson", registry.LESSONS)
+@pytest.mark.parametrize("lesson", registry.current().course.lessons)
 def test_a_real_lesson_is_released_by_hand_with_the_same_bytes(tmp_path, lesson):
     """What generate_assignment makes of the committed, executed solution is the committed release."""
     from nbgrader.apps.api import NbGraderAPI
     from nbgrader.coursedir import CourseDirectory
 
     course = Course(tmp_path)
-    shutil.copy(sample_course.ROOT / "nbgrader_config.py", tmp_path)
+    for name in ("nbgrader_config.py", "pyproject.toml"):
+        shutil.copy(sample_course.ROOT / name, tmp_path)
     for part in ("solutions", "notebooks"):
         shutil.copytree(sample_course.ROOT / part / lesson, tmp_path / part / lesson)
     (tmp_path / "autograde").mkdir()

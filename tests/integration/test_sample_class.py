@@ -35,7 +35,7 @@ def test_the_committed_class_is_what_the_generator_makes(made):
 
 def test_it_is_small_and_has_every_lesson(made):
     assert sum(map(len, made.values())) < 8e6, "bytes"
-    assert {path.split("/")[1] for path in made} == set(registry.LESSONS)
+    assert {path.split("/")[1] for path in made} == set(registry.current().course.lessons)
     assert all(path.startswith("student-") for path in made)
     assert not any(b'"output_type"' in content for content in made.values()), "notebooks without outputs"
 
@@ -68,7 +68,8 @@ def test_other_folders_are_never_touched(tmp_path):
 def test_graded_it_meets_every_misconception_and_every_damage(made, tmp_path):
     for name in ("notebooks", "solutions", "autograde/submitted"):
         shutil.copytree(ROOT / name, tmp_path / name)
-    shutil.copy(ROOT / "nbgrader_config.py", tmp_path)
+    for name in ("nbgrader_config.py", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
     path = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
     done = subprocess.run(
         [sys.executable, "-m", "autograde", "grade"],
@@ -79,12 +80,12 @@ def test_graded_it_meets_every_misconception_and_every_damage(made, tmp_path):
         timeout=1200,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
-    results = Store(tmp_path / "autograde" / "autograded").all(registry.LESSONS)
+    results = Store(tmp_path / "autograde" / "autograded").all(registry.current().course.lessons)
     assert len(results) == len({path.rsplit("/", 1)[0] for path in made})
     assert all(result.status == GRADED for result in results)
     met = {(verdict["exercise"], verdict["misconception"]) for result in results for verdict in result.verdicts}
-    for lesson in registry.LESSONS:
-        for check in registry.of_lesson(lesson):
+    for lesson in registry.current().course.lessons:
+        for check in registry.current().of_lesson(lesson):
             for known in check.misconceptions:
                 assert (check.name, known.id) in met, f"{check.name}: {known.id} was not met by name"
                 assert known.id in done.stdout

@@ -75,7 +75,7 @@ def graded(warm, handed_out, answers):
 
 def columns(lesson, wanted):
     """Samples by the cell that they are written into, `wanted` ones only."""
-    cells = {check.name: check.subject for check in registry.of_lesson(lesson)}
+    cells = {check.name: check.subject for check in registry.current().of_lesson(lesson)}
     found = {}
     for sample in samples(lesson):
         if wanted(sample):
@@ -83,7 +83,7 @@ def columns(lesson, wanted):
     return found
 
 
-@pytest.mark.parametrize("lesson", registry.LESSONS)
+@pytest.mark.parametrize("lesson", registry.current().course.lessons)
 def test_right_answers_in_every_style(warm, lesson):
     wheat = columns(lesson, lambda sample: sample.misconception is None)
     handed_out = released(lesson)
@@ -92,16 +92,16 @@ def test_right_answers_in_every_style(warm, lesson):
         planted = {cell: styles[number % len(styles)] for cell, styles in wheat.items()}
         answers = {cell: typed(sample, handed_out) for cell, sample in planted.items()}
         verdicts = graded(warm, handed_out, answers)
-        for check in registry.of_lesson(lesson):
+        for check in registry.current().of_lesson(lesson):
             style = planted[check.subject].style
             assert verdicts[check.name].score == check.points, f"{style}\n{verdicts[check.name].message}"
         ran |= {(sample.exercise, sample.style) for sample in planted.values()}
     assert len(ran) == sum(len(styles) for styles in wheat.values())
 
 
-@pytest.mark.parametrize("lesson", registry.LESSONS)
+@pytest.mark.parametrize("lesson", registry.current().course.lessons)
 def test_every_misconception_is_named(warm, lesson):
-    named = {(check.name, known.id) for check in registry.of_lesson(lesson) for known in check.misconceptions}
+    named = {(check.name, known.id) for check in registry.current().of_lesson(lesson) for known in check.misconceptions}
     chaff = columns(lesson, lambda sample: (sample.exercise, sample.misconception) in named
                     and sample.style == sample.misconception)  # fmt: skip
     right = columns(lesson, lambda sample: sample.misconception is None)
@@ -113,7 +113,7 @@ def test_every_misconception_is_named(warm, lesson):
         verdicts = graded(warm, handed_out, answers)
         for cell, sample in planted.items():
             if sample.misconception is None:
-                for check in registry.of_lesson(lesson):
+                for check in registry.current().of_lesson(lesson):
                     if check.subject == cell:
                         assert verdicts[check.name].passed, f"beside {row}\n{verdicts[check.name].message}"
             else:
@@ -121,13 +121,13 @@ def test_every_misconception_is_named(warm, lesson):
                 assert verdict.status == "failed" and verdict.score < verdict.points, verdict.message
                 assert verdict.misconception == sample.misconception, verdict.message
                 ran.append((sample.exercise, sample.misconception))
-    assert set(ran) == named and len(named) >= len(registry.of_lesson(lesson))
+    assert set(ran) == named and len(named) >= len(registry.current().of_lesson(lesson))
 
 
-@pytest.mark.parametrize("lesson", registry.LESSONS)
+@pytest.mark.parametrize("lesson", registry.current().course.lessons)
 def test_a_blank_release_is_unfinished_in_every_exercise(warm, lesson):
     handed_out = released(lesson)
     verdicts = graded(warm, handed_out, {})
     assert {name: verdict.status for name, verdict in verdicts.items()} == {
-        check.name: "not_started" for check in registry.of_lesson(lesson)
+        check.name: "not_started" for check in registry.current().of_lesson(lesson)
     }

@@ -46,7 +46,7 @@ def _solved(lesson):
     return {grade_id(cell): cell.source for cell in cells if grade_id(cell) and cell.metadata.nbgrader.solution}
 
 
-POINTS = {lesson: sum(check.points for check in registry.of_lesson(lesson)) for lesson in LESSONS}
+POINTS = {lesson: sum(check.points for check in registry.current().of_lesson(lesson)) for lesson in LESSONS}
 RIGHT = {lesson: _solved(lesson) for lesson in LESSONS}
 WRONG = {lesson: dict.fromkeys(answers, "raise ValueError") for lesson, answers in RIGHT.items()}
 HONEST = {"right": RIGHT, "wrong": WRONG, "right-too": RIGHT}
@@ -250,7 +250,9 @@ def test_the_gradebook_has_no_other_points(graded, door):
         cells = dict(book.execute("select name, max_score from grade_cells join base_cell using (id)"))
         by_hand = book.execute("select * from grade where manual_score is not null or needs_manual_grade").fetchall()
         tasks = book.execute("select * from task_cells").fetchall()
-    assert cells == {f"check_{check.name}": check.points for lesson in LESSONS for check in registry.of_lesson(lesson)}
+    assert cells == {
+        f"check_{check.name}": check.points for lesson in LESSONS for check in registry.current().of_lesson(lesson)
+    }
     assert not by_hand and not tasks
 
 
@@ -278,7 +280,7 @@ def test_all_of_them_went_through_the_door(graded, door):
     left_alone = [what for what in TAMPERINGS if what.score is None]
     assert len(tried) + len(left_alone) == len(TAMPERINGS) >= 40
     boxed = [
-        nbformat.read(class_.path(BY_NAME[what.name], what.lesson), as_version=4).metadata.lora_course.graded.isolation
+        nbformat.read(class_.path(BY_NAME[what.name], what.lesson), as_version=4).metadata.autograde.graded.isolation
         for what in tried
     ]
     assert {isolation.level for isolation in boxed if isolation} == {"full"}

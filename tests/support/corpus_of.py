@@ -29,7 +29,7 @@ def samples(lesson):
             found.append(Sample(tags["exercise"], tags["wheat"], cell.source, None))
         elif "chaff" in tags:
             found.append(Sample(tags["exercise"], tags["chaff"], cell.source, tags["misconception"]))
-    for check in registry.of_lesson(lesson):
+    for check in registry.current().of_lesson(lesson):
         for known in check.misconceptions:
             found.append(Sample(check.name, known.id, known.source(check.subject), known.id))
     return found

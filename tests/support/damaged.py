@@ -243,7 +243,7 @@ def _(raw):
 
 @_edit("other_lesson", "other lesson")
 def _(raw):
-    raw["metadata"]["lora_course"] = {"lesson": "00_start_here"}
+    raw["metadata"]["autograde"] = {"lesson": "00_start_here"}
     for cell in raw["cells"]:
         cell["metadata"] = {}
 

@@ -49,7 +49,8 @@ def _bare_course(folder, lessons):
     for lesson in lessons:
         for kind in ("notebooks", "solutions"):
             shutil.copytree(ROOT / kind / lesson, folder / kind / lesson)
-    shutil.copy(ROOT / "nbgrader_config.py", folder)
+    for name in ("nbgrader_config.py", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder)
     (folder / "autograde" / "submitted").mkdir(parents=True)
     return Course(folder)
 

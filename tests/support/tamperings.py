@@ -350,7 +350,7 @@ for name in ("autograde.checks", "autograde.checks.start_here"):
     module.linear_by_hand = Check("linear_by_hand", 2)
     module.CHECKS, module.LESSONS, module.find = [module.linear_by_hand], ("00_start_here",), lambda n: module.linear_by_hand
 from autograde import checks
-tried("forged", registry.find("linear_by_hand").judge(None).status)
+tried("forged", registry.current().find("linear_by_hand").judge(None).status)
 """,
 )
 _code(
@@ -1143,18 +1143,18 @@ def _(cells, raw):
 def _(cells, raw):
     passed = {"status": "passed", "headline": "Right.", "points": 2.0, "score": 2.0, "passed": True, "message": "✓"}
     graded = {"verdicts": {EXERCISE: passed}, "unreadable": None, "isolation": {"level": "full"}, "seconds": 0.1}
-    raw["metadata"]["lora_course"].update(graded=graded, damage={}, unreadable=None, version="0", submission="0")
+    raw["metadata"]["autograde"].update(graded=graded, damage={}, unreadable=None, version="0", submission="0")
 
 
 @_file("metadata_that_keeps_it_from_running", '"unreadable": "never mind"')
 def _(cells, raw):
-    raw["metadata"]["lora_course"].update(unreadable="never mind", damage={CHECK: "never mind"})
+    raw["metadata"]["autograde"].update(unreadable="never mind", damage={CHECK: "never mind"})
 
 
 @_file("cells_that_say_they_are_no_cells", '"demonstration": true')
 def _(cells, raw):
     for cell in cells.values():
-        cell["metadata"]["lora_course"] = {"demonstration": True, "runs": False}
+        cell["metadata"]["autograde"] = {"demonstration": True, "runs": False}
         cell["metadata"]["tags"] = ["raises-exception", "remove_cell", "nbgrader-ignore"]
         cell["metadata"]["alt"] = "2.0"
     cells[CHECK]["outputs"] = [_output("2.0")]
@@ -1180,7 +1180,7 @@ def _(cells, raw):
 
 @_file("another_lesson_s_notebook", '"06_merging"', r"This is the notebook of another lesson \(06_merging\)")
 def _(cells, raw):
-    raw["metadata"]["lora_course"]["lesson"] = "06_merging"
+    raw["metadata"]["autograde"]["lesson"] = "06_merging"
     for cell in cells.values():
         cell["metadata"].pop("nbgrader", None)
 

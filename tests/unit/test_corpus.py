@@ -19,12 +19,12 @@ def _defined(sample, subject):
     return names[subject]
 
 
-ALL = [(lesson, sample) for lesson in registry.LESSONS for sample in samples(lesson)]
+ALL = [(lesson, sample) for lesson in registry.current().course.lessons for sample in samples(lesson)]
 
 
 def _checks_of(sample, lesson):
     """The check a sample is for; every check of the object, where a right answer is named after it."""
-    return [check for check in registry.of_lesson(lesson) if sample.exercise in (check.name, check.subject)]
+    return [check for check in registry.current().of_lesson(lesson) if sample.exercise in (check.name, check.subject)]
 
 
 @pytest.mark.parametrize(("lesson", "sample"), ALL, ids=[f"{s.exercise}-{s.style}" for _, s in ALL])
@@ -41,10 +41,10 @@ def test_sample(lesson, sample):
                 assert (verdict.misconception or "") == sample.misconception, verdict.message
 
 
-@pytest.mark.parametrize("lesson", registry.LESSONS)
+@pytest.mark.parametrize("lesson", registry.current().course.lessons)
 def test_every_exercise_has_wheat_and_named_chaff(lesson):
     found = samples(lesson)
-    for check in registry.of_lesson(lesson):
+    for check in registry.current().of_lesson(lesson):
         of_this = [sample for sample in found if check in _checks_of(sample, lesson)]
         wheat = [sample for sample in of_this if sample.misconception is None]
         named = {sample.misconception for sample in of_this if sample.misconception}

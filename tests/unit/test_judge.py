@@ -45,7 +45,7 @@ def right(x, weight, bias):
 
 
 def test_a_verdict_is_the_same_here_and_over_the_wire():
-    judged = registry.find("linear_by_hand")
+    judged = registry.current().find("linear_by_hand")
     session = OverTheWire(linear_by_hand=right)
     assert judged.judge(Remote("linear_by_hand", session), 7).passed
     assert session.bytes > 1000
@@ -62,13 +62,13 @@ def test_a_non_contiguous_input_stays_one_over_the_wire():
         seen.append(x.is_contiguous())
         return right(x, weight, bias)
 
-    registry.find("linear_by_hand").judge(Remote("linear_by_hand", OverTheWire(linear_by_hand=spy)), 1)
+    registry.current().find("linear_by_hand").judge(Remote("linear_by_hand", OverTheWire(linear_by_hand=spy)), 1)
     assert False in seen
     assert True in seen
 
 
 def test_a_missing_name_says_so():
-    verdict = registry.find("linear_by_hand").judge(Remote("linear_by_hand", OverTheWire()), 1)
+    verdict = registry.current().find("linear_by_hand").judge(Remote("linear_by_hand", OverTheWire()), 1)
     assert verdict.status == "missing"
     assert "no linear_by_hand" in verdict.headline
 
@@ -86,8 +86,8 @@ def test_no_forged_answer_passes_or_breaks_the_judge(reply):
         def ask(self, *_):
             return reply
 
-    for lesson in registry.LESSONS:
-        for judged in registry.of_lesson(lesson):
+    for lesson in registry.current().course.lessons:
+        for judged in registry.current().of_lesson(lesson):
             verdict = judged.judge(Remote(judged.subject, Forger()), 3)
             assert not verdict.passed
             assert verdict.score == 0
@@ -120,7 +120,7 @@ def test_fuzzed_answers_never_pass(reply):
             return reply
 
     for name in ("linear_by_hand", "lora_linear_init", "lora_linear_forward", "lora_linear_placement"):
-        verdict = registry.find(name).judge(Remote("any", Fuzzer()), 3)
+        verdict = registry.current().find(name).judge(Remote("any", Fuzzer()), 3)
         assert not verdict.passed
         assert text(verdict)
 
@@ -204,7 +204,7 @@ def test_the_tolerance_grows_with_the_terms_and_not_with_a_mistake():
 
 
 def test_text_and_html_say_the_same():
-    verdict = registry.find("linear_by_hand").judge(lambda x, weight, bias: x @ weight, 5)
+    verdict = registry.current().find("linear_by_hand").judge(lambda x, weight, bias: x @ weight, 5)
     said = html.unescape(re.sub(r"<svg.*?</svg>|<[^>]+>", " ", as_html(verdict)))
     words = re.findall(r"\w+", text(verdict))
     assert words
@@ -215,7 +215,7 @@ def test_what_a_learner_wrote_cannot_write_the_page():
     def evil(x, weight, bias):
         raise ValueError("<script>alert(1)</script>\x1b[2J\u202e")
 
-    verdict = registry.find("linear_by_hand").judge(evil, 5)
+    verdict = registry.current().find("linear_by_hand").judge(evil, 5)
     assert "<script>" not in as_html(verdict)
     assert "\x1b" not in text(verdict)
     assert "\u202e" not in text(verdict)
@@ -245,8 +245,8 @@ def test_a_stub_is_not_started():
 
 
 def test_a_seed_replays_the_same_inputs():
-    first = registry.find("linear_by_hand").judge(lambda x, weight, bias: x @ weight, 5)
-    assert first == registry.find("linear_by_hand").judge(lambda x, weight, bias: x @ weight, 5)
+    first = registry.current().find("linear_by_hand").judge(lambda x, weight, bias: x @ weight, 5)
+    assert first == registry.current().find("linear_by_hand").judge(lambda x, weight, bias: x @ weight, 5)
     assert "seed=5" in text(first)
 
 

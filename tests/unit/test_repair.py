@@ -159,7 +159,7 @@ anything = st.recursive(
     max_leaves=12,
 )
 FIELDS = (
-    "attachments", "cell_type", "cells", "execution_count", "grade_id", "id", "lora_course", "metadata", "nbformat",
+    "attachments", "cell_type", "cells", "execution_count", "grade_id", "id", "autograde", "metadata", "nbformat",
     "nbformat_minor", "nbgrader", "outputs", "source", "worksheets",
 )  # fmt: skip
 

@@ -163,7 +163,7 @@ def _grade_by_nbgrader(course, student, **about):
     """Leave a graded notebook as nbgrader's door does."""
     path = course.root / "autograde" / "autograded" / student / LESSON / f"{LESSON}.ipynb"
     path.parent.mkdir(parents=True)
-    path.write_text(json.dumps({"cells": [], "metadata": {"lora_course": {"graded": about}}}))
+    path.write_text(json.dumps({"cells": [], "metadata": {"autograde": {"graded": about}}}))
 
 
 def test_what_nbgrader_graded_is_in_it_too(tmp_path):

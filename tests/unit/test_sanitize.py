@@ -107,7 +107,7 @@ def test_honest_markdown_stays(source):
     assert sanitize.markdown(source) == source
 
 
-@pytest.mark.parametrize("lesson", registry.LESSONS)
+@pytest.mark.parametrize("lesson", registry.current().course.lessons)
 def test_the_lessons_own_text_stays(lesson):
     for cell in lessons.read(Course(ROOT), lesson).cells:
         if cell.cell_type == "markdown":

@@ -70,7 +70,7 @@ def main(descriptor):
             control.send(json.dumps({"too little": outer.record()}).encode())
             return
         load_shell()
-        shell = serve.ready()
+        shell = serve.ready(asked["course"])
         serve.practise(shell)
         _settle()
     except Exception as error:

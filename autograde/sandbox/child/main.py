@@ -26,7 +26,7 @@ def _serve_fresh():
         connection = socket.create_connection(("127.0.0.1", number))
         connection.sendall(token)
     connection.set_inheritable(False)
-    shell = serve.ready()
+    shell = serve.ready(request["course"])
     import_guard.refuse(request["refused"])
     if os.name == "posix":
         limits.apply(request["limits"], shared=limits.address_space(), alone=False)

@@ -8,31 +8,36 @@ import sys
 import threading
 
 from autograde.sandbox import protocol
+from autograde.sandbox.isolation import import_guard
 
 
-def ready():
+def ready(course):
     """Import what a course needs, so that forked children have it, and make the shell; the shell.
 
-    The process must have one thread at the end of it. `autograde.checks` is never imported here.
+    The process must have one thread at the end of it. The course's checks are never imported here.
+
+    Args:
+        course: a dict: "probes", the package of its probes; "preload", modules to import ahead; "checks", the package
+            that must not be imported.
     """
     from autograde.remote import inside
 
     inside.enter()
     import torch
 
-    import autograde.probes
-    import autograde.remote.call
     from autograde.sandbox.child.shell import make_shell
 
-    for module in pkgutil.iter_modules(autograde.probes.__path__, "autograde.probes."):
+    probes = importlib.import_module(course["probes"])
+    for module in pkgutil.walk_packages(probes.__path__, course["probes"] + "."):
         importlib.import_module(module.name)
+    import_guard.keep_out(course["checks"])
     torch.set_num_threads(1)
     os.environ.pop("PYTHONSAFEPATH", None)  # it kept the grader's folder off the path; learners' own is on it
     sys.path.insert(0, "")
     sys.argv[:] = [""]
     shell = make_shell()
-    import matplotlib.pyplot  # noqa: F401  (after the shell: the inline backend attaches itself to it)
-
+    for module in course["preload"]:  # after the shell: matplotlib's inline backend attaches itself to it
+        importlib.import_module(module)
     return shell
 
 
@@ -41,7 +46,6 @@ def practise(shell):
     matplotlib and IPython is loaded at its first use.
     """
     import matplotlib.pyplot as plt
-    import torch._dynamo  # noqa: F401  (a second's import: the first step of any optimiser, or a fake tensor, asks for it)
 
     _fresh_randomness()
     figure, axes = plt.subplots()

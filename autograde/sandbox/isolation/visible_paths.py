@@ -18,7 +18,7 @@ import sysconfig
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[2]  # autograde/
-SHOWN_OF_PACKAGE = ("__init__.py", "remote", "probes")
+SHOWN_OF_PACKAGE = ("__init__.py", "remote")
 SYSTEM = """
     /usr /bin /sbin /lib /lib32 /lib64 /libx32 /nix/store /etc/ld.so.cache /etc/ld.so.conf /etc/ld.so.conf.d
     /etc/alternatives /etc/fonts /etc/localtime /etc/mime.types
@@ -57,6 +57,17 @@ def _module(name):
     return origin.parent if found.submodule_search_locations else origin
 
 
+def _package(name):
+    """Where a package of the course lies, and the files that run when the packages around it are imported."""
+    parent, _, _ = name.rpartition(".")
+    around = _package(parent)[:-1] if parent else []
+    found = importlib.util.find_spec(name)
+    if found is None:
+        return [*around, Path(os.devnull)]
+    entrance = Path(found.origin)
+    return [*around, entrance, entrance.parent if found.submodule_search_locations else entrance]
+
+
 def _resolve(path, links):
     """The real path, with the symbolic links on the way collected in `links`."""
     done = Path("/")
@@ -82,29 +93,31 @@ def _readable_by_others(paths):
     return True
 
 
-def plan(private, refused):
+def plan(private, course):
     """What the warm process needs to know about paths, as plain data.
 
     Args:
         private: directories that must not be seen although they may lie below one that is.
-        refused: names of modules.
+        course: the `Registry` of the course: its probes and what is `importable` are seen, what is `refused` is not.
 
     Returns:
         A dict: "visible" and "hidden", lists of real paths; "links", the symbolic links that lead there; "modules",
-        where each refused module lies; "refused", their names; "open", whether any user may read what is visible.
+        where each refused module lies; "refused", what a learner is told of each; "open", whether any user may read what is visible.
     """
     links = {}
     torch = importlib.util.find_spec("torch").origin
     shown = [Path(path) for path in SYSTEM] + list(_python()) + [PACKAGE / name for name in SHOWN_OF_PACKAGE]
+    for package in (course.probes, *course.importable):
+        shown += _package(package)
     visible = {str(_resolve(path, links)) for path in shown if path.exists()}
-    modules = {name: str(_resolve(path, links)) for name in refused if (path := _module(name)) and path.exists()}
+    modules = {name: str(_resolve(path, links)) for name in course.refused if (path := _module(name)) and path.exists()}
     hidden = {str(_resolve(path, {})) for path in [PACKAGE, Path.cwd(), Path.home(), *private] if path.exists()}
     return {
         "visible": sorted(visible),
         "hidden": sorted(hidden - visible - {"/"}),
         "links": links,
         "modules": modules,
-        "refused": list(refused),
+        "refused": course.refused,
         "open": os.name == "posix" and _readable_by_others([*visible, *modules.values(), torch]),
     }
 

@@ -95,7 +95,7 @@ class Outer:
         """
         limits_, allow, folder = request["limits"], request["allow"], request["folder"]
         refused = [name for name in self.plan["modules"] if name not in allow]
-        import_guard.refuse([name for name in self.plan["refused"] if name not in allow])
+        import_guard.refuse({name: reason for name, reason in self.plan["refused"].items() if name not in allow})
         if self.namespaces:
             # Sessions share a network that reaches nothing. Without Landlock's scopes they could meet there.
             own_network = "landlock" in self.without or landlock.version() < landlock.FIRST_SCOPES
