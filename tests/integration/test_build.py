@@ -203,10 +203,11 @@ def test_every_figure_has_alternative_text_where_readers_look(course):
 
 
 def test_a_lesson_may_be_named_by_its_number():
-    assert choose(["00"]) == [LESSON]
-    assert choose([f"solutions/{LESSON}.py"]) == [LESSON]
+    course = Course(ROOT)
+    assert choose(course, ["00"]) == [LESSON]
+    assert choose(course, [f"solutions/{LESSON}.py"]) == [LESSON]
     with pytest.raises(CourseError, match="no lesson 'x'; there are"):
-        choose(["x"])
+        choose(course, ["x"])
 
 
 def test_the_committed_course_is_in_step():

@@ -47,7 +47,8 @@ RIGHT = "def twice(x):\n    return x + x"
 def quiz(tmp_path_factory):
     """``(nbgrader's interface, the release, the folder of submissions)`` for a course with one assignment."""
     root = tmp_path_factory.mktemp("course")
-    (root / "nbgrader_config.py").write_bytes((sample_course.ROOT / "nbgrader_config.py").read_bytes())
+    for name in ("nbgrader_config.py", "pyproject.toml"):
+        (root / name).write_bytes((sample_course.ROOT / name).read_bytes())
     folder = root / "solutions" / QUIZ
     folder.mkdir(parents=True)
     (root / "autograde").mkdir()

@@ -46,6 +46,7 @@ def test_what_is_no_submission_is_left_alone_with_a_word(course, tmp_path):
     (course.submitted / "README.txt").write_text("hello")
     (course.submitted / "ada" / "homework").mkdir()
     (course.submitted / "ada" / "01_low_rank").write_text("a file in place of a folder")
+    course.solved("01_low_rank").parent.mkdir()
     (tmp_path / "elsewhere").mkdir()
     (course.submitted / "link").symlink_to(tmp_path / "elsewhere")
     (course.submitted / "__MACOSX").mkdir()

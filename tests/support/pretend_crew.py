@@ -24,7 +24,7 @@ def crew(course, jobs=2, patience=0.0):
 
 
 def main(root):
-    grader_version.of_code = lambda lesson: "today"  # as the tests have it
+    grader_version.of_code = lambda *_: "today"  # as the tests have it
     course = Course(Path(root))
     outcome = small_class.run(course, crew(course, patience=0.3))
     print("interrupted" if outcome.interrupted else "finished", len(outcome.graded))
