@@ -4,7 +4,7 @@
 # POSIX sh and GNU make 3.81 (macOS) suffice.
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test build grade bench clean ready-lab ready-all
+.PHONY: help lab test test-all build grade bench clean ready-lab ready-all
 
 # PYTHON  the Python to make .venv with; found if not given
 # PORT    where `make lab` listens
@@ -17,14 +17,20 @@ unexport PYTHONHOME PYTHONPATH
 # nbgrader calls commands of .venv by name.
 RUN := PATH="$$PWD/.venv/bin:$$PATH" .venv/bin/
 
+# On all cores. Tests that share something dear run in one process (tests/conftest.py), and those come first.
+PYTEST := $(RUN)python -m pytest -n logical --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
+
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile
 
 lab: ready-lab ## open JupyterLab on the course       PORT=8899 for a port of your own
 	@$(RUN)python tools/lab.py $(ARGS)
 
-test: ready-all ## run the tests                       ARGS="-k merge" for some of them
-	@$(RUN)python -m pytest $(ARGS)
+test: ready-all ## test every part, in some five minutes   ARGS="-k merge" for some of the tests
+	@$(PYTEST) -m "not slow" $(ARGS)
+
+test-all: ready-all ## run all the tests, in half an hour
+	@$(PYTEST) $(ARGS)
 
 build: ready-lab ## make the notebooks from solutions/*.py
 	@$(RUN)autograde build $(ARGS)

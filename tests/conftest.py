@@ -1,5 +1,51 @@
-"""Threads off: the course's tensors are small, and the tests share the machine."""
+"""What all tests share: one thread for each process, groups for pytest-xdist, and things that are made once for a run."""
 
+import os
+from pathlib import Path
+
+import pytest
 import torch
+from filelock import FileLock
 
+# The course's tensors are small, and the tests share the machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Keep the tests of a file in one process, so that what they share is made once. Unit tests share nothing dear."""
+    for item in items:
+        if item.path.parent.name != "unit" and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory):
+    """``once(name, make)``: a folder that ``make(folder)`` fills, once for all processes of a run. Copy it to change it."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent  # that of the whole run
+
+    def made(name, make):
+        folder, finished = Path(root, name), Path(root, f"{name}.finished")
+        with FileLock(f"{folder}.lock"):
+            if not finished.exists():
+                make(folder)
+                finished.touch()
+        return folder
+
+    return made
+
+
+@pytest.fixture(scope="module")
+def selected(request):
+    """``selected(parameter)``: the values of a parameter for which tests of this file run, so that a fixture can make
+    what those need and no more.
+    """
+    calls = [
+        item.callspec.params
+        for item in request.session.items
+        if item.path == request.path and hasattr(item, "callspec")
+    ]
+    return lambda parameter: {call[parameter] for call in calls if parameter in call}

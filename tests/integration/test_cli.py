@@ -9,6 +9,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from click.testing import CliRunner
+
+from autograde.cli import main
 
 ROOT = Path(__file__).parents[2]
 RIGHT = (
@@ -22,6 +25,13 @@ def autograde(*words, cwd=ROOT):
     return subprocess.run(
         [sys.executable, "-m", "autograde", *map(str, words)], cwd=cwd, env=environment, capture_output=True, text=True
     )
+
+
+def refused(*words):
+    """What the command line says of words that it refuses: one line, and exit code 2. Nothing is run, so no process is."""
+    done = CliRunner().invoke(main, [*map(str, words)])
+    assert done.exit_code == 2 and done.stdout == ""
+    return done.stderr
 
 
 def written(folder, text, name="answers.py"):
@@ -88,23 +98,18 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path, name, text, exercise, s
     path = tmp_path / name
     if text is not None:
         path.write_text(text, encoding="utf-8")
-    done = autograde("check", path, *filter(None, [exercise]))
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert said in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    words = refused("check", path, *filter(None, [exercise]))
+    assert said in words
+    assert len(words.strip().splitlines()) == 1
 
 
 def test_a_misspelt_command_names_the_nearest():
-    done = autograde("chek", "answers.py")
-    assert done.returncode == 2
-    assert "Did you mean 'check'?" in done.stderr
+    assert "Did you mean 'check'?" in refused("chek", "answers.py")
 
 
-def test_outside_a_course_build_uses_the_installed_one_and_says_which_lessons_there_are(tmp_path):
-    done = autograde("build", "99", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "00_start_here" in done.stderr
+def test_outside_a_course_build_uses_the_installed_one_and_says_which_lessons_there_are(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "00_start_here" in refused("build", "99")
 
 
 def test_progress_tells_worked_in_from_untouched(tmp_path):

@@ -92,7 +92,10 @@ def outside(tmp_path_factory):
         listener.close()
 
 
-@pytest.fixture(scope="module", params=BOXES)
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(level, marks=pytest.mark.xdist_group(f"isolation-{level}")) for level in BOXES],
+)
 def warm(request, outside):
     os.environ["AUTOGRADE_TEST_SECRET"] = SECRET
     with Warm(without=BOXES[request.param], require_isolation=request.param == "full") as warm:

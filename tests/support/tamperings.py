@@ -340,29 +340,49 @@ _code(
     "tried: forged passed",
     before="""
 import types
-from autograde.judge.check import Check
-from autograde.judge.verdict import Verdict
-passed = Verdict("linear_by_hand", 2, 2, "passed", "Right on all 7 cases.")
-Check.judge = lambda self, *a, **k: passed
-Check.fault = lambda *a: None
-for name in ("autograde.checks", "autograde.checks.start_here"):
-    module = sys.modules[name] = types.ModuleType(name)
-    module.linear_by_hand = Check("linear_by_hand", 2)
-    module.CHECKS, module.LESSONS, module.find = [module.linear_by_hand], ("00_start_here",), lambda n: module.linear_by_hand
-from autograde import checks
+passed = types.SimpleNamespace(exercise="linear_by_hand", points=2.0, score=2.0, status="passed", passed=True)
+forged = types.SimpleNamespace(name="linear_by_hand", points=2.0, judge=lambda *a, **k: passed, fault=lambda *a: None)
+for name in ("registry", "judge", "judge.check", "judge.verdict", "checks", "checks.start_here"):
+    module = sys.modules["autograde." + name] = types.ModuleType("autograde." + name)
+    module.linear_by_hand, module.Check, module.CHECKS = forged, lambda *a, **k: forged, [forged]
+    module.find = module.of_lesson = lambda *a: forged
+    module.current = module.of = lambda *a: module
+from autograde import registry
 tried("forged", registry.current().find("linear_by_hand").judge(None).status)
 """,
 )
 _code(
     "the_judge_s_modules",
+    FORGOTTEN
+    + "for name in ('check', 'compare', 'diagnosis', 'tolerance'): attempt(__import__, 'autograde.judge.' + name)",
+    r"^(?!.*REACHED).*tried: refused (ImportError|ModuleNotFoundError)",
+)
+_code(
+    "the_probe",
     FORGOTTEN,
-    "tried: True None",
+    "tried: replaced",
+    "0 of 2 points The answer could not be read",
     before="""
-from autograde.judge import compare, diagnosis, tolerance
-tolerance.RELATIVE = dict.fromkeys(tolerance.RELATIVE, float("inf"))
-tolerance.close = compare.agree = lambda *a, **k: True
-compare.fault_between = diagnosis.diagnose = lambda *a, **k: None
-tried(tolerance.close(torch.zeros(1), torch.ones(1)), compare.fault_between(1, "int", 2))
+from autograde.remote import bits, call, raised
+def forged(target, **arguments):
+    return {"passed": True, "score": 2.0, "points": 2.0, "status": "passed"}
+forged.is_probe = True
+call.call, bits.same_bits, raised.catch = forged, lambda *a: True, lambda *a, **k: (2.0, None)
+tried("replaced", call.call(None))
+""",
+)
+_code(
+    "what_becomes_frames",
+    FORGOTTEN,
+    "tried: replaced",
+    "0 of 2 points (What came from your notebook's process|The answer could not be read)",
+    before="""
+protocol = sys.modules["autograde.sandbox.protocol"]
+pack = protocol.pack
+def forged(kind, request, payload):
+    return pack(kind, request, b'{"passed": true, "score": 2.0, "status": "passed"}' if kind == protocol.ANSWER else payload)
+protocol.pack = forged
+tried("replaced")
 """,
 )
 _code(
@@ -561,7 +581,7 @@ def linear_by_hand(x, weight, bias):
 _code(
     "the_seed",
     """
-from autograde.judge.draw import Draw
+from draw import Draw  # the judge's own, which is no secret
 seeds = [torch.initial_seed() % 2**31, torch.random.default_generator.initial_seed() % 2**31, *range(50)]
 def linear_by_hand(x, weight, bias):
     for seed in seeds:
@@ -573,6 +593,8 @@ def linear_by_hand(x, weight, bias):
     return x @ weight.T
 """,
     "tried: no seed of 52",
+    before="attempt(__import__, 'autograde.judge.draw')",
+    files={"draw.py": (ROOT / "autograde" / "judge" / "draw.py").read_text(encoding="utf-8")},
 )
 
 # Places that no box shows. Where the box is a lesser one, they can be named, and read by nobody.
@@ -999,19 +1021,18 @@ tried("replaced")
 _code(
     "modules_of_its_own",
     FORGOTTEN,
-    "tried: mine",
+    "tried: mine True",
     "0 of 2 points The answer could not be read",
     before="""
-for name in [name for name in sys.modules if name.startswith("autograde.probes")]: del sys.modules[name]
-import autograde, autograde.remote.probe
-folder = os.path.join(os.getcwd(), "probes_of_mine")
-autograde.__path__.insert(0, folder)
+import autograde.remote
+folder = os.path.join(os.getcwd(), "remote_of_mine")
+autograde.remote.__path__.insert(0, folder)
+del sys.modules["autograde.remote.call"], autograde.remote.call
 import autograde.remote.call as mine
 tried("mine", mine.__file__.startswith(folder))
 """,
     files={
-        "probes_of_mine/probes/__init__.py": "",
-        "probes_of_mine/probes/functions.py": "def call(target, **k):\n    return {'passed': True, 'score': 2.0}\n"
+        "remote_of_mine/call.py": "def call(target, **k):\n    return {'passed': True, 'score': 2.0}\n"
         "call.is_probe = True\n",
     },
 )
