@@ -33,10 +33,11 @@ test-all: ready-all ## run all the tests, in half an hour
 	@$(PYTEST) $(ARGS)
 
 build: ready-lab ## make the notebooks from solutions/*.py
-	@$(RUN)autograde build $(ARGS)
+	@$(RUN)python -m autograde build $(ARGS)
 
-grade: ready-lab ## grade the classes in autograde/submitted/
-	@$(RUN)autograde grade $(ARGS)
+grade: ready-lab ## grade the class in autograde/submitted/; a sample class where there is none
+	@$(RUN)python -m autograde sample-class --if-empty
+	@$(RUN)python -m autograde grade $(ARGS)
 
 bench: ready-all ## run the scripts in benchmarks/
 	@set -- benchmarks/*.py; test -e "$$1" || { echo "There is no script in benchmarks/." >&2; exit 1; }; \

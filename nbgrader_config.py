@@ -28,7 +28,9 @@ c.CourseDirectory.release_directory = "notebooks"
 c.CourseDirectory.submitted_directory = "autograde/submitted"
 c.CourseDirectory.autograded_directory = "autograde/autograded"
 c.CourseDirectory.feedback_directory = "autograde/feedback"
-c.CourseDirectory.db_url = "sqlite:///" + os.path.join(ROOT, "autograde", "gradebook.db")
+# In a URL, ? and % have meanings of their own.
+gradebook = os.path.join(ROOT, "autograde", "gradebook.db").replace("%", "%25").replace("?", "%3F")
+c.CourseDirectory.db_url = f"sqlite:///{gradebook}"
 
 # Where nbgrader passes over files or deletes them without a word, its exporters are the place to say so.
 c.GenerateAssignment.exporter_class = "autograde.nbgrader_plugin.exporters.ReleaseExporter"

@@ -1,11 +1,12 @@
 """Make .venv, or bring it up to date: `python tools/setup.py EXTRA...`, with extras from pyproject.toml.
 
-Run by every target of the Makefile, so it has to be quick where there is nothing to do, and right after anything that
-can happen to a setup: the network or the disk gives out, someone presses Ctrl-C, the folder is moved, two of them run
-at once. Standard library only: nothing is installed yet.
+venv and pip do the work. This file decides whether there is any, and copes with what can happen to a setup: the network
+or the disk gives out, someone presses Ctrl-C, the course's folder is moved, two setups run at once, or `.venv` is not
+the course's own. Every target of the Makefile runs it. Standard library only: nothing is installed yet.
 """
 
 import contextlib
+import csv
 import hashlib
 import json
 import os
@@ -21,35 +22,22 @@ FLOOR = (3, 11)
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
-# Written last and removed first, so that it stands there only when .venv is whole.
+# Written last and removed first, so that it exists only while .venv is complete.
 STAMP = VENV / "course-setup.json"
-LOG = VENV / "course-setup.log"
-
-# A pip that is stopped while it installs can leave a package that looks installed and is not. Each package lists its
-# files and their sizes; this makes pip forget the packages whose files are not all there, so that it installs them.
-FORGET_HALF_INSTALLED = """
-import os, pathlib, shutil, sysconfig
-from importlib.metadata import Distribution
-for folder in pathlib.Path(sysconfig.get_path("purelib")).glob("*.dist-info"):
-    package = Distribution.at(folder)
-    whole = bool(package.read_text("METADATA")) and bool(package.read_text("RECORD"))
-    for file in (package.files or []) if whole else []:
-        path = file.locate()
-        whole = whole and os.path.exists(path) and file.size in (None, os.path.getsize(path))
-    if not whole:
-        print("Half installed, so once more:", folder.name, flush=True)
-        shutil.rmtree(folder)
-"""
+# What venv puts into a new environment. Until it has written pyvenv.cfg, an environment is known by these.
+VENV_ENTRIES = {"bin", "include", "lib", "lib64", "share", "etc", ".gitignore", STAMP.name, "course-setup.part"}
 
 # JupyterLab would ask on its first start whether it may fetch news, and look for updates: the course needs no network.
 LAB_SETTINGS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
 
 
 def main(extras):
+    if reason := not_ours():
+        sys.exit(f"{reason}\nNothing was changed. Then run the same command again.")
     if is_ready(extras):
         return
     with only_one_at_a_time():
-        if is_ready(extras):  # by the one that was waited for
+        if is_ready(extras):  # made by the setup that this one waited for
             return
         try:
             set_up(sorted({*extras, *read_stamp().get("extras", [])}))
@@ -59,13 +47,31 @@ def main(extras):
             sys.exit(explain(error))
 
 
+def not_ours():
+    """Why the .venv that is there must not be changed, with what to do; None where it may be."""
+    if VENV.is_symlink():
+        return (
+            f"{VENV} is a symbolic link to {os.readlink(VENV)}. Setup would delete or overwrite what is there.\n"
+            f"Remove the link, and a .venv is made in its place:  rm .venv"
+        )
+    if VENV.exists() and not VENV.is_dir():
+        return f"{VENV} is a file, and the course's virtual environment has to be made there. Move the file away."
+    if VENV.exists() and not (VENV / "pyvenv.cfg").exists():
+        if others := sorted({path.name for path in VENV.iterdir()} - VENV_ENTRIES):
+            return (
+                f"{VENV} is not a virtual environment: it holds {', '.join(others[:3])} and no pyvenv.cfg. "
+                "Move the folder away."
+            )
+    return None
+
+
 def is_ready(extras):
     stamp = read_stamp()
     return (
         stamp.get("inputs") == inputs()
         and set(extras) <= set(stamp.get("extras", []))
         and PYTHON.exists()
-        and not other_python_wanted(stamp.get("python"))
+        and not other_python_wanted(venv_settings().get("version", ""))
     )
 
 
@@ -77,39 +83,67 @@ def set_up(extras):
             print(f"Making .venv anew: {reason}.", flush=True)
         run(getattr(sys, "_base_executable", sys.executable), "-m", "venv", "--clear", str(VENV))
     else:
-        run(PYTHON, "-c", FORGET_HALF_INSTALLED)
+        forget_half_installed()
     print(f"Installing into .venv ({', '.join(extras)}). The first time takes some minutes.", flush=True)
-    pip_install("-e", f".[{','.join(extras)}]")
+    quiet = [] if sys.stdout.isatty() else ["--quiet"]  # with its progress bars where someone sees them
+    run(PYTHON, "-m", "pip", "install", *quiet, "--disable-pip-version-check", "-c", "constraints.txt",
+        "-e", f".[{','.join(extras)}]")  # fmt: skip
     settings = VENV / "etc" / "jupyter" / "labconfig" / "default_setting_overrides.json"
     settings.parent.mkdir(parents=True, exist_ok=True)
     settings.write_text(json.dumps(LAB_SETTINGS))
 
-    version = ask("import sys; print('%d.%d' % sys.version_info[:2])")
     unfinished = STAMP.with_suffix(".part")
-    unfinished.write_text(json.dumps({"inputs": inputs(), "extras": extras, "python": version}))
+    unfinished.write_text(json.dumps({"inputs": inputs(), "extras": extras}))
     unfinished.replace(STAMP)
     print(f"Ready in {time.monotonic() - started:.0f} s.", flush=True)
 
 
 def unusable():
     """Why the .venv that is there cannot be kept; None where it can."""
+    settings = venv_settings()
     try:
-        version = ask("import pip, sys; print('%d.%d' % sys.version_info[:2])")
-    except (subprocess.CalledProcessError, OSError):
+        version = settings["version"]
+        run(PYTHON, "-m", "pip", "--version", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    except (KeyError, subprocess.CalledProcessError, OSError):
         return "it is incomplete"
-    if tuple(map(int, version.split("."))) < FLOOR:
+    if tuple(map(int, version.split(".")[:2])) < FLOOR:
         return f"it is of Python {version}"
     if other_python_wanted(version):
         return f"it is of Python {version}, and PYTHON={os.environ['PYTHON']} was asked for"
-    # Commands in a virtual environment hold its path; the first lines of this one say which.
-    pip = VENV / "bin" / "pip"
-    if not pip.exists() or f"{VENV}/bin" not in pip.read_text(errors="replace")[:1000]:
+    # Commands in a virtual environment hold its path, and so does the command that made it.
+    if not settings.get("command", "").endswith(f" {VENV}"):
         return "it was made in another place"
     return None
 
 
+def venv_settings():
+    """What pyvenv.cfg says; empty where there is none."""
+    try:
+        lines = (VENV / "pyvenv.cfg").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return {}
+    return dict(line.split(" = ", 1) for line in lines if " = " in line)
+
+
 def other_python_wanted(version):
-    return bool(os.environ.get("PYTHON")) and version != "{}.{}".format(*sys.version_info)
+    return bool(os.environ.get("PYTHON")) and version.split(".")[:2] != [str(part) for part in sys.version_info[:2]]
+
+
+def forget_half_installed():
+    """Make pip install again what it was stopped at: a package can look installed and lack files, or parts of them.
+
+    Each package lists its files with their sizes. One that has not got them all is no longer listed as installed.
+    """
+    for package in VENV.glob("lib/python*/site-packages/*.dist-info"):
+        try:
+            with (package / "RECORD").open(encoding="utf-8", newline="") as record:
+                files = [(package.parent / name, int(size)) for name, _, size in csv.reader(record) if size]
+            complete = bool(files) and all(path.stat().st_size == size for path, size in files)
+        except (OSError, ValueError):
+            complete = False
+        if not complete:
+            print("Half installed, so once more:", package.name, flush=True)
+            shutil.rmtree(package)
 
 
 def inputs():
@@ -128,33 +162,14 @@ def read_stamp():
         return {}
 
 
-def pip_install(*what):
-    command = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "-c", "constraints.txt", *what]
-    if sys.stdout.isatty():
-        run(*command)  # with its progress bars
-        return
-    with LOG.open("w+") as log:
-        try:
-            run(*command, stdout=log, stderr=subprocess.STDOUT)
-        except subprocess.CalledProcessError:
-            log.seek(0)
-            print(*log.readlines()[-20:], f"(all of it: {LOG})\n", sep="", file=sys.stderr)
-            raise
-
-
 def run(*command, **options):
     # A personal pip setting of `user = true` would send everything past the virtual environment.
     return subprocess.run(command, cwd=ROOT, env={**os.environ, "PIP_USER": "0"}, check=True, **options)
 
 
-def ask(code):
-    """What the Python of .venv prints when it runs this."""
-    return run(PYTHON, "-c", code, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout.strip()
-
-
 @contextlib.contextmanager
 def only_one_at_a_time():
-    """Two `make`s may run at once: the second waits. The lock goes with its process, so none is ever left behind."""
+    """Two `make`s may run at once: the second waits. The lock ends with its process, so none is ever left behind."""
     import fcntl
 
     directory = os.open(ROOT, os.O_RDONLY)
@@ -177,9 +192,9 @@ def explain(error):
 
     reason = "" if isinstance(error, subprocess.CalledProcessError) else f"{error}\n"
     return (
-        f"\n{reason}Setup stopped before it was finished; the reason stands above. What it often is:\n"
-        "  network  pip could not reach its package index. Behind a proxy, set HTTPS_PROXY; pip's own settings hold.\n"
-        f"  disk     {free(ROOT)}, {free(tempfile.gettempdir())} (TMPDIR). It takes 2 GB, and\n"
+        f"\n{reason}Setup stopped before it was finished; the reason is printed above. Common causes:\n"
+        "  network  pip could not reach its package index. Behind a proxy, set HTTPS_PROXY; pip's own settings apply.\n"
+        f"  disk     {free(ROOT)}, {free(tempfile.gettempdir())} (TMPDIR). Setup needs 2 GB, and\n"
         "           several more where torch comes with NVIDIA's libraries, as it does on most Linux machines.\n"
         "Then run the same command again: it goes on from where it stopped."
     )

@@ -162,7 +162,7 @@ def _create(db_url):
         return
     half = path.with_name(f"{path.name}.half")
     half.unlink(missing_ok=True)
-    api.Gradebook(f"sqlite:///{half}").close()
+    api.Gradebook(url.set(database=str(half)).render_as_string()).close()
     os.replace(half, path)
 
 

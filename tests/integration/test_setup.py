@@ -296,8 +296,12 @@ def write_wheel(folder, name):
             wheel.writestr(file, content)
 
 
+# Each of these means something to a shell, to make, in a URL or in a format string.
+ODD_NAME = "a course's \"copy\" %20 ?#&;{x}"
+
+
 class TinyCourse:
-    """The Makefile and tools of the course, in a folder with a space and a quote in its name."""
+    """The Makefile and tools of the course, with a package of its own."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -337,7 +341,7 @@ def ready(tmp_path_factory):
     """A course that has been set up by `make ready-lab`."""
     if MAKE is None:
         pytest.skip("no make on PATH, so the Makefile is not tried")
-    course = TinyCourse(tmp_path_factory.mktemp("doors") / "a course's copy")
+    course = TinyCourse(tmp_path_factory.mktemp("doors") / ODD_NAME)
     done = course.make("ready-lab")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Installing into .venv (interop, lab)" in done.stdout and "Ready in" in done.stdout
@@ -346,10 +350,8 @@ def ready(tmp_path_factory):
 
 def test_a_second_run_does_nothing(ready):
     course, before = ready, ready.stamp.stat().st_mtime_ns
-    started = time.monotonic()
     done = course.make("ready-lab")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert time.monotonic() - started < 10
     assert ready.stamp.stat().st_mtime_ns == before
 
 
@@ -395,6 +397,58 @@ def test_a_package_that_was_left_half_installed_is_installed_again(ready):
 def test_a_venv_without_pip_is_made_anew(ready):
     # What is left when `python -m venv` is interrupted.
     shutil.rmtree(next(ready.folder.glob(".venv/lib/python*/site-packages/pip")))
+    ready.stamp.unlink()
+    done = ready.make("ready-lab")
+    assert done.returncode == 0 and "Making .venv anew: it is incomplete." in done.stdout
+    assert ready.package().exists()
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@needs_make
+@pytest.mark.parametrize("target", ["folder", "environment", "nothing"])
+def test_a_linked_venv_is_refused_and_what_it_points_to_is_kept(tmp_path, target):
+    course = TinyCourse(tmp_path / "course")
+    elsewhere = tmp_path / "elsewhere"
+    if target != "nothing":
+        (elsewhere / "work").mkdir(parents=True)
+        (elsewhere / "work" / "thesis.txt").write_text("years")
+    if target == "environment":
+        (elsewhere / "pyvenv.cfg").write_text("home = /usr/bin\nversion = 3.11.0\n")
+    before = contents(elsewhere)
+    (course.folder / ".venv").symlink_to(elsewhere)
+    done = course.make("ready-lab")
+    assert done.returncode == 2 and done.stdout == ""
+    assert f".venv is a symbolic link to {elsewhere}" in done.stderr and "rm .venv" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert contents(elsewhere) == before
+    assert (course.folder / ".venv").is_symlink()
+
+
+@needs_make
+def test_a_venv_that_is_a_file_or_a_folder_of_other_things_is_refused(tmp_path):
+    course = TinyCourse(tmp_path / "course")
+    venv = course.folder / ".venv"
+    venv.write_text("a file")
+    done = course.make("ready-lab")
+    assert done.returncode == 2 and ".venv is a file" in done.stderr and "Move the file away" in done.stderr
+    assert venv.read_text() == "a file"
+    venv.unlink()
+    (venv / "lib").mkdir(parents=True)
+    (venv / "conda-meta").mkdir()
+    (venv / "conda-meta" / "history").write_text("kept")
+    done = course.make("ready-lab")
+    assert done.returncode == 2 and "not a virtual environment: it holds conda-meta" in done.stderr
+    assert "Move the folder away" in done.stderr and "Traceback" not in done.stderr
+    assert list(contents(venv).values()) == [b"kept"]
+
+
+@pytest.mark.slow
+def test_a_venv_whose_making_was_interrupted_is_made_anew(ready):
+    shutil.rmtree(next(ready.folder.glob(".venv/lib/python*/site-packages/pip")))
+    (ready.folder / ".venv" / "pyvenv.cfg").unlink()
     ready.stamp.unlink()
     done = ready.make("ready-lab")
     assert done.returncode == 0 and "Making .venv anew: it is incomplete." in done.stdout
