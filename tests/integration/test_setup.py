@@ -297,7 +297,7 @@ def write_wheel(folder, name):
 
 
 # Each of these means something to a shell, to make, in a URL or in a format string.
-ODD_NAME = "a course's \"copy\" %20 ?#&;{x}"
+ODD_NAME = 'a course\'s "copy" %20 ?#&;{x}'
 
 
 class TinyCourse:
