@@ -31,6 +31,10 @@ c.CourseDirectory.feedback_directory = "autograde/feedback"
 # In a URL, ? and % have meanings of their own.
 gradebook = os.path.join(ROOT, "autograde", "gradebook.db").replace("%", "%25").replace("?", "%3F")
 c.CourseDirectory.db_url = f"sqlite:///{gradebook}"
+if "%" in ROOT + sys.prefix:
+    from autograde.nbgrader_plugin import percent
+
+    percent.allow()
 
 # Where nbgrader passes over files or deletes them without a word, its exporters are the place to say so.
 c.GenerateAssignment.exporter_class = "autograde.nbgrader_plugin.exporters.ReleaseExporter"

@@ -156,6 +156,31 @@ def grade(lessons, jobs, scheduler, require_isolation, force, db):
         raise _Problem(str(error)) from None
 
 
+@main.command("sample-class")
+@click.option("--force", is_flag=True, help="Replace an earlier sample class; other submissions stay.")
+@click.option("--if-empty", is_flag=True, help="Do nothing where there are submissions already.")
+@click.option("--remove", is_flag=True, help="Remove the sample class; other submissions stay.")
+def sample_class(force, if_empty, remove):
+    """Make a class of invented students to try grading on.
+
+    Right answers, mistakes, unfinished work and damaged files, in every lesson. The class is the same at every run.
+    """
+    from autograde.authoring import sample_files
+    from autograde.project import CourseError
+
+    course = _course()
+    if if_empty and not sample_files.is_empty(course):
+        return
+    try:
+        if remove:
+            sample_files.remove(course)
+        else:
+            count = sample_files.write(course, force)
+            click.echo(f"{count} submissions of invented students, in {os.path.relpath(course.submitted)}")
+    except CourseError as error:
+        raise _Problem(str(error)) from None
+
+
 @main.command()
 @click.argument("lessons", nargs=-1, metavar="[LESSON]...")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="The page, if elsewhere.")

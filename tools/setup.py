@@ -88,6 +88,7 @@ def set_up(extras):
     quiet = [] if sys.stdout.isatty() else ["--quiet"]  # with its progress bars where someone sees them
     run(PYTHON, "-m", "pip", "install", *quiet, "--disable-pip-version-check", "-c", "constraints.txt",
         "-e", f".[{','.join(extras)}]")  # fmt: skip
+    repair_scripts()
     settings = VENV / "etc" / "jupyter" / "labconfig" / "default_setting_overrides.json"
     settings.parent.mkdir(parents=True, exist_ok=True)
     settings.write_text(json.dumps(LAB_SETTINGS))
@@ -137,13 +138,28 @@ def forget_half_installed():
     for package in VENV.glob("lib/python*/site-packages/*.dist-info"):
         try:
             with (package / "RECORD").open(encoding="utf-8", newline="") as record:
-                files = [(package.parent / name, int(size)) for name, _, size in csv.reader(record) if size]
+                listed = [(name, int(size)) for name, _, size in csv.reader(record) if size]
+            files = [(package.parent / name, size) for name, size in listed if not name.startswith("..")]  # no scripts
             complete = bool(files) and all(path.stat().st_size == size for path, size in files)
         except (OSError, ValueError):
             complete = False
         if not complete:
             print("Half installed, so once more:", package.name, flush=True)
             shutil.rmtree(package)
+
+
+def repair_scripts():
+    """Make the commands in .venv/bin start in a folder whose path means something to a shell.
+
+    pip writes the path of Python between double quotes, where these characters are not taken as they are.
+    """
+    if not set(str(VENV)) & set('"$`\\'):
+        return
+    for script in (VENV / "bin").iterdir():
+        lines = script.read_bytes().split(b"\n", 2) if script.is_file() and not script.is_symlink() else []
+        if lines[:1] == [b"#!/bin/sh"] and lines[1].startswith(b"'''exec'"):
+            lines[1] = b"""'''exec' "$(dirname "$0")/python" "$0" "$@\""""
+            script.write_bytes(b"\n".join(lines))
 
 
 def inputs():

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import jupytext
 
 from autograde import registry
+from autograde.project import CourseError
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,16 @@ def samples(course, lesson):
     """Every known answer of a lesson: those of its corpus file, and the wrong answer of each misconception.
 
     Raises:
-        FileNotFoundError: the lesson has no corpus file.
+        CourseError: the lesson has no corpus file.
     """
+    path = course.root / "tests" / "corpus" / f"{lesson}.py"
+    if not path.is_file():
+        raise CourseError(
+            f"{path} is missing: the known answers are in tests/corpus/ of the course's repository, and an installed "
+            "package does not hold them. Run this in a full checkout"
+        )
     found = []
-    for cell in jupytext.read(course.root / "tests" / "corpus" / f"{lesson}.py", fmt="py:percent").cells:
+    for cell in jupytext.read(path, fmt="py:percent").cells:
         tags = cell.metadata
         if "wheat" in tags:
             found.append(Sample(tags["exercise"], tags["wheat"], cell.source, None))
