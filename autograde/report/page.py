@@ -94,11 +94,12 @@ def _mistake(mistake, of):
     students = ", ".join(named(student, 40) for student in mistake.students[:NAMED])
     more = f" and {len(mistake.students) - NAMED} more" if len(mistake.students) > NAMED else ""
     count = len(mistake.students)
+    hint = f"<i>Hint given:</i> {prose(mistake.hint)}" if mistake.hint else ""
+    words = "".join(f"{line}<br>" for line in (prose(mistake.thought), hint) if line)
     return (
         f'<div class="mistake"><div><b class="count">{count}</b> of {of}{draw.bar(count, of)}</div>'
         f"<div><code>{escape(mistake.exercise)}</code> · <code><b>{escape(mistake.misconception)}</b></code><br>"
-        f"{prose(mistake.thought)}<br><i>Hint given:</i> {prose(mistake.hint)}<br>"
-        f'<span class="soft">{students}{more}</span></div></div>'
+        f'{words}<span class="soft">{students}{more}</span></div></div>'
     )
 
 
