@@ -45,7 +45,9 @@ def judge_file(path, exercises=()):
         wanted = [check for check in checks if check.subject in names]
     if not wanted:
         raise AnswerFileError(f"{path} defines none of the course's exercises")
-    return _run(path, cells, wanted)
+    names = {check.name for check in wanted}
+    last = max(lesson for lesson in course.course.lessons if names & {check.name for check in course.of_lesson(lesson)})
+    return _run(path, cells, wanted, course.given_to(last))
 
 
 def _cells(path):
@@ -92,13 +94,13 @@ def _defined(cells):
     return names
 
 
-def _run(path, cells, wanted):
+def _run(path, cells, wanted, given):
     verdicts, trouble = {}, None
     waiting = {check.name: check for check in wanted}
     folder = os.fspath(path.resolve().parent)
     with Warm(fork=False) as warm:
         try:
-            with warm.open() as session:
+            with warm.open(given=given) as session:
                 session.run_cell(f"import os, sys\nos.chdir({folder!r})\nsys.path.insert(0, {folder!r})\ndel os, sys")
                 for source, check in cells:
                     if check is None:

@@ -8,6 +8,8 @@
 ``preload``                   modules that are imported once, before sandboxes are forked
 ``preload_when_mentioned``    the same, but only once a notebook mentions the word: ``word = "module"``
 ``refused``                   modules that a learner's code may not import: ``module = "what the learner is told"``
+``given``                     parts of refused modules that may be imported all the same, in a lesson and those after it:
+                              ``"module.part" = "NN_topic"``
 ============================  =========================================================================================
 """
 
@@ -33,6 +35,7 @@ class Registry:
     preload: tuple[str, ...] = ()
     preload_when_mentioned: dict = field(default_factory=dict, hash=False)
     refused: dict = field(default_factory=dict, hash=False)
+    given: dict = field(default_factory=dict, hash=False)
 
     def module_of(self, lesson):
         """The name of the module that holds a lesson's checks."""
@@ -42,6 +45,10 @@ class Registry:
         """The checks of one lesson, in the order in which the lesson has them; none for a lesson without a module."""
         name = self.module_of(lesson)
         return importlib.import_module(name).CHECKS if importlib.util.find_spec(name) else []
+
+    def given_to(self, lesson):
+        """The parts of refused modules that a lesson's code may import."""
+        return tuple(part for part, first in self.given.items() if lesson >= first)
 
     def find(self, name):
         """The check called `name`.

@@ -82,8 +82,9 @@ class Grader:
         }
         files = dict(zip(asked["names"], files, strict=True))
         try:
+            given = registry.of(self.course).given_to(asked["lesson"])
             graded = notebook.grade(
-                submitted, lambda code: self.warm.open(self.limits, files, code=code), lost, sentence
+                submitted, lambda code: self.warm.open(self.limits, files, given, code), lost, sentence
             )
         except (IsolationError, WarmError, SessionEnded) as error:
             return _trouble(error), b""

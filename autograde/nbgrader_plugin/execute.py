@@ -47,10 +47,12 @@ class Execute(NbGraderExecute):
         submitted = folders.format_path(folders.submitted_directory, about["student"], about["assignment"])
         handed_in = Submission(about["student"], about["notebook"], Path(submitted))
         course = Course(Path(folders.root))
+        known = registry.of(course)
         return KEPT.session(
-            course=registry.of(course),
+            course=known,
             limits=Limits(**limits),
             files=beside(handed_in, course),
+            given=known.given_to(about["assignment"]),
             code=code,
             require_isolation=self.require_isolation,
             private=[folders.root],

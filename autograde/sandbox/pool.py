@@ -107,13 +107,13 @@ class Warm:
         with self.lock:
             self._stop()
 
-    def open(self, limits=None, files=None, allow=(), code=""):
+    def open(self, limits=None, files=None, given=(), code=""):
         """A `Session` of its own process, with `files` (names to bytes) in its working directory.
 
         Args:
             limits: a `Limits`; None for the usual ones.
             files: dict of relative names to bytes.
-            allow: refused modules that this session may import.
+            given: parts of refused modules that this session may import.
             code: what will run in it. What this mentions of the course's `preload_when_mentioned` is imported before the
                 fork, once for all sessions to come.
 
@@ -123,7 +123,7 @@ class Warm:
         """
         limits = limits or Limits()
         imports = [module for word, module in self.course.preload_when_mentioned.items() if word in code]
-        link = self._forked(limits, allow, imports) if self.fork else Fresh(self.course, allow, limits)
+        link = self._forked(limits, given, imports) if self.fork else Fresh(self.course, given, limits)
         try:
             session = Session(link, limits)
         except BaseException:
@@ -220,7 +220,7 @@ class Warm:
             for descriptor in descriptors:
                 os.close(descriptor)
 
-    def _forked(self, limits, allow, imports):
+    def _forked(self, limits, given, imports):
         ours, theirs = socket.socketpair()
         streams, ends = {}, []
         folder = None
@@ -236,7 +236,7 @@ class Warm:
                     folder = tempfile.mkdtemp(prefix="autograde-")
                 self.opened += 1
                 number = self.opened
-                request = {"open": number, "limits": vars(limits), "allow": list(allow), "imports": imports}
+                request = {"open": number, "limits": vars(limits), "given": list(given), "imports": imports}
                 request["folder"] = folder
                 self.control.settimeout(OPEN_SECONDS)
                 self._tell(request, [theirs.fileno(), *ends])
@@ -354,13 +354,12 @@ class Fresh:
     loose = True
     shared = 0
 
-    def __init__(self, course, allow, limits):
+    def __init__(self, course, given, limits):
         self.folder = tempfile.mkdtemp(prefix="autograde-")
         self.killed = False
-        refused = {name: reason for name, reason in course.refused.items() if name not in allow}
-        request = json.dumps(
-            {"course": course_for_child(course), "refused": refused, "isolation": UNBOXED, "limits": vars(limits)}
-        )
+        files = visible_paths.given_files(visible_paths.modules_of(course), given)
+        request = {"course": course_for_child(course), "refused": course.refused, "given": files}
+        request = json.dumps(request | {"isolation": UNBOXED, "limits": vars(limits)})
         command = [sys.executable, "-m", "autograde.sandbox.child.main", "fresh"]
         places_of_its_own = dict.fromkeys(("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP", "MPLCONFIGDIR"), self.folder)
         common = {"cwd": self.folder, "env": environment(course) | places_of_its_own}

@@ -29,7 +29,7 @@ class Kept:
         self._timer = None
 
     @contextlib.contextmanager
-    def session(self, limits=None, files=None, code="", **how):
+    def session(self, limits=None, files=None, given=(), code="", **how):
         """A session of the warm process (see `Warm.open`); `how` are the arguments of `Warm`."""
         with self._lock:
             if self._timer is not None:
@@ -43,7 +43,7 @@ class Kept:
             warm = self._warm
             self._sessions += 1
         try:
-            with warm.open(limits=limits, files=files, code=code) as session:
+            with warm.open(limits=limits, files=files, given=given, code=code) as session:
                 yield session
         finally:
             with self._lock:

@@ -42,6 +42,7 @@ def of_code(course, lesson):
     files = _Files((PACKAGE.parent, course.root))
     starts = [PACKAGE / name for name in ENTRANCES] + [files.of_module(known.module_of(lesson))]
     starts += files.of_package(known.probes)
+    starts += [files.of_module(part) for part in known.given_to(lesson)]
     digest = hashlib.sha256()
     for path in sorted(files.reached(filter(None, starts))):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")

@@ -248,11 +248,48 @@ def test_reference_is_refused(warm, outside, way):
         assert "grading refuses it" in error["evalue"]
 
 
-def test_reference_can_be_allowed(warm):
-    with warm.open(allow=("lora_ref",)) as session:
-        assert session.run_cell("import lora_ref; lora_ref.__file__").ok
+GIVEN = ("lora_ref.layer", "lora_ref.merging")
+WAYS_TO_WHAT_IS_GIVEN = {
+    "from the part": "from lora_ref.layer import LoRALinear",
+    "the part": "import lora_ref.layer\nlora_ref.layer.LoRALinear",
+    "as": "import lora_ref.layer as l\nl.LoRALinear",
+    "from the package": "from lora_ref import layer\nlayer.LoRALinear",
+    "its source": "import inspect, lora_ref.layer\ninspect.getsource(lora_ref.layer.LoRALinear)",
+}
+
+
+@pytest.mark.parametrize("way", WAYS_TO_WHAT_IS_GIVEN)
+def test_a_part_of_the_reference_can_be_given(warm, way):
+    with warm.open(given=GIVEN) as session:
+        run = session.run_cell(WAYS_TO_WHAT_IS_GIVEN[way])
+        assert run.ok, run.outputs
     with warm.open() as session:
-        assert not session.run_cell("import lora_ref").ok
+        assert not session.run_cell(WAYS_TO_WHAT_IS_GIVEN[way]).ok
+
+
+@pytest.mark.parametrize("way", {*LORA_REF} - {"a part", "plainly", "by importlib"})
+def test_the_rest_is_refused_where_a_part_is_given(warm, outside, way):
+    code = LORA_REF[way].replace("lora_ref.layer", "lora_ref.inject").replace("mine.layer", "mine.inject")
+    with warm.open(given=GIVEN) as session:
+        assert session.run_cell("import lora_ref.layer").ok
+        run = session.run_cell(f"O = {outside!r}\n" + code)
+    assert not run.ok
+    assert run.outputs[-1]["ename"] in {"ImportError", "ModuleNotFoundError", "FileNotFoundError", "PermissionError"}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from lora_ref import LoRALinear",
+        "from lora_ref import inject",
+        "import lora_ref.inject",
+        "import lora_ref\nlora_ref.inject",
+    ],
+)
+def test_what_is_not_given_is_refused_in_words(warm, code):
+    with warm.open(given=GIVEN) as session:
+        run = session.run_cell(code)
+    assert not run.ok and "grading refuses it" in run.outputs[-1]["evalue"]
 
 
 def test_check_is_a_note(warm):

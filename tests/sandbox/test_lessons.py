@@ -14,6 +14,7 @@ from autograde import registry
 from autograde.authoring import lesson as lessons
 from autograde.authoring import release
 from autograde.authoring.corpus import samples
+from autograde.notebook.cells import METADATA
 from autograde.project import Course
 from autograde.sandbox.pool import Warm
 from autograde.submission import repair
@@ -65,7 +66,8 @@ def judged(warm, released, answers):
     notebook, reason = repair.read_submission(nbformat.writes(plant(released, typed)).encode(), released)
     assert reason is None
     assert repair.repair(notebook, released) == {}
-    return grade(notebook, lambda code: warm.open(code=code)).verdicts
+    given = COURSE.given_to(released.metadata[METADATA]["lesson"])
+    return grade(notebook, lambda code: warm.open(given=given, code=code)).verdicts
 
 
 def test_right_answers(warm, lesson, released, right):

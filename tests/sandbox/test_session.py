@@ -199,6 +199,13 @@ def test_reference_is_refused(session):
     assert run.outputs[-1]["ename"] == "ImportError" and "grading refuses it" in run.outputs[-1]["evalue"]
 
 
+def test_a_part_of_the_reference_is_given(warm):
+    with warm.open(given=("lora_ref.layer", "lora_ref.merging")) as session:
+        assert session.run_cell("from lora_ref.layer import LoRALinear").ok
+        run = session.run_cell("from lora_ref import inject")
+        assert run.outputs[-1]["ename"] == "ImportError" and "grading refuses it" in run.outputs[-1]["evalue"]
+
+
 def test_isolation_is_recorded(warm, session):
     record = session.isolation
     assert record["level"] in ("full", "partial", "none") and record["sentence"]

@@ -27,7 +27,7 @@ def _serve_fresh():
         connection.sendall(token)
     connection.set_inheritable(False)
     shell = serve.ready(request["course"])
-    import_guard.refuse(request["refused"])
+    import_guard.refuse(request["refused"], request["given"])
     if os.name == "posix":
         limits.apply(request["limits"], shared=limits.address_space(), alone=False)
     serve.Far(connection, shell).run(request["isolation"])

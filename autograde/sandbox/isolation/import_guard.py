@@ -4,6 +4,8 @@ The files are kept out of reach by the other walls. This only explains, and stan
 """
 
 import importlib.abc
+import importlib.machinery
+import importlib.util
 import sys
 
 GRADER = tuple(
@@ -18,26 +20,43 @@ def keep_out(package):
     _kept_out.append(package)
 
 
-def refuse(reasons):
+def refuse(reasons, given):
     """Have imports of some modules, and of what belongs to the grader, refused.
 
     Args:
         reasons: ``{module: what the learner is told}``.
+        given: ``{part of such a module: its file}``, which can be imported; the packages around it then hold nothing else.
     """
-    sys.meta_path.insert(0, Refuse(reasons))
+    sys.meta_path.insert(0, Refuse(reasons, given))
 
 
-class Refuse(importlib.abc.MetaPathFinder):
+class Refuse(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Says in words that a module is refused."""
 
-    def __init__(self, reasons):
+    def __init__(self, reasons, given):
         self.reasons = reasons
+        self.given = given
 
     def find_spec(self, name, path=None, target=None):
-        """Raise ImportError for a refused module or a part of one."""
+        """Raise ImportError for a refused module or a part of one, unless it is given."""
         top = name.partition(".")[0]
+        if name in self.given:
+            return importlib.util.spec_from_file_location(name, self.given[name])
+        if any(part.startswith(name + ".") for part in self.given):
+            return importlib.machinery.ModuleSpec(name, self, is_package=True)
         if top in self.reasons:
             raise ImportError(self.reasons[top], name=name)
         if any(name == package or name.startswith(package + ".") for package in _kept_out):
             raise ImportError(f"{name} stays with the grader, outside this notebook.", name=name)
         return None
+
+    def exec_module(self, module):
+        """Make a package that is there for the sake of its given parts: what else it is asked for is refused."""
+        package = module.__name__
+
+        def missing(name):
+            if name.startswith("__") or f"{package}.{name}" in self.given:  # a part: it is imported next
+                raise AttributeError(name)
+            raise ImportError(self.reasons[package.partition(".")[0]], name=package)
+
+        module.__getattr__ = missing

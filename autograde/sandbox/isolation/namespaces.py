@@ -13,6 +13,7 @@ for which the kernel does not limit the number of processes; and it cannot be in
 
 import contextlib
 import os
+from pathlib import Path
 
 from autograde.sandbox.isolation import syscalls, visible_paths
 
@@ -196,13 +197,14 @@ class Cradle:
         return process
 
 
-def settle(limits, refused, given, own_network):
+def settle(limits, refused, shown, given, own_network):
     """In a session's first process: a /proc and a file system of its own, no sight of the paths `refused`, an id
     without rights. The working directory is then `WORK`.
 
     Args:
         limits: a dict of `Limits`.
         refused: paths in the warm process's file system.
+        shown: files below them that stay.
         given: whether to change to the id `LEARNER`.
         own_network: whether to have a network apart from other sessions'.
     """
@@ -215,9 +217,16 @@ def settle(limits, refused, given, own_network):
     with contextlib.suppress(OSError):
         terminals = f"newinstance,ptmxmode=0666,max={TERMINALS}"
         syscalls.mount("devpts", "/dev/pts", "devpts", syscalls.MS_NOSUID | syscalls.MS_NOEXEC, terminals)
+    kept = {path: Path(path).read_bytes() for path in shown}
     for path in refused:
         if os.path.isdir(path):
-            syscalls.mount("tmpfs", path, "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, "size=4k,mode=0000")
+            inside = {file: content for file, content in kept.items() if Path(file).is_relative_to(path)}
+            room = f"size={4 + sum(len(content) // 1024 + 5 for content in inside.values())}k"
+            mode = "mode=0755" if inside else "mode=0000"
+            syscalls.mount("tmpfs", path, "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, f"{room},{mode}")
+            for file, content in inside.items():
+                Path(file).parent.mkdir(parents=True, exist_ok=True)
+                Path(file).write_bytes(content)
             syscalls.seal(path)
         else:
             syscalls.mount("/dev/null", path, flags=syscalls.MS_BIND)

@@ -93,6 +93,16 @@ def _readable_by_others(paths):
     return True
 
 
+def modules_of(course, links=None):
+    """The real path of each module that a course refuses, by name; links on the way are collected in `links`."""
+    found = {name: _module(name) for name in course.refused}
+    return {
+        name: str(_resolve(path, {} if links is None else links))
+        for name, path in found.items()
+        if path and path.exists()
+    }
+
+
 def plan(private, course):
     """What the warm process needs to know about paths, as plain data.
 
@@ -110,7 +120,7 @@ def plan(private, course):
     for package in (course.probes, *course.importable):
         shown += _package(package)
     visible = {str(_resolve(path, links)) for path in shown if path.exists()}
-    modules = {name: str(_resolve(path, links)) for name in course.refused if (path := _module(name)) and path.exists()}
+    modules = modules_of(course, links)
     hidden = {str(_resolve(path, {})) for path in [PACKAGE, Path.cwd(), Path.home(), *private] if path.exists()}
     return {
         "visible": sorted(visible),
@@ -138,10 +148,33 @@ def steps(plan_):
     return [(mark, path) for path, mark in done.items()]
 
 
-def allowed(plan_, allow):
-    """The paths to allow one by one where nothing can be mounted: no hidden place lies below any of them."""
-    refused = [path for name, path in plan_["modules"].items() if name not in allow]
-    marks = dict.fromkeys(refused, "hide")
+def given_files(modules, parts):
+    """The files of some parts of refused modules.
+
+    Args:
+        modules: where each refused module lies, as `plan` says.
+        parts: dotted names.
+
+    Returns:
+        ``{part: path}`` for those that there are.
+    """
+    files = {}
+    for part in parts:
+        top, *rest = part.split(".")
+        file = Path(modules.get(top, ""), *rest).with_suffix(".py")
+        if rest and top in modules and file.is_file():
+            files[part] = str(file)
+    return files
+
+
+def allowed(plan_, given):
+    """The paths to allow one by one where nothing can be mounted: no hidden place lies below any of them.
+
+    Args:
+        plan_: what `plan` says.
+        given: files of refused modules that may be read.
+    """
+    marks = dict.fromkeys(plan_["modules"].values(), "hide") | dict.fromkeys(given, "show")
     for mark, path in steps(plan_):
         marks.setdefault(path, mark)
     for path in (path for path, mark in marks.items() if mark == "show"):

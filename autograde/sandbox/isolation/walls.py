@@ -86,20 +86,20 @@ class Outer:
         """In a session's process: raise its own walls, and go to its working directory.
 
         Args:
-            request: a dict: "limits", those of `Limits`; "allow", names of refused modules that may be used; "folder",
+            request: a dict: "limits", those of `Limits`; "given", names of parts of refused modules that may be used; "folder",
                 made for the session where it cannot have a file system of its own; "shared", bytes of address space
                 that are there already; "parent", the warm process's id.
 
         Returns:
             The record of what was reached, as plain data.
         """
-        limits_, allow, folder = request["limits"], request["allow"], request["folder"]
-        refused = [name for name in self.plan["modules"] if name not in allow]
-        import_guard.refuse({name: reason for name, reason in self.plan["refused"].items() if name not in allow})
+        limits_, folder, modules = request["limits"], request["folder"], self.plan["modules"]
+        given = visible_paths.given_files(modules, request["given"])
+        import_guard.refuse(self.plan["refused"], given)
         if self.namespaces:
             # Sessions share a network that reaches nothing. Without Landlock's scopes they could meet there.
             own_network = "landlock" in self.without or landlock.version() < landlock.FIRST_SCOPES
-            namespaces.settle(limits_, [self.plan["modules"][name] for name in refused], self.given, own_network)
+            namespaces.settle(limits_, modules.values(), given.values(), self.given, own_network)
             folder = namespaces.BOX
         else:
             _settle_environment(folder, folder)
@@ -112,7 +112,7 @@ class Outer:
             os._exit(1)
         syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
         notes = list(self.notes)
-        version = self._landlock(folder, allow, notes)
+        version = self._landlock(folder, given.values(), notes)
         with contextlib.suppress(OSError):
             syscalls.drop_capabilities()
         if self.filter is not None:
@@ -122,7 +122,7 @@ class Outer:
             syscalls.install_filter(filter_)
         return record(self.namespaces, version, self.filter is not None, notes)
 
-    def _landlock(self, folder, allow, notes):
+    def _landlock(self, folder, given, notes):
         if "landlock" in self.without:
             notes.append("Landlock is not used")
             return 0
@@ -130,7 +130,7 @@ class Outer:
         if self.namespaces:
             rules += [("/", landlock.LOOK), ("/dev/pts", landlock.EVERYTHING)]
         else:
-            rules += [(path, landlock.LOOK) for path in visible_paths.allowed(self.plan, allow)]
+            rules += [(path, landlock.LOOK) for path in visible_paths.allowed(self.plan, given)]
             rules += [(path, landlock.LOOK) for path in ("/proc/self", "/proc/meminfo", "/proc/cpuinfo", "/proc/stat")]
         try:
             return landlock.restrict(rules)
