@@ -93,7 +93,9 @@ def check(file, exercises, as_json):
     if trouble:
         click.echo(f"autograde: {file} did not run to its end: {trouble}", err=True)
     if as_json:
-        click.echo(json.dumps({name: verdict.as_json() for name, verdict in verdicts.items()}, indent=2))
+        told = ("points", "score", "passed", "misconception", "message")
+        every = {name: verdict.as_data() for name, verdict in verdicts.items()}
+        click.echo(json.dumps({name: {key: data[key] for key in told} for name, data in every.items()}, indent=2))
     else:
         click.echo("\n\n".join(verdict.message for verdict in verdicts.values()))
     if not all(verdict.passed for verdict in verdicts.values()):

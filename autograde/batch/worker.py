@@ -92,7 +92,7 @@ class Grader:
         about = {
             "content": fingerprint(content, asked["sentence"], files),
             "sentence": sentence or "",
-            "verdicts": [as_data(verdict) for verdict in graded.verdicts.values()],
+            "verdicts": [verdict.as_data() for verdict in graded.verdicts.values()],
             "isolation": graded.isolation,
             "seconds": round(graded.seconds, 4),
         }
@@ -106,21 +106,6 @@ def _trouble(error):
 @functools.lru_cache(64)
 def _parsed(text):
     return nbformat.reads(text, as_version=4)
-
-
-def as_data(verdict):
-    """What reports and tables need of a verdict."""
-    said = {line.label: line.text for line in verdict.lines}
-    return {
-        "exercise": verdict.exercise,
-        "points": float(verdict.points),
-        "score": float(verdict.score),
-        "status": verdict.status,
-        "headline": verdict.headline,
-        "misconception": verdict.misconception,
-        "thought": said.get("likely thought", ""),
-        "hint": said.get("hint", ""),
-    }
 
 
 def _marks(graded):

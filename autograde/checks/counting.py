@@ -5,8 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from autograde.judge.check import Case, Check
+from autograde.checks.shared.assigned import Check
+from autograde.judge.check import Case
 from autograde.judge.compare import Fault, agree, fault_between, is_number
+from autograde.judge.misconception import CHANGED_INPUT
 from autograde.probes.counting import call_on_module
 
 # lora_parameters -----------------------------------------------------------------------------------------------------
@@ -108,7 +110,6 @@ def counts_multiplied(d, k, r):
     "weight_counted",
     thought="The adapter stands for a change of the whole weight, so it holds as many numbers.",
     hint="A @ B would have that many. Is it ever kept?",
-    exactly=True,
 )
 def weight_counted(d, k, r):
     return d * k
@@ -189,7 +190,6 @@ def integer_division(d, k, r):
     "rounded_to_whole",
     thought="A factor is told as a whole number.",
     hint="In a table, perhaps. Here nothing is rounded: others will go on computing with what you return.",
-    exactly=True,
 )
 def rounded_to_whole(d, k, r):
     return float(round(d * k / (r * (d + k))))
@@ -351,7 +351,7 @@ class ModuleCheck(Check):
             return Fault(
                 f"The counts are right, but the call changed the module: {what}.",
                 hint=hint,
-                misconception="changed_input",
+                misconception=CHANGED_INPUT,
             )
         return None
 
@@ -642,6 +642,17 @@ def adapters_by_name(module):
 
 
 @count_parameters.misconception(
+    "adapters_by_name",
+    thought="What trains is what is not called base.",
+    hint="A name promises nothing: an adapter may be frozen, and a head may train. Ask the parameter itself.",
+)
+def all_but_the_base_by_name(module):
+    named = list(module.named_parameters())
+    trainable = sum(p.numel() for name, p in named if p.requires_grad and "base" not in name)
+    return trainable, sum(p.numel() for _, p in named)
+
+
+@count_parameters.misconception(
     "weights_only",
     thought="A module's parameters are its weights.",
     hint="Print the names that module.named_parameters() gives for a layer with a bias, and for one with lora_A.",
@@ -893,6 +904,15 @@ def one_too_few(d, k, budget):
 
 
 @largest_rank_within.misconception(
+    "one_too_few",
+    thought="The smaller of the two sizes is no rank any more.",
+    hint="Count the values at the rank after the one that you return. They still fit.",
+)
+def smaller_size_left_out(d, k, budget):
+    return min(budget // (d + k), min(d, k) - 1)
+
+
+@largest_rank_within.misconception(
     "never_zero",
     thought="A rank is at least 1.",
     hint="Where not even rank 1 can be paid for, there is no adapter. What should the answer be then?",
@@ -978,7 +998,6 @@ def only_while_smaller(d, k, budget):
     "power_of_two",
     thought="A rank is a power of two.",
     hint="That is a habit and no rule. Count the values at the rank after the one that you return.",
-    exactly=True,
 )
 def power_of_two(d, k, budget):
     rank = budget // (d + k)

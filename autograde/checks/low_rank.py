@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import torch
 
+from autograde.checks.shared.assigned import Check
 from autograde.judge import describe, tolerance
-from autograde.judge.check import Case, Check, Wrong
+from autograde.judge.check import Case, Wrong
 from autograde.judge.compare import Fault, as_number, is_number
 
 _PAIRED = ("must match the size of tensor", "could not be broadcast together")  # of `*`, in torch and in numpy

@@ -5,8 +5,9 @@ from dataclasses import replace
 import torch
 
 from autograde.checks.shared import next_steps
+from autograde.checks.shared.assigned import Check
 from autograde.judge import tolerance
-from autograde.judge.check import Case, Check
+from autograde.judge.check import Case
 
 
 class OfEveryShape(Check):
@@ -81,6 +82,16 @@ def no_transpose(x, weight, bias):
 
 
 @linear_by_hand.misconception(
+    "no_transpose",
+    thought="The weight multiplies x as it is stored, and is transposed where that does not run.",
+    hint="Print weight.shape and x.shape. Which axis of the weight has one entry per input feature?",
+)
+def no_transpose_where_it_runs(x, weight, bias):
+    out = x @ (weight if x.shape[-1] == weight.shape[0] else weight.T)
+    return out if bias is None else out + bias
+
+
+@linear_by_hand.misconception(
     "no_transpose_reshaped",
     thought="Any (d, k) tensor with the weight's numbers will do, so the weight was reshaped to fit.",
     hint="reshape and view keep the numbers in their order in memory. Which operation swaps rows and columns?",
@@ -134,7 +145,6 @@ def bias_subtracted(x, weight, bias):
 
 @linear_by_hand.misconception(
     "elementwise_summed_over_batch",
-    exactly=True,
     thought="`*` and then a sum is a matrix product, whichever axis is summed.",
     hint="Each output belongs to one row of x. Which axis may be summed away, and which must stay?",
 )

@@ -1,20 +1,18 @@
 """A check: the inputs of one exercise, what is right for them, and the known ways to be wrong."""
 
 import contextlib
-import inspect
-import re
 import secrets
 import sys
-import textwrap
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 
 from autograde.judge import describe, diagnosis, report
 from autograde.judge.compare import Fault, agree, fault_between
 from autograde.judge.draw import Draw, devices
+from autograde.judge.misconception import CHANGED_INPUT, Program, misconception
 from autograde.remote.call import call
-from autograde.remote.probe import Missing, Remote
+from autograde.remote.probe import Missing, ProbeStopped, Remote
 from autograde.remote.wire import WireError
 
 ANSWER = "answer"
@@ -37,38 +35,16 @@ class Case:
     device: str = "cpu"
 
 
-@dataclass(frozen=True)
-class Misconception:
-    """A known wrong way.
+class Wrong(Exception):
+    """Raised by `Check.compared`: the answer is wrong before there is anything to compare."""
 
-    Attributes:
-        id: its name in reports and in JSON.
-        thought: one line that says what the learner probably thought.
-        hint: what to look at next; never the answer.
-        wrong: the wrong answer itself, complete enough to be planted in a notebook.
-        recognise: ``recognise(case, observation) -> bool``, for exercises with more than one right answer, where a
-            wrong one cannot be known by comparing.
-        exactly: whether only an answer that agrees in every case is this mistake, where agreeing in the failed ones
-            would say too little.
-    """
-
-    id: str
-    thought: str
-    hint: str
-    wrong: object
-    recognise: object = None
-    exactly: bool = False
-
-    def source(self, exercise):
-        """The wrong answer as a learner would have typed it: its source, renamed to `exercise`."""
-        lines = textwrap.dedent(inspect.getsource(self.wrong)).splitlines(keepends=True)
-        start = next(i for i, line in enumerate(lines) if line.startswith(("def ", "class ")))
-        return re.sub(rf"\b{self.wrong.__name__}\b", exercise, "".join(lines[start:]))
+    def __init__(self, problem, **details):
+        super().__init__(problem)
+        self.fault = Fault(problem, **details)
 
 
-@dataclass
 class Check:
-    """The check of one exercise. A lesson's module makes one and hangs its cases and misconceptions on it.
+    """The check of one exercise. A subclass states its attributes and overrides the hooks; `docs/checks.md` shows how.
 
     Attributes:
         name: the exercise's name; the learner's object has it too, unless `subject` says otherwise.
@@ -77,54 +53,44 @@ class Check:
         parts: points by part, the first of them decisive: the others count only when it is right. Empty: one part.
         subject: the name of the learner's object, where several checks look at one.
         next_step: what to do next when the mistake is not a known one; empty for the general advice.
+        answer: the `RightAnswer`, with the slips that are known; None where there are only programs.
     """
 
-    name: str
-    points: float
-    note: str = ""
-    parts: dict = field(default_factory=dict)
-    subject: str = ""
-    next_step: str = ""
-    misconceptions: list = field(default_factory=list)
+    name = ""
+    points = 1.0
+    note = ""
+    parts = {}
+    subject = ""
+    next_step = ""
+    answer = None
 
-    def __post_init__(self):
+    def __init__(self):
         self.subject = self.subject or self.name
         self.parts = self.parts or {ANSWER: self.points}
-        self._compared = lambda value, case: value
+        self._programs = []
+        if self.answer and self.answer.name != self.subject:
+            raise ValueError(f"the answer of {self.name} defines {self.answer.name}, not {self.subject}")
 
-    # What a lesson's module hangs on the check, as decorators -----------------------------------------------------
+    # The hooks of a subclass ------------------------------------------------------------------------------------------
 
-    def cases(self, function):
-        """``function(draw) -> [Case]``: the questions."""
-        self._cases = function
-        return function
+    def cases(self, draw):
+        """The questions, as a list of `Case`; sizes and tensors come from `draw`, a `Draw`."""
+        raise NotImplementedError
 
-    def right(self, function):
-        """The right answer: takes a case's args by name, tensors in float64; returns plain data or a tuple."""
-        self._right = function
-        return function
+    def right(self, **args):
+        """The right answer to a case's args, tensors in float64: plain data or a tuple. `answer` gives it, if not this."""
+        return self.answer.right(*args.values())
 
-    def compared(self, function):
-        """``function(value, case) -> plain data`` to compare in place of the answer, where many answers are right.
+    def compared(self, value, case):
+        """What to compare of an answer in place of `value`, where many answers are right; plain data.
 
-        It may raise `Wrong` for what is wrong by itself.
+        Raises:
+            Wrong: the answer is wrong by itself.
         """
-        self._compared = function
-        return function
-
-    def misconception(self, id, *, thought, hint, recognise=None, exactly=False):
-        """Register the decorated function or class as a known wrong answer."""
-
-        def register(wrong):
-            self.misconceptions.append(Misconception(id, thought, hint, wrong, recognise, exactly))
-            return wrong
-
-        return register
-
-    # Observing and judging -----------------------------------------------------------------------------------------
+        return value
 
     def observe(self, target, case):
-        """Ask the learner's code one case; returns the probe's plain data."""
+        """Ask the learner's code one case; returns the probe's plain data, a dict."""
         return call(target, args=list(case.args.values()), device=case.device)
 
     def fault(self, case, observation):
@@ -132,7 +98,7 @@ class Check:
         if fault := self.failed_call(observation):
             return fault
         try:
-            value = self._compared(observation["value"], case)
+            value = self.compared(observation["value"], case)
         except Wrong as wrong:
             return wrong.fault
         dtype = next((v.dtype for v in case.args.values() if isinstance(v, torch.Tensor)), None)
@@ -144,36 +110,16 @@ class Check:
             return Fault(
                 f"The result is right, but the call changed its input {name} in place.",
                 hint=f"Look for what writes into {name} (+=, *=, a name ending in _) and make a new tensor instead.",
-                misconception="changed_input",
+                misconception=CHANGED_INPUT,
             )
         return None
 
-    def failed_call(self, observation):
-        """The fault of a call that came to nothing; None when something came back."""
-        if "not_callable" in observation:
-            kind = describe.clean(observation["not_callable"], 80)
-            hint = f"Hand over the function itself, without calling it: check.{self.name}({self.subject})"
-            return Fault(f"{self.subject} is not a function but {kind}.", hint=hint)
-        if "raised" in observation:
-            error = observation["raised"]
-            said = describe.clean(f"{error['type']}: {error['message']}".rstrip(": "))
-            return Fault(f"The call raised {said}", where=error["where"])
-        return None
-
-    def expected(self, case):
-        """What is right for `case`, computed here in float64."""
-        exact = {
-            name: value.double() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
-            for name, value in case.args.items()
-        }
-        return self._right(**exact)
-
     def same(self, case, a, b):
-        """Whether two observations of one case say the same: the ground of every diagnosis."""
+        """Whether two observations of one case agree: a known wrong answer is recognised by it."""
         if "value" not in a or "value" not in b:
             return "raised" in a and "raised" in b and _same_error(a["raised"], b["raised"])
         try:
-            values = self._compared(a["value"], case), self._compared(b["value"], case)
+            values = self.compared(a["value"], case), self.compared(b["value"], case)
         except Wrong:
             values = a["value"], b["value"]
         return agree(*values, device=case.device)
@@ -184,15 +130,60 @@ class Check:
         arguments = [f"  {name} = {describe.kind(value)}" for name, value in case.args.items()]
         return "\n".join([f"{self.subject}({', '.join(case.args)}){label}", *arguments])
 
+    def unfinished(self, observation):
+        """Whether an observation is that of an untouched stub."""
+        raised = observation.get("raised")
+        return bool(raised) and "NotImplementedError" in raised["bases"]
+
     def make_cases(self, draw, remote=False):
         """The cases for `draw`, once more on every other device this machine has when the code runs here.
 
         Where the first case asks about no tensor, there is nothing to be moved to another device.
         """
-        cases = self._cases(draw)
+        cases = self.cases(draw)
         tensors = any(isinstance(value, torch.Tensor) for value in cases[0].args.values())
         elsewhere = devices()[1:] if tensors and not remote else []
         return cases + [Case(cases[0].args, f"on {device}", cases[0].part, device) for device in elsewhere]
+
+    # What is known to be wrong ----------------------------------------------------------------------------------------
+
+    def misconception(self, known, *, thought=None, hint=None, recognise=None, exactly=False):
+        """Register the decorated function or class as a wrong answer: a program that no slip gives.
+
+        Args:
+            known: the id of the misconception, or a shared `Misconception`.
+            thought, hint: see `Misconception`.
+            recognise, exactly: see `KnownMistake`.
+        """
+
+        def register(wrong):
+            self._programs.append(Program(misconception(known, thought, hint), wrong, recognise, exactly))
+            return wrong
+
+        return register
+
+    @property
+    def misconceptions(self):
+        """Every `KnownMistake` of this exercise: the slips of its answer, and the programs."""
+        return [*(self.answer.slips if self.answer else ()), *self._programs]
+
+    # Judging ----------------------------------------------------------------------------------------------------------
+
+    def failed_call(self, observation):
+        """The fault of a call that gave nothing back; None when something came back."""
+        if "not_callable" in observation:
+            kind = describe.clean(observation["not_callable"], 80)
+            hint = f"Hand over the function itself, without calling it: check.{self.name}({self.subject})"
+            return Fault(f"{self.subject} is not a function but {kind}.", hint=hint)
+        if "raised" in observation:
+            error = observation["raised"]
+            message = describe.clean(f"{error['type']}: {error['message']}".rstrip(": "))
+            return Fault(f"The call raised {message}", where=error["where"])
+        return None
+
+    def expected(self, case):
+        """What is right for `case`, computed here in float64."""
+        return self.right(**exact(case.args))
 
     def judge(self, target, seed=None):
         """Judge the learner's object, or a `Remote` handle for it.
@@ -215,27 +206,23 @@ class Check:
                 raise WireError("it is not of the form that this check asks for")
             if any(self.unfinished(observation) for observation in observations):
                 return report.not_started(self)
-            pairs = list(zip(cases, observations, strict=True))
-            faults = [(case, fault) for case, seen in pairs if (fault := self.fault(case, seen))]
-            if not faults:
+            faults = [self.fault(case, seen) for case, seen in zip(cases, observations, strict=True)]
+            if not any(faults):
                 return report.passed(self, cases, seed)
-            known = diagnosis.diagnose(self, pairs, {id(case) for case, _ in faults})
-            return report.failed(self, faults, known, seed)
+            with contextlib.redirect_stderr(sys.stdout):
+                diagnosed = diagnosis.diagnose(self, cases, observations, faults)
+            return report.failed(self, cases, faults, diagnosed, seed)
         except Missing:
             return report.missing(self)
+        except ProbeStopped as error:
+            return report.stopped(self, str(error))
         except WireError as error:
-            sentence = getattr(error, "sentence", None)  # the session's own words, when it was the session that gave up
-            return report.stopped(self, sentence) if sentence else report.unreadable(self, str(error))
+            return report.unreadable(self, str(error))
         except (TypeError, KeyError, ValueError, AttributeError, IndexError, RuntimeError, OverflowError) as error:
             if not remote:
                 raise
             # A probe of ours never answers out of form: the notebook's code has answered in its place.
             return report.unreadable(self, type(error).__name__)
-
-    def unfinished(self, observation):
-        """Whether an observation is that of an untouched stub."""
-        raised = observation.get("raised")
-        return bool(raised) and "NotImplementedError" in raised["bases"]
 
     def __call__(self, target, seed=None):
         """Check an answer in a notebook or a script: show the verdict, and stop the notebook unless it is a pass.
@@ -247,14 +234,14 @@ class Check:
         report.present(self.judge(target, seed))
 
 
+def exact(args):
+    """A case's args, tensors of floats in float64."""
+    return {
+        name: value.double() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+        for name, value in args.items()
+    }
+
+
 def _same_error(a, b):
     # torch's messages name the sizes that did not fit, so on the same inputs they tell one mistake from another.
     return a["type"] == b["type"] and a["message"] == b["message"]
-
-
-class Wrong(Exception):
-    """Raised by a `compared` function: the answer is wrong before there is anything to compare."""
-
-    def __init__(self, problem, **details):
-        super().__init__(problem)
-        self.fault = Fault(problem, **details)

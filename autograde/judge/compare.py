@@ -1,4 +1,4 @@
-"""Comparing what came back with what is right, and saying in one sentence where they part."""
+"""Comparing what came back with what is right, and saying in one sentence where they differ."""
 
 import math
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from autograde.judge import describe, tolerance
+from autograde.judge.misconception import Misconception
 from autograde.remote.wire import Opaque
 
 
@@ -17,16 +18,16 @@ class Fault:
         problem: one sentence.
         returned, expected: both in words; empty where they would only repeat the problem.
         hint: what to do next; empty where the misconception or the check's own next step says it.
-        misconception: the id of the misconception, where the fault alone tells which one it is.
+        misconception: the `Misconception`, where the fault alone tells which one it is.
         tensors: ``(got, expected)`` of one shape, where a picture would help.
-        where: the learner's line, as `probes.raised` gives it.
+        where: the learner's line, as `remote.raised` gives it.
     """
 
     problem: str
     returned: str = ""
     expected: str = ""
     hint: str = ""
-    misconception: str | None = None
+    misconception: Misconception | None = None
     tensors: tuple | None = None
     where: dict | None = None
 

@@ -1,47 +1,108 @@
-"""Which known mistake an answer is: the one whose wrong answer equals the learner's on the same inputs."""
+"""Which misconception is behind a wrong answer, by one rule in which the order of the candidates plays no part.
+
+Candidates are the known wrong answers that agree with the learner's on the same inputs, the mistakes that recognise
+it, and what the probe itself has observed. The strongest of them wins:
+
+    EVERYWHERE  the known wrong answer agrees in every case;
+    OBSERVED    a cause was seen: an input that was changed, a tensor that is no leaf, an exception of a known kind;
+    WHERE_WRONG the known wrong answer agrees wherever the learner's came back wrong, and in `MOST` of the cases that
+                it gets wrong itself.
+
+Of two that are equal in this, the one that accounts for more cases is stronger. Where two different misconceptions
+are equally strong, neither is named.
+"""
+
+from dataclasses import dataclass, replace
+
+from autograde.judge.misconception import RETURNED_NONE, Misconception
+
+EVERYWHERE, OBSERVED, WHERE_WRONG = 3, 2, 1
+MOST = 0.75  # with less, an answer that is wrong in a corner would be named after a mistake that it does not make
 
 
-def diagnose(check, pairs, failed):
-    """The misconception behind a wrong answer, or None.
+@dataclass(frozen=True)
+class Candidate:
+    """A misconception that may be behind a wrong answer.
 
-    Every misconception's wrong answer is put to the same cases as the learner's, by the same probe. One that agrees on
-    all of them is the diagnosis. Failing that, one that agrees wherever the learner's answer came back wrong, unless
-    it is marked `exactly`: a learner may have got a side issue right, or wrong, in a way of their own.
+    Attributes:
+        misconception: the `Misconception`.
+        strength: EVERYWHERE, OBSERVED or WHERE_WRONG.
+        explains: positions of the failed cases that it accounts for.
+        agrees: in how many cases it fits what was observed.
+        by_fault: whether the faults of these cases named it: their own hints then say more than the misconception's.
+    """
+
+    misconception: Misconception
+    strength: int
+    explains: tuple
+    agrees: int
+    by_fault: bool = False
+
+
+def diagnose(check, cases, observations, faults):
+    """The `Candidate` that wins, or None.
 
     Args:
         check: the `Check`.
-        pairs: ``[(case, the learner's observation)]``.
-        failed: the ids of the cases that failed.
+        cases: all of its cases.
+        observations: the learner's, one a case.
+        faults: a `Fault` or None, one a case.
     """
-    if all(_is_none(seen) for _, seen in pairs):
-        return RETURNED_NONE
-    wrong_values = [(case, seen) for case, seen in pairs if id(case) in failed and "raised" not in seen]
-    nearly = None
+    failed = [i for i, fault in enumerate(faults) if fault]
+    found = []
+    if all(seen.get("type") == "NoneType" and seen.get("value") is None for seen in observations):
+        found.append(Candidate(RETURNED_NONE, EVERYWHERE, tuple(failed), len(cases)))
+    causes = {faults[i].misconception for i in failed if faults[i].misconception}
+    for cause in causes:
+        explains = tuple(i for i in failed if faults[i].misconception == cause)
+        found.append(Candidate(cause, OBSERVED, explains, len(explains), by_fault=True))
     for known in check.misconceptions:
-        if known.recognise is not None:
-            if any(known.recognise(case, seen) for case, seen in pairs if id(case) in failed):
-                return known
-            continue
-        answers = {id(case): check.observe(known.wrong, case) for case, _ in pairs}
-        if all(check.same(case, seen, answers[id(case)]) for case, seen in pairs):
-            return known
-        if nearly is None and wrong_values and not known.exactly:
-            # What is right in a case explains nothing there: the learner's may only have the wrong dtype.
-            if all(
-                check.same(case, seen, answers[id(case)]) and check.fault(case, answers[id(case)])
-                for case, seen in wrong_values
-            ):
-                nearly = known
-    return nearly
+        if candidate := _candidate(check, known, cases, observations, failed):
+            found.append(candidate)
+    return strongest(found)
 
 
-def _is_none(observation):
-    return observation.get("type") == "NoneType" and observation.get("value") is None
+def strongest(candidates):
+    """The strongest candidate; None where there is none, or where two misconceptions are equally strong."""
+
+    def strength(candidate):
+        return candidate.strength, candidate.agrees
+
+    best = max(map(strength, candidates), default=None)
+    winners = [candidate for candidate in candidates if strength(candidate) == best]
+    if len({candidate.misconception.id for candidate in winners}) != 1:
+        return None
+    first = min(winners, key=lambda candidate: candidate.by_fault)
+    return replace(first, explains=tuple(sorted({i for candidate in winners for i in candidate.explains})))
 
 
-class RETURNED_NONE:
-    """The mistake that every function can make."""
+def _candidate(check, known, cases, observations, failed):
+    def agrees(i):
+        if i not in answers:
+            answers[i] = check.observe(known.wrong, cases[i])
+        return check.same(cases[i], observations[i], answers[i])
 
-    id = "returned_none"
-    thought = "The result is worked out, or printed, but never handed back: the function returns None."
-    hint = "End the function with a return statement, and see that every path through it reaches one."
+    everything, answers = range(len(cases)), {}
+    if known.recognise is not None:
+        explains = tuple(i for i in failed if known.recognise(cases[i], observations[i]))
+        if not explains:
+            return None
+        if all(agrees(i) for i in [*failed, *everything]):
+            return Candidate(known.misconception, EVERYWHERE, explains, len(cases))
+        return Candidate(known.misconception, OBSERVED, explains, len(explains))
+    # Most known answers differ from the learner's in the first failed case: nothing more is asked of them.
+    values = [i for i in failed if "raised" not in observations[i]]
+    if not all(agrees(i) for i in values or failed):
+        return None
+    agreed = [i for i in everything if agrees(i)]
+    if len(agreed) == len(cases):
+        return Candidate(known.misconception, EVERYWHERE, tuple(failed), len(cases))
+    if known.exactly:
+        return None
+    # What is right in a case explains nothing there: the learner's may only have the wrong dtype.
+    wrong = [i for i in everything if "raised" not in observations[i] and check.fault(cases[i], answers[i])]
+    explains = [i for i in wrong if i in agreed]
+    if not values or not set(values) <= set(explains) or len(explains) < MOST * len(wrong):
+        return None
+    both_raised = [i for i in everything if "raised" in observations[i] and "raised" in answers[i]]
+    return Candidate(known.misconception, WHERE_WRONG, tuple(values), len({*agreed, *both_raised}))

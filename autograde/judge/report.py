@@ -70,7 +70,7 @@ def passed(check, cases, seed):
     where = ", ".join(devices) + ("" if torch.cuda.is_available() or "cuda" in devices else "; no CUDA device here")
     lines = (Line("also right", check.note),) if check.note else ()
     headline = f"Right on all {len(cases)} cases ({where})." if len(cases) > 1 else f"Right ({where})."
-    return Verdict(check.name, check.points, check.points, "passed", headline, lines)
+    return Verdict(check.name, check.points, check.points, "passed", headline, lines, seed=seed)
 
 
 def not_started(check):
@@ -83,59 +83,76 @@ def missing(check, reason=""):
     """The verdict when the notebook, run to this point, holds no object of that name."""
     headline = f"After running the notebook to this point there is no {check.subject}."
     hint = f"Keep the name {check.subject} exactly as it was given, and see that its cell runs without an error."
-    lines = [Line("what happened", reason)] if reason else []
-    return Verdict(check.name, check.points, 0.0, "missing", headline, (*lines, Line("hint", hint)))
+    lines = (Line("what happened", reason),) if reason else ()
+    return Verdict(check.name, check.points, 0.0, "missing", headline, lines, hint=hint)
 
 
 def unreadable(check, reason):
     """The verdict when an answer is not of the form that this check's probes give."""
     headline = f"The answer could not be read ({describe.clean(reason, 120)})."
     hint = "Return plain tensors and numbers of the sizes that the exercise names, and leave the checks alone."
-    return Verdict(check.name, check.points, 0.0, "failed", headline, (Line("hint", hint),))
+    return Verdict(check.name, check.points, 0.0, "failed", headline, hint=hint)
 
 
-def stopped(check, sentence):
-    """The verdict when the notebook's process came to its end before or during this check."""
-    return Verdict(check.name, check.points, 0.0, "stopped", sentence)
+def stopped(check, reason):
+    """The verdict when the learner's process ended, or gave no answer, before or during this check."""
+    return Verdict(check.name, check.points, 0.0, "stopped", reason)
 
 
-def damaged(check, sentence):
+def damaged(check, reason):
     """The verdict when the notebook no longer holds this check as it was handed out."""
-    return Verdict(check.name, check.points, 0.0, "damaged", sentence)
+    return Verdict(check.name, check.points, 0.0, "damaged", reason)
 
 
-def failed(check, faults, known, seed):
-    """The verdict for a wrong answer.
+def failed(check, cases, faults, diagnosed, seed):
+    """The verdict for a wrong answer. Headline, thought and hint are all about the same fault.
 
     Args:
         check: the `Check`.
-        faults: ``[(case, fault)]``, at least one.
-        known: the misconception, or None.
+        cases: all of its cases.
+        faults: a `Fault` or None, one a case; at least one `Fault`.
+        diagnosed: the `diagnosis.Candidate` that won, or None.
         seed: of the inputs.
     """
-    case, fault = _most_telling(faults)
-    bad = {case.part for case, _ in faults}
-    first = next(iter(check.parts))
-    score = 0.0 if first in bad else sum(points for part, points in check.parts.items() if part not in bad)
-    lines = [Line("called", check.called(case), code=True)]
+    wrong = [i for i, fault in enumerate(faults) if fault]
+    shown = _most_telling(faults, diagnosed.explains if diagnosed else wrong)
+    fault = faults[shown]
+    lines = [Line("called", check.called(cases[shown]), code=True)]
     if fault.returned != fault.expected:  # two tensors of one shape: the headline has said where they differ
         lines += [Line(*pair) for pair in (("returned", fault.returned), ("expected", fault.expected)) if pair[1]]
     if fault.where:
         lines.append(Line("your line", your_line(fault.where), code=True))
-    if known is not None:
-        lines += [Line("likely thought", known.thought), Line("hint", known.hint)]
+    known = diagnosed.misconception if diagnosed else None
+    if known is None or (diagnosed.by_fault and fault.hint):
+        hint = fault.hint or check.next_step or _try_it(fault)
     else:
-        lines.append(Line("hint", fault.hint or check.next_step or _try_it(fault)))
-    lines.append(Line("replay", f"check.{check.name}({check.subject}, seed={seed})", code=True))
-    misconception = known.id if known is not None else fault.misconception
+        hint = known.hint
     return Verdict(
-        check.name, check.points, score, "failed", fault.problem, tuple(lines), misconception, _picture(fault)
+        check.name,
+        check.points,
+        _score(check, {cases[i].part for i in wrong}),
+        "failed",
+        fault.problem,
+        tuple(lines),
+        misconception=known.id if known else None,
+        thought=known.thought if known else "",
+        hint=hint,
+        replay=f"check.{check.name}({check.subject}, seed={seed})",
+        seed=seed,
+        picture=_picture(fault),
     )
 
 
-def _most_telling(faults):
+def _score(check, wrong_parts):
+    """The points of the parts that are right; none when the first, decisive part is wrong."""
+    if next(iter(check.parts)) in wrong_parts:
+        return 0.0
+    return sum(points for part, points in check.parts.items() if part not in wrong_parts)
+
+
+def _most_telling(faults, positions):
     """A wrong value says more than an exception, an exception more than nothing; the first case wins a tie."""
-    return min(faults, key=lambda pair: (pair[1].where is not None, not pair[1].returned))
+    return min(positions, key=lambda i: (faults[i].where is not None, not faults[i].returned))
 
 
 def your_line(where):

@@ -3,6 +3,8 @@
 import html
 import textwrap
 
+from autograde.judge.verdict import Line
+
 WIDTH = 96
 _MARK = {"passed": "✓", "not_started": "○"}
 _COLOUR = {"passed": "#1a7f37", "not_started": "#6e7781"}
@@ -13,6 +15,16 @@ def points_text(verdict):
     return f"{verdict.score:g} of {verdict.points:g} point{'' if verdict.points == 1 else 's'}"
 
 
+def lines(verdict):
+    """Every labelled line of the report: the facts, then what is known of the mistake, then how to see it again."""
+    more = (
+        Line("likely thought", verdict.thought),
+        Line("hint", verdict.hint),
+        Line("replay", verdict.replay, code=True),
+    )
+    return [*verdict.lines, *(line for line in more if line.text)]
+
+
 def title(verdict):
     """`✗ area · 0 of 3 points`: the mark says at a glance which way it went."""
     return f"{_MARK.get(verdict.status, '✗')} {verdict.exercise} · {points_text(verdict)}"
@@ -21,8 +33,9 @@ def title(verdict):
 def text(verdict):
     """The report as plain text, at most `WIDTH` columns wide where words allow it."""
     out = [title(verdict), *textwrap.wrap(verdict.headline, WIDTH - 2, initial_indent="  ", subsequent_indent="  ")]
-    margin = max((len(line.label) for line in verdict.lines), default=0) + 4
-    for line in verdict.lines:
+    labelled = lines(verdict)
+    margin = max((len(line.label) for line in labelled), default=0) + 4
+    for line in labelled:
         first = "  " + line.label.ljust(margin - 2)
         wrapped = textwrap.wrap(line.text, WIDTH - margin, break_long_words=False)
         for i, part in enumerate((line.text.splitlines() if line.code else wrapped) or [""]):
@@ -37,7 +50,7 @@ def as_html(verdict):
         f'<tr><th style="text-align:left;vertical-align:top;padding:1px 14px 1px 0;font-weight:600;white-space:nowrap">'
         f"{html.escape(line.label)}</th>"
         f'<td style="text-align:left;padding:1px 0">{_cell(line)}</td></tr>'
-        for line in verdict.lines
+        for line in lines(verdict)
     )
     table = f'<table style="border:0;border-collapse:collapse;margin:6px 0 0;font-size:inherit">{rows}</table>'
     return (

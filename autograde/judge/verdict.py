@@ -1,6 +1,8 @@
 """What a check concludes, as data."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+
+STATUSES = ("passed", "failed", "not_started", "missing", "stopped", "damaged")
 
 
 @dataclass(frozen=True)
@@ -23,9 +25,13 @@ class Verdict:
         status: ``passed`` · ``failed`` · ``not_started`` · ``missing`` (no such name after the run) · ``stopped`` (the
             code ran into a limit) · ``damaged`` (the notebook no longer holds the check).
         headline: one sentence that says what happened.
-        lines: what was called, what came back, what was expected, the misconception, the hint, how to replay it.
-        misconception: its id, or None.
-        picture: ``(got, expected)`` as nested lists of floats, or None.
+        lines: facts: what was called, what came back, what was expected.
+        misconception: the id of the misconception behind it, or None.
+        thought: what the learner probably thought; empty unless a misconception is known.
+        hint: what to look at next; empty after a pass.
+        replay: the call that asks the same questions again; empty where there is none.
+        seed: of the inputs; None where no question was asked.
+        picture: ``(got, expected)`` as nested lists of floats, or None. It is drawn, and not kept.
     """
 
     exercise: str
@@ -35,6 +41,10 @@ class Verdict:
     headline: str
     lines: tuple[Line, ...] = field(default=())
     misconception: str | None = None
+    thought: str = ""
+    hint: str = ""
+    replay: str = ""
+    seed: int | None = None
     picture: tuple | None = None
 
     @property
@@ -49,12 +59,31 @@ class Verdict:
 
         return text(self)
 
-    def as_json(self):
-        """What ``autograde check --json`` prints for this exercise."""
-        return {
-            "points": float(self.points),
-            "score": float(self.score),
-            "passed": self.passed,
-            "misconception": self.misconception,
-            "message": self.message,
-        }
+    def as_data(self):
+        """The verdict as JSON has it, everything but the picture; ``passed`` and ``message`` are for those who read it."""
+        data = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("lines", "picture")}
+        lines = [{"label": line.label, "text": line.text, "code": line.code} for line in self.lines]
+        numbers = {"points": float(self.points), "score": float(self.score)}
+        return data | numbers | {"lines": lines, "passed": self.passed, "message": self.message}
+
+    @classmethod
+    def from_data(cls, data):
+        """The verdict that `as_data` gave; the data may be a stranger's.
+
+        Raises:
+            ValueError: it is not of that form.
+        """
+        try:
+            texts = {name: str(data[name]) for name in ("exercise", "status", "headline", "thought", "hint", "replay")}
+            numbers = {name: float(data[name]) for name in ("points", "score")}
+            lines = tuple(Line(str(line["label"]), str(line["text"]), bool(line["code"])) for line in data["lines"])
+            named = {"misconception": _or_none(str, data["misconception"]), "seed": _or_none(int, data["seed"])}
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"not a verdict: {error!r}") from None
+        if texts["status"] not in STATUSES:
+            raise ValueError(f"not a verdict: its status is {texts['status']!r}")
+        return cls(lines=lines, **texts, **numbers, **named)
+
+
+def _or_none(kind, value):
+    return None if value is None else kind(value)

@@ -29,6 +29,10 @@ class Missing(Exception):
     """The other process holds no object of that name."""
 
 
+class ProbeStopped(wire.WireError):
+    """A probe gave no answer, and the other process goes on; the message is for the learner."""
+
+
 def probe(function):
     """Make `function(target, **plain data) -> plain data` a probe: it runs here, or is sent by name."""
     name = f"{function.__module__}:{function.__name__}"

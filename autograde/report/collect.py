@@ -1,11 +1,11 @@
 """What is known of a class: results of ``autograde grade``, and what ``nbgrader autograde`` left in graded notebooks."""
 
-import functools
 import json
 from collections import defaultdict
 from dataclasses import dataclass
 
 from autograde.batch.results import FAILED, GRADED, Result, Store
+from autograde.judge.verdict import Verdict
 from autograde.notebook.cells import METADATA
 
 PASSED, PARTLY, WRONG, NOT_STARTED, NOT_JUDGED = "passed", "partly", "wrong", "not_started", "not_judged"
@@ -56,7 +56,7 @@ class Lesson:
                     key = verdict["exercise"], verdict["misconception"]
                     met[key].append(result.student)
                     said[key] = verdict["thought"], verdict["hint"]
-        found = [Mistake(*key, *_words(*key, *said[key]), tuple(sorted(students))) for key, students in met.items()]
+        found = [Mistake(*key, *said[key], tuple(sorted(students))) for key, students in met.items()]
         return sorted(found, key=lambda mistake: (-len(mistake.students), mistake.exercise, mistake.misconception))
 
 
@@ -67,23 +67,6 @@ def outcome(verdict):
     if verdict["status"] in ("damaged", "stopped", "missing"):
         return NOT_JUDGED
     return PARTLY if verdict["score"] > 0 else WRONG
-
-
-def _words(exercise, misconception, thought, hint):
-    """Thought and hint of a misconception, from the course where a graded notebook does not hold them apart."""
-    if thought and hint:
-        return thought, hint
-    return _from_course(exercise).get(misconception, (thought, hint))
-
-
-@functools.cache
-def _from_course(exercise):
-    from autograde import registry
-
-    try:
-        return {known.id: (known.thought, known.hint) for known in registry.current().find(exercise).misconceptions}
-    except KeyError:  # an exercise that the course no longer has
-        return {}
 
 
 def collect(course, lessons):
@@ -107,17 +90,10 @@ def _from_notebook(path, student, lesson):
     """What a notebook says that nbgrader has graded; None where it says nothing, or not in our form."""
     try:
         about = json.loads(path.read_bytes())["metadata"][METADATA]["graded"]
-        verdicts = [_verdict(name, verdict) for name, verdict in about["verdicts"].items()]
+        verdicts = [Verdict.from_data(verdict).as_data() for verdict in about["verdicts"].values()]
         isolation = about["isolation"] and {key: str(about["isolation"][key]) for key in ("level", "sentence")}
         known = {"sentence": str(about.get("unreadable") or ""), "isolation": isolation, "verdicts": verdicts}
         cells = {f"check_{verdict['exercise']}": (verdict["score"], verdict["points"]) for verdict in verdicts}
         return Result(student, lesson, GRADED, "", "", cells=cells, seconds=float(about["seconds"]), **known)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-
-
-def _verdict(exercise, said):
-    texts = {key: str(said[key]) for key in ("status", "headline")}
-    numbers = {key: float(said[key]) for key in ("points", "score")}
-    misconception = said["misconception"] and str(said["misconception"])
-    return {"exercise": exercise, "misconception": misconception, "thought": "", "hint": ""} | texts | numbers

@@ -49,7 +49,7 @@ class SessionEnded(Exception):
         self.run = run
 
 
-class ProbeStopped(wire.WireError):
+class ProbeStopped(probe.ProbeStopped):
     """A probe gave no answer, and the session goes on.
 
     Attributes:

@@ -47,10 +47,7 @@ class Graded:
     def as_data(self):
         """What the notebook's metadata says of its grading, for reports."""
         return {
-            "verdicts": {
-                name: {"status": verdict.status, "headline": verdict.headline} | verdict.as_json()
-                for name, verdict in self.verdicts.items()
-            },
+            "verdicts": {name: verdict.as_data() for name, verdict in self.verdicts.items()},
             "unreadable": self.unreadable,
             "isolation": self.isolation,
             "seconds": round(self.seconds, 3),

@@ -871,7 +871,7 @@ def exposes(layer_class):
     return False
 
 
-# %% chaff="B zero, one square case, no try" exercise="exposes" misconception="lets_it_escape"
+# %% chaff="B zero, one square case, no try" exercise="exposes" misconception="only_at_zero"
 def exposes(layer_class):
     base = nn.Linear(4, 4)
     x = torch.randn(4, 4)

@@ -1,8 +1,11 @@
 """The judge's own parts: the seam, the wire, the words."""
 
 import html
+import itertools
+import json
 import re
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,10 +16,14 @@ from hypothesis.extra import numpy as arrays
 
 from autograde import check, registry
 from autograde.judge import describe, tolerance
+from autograde.judge.answer import RightAnswer, SlipError
 from autograde.judge.check import Case, Check
+from autograde.judge.diagnosis import EVERYWHERE, OBSERVED, WHERE_WRONG, Candidate, strongest
 from autograde.judge.draw import Draw
+from autograde.judge.misconception import Misconception
 from autograde.judge.report import CheckFailed, NotStarted
 from autograde.judge.show import as_html, text
+from autograde.judge.verdict import Verdict
 from autograde.remote import wire
 from autograde.remote.probe import Missing, Remote, answer
 
@@ -177,6 +184,121 @@ def test_what_has_no_plain_form_is_named():
     assert "too large" in wire.plain(huge).text
 
 
+# Verdicts and slips ------------------------------------------------------------------------------------------------
+
+
+def test_a_verdict_comes_back_from_its_data():
+    verdict = registry.find("linear_by_hand").judge(lambda x, weight, bias: x @ weight.T, 5)
+    data = json.loads(json.dumps(verdict.as_data()))
+    again = Verdict.from_data(data)
+    assert again == replace(verdict, picture=None)
+    assert again.misconception == "bias_forgotten" and again.thought and again.hint and again.seed == 5
+    assert again.message == verdict.message == data["message"] and again.passed is data["passed"] is False
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"status": "perfect"}, {"score": "all"}, {"points": None}, {"lines": [3]}, {"seed": "x"}], ids=str
+)
+def test_data_that_is_no_verdict_is_refused(wrong):
+    data = registry.find("linear_by_hand").judge(right, 5).as_data()
+    for key in wrong:
+        with pytest.raises(ValueError, match="not a verdict"):
+            Verdict.from_data(data | wrong)
+        with pytest.raises(ValueError, match="not a verdict"):
+            Verdict.from_data({name: value for name, value in data.items() if name != key})
+
+
+DOUBLE = "def double(x):\n    return x + x\n"
+
+
+@pytest.mark.parametrize(
+    ("edits", "problem"),
+    [
+        (("x - x", "x"), "exactly once, and is there 0 times"),
+        (("x", "y"), "exactly once, and is there 3 times"),
+        (("x + x",), "come in pairs"),
+        ((), "come in pairs"),
+        (("x + x", "2 * y", "x + x", "x"), "exactly once, and is there 0 times"),
+    ],
+)
+def test_an_edit_that_does_not_fit_is_an_error(edits, problem):
+    with pytest.raises(SlipError, match=problem):
+        RightAnswer(DOUBLE).slip("wrong", *edits, thought="A thought.", hint="A hint.")
+
+
+def test_a_slip_is_the_answer_edited():
+    answer = RightAnswer(DOUBLE)
+    slip = answer.slip("tripled", "(x)", "(x, y=0)", "x + x", "3 * x", thought="A thought.", hint="A hint.")
+    assert slip.source("double") == "def double(x, y=0):\n    return 3 * x\n"
+    assert (answer.right(2), slip.wrong(2)) == (4, 6)
+    assert (
+        slip.planted("def double(x):\n    y = x + x\n    return y\n")
+        == "def double(x, y=0):\n    y = 3 * x\n    return y\n"
+    )
+    assert slip.planted("def double(z):\n    return z + z\n") is None
+
+
+def test_a_shared_misconception_is_told_in_an_exercises_own_words():
+    shared = Misconception("lost", thought="It is lost.", hint="Look again.")
+    told = RightAnswer(DOUBLE).slip(shared, "x + x", "x", hint="Look twice.")
+    assert (told.id, told.thought, told.hint) == ("lost", "It is lost.", "Look twice.")
+    with pytest.raises(ValueError, match="needs a thought and a hint"):
+        RightAnswer(DOUBLE).slip("lost", "x + x", "x", thought="It is lost.")
+
+
+# Diagnosis: one rule, in which order plays no part -------------------------------------------------------------------
+
+
+def candidate(name, strength, agrees=1, **more):
+    return Candidate(Misconception(name, "thought", "hint"), strength, (0,), agrees, **more)
+
+
+@pytest.mark.parametrize(
+    ("candidates", "named"),
+    [
+        ([], None),
+        ([candidate("a", EVERYWHERE), candidate("b", OBSERVED, 9), candidate("c", WHERE_WRONG, 9)], "a"),
+        ([candidate("b", OBSERVED), candidate("c", WHERE_WRONG, 9)], "b"),
+        ([candidate("b", OBSERVED, 2), candidate("a", OBSERVED, 1)], "b"),
+        ([candidate("a", WHERE_WRONG), candidate("b", WHERE_WRONG)], None),
+        ([candidate("a", EVERYWHERE), candidate("b", EVERYWHERE), candidate("c", OBSERVED)], None),
+        ([candidate("a", OBSERVED), candidate("a", OBSERVED, by_fault=True)], "a"),
+    ],
+)
+def test_the_strongest_candidate_is_named(candidates, named):
+    for ordered in itertools.permutations(candidates):
+        won = strongest(ordered)
+        assert (won and won.misconception.id) == named
+
+
+class Shifted(Check):
+    """Adds one to a number; `wrong` says in how many of ten cases an answer is wrong."""
+
+    name = "shifted"
+
+    def cases(self, draw):
+        return [Case({"n": n}) for n in range(10)]
+
+    def right(self, n):
+        return n + 1
+
+
+def test_a_mistake_that_is_met_in_a_corner_only_is_not_named():
+    check = Shifted()
+    check.misconception("not_added", thought="Nothing is added.", hint="Add.")(lambda n: n)
+    assert check.judge(lambda n: n if n < 9 else n + 1).misconception == "not_added"
+    assert check.judge(lambda n: n if n < 2 else n + 1).misconception is None
+
+
+def test_headline_thought_and_hint_are_of_one_fault():
+    check = Shifted()
+    check.misconception(
+        "a_text", thought="A text is a number.", hint="Convert.", recognise=lambda case, seen: seen.get("type") == "str"
+    )(str)
+    verdict = check.judge(lambda n: n * 3 if n < 5 else str(n + 1))
+    assert verdict.misconception == "a_text" and "not a number" in verdict.headline and verdict.hint == "Convert."
+
+
 # Inputs and tolerances ---------------------------------------------------------------------------------------------
 
 
@@ -281,9 +403,18 @@ def test_values_in_words(value, said):
 
 
 def test_partial_credit_counts_only_with_a_right_answer():
-    judged = Check("two_parts", points=3, parts={"answer": 2, "extra": 1})
-    judged.cases(lambda draw: [Case({"n": 1}), Case({"n": 2}, part="extra")])
-    judged.right(lambda n: n)
+    class TwoParts(Check):
+        name = "two_parts"
+        points = 3
+        parts = {"answer": 2, "extra": 1}
+
+        def cases(self, draw):
+            return [Case({"n": 1}), Case({"n": 2}, part="extra")]
+
+        def right(self, n):
+            return n
+
+    judged = TwoParts()
     assert judged.judge(lambda n: n, 1).score == 3
     assert judged.judge(lambda n: 1, 1).score == 2
     assert judged.judge(lambda n: 2, 1).score == 0

@@ -10,6 +10,7 @@ from small_class import LESSON, make_course
 
 from autograde.batch.results import FAILED, GRADED, Result, Store
 from autograde.cli import main
+from autograde.judge.verdict import Verdict
 from autograde.report import collect, heat
 from autograde.report.collect import Lesson
 from autograde.report.page import page
@@ -168,7 +169,8 @@ def _grade_by_nbgrader(course, student, **about):
 
 def test_what_nbgrader_graded_is_in_it_too(tmp_path):
     course = make_course(tmp_path / "course")
-    verdict = {"status": "failed", "headline": "Wrong.", "points": 2.0, "score": 0.0, "misconception": "bias_forgotten"}
+    words = {"misconception": "bias_forgotten", "thought": "No bias.", "hint": "Call it with x = 0."}
+    verdict = Verdict("linear_by_hand", 2.0, 0.0, "failed", "Wrong.", **words).as_data()
     about = {"verdicts": {"linear_by_hand": verdict}, "unreadable": None, "isolation": FULL, "seconds": 0.5}
     _grade_by_nbgrader(course, "ada", **about)
     _grade_by_nbgrader(course, "ben", other="things")
@@ -183,7 +185,7 @@ def test_what_nbgrader_graded_is_in_it_too(tmp_path):
     assert [result.student for result in lesson.graded] == ["ada", "cleo", "dora"]
     found = {mistake.misconception: mistake for mistake in lesson.mistakes()}
     assert set(found) == {"bias_forgotten", "elementwise"}
-    assert found["bias_forgotten"].hint.startswith("Call your function with x = 0")
+    assert found["bias_forgotten"].hint == "Call it with x = 0."
 
 
 def test_the_command(tmp_path, monkeypatch):

@@ -8,6 +8,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from autograde.checks import two_thin_products as lesson
+from autograde.checks.two_thin_products.flops import full_cost, thin_cost
+from autograde.checks.two_thin_products.lora_delta import COSTLY, ORDER, sizes_of
 from autograde.judge.draw import Draw
 from autograde.probes.two_thin_products import call_and_count
 from autograde.remote import probe, wire
@@ -53,7 +55,7 @@ def test_the_order_is_worth_one_point_of_three(answer, score, misconception):
 
 def test_what_is_said_about_the_order_names_the_large_tensor():
     message = lesson.lora_delta.judge(full, seed=5).message
-    case = next(case for case in lesson.lora_delta.make_cases(Draw(5)) if case.part == lesson.ORDER)
+    case = next(case for case in lesson.lora_delta.make_cases(Draw(5)) if case.part == ORDER)
     d, k = case.args["A"].shape[0], case.args["B"].shape[1]
     assert f"({d}, {k})" in message and "the way to them is too long" in message
 
@@ -62,10 +64,10 @@ def test_what_is_said_about_the_order_names_the_large_tensor():
 def test_counted_cases_leave_no_doubt(seed):
     """Thin styles, at most twice the two products, and the full product lie far apart on both sides of the limit."""
     for case in lesson.lora_delta.make_cases(Draw(seed)):
-        if case.part == lesson.ORDER:
-            n, d, k, r = lesson.CountedCheck.sizes(case)
-            limit = lesson.COSTLY * lesson.thin_cost(n, d, k, r)
-            assert 2 * lesson.thin_cost(n, d, k, r) < limit < lesson.full_cost(n, d, k, r) / 3
+        if case.part == ORDER:
+            n, d, k, r = sizes_of(case)
+            limit = COSTLY * thin_cost(n, d, k, r)
+            assert 2 * thin_cost(n, d, k, r) < limit < full_cost(n, d, k, r) / 3
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -73,7 +75,7 @@ def test_counted_cases_leave_no_doubt(seed):
 def test_any_two_misconceptions_differ(check, seed):
     cases = check.make_cases(Draw(seed))
     seen = {known.id: [check.observe(known.wrong, case) for case in cases] for known in check.misconceptions}
-    seen["right"] = [check.observe(check._right, case) for case in cases]
+    seen["right"] = [check.observe(check.right, case) for case in cases]
     ids = [known for known in seen if known != "full_product_first"]  # its values are right
     for i, one in enumerate(ids):
         for other in ids[i + 1 :]:
@@ -106,19 +108,19 @@ THIN = {
 @pytest.mark.parametrize("style", THIN)
 def test_one_count_for_every_thin_style(style):
     x, function = THIN[style]
-    assert call_and_count(function, args=[x])["flops"] == lesson.thin_cost(n, d, k, r)
+    assert call_and_count(function, args=[x])["flops"] == thin_cost(n, d, k, r)
 
 
 def test_vectors_are_counted_too():
     seen = call_and_count(lambda x: torch.mv(B.T, torch.mv(A.T, x)), args=[X1])
-    assert seen["flops"] == lesson.thin_cost(1, d, k, r)
+    assert seen["flops"] == thin_cost(1, d, k, r)
     seen = call_and_count(lambda x: sum(torch.dot(x, A[:, i]) * B[i] for i in range(r)), args=[X1])
     assert seen["flops"] == 2 * d * r + r * k
 
 
 def test_the_full_product_shows_in_the_count_and_in_the_largest_tensor():
     seen = call_and_count(lambda x: x @ (A @ B), args=[X])
-    assert seen["flops"] == lesson.full_cost(n, d, k, r) and seen["largest"] == [d, k]
+    assert seen["flops"] == full_cost(n, d, k, r) and seen["largest"] == [d, k]
 
 
 class Session:
@@ -162,23 +164,23 @@ def counted(*shapes, function):
 @pytest.mark.parametrize(("n", "d", "k", "r"), [(1, 3, 4, 2), (1, 4096, 4096, 8), (1024, 2048, 2048, 8)])
 def test_formulas_agree_with_torch(n, d, k, r):
     shapes = (n, d), (d, r), (r, k)
-    assert counted(*shapes, function=lambda x, A, B: x @ A @ B) == lesson.thin_cost(n, d, k, r)
-    assert counted(*shapes, function=lambda x, A, B: x @ (A @ B)) == lesson.full_cost(n, d, k, r)
+    assert counted(*shapes, function=lambda x, A, B: x @ A @ B) == thin_cost(n, d, k, r)
+    assert counted(*shapes, function=lambda x, A, B: x @ (A @ B)) == full_cost(n, d, k, r)
 
 
 def test_numbers_in_the_text():
-    assert (lesson.thin_cost(1, 3, 4, 2), lesson.full_cost(1, 3, 4, 2)) == (28, 72)
+    assert (thin_cost(1, 3, 4, 2), full_cost(1, 3, 4, 2)) == (28, 72)
     assert 4096 * 8 == 32_768 and 4096 * 4096 == 16_777_216
-    assert lesson.full_cost(1, 4096, 4096, 8) / lesson.thin_cost(1, 4096, 4096, 8) == 2304
-    assert 2 * 768 * 768 / lesson.thin_cost(1, 768, 768, 8) == 48
-    assert 2 * 12288 * 12288 / lesson.thin_cost(1, 12288, 12288, 8) == 768
+    assert full_cost(1, 4096, 4096, 8) / thin_cost(1, 4096, 4096, 8) == 2304
+    assert 2 * 768 * 768 / thin_cost(1, 768, 768, 8) == 48
+    assert 2 * 12288 * 12288 / thin_cost(1, 12288, 12288, 8) == 768
     # The extra work of the forward pass is r (d + k) / (d k); the full product costs the base layer once more.
     base = 2 * 1024 * 2048 * 2048
-    assert lesson.thin_cost(1024, 2048, 2048, 8) / base == 8 * (2048 + 2048) / (2048 * 2048) == 2**-7
-    assert round(lesson.full_cost(1024, 2048, 2048, 8) / base, 2) == 1.01
+    assert thin_cost(1024, 2048, 2048, 8) / base == 8 * (2048 + 2048) / (2048 * 2048) == 2**-7
+    assert round(full_cost(1024, 2048, 2048, 8) / base, 2) == 1.01
 
 
 def test_largest_cheap_rank_by_its_definition():
     for d, k in itertools.product(range(1, 40), repeat=2):
-        cheap = [r for r in range(1, 40) if lesson.thin_cost(1, d, k, r) < 2 * d * k]
-        assert lesson.largest_cheap_rank._right(d, k) == max(cheap, default=0)
+        cheap = [r for r in range(1, 40) if thin_cost(1, d, k, r) < 2 * d * k]
+        assert lesson.largest_cheap_rank.right(d, k) == max(cheap, default=0)

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from autograde.checks.shared import next_steps
+from autograde.checks.shared.families import GRADIENT_CUT
 from autograde.checks.shared.lora_layers import ADAPTERS, DEFAULTS, LayerCheck, bias_fault, layer_case, scaling_of
 from autograde.judge import describe
 from autograde.judge.check import Case
@@ -90,12 +91,12 @@ def _fault(case, seen):
             return Fault(
                 f"The output is right, but no gradient reaches {name}.",
                 hint="Look in forward for .data, .detach(), torch.no_grad() or a new nn.Parameter: each cuts it.",
-                misconception="gradient_cut",
+                misconception=GRADIENT_CUT,
             )
         if not agree(got, right, dtype, case.device):
             return Fault(f"The output is right, but the gradient of {name} is not: part of the graph is cut.",
                          hint="Look in forward for .data, .detach() or torch.no_grad() around one of the two paths.",
-                         misconception="gradient_cut")  # fmt: skip
+                         misconception=GRADIENT_CUT)  # fmt: skip
     if not is_number(seen["scaling"]) or not agree(seen["scaling"], scaling_of(case)):
         returned = describe.contents(seen["scaling"])
         hint = "Keep alpha / rank on the layer as self.scaling: merging and reports ask for it."

@@ -73,7 +73,7 @@ def features(case, seen):
         kinds[1] = "random"  # in B no width and no centre is right
     if kinds[0] not in ("zero", "constant") and same_start(seen):
         kinds[0] = "the same after a reset" if seen["reset"] else "the same"
-    return (*kinds, *(found["registered"] or found["type"] for found in held))
+    return (*kinds, *(found["registered"] or (found["type"], found["leaf"]) for found in held))
 
 
 def same_start(seen):

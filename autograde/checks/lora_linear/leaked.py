@@ -1,6 +1,7 @@
 """leaked_parameters: which parameters train and should not."""
 
-from autograde.judge.check import Case, Check, Wrong
+from autograde.checks.shared.assigned import Check
+from autograde.judge.check import Case, Wrong
 from autograde.judge.describe import contents
 from autograde.probes.lora_linear import names_of
 

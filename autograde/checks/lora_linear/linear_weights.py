@@ -1,6 +1,7 @@
 """to_linear_weights: the same adapters as the weights of two bias-free nn.Linears."""
 
-from autograde.judge.check import Case, Check
+from autograde.checks.shared.assigned import Check
+from autograde.judge.check import Case
 
 to_linear_weights = Check(
     "to_linear_weights",

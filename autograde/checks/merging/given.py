@@ -5,8 +5,10 @@ import inspect
 import torch
 from torch import nn
 
+from autograde.checks.shared.assigned import Check
+from autograde.checks.shared.families import CHANGED_LAYER
 from autograde.checks.shared.lora_layers import is_stub
-from autograde.judge.check import Case, Check
+from autograde.judge.check import Case
 from autograde.judge.compare import Fault
 from autograde.judge.describe import clean
 
@@ -101,12 +103,12 @@ class GivenLayerCheck(Check):
                     f"The call did not leave the layer as it was. It has {what}: {listed}.",
                     hint=f"Look in {self.name} for what writes into the layer (+=, a name ending in _, an assignment "
                     "to one of its attributes), and write into a tensor of your own instead.",
-                    misconception="changed_layer",
+                    misconception=CHANGED_LAYER,
                 )
         if observation["marked"]:
             return Fault(
                 "The call marked the layer as merged, and it is not: its own weight holds no delta.",
                 hint="Leave the layer as it came, its attributes too.",
-                misconception="changed_layer",
+                misconception=CHANGED_LAYER,
             )
         return None

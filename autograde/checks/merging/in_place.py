@@ -7,9 +7,10 @@ from torch import nn
 
 from autograde.checks.merging.given import adapted, base_in_words, options_in_words
 from autograde.checks.merging.new_linear import leaf_in_words
+from autograde.checks.shared.assigned import Check
 from autograde.checks.shared.lora_layers import adapter_fault, is_stub, module_fault, scaling_of
 from autograde.judge import describe
-from autograde.judge.check import ANSWER, Case, Check
+from autograde.judge.check import ANSWER, Case
 from autograde.judge.compare import Fault, agree
 from autograde.probes.merging import live
 from autograde.remote.bits import same_bits
@@ -99,6 +100,8 @@ class MergeableCheck(Check):
 
     def same(self, case, a, b):
         """Whether two classes go wrong in the same way."""
+        if not self.fault(case, a) and not self.fault(case, b):
+            return True
         return symptom(case, a) == symptom(case, b) != ""
 
 

@@ -1,16 +1,27 @@
 """merge: a new plain nn.Linear that computes what the layer computes, and a layer that nothing has happened to."""
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
 from autograde.checks.merging.given import NAME, SOURCE, GivenLayerCheck, adapted, exact
+from autograde.checks.shared.families import CHANGED_LAYER
 from autograde.judge import describe
 from autograde.judge.check import ANSWER
 from autograde.judge.compare import Fault, agree
+from autograde.judge.misconception import Misconception
 from autograde.probes.merging import linear_of
 from autograde.remote.bits import same_bits
 
 DTYPES = "every dtype"  # the part of merge's points that is for layers that are not float32
+
+MERGED_INTO_THE_BASE = Misconception(
+    "merged_into_the_base",
+    thought="Merging changes the layer's own weight.",
+    hint="That is the next exercise. Here the layer stays as it is, adapter and all: make a new nn.Linear, with values "
+    "of its own. Assigning a tensor, and copy.copy, copy nothing.",
+)
 
 FROM_A_LAYER = "Make it with nn.Linear, with the base's sizes, and copy.deepcopy is a way too."
 
@@ -40,8 +51,11 @@ class MergeCheck(GivenLayerCheck):
                 "The result is the layer's own base, and no new nn.Linear.",
                 hint="The layer goes on being used: make a new nn.Linear, and leave the base as it is.",
             )
+        spoiled = self.spoiled(seen)
+        if spoiled and _base_is_changed(seen):
+            return replace(spoiled, misconception=MERGED_INTO_THE_BASE)
         return (
-            self.spoiled(seen)
+            spoiled
             or self._type_fault(case, seen)
             or self._value_fault(case, seen)
             or self._graph_fault(seen)
@@ -106,7 +120,7 @@ class MergeCheck(GivenLayerCheck):
         if not isinstance(after, torch.Tensor) or not same_bits(before, after):
             return Fault(
                 "After the call the layer that it came from gives another output than before.",
-                misconception="changed_layer",
+                misconception=CHANGED_LAYER,
             )
         return None
 
@@ -341,11 +355,7 @@ def _base_is_changed(seen):
 
 
 @merge.misconception(
-    "merged_into_the_base",
-    thought="Merging changes the layer's own weight.",
-    hint="That is the next exercise. Here the layer stays as it is, adapter and all: make a new nn.Linear, with values "
-    "of its own. Assigning a tensor, and copy.copy, copy nothing.",
-    recognise=lambda case, seen: seen.get("own") is True or _base_is_changed(seen),
+    MERGED_INTO_THE_BASE, recognise=lambda case, seen: seen.get("own") is True or _base_is_changed(seen)
 )
 def merged_into_the_base(layer):
     with torch.no_grad():

@@ -1,7 +1,9 @@
 """What the four checks of LoRALinear share: the same class, looked at from four sides."""
 
+from autograde.checks.shared.assigned import Check
+from autograde.checks.shared.families import ADAPTERS_WITH_BIAS, TURNED_ROUND
 from autograde.judge import describe
-from autograde.judge.check import Case, Check
+from autograde.judge.check import Case
 from autograde.judge.compare import Fault
 
 ADAPTERS = ("lora_A", "lora_B")
@@ -120,7 +122,7 @@ def _turned_round(held, wanted):
     return Fault(
         f"{' and '.join(shapes)}.",
         hint=f"{hint}which size of A must it meet, and which size of B goes out?",
-        misconception="turned_round",
+        misconception=TURNED_ROUND,
     )
 
 
@@ -132,7 +134,7 @@ def bias_fault(biased):
     return Fault(
         f"{names} {'is an nn.Linear' if len(biased) == 1 else 'are nn.Linears'} with a bias, and LoRA has none.",
         hint="nn.Linear brings a bias unless told not to.",
-        misconception="adapters_with_bias",
+        misconception=ADAPTERS_WITH_BIAS,
     )
 
 

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from autograde.checks.shared.assigned import Check
 from autograde.checks.the_bug import layers
 from autograde.checks.the_bug.layers import LAYERS, Elementwise, Layer, Plain
 from autograde.judge import describe, tolerance
-from autograde.judge.check import Case, Check
+from autograde.judge.check import Case
 from autograde.judge.compare import Fault
 from autograde.probes.the_bug import call_with_shape, try_on
 from autograde.remote.wire import Opaque
@@ -133,7 +134,6 @@ def shape_of_weight(x_shape, d, k):
 
 @product_shape.misconception(
     "equal_shapes_only",
-    exactly=True,
     thought="`*` needs two factors of exactly the same shape.",
     hint="torch.ones(3, 3) * torch.ones(3) runs. By which rule? Look up broadcasting.",
 )
@@ -148,6 +148,18 @@ def equal_shapes_only(x_shape, d, k):
 )
 def square_always_runs(x_shape, d, k):
     return tuple(x_shape) if d == k else None
+
+
+@product_shape.misconception(
+    "square_always_runs",
+    thought="A square layer always fits x, and no other does.",
+    hint="The last sizes are one pair. There is a second pair to compare, and a size of 1 fits every partner.",
+)
+def only_squares_run(x_shape, d, k):
+    try:
+        return tuple(np.broadcast_shapes((d, k), x_shape)) if d == k else None
+    except ValueError:
+        return None
 
 
 @product_shape.misconception(
@@ -175,7 +187,6 @@ def ones_do_not_stretch(x_shape, d, k):
 
 @product_shape.misconception(
     "aligned_from_the_left",
-    exactly=True,
     thought="The sizes of the two factors are compared from the left.",
     hint="Multiply torch.ones(2, 3) with torch.ones(3), and then with torch.ones(2). Which of the two runs?",
 )
@@ -485,8 +496,8 @@ class JudgedTest(Check):
 
     dtype = "float64"  # default dtype while the learner's test runs
 
-    def __post_init__(self):
-        super().__post_init__()
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
         self._remembered = {}
 
     def judge(self, target, seed=None):
@@ -592,11 +603,13 @@ def _never_asked(right):
     return recognise
 
 
-def _gap(condition):
-    """Recognises a wrong layer let pass because no call met `condition`."""
+def _gap(condition, unless=None):
+    """Recognises a wrong layer let pass because no call met `condition`; not where no call met `unless` either."""
 
     def recognise(case, seen):
         missed = not case.layer.right and "value" in seen and verdict_in(seen["value"]) is False
+        if unless and not any(layers.CONDITIONS[unless](*call) for call in seen.get("calls", ())):
+            return False
         return missed and case.layer.gap(seen["calls"]) == condition
 
     return recognise
@@ -660,7 +673,6 @@ def always_false(layer_class):
 
 @exposes.misconception(
     "inverted",
-    exactly=True,
     thought="True means that the layer is right.",
     hint="The name asks a question: does the test expose the layer? Read again what True stands for.",
 )
@@ -828,7 +840,7 @@ def only_rank_one(layer_class):
     "only_alpha_equal_to_rank",
     thought="alpha and rank are usually set to the same number, so testing that is enough.",
     hint="With alpha equal to rank the scaling is 1. Who multiplies by 1 shows nothing: let the two differ.",
-    recognise=_gap("alpha is not rank"),
+    recognise=_gap("alpha is not rank", unless="rank above 1"),
 )
 def only_alpha_equal_to_rank(layer_class):
     for d, k in ((5, 3), (4, 4), (3, 6)):
@@ -992,7 +1004,6 @@ def to_the_last_digit(layer_class):
 
 @exposes.misconception(
     "expects_alpha_undivided",
-    exactly=True,
     thought="The change is multiplied by alpha.",
     hint="Your test lets a layer pass that multiplies by alpha. Look up the scaling: what is alpha divided by?",
 )
@@ -1013,7 +1024,6 @@ def expects_alpha_undivided(layer_class):
 
 @exposes.misconception(
     "expects_no_scaling",
-    exactly=True,
     thought="The change is added as it is.",
     hint="Your test lets a layer pass that never uses its scaling. Go through the formula: what comes before (xA)B?",
 )
@@ -1034,7 +1044,6 @@ def expects_no_scaling(layer_class):
 
 @exposes.misconception(
     "expects_the_bug",
-    exactly=True,
     thought="The change that a right layer makes is A @ B times x, entry by entry.",
     hint="Your test lets Attempt #1 pass and refuses right layers. Which product does the formula have?",
 )

@@ -1,0 +1,33 @@
+"""What the products of lesson 03 cost, and the layers that its formulas are asked about."""
+
+from autograde.judge.check import Case
+
+COUNT_BY_HAND = (
+    "Take the worked example, n = 1, d = 3, k = 4, r = 2, and count its multiplications and additions on paper, "
+    "one product at a time."
+)
+
+
+def thin_cost(n, d, k, r):
+    """FLOPs of (n, d) @ (d, r) and then (n, r) @ (r, k)."""
+    return 2 * n * d * r + 2 * n * r * k
+
+
+def full_cost(n, d, k, r):
+    """FLOPs of (d, r) @ (r, k) and then (n, d) @ (d, k)."""
+    return 2 * d * r * k + 2 * n * d * k
+
+
+def layers(draw):
+    """Sizes by name: small ones, a single row, and layers as large as they come."""
+    sizes = draw.sizes(4, low=2, high=30)
+    r = min(sizes)
+    n, d, k = (size for size in sizes if size != r)
+    many, large, narrow = draw.integer(1000, 5000), draw.choice([12288, 16384]), draw.choice([3072, 5120])
+    return [
+        Case({"n": n, "d": d, "k": k, "r": r}),
+        Case(dict(zip("ndkr", draw.sizes(4, low=2, high=200), strict=True))),
+        Case({"n": 1, "d": k, "k": d, "r": r}, "one row"),
+        Case({"n": many, "d": narrow, "k": large, "r": draw.choice([4, 8, 16, 64])}, "a large layer"),
+        Case({"n": many, "d": large, "k": narrow, "r": draw.choice([4, 8, 16, 64])}, "a large layer"),
+    ]

@@ -1,0 +1,103 @@
+"""flops_thin: what (x @ A) @ B costs."""
+
+from autograde.checks.two_thin_products.flops import COUNT_BY_HAND, layers, thin_cost
+from autograde.judge.check import Check
+
+
+class FlopsThin(Check):
+    """The cost by the sizes."""
+
+    name = "flops_thin"
+    points = 1
+    note = "an int or a float, with the common factors taken out or not."
+    next_step = COUNT_BY_HAND
+
+    def cases(self, draw):
+        return layers(draw)
+
+    def right(self, n, d, k, r):
+        return thin_cost(n, d, k, r)
+
+
+flops_thin = FlopsThin()
+
+
+@flops_thin.misconception(
+    "one_per_multiply_add",
+    thought="A multiplication with its addition is one operation.",
+    hint="Here each counts on its own. What does one entry of a product cost, then?",
+)
+def one_per_multiply_add(n, d, k, r):
+    return n * r * (d + k)
+
+
+@flops_thin.misconception(
+    "rows_forgotten",
+    thought="The cost is that of one row.",
+    hint="x has n rows. How does the cost of x @ A change when x gets twice as many?",
+)
+def rows_forgotten(n, d, k, r):
+    return 2 * r * (d + k)
+
+
+@flops_thin.misconception(
+    "parameters_counted",
+    thought="The cost is the number of entries in A and B.",
+    hint="That is how many numbers the adapter stores. How many rows use each of them, and what does one use cost?",
+)
+def parameters_counted(n, d, k, r):
+    return r * (d + k)
+
+
+@flops_thin.misconception(
+    "second_product_forgotten",
+    thought="The product with A is the work.",
+    hint="What is left to do when x @ A is there, and how large is the result?",
+)
+def second_product_forgotten(n, d, k, r):
+    return 2 * n * d * r
+
+
+@flops_thin.misconception(
+    "first_product_forgotten",
+    thought="The product that makes the k outputs is the work.",
+    hint="The product with B takes r numbers for each row. What made those out of d numbers?",
+)
+def first_product_forgotten(n, d, k, r):
+    return 2 * n * r * k
+
+
+@flops_thin.misconception(
+    "second_product_from_d",
+    thought="Every product starts from x, with its d numbers.",
+    hint="Write the shapes of both factors of the second product. Over which size does it sum?",
+)
+def second_product_from_d(n, d, k, r):
+    return 2 * n * d * r + 2 * n * d * k
+
+
+@flops_thin.misconception(
+    "sizes_multiplied",
+    thought="A product of three matrices costs the product of all the sizes.",
+    hint="There are two products, one after the other. Are their costs multiplied or added?",
+)
+def sizes_multiplied(n, d, k, r):
+    return 2 * n * d * r * k
+
+
+@flops_thin.misconception(
+    "one_addition_less",
+    thought="A sum of b terms takes b - 1 additions.",
+    hint="True on paper. The usual count, which this exercise states, gives every multiplication an addition.",
+)
+def one_addition_less(n, d, k, r):
+    return n * r * (2 * d - 1) + n * k * (2 * r - 1)
+
+
+@flops_thin.misconception(
+    "other_order",
+    thought="The (d, k) product comes first, and then x.",
+    hint="That is the other function. In this one nothing of shape (d, k) is ever made: which two products are there?",
+)
+def other_order(n, d, k, r):
+    return 2 * d * r * k + 2 * n * d * k

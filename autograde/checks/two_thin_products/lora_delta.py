@@ -1,0 +1,233 @@
+"""lora_delta: scaling * (x @ A) @ B, for every shape of x, and in the cheap order."""
+
+import math
+import re
+from dataclasses import replace
+
+import torch
+
+from autograde.checks.shared import next_steps
+from autograde.checks.shared.families import (
+    DIVIDED_BY_RANK_AGAIN,
+    SCALING_FORGOTTEN,
+    SCALING_TWICE,
+    TWO_DIMENSIONAL_ONLY,
+    VIEW_FOR_TRANSPOSE,
+)
+from autograde.checks.two_thin_products.flops import thin_cost
+from autograde.judge import describe
+from autograde.judge.answer import RightAnswer
+from autograde.judge.check import ANSWER, Case, Check
+from autograde.judge.compare import Fault
+from autograde.probes.two_thin_products import call_and_count
+
+ORDER = "order"  # the part of the points that is for the cheap order
+
+# Two thin products cost at most twice `thin_cost`, however they are written and wherever the scaling is applied. At the
+# sizes of the counted cases the (d, k) product costs at least ten times as much.
+COSTLY = 3
+
+answer = RightAnswer("""
+def lora_delta(x, A, B, scaling):
+    return scaling * (x @ A) @ B
+""")
+
+
+class LoraDelta(Check):
+    """Compares values; in the `ORDER` cases it counts what a call costs, and leaves the values to the other cases."""
+
+    name = "lora_delta"
+    points = 3
+    parts = {ANSWER: 2, ORDER: 1}
+    answer = answer
+    note = (
+        "F.linear on the transposes, torch.einsum, torch.linalg.multi_dot, a loop; the scaling may come at any step. "
+        "Applied to the thin product, it costs the least."
+    )
+    next_step = (
+        "Write the shape of every factor beside it, for this x: d is the size of its last axis. "
+        "Each product must sum over the size that its two factors share."
+    )
+
+    def cases(self, draw):
+        sizes = draw.sizes(5, low=2, high=9)
+        r = min(sizes)
+        n, s, d, k = (size for size in sizes if size != r)
+
+        def case(x_shape, out, label, scaling=None, dtype=torch.float32, strided_x=False, strided_weights=False):
+            args = {
+                "x": draw.tensor(*x_shape, dtype=dtype, contiguous=not strided_x),
+                "A": draw.tensor(x_shape[-1], r, dtype=dtype, contiguous=not strided_weights),
+                "B": draw.tensor(r, out, dtype=dtype, contiguous=not strided_weights),
+                "scaling": draw.scaling() if scaling is None else scaling,
+            }
+            return Case(args, label)
+
+        # Exact in float32 as well, for answers that make a tensor of the scaling.
+        in_float32 = draw.choice([0.375, 0.625, 1.75, 2.25, 3.5])
+        wide, narrow = draw.integer(62, 72), draw.integer(48, 58)
+        large_in, large_out = draw.choice([(wide, narrow), (narrow, wide)])
+        larger = [
+            ((4, large_in), large_out, "a larger layer"),
+            ((1, 5, large_in), large_out, "a larger layer, a batch of one sequence"),
+        ]
+        large = [case(*asked) for asked in larger]
+        return [
+            case((n, d), k, "a batch of rows"),
+            case((d,), k, "a single row, no batch"),
+            case((n, s, d), k, "a batch of sequences", in_float32, torch.float64),
+            case((1, d), k, "a batch of one row"),
+            case((0, d), k, "an empty batch"),
+            case((d, d), d, "a square layer, and as many rows as features"),
+            case((n, d), k, "x is a transposed view, scaling is an int", scaling=11, strided_x=True),
+            case((2, n, s, d), k, "four axes, all tensors are views", strided_x=True, strided_weights=True),
+            *large,
+            # On other numbers: what an answer has kept of the cases above would cost it nothing here.
+            *(replace(case(x_shape, out, f"{label}, counted"), part=ORDER) for x_shape, out, label in larger),
+        ]
+
+    def observe(self, target, case):
+        if case.part == ORDER:
+            return call_and_count(target, args=list(case.args.values()), device=case.device)
+        return super().observe(target, case)
+
+    def fault(self, case, observation):
+        """What is wrong with one observation; in an `ORDER` case only a right answer can be too costly."""
+        if case.part != ORDER:
+            fault = super().fault(case, observation)
+            if fault is None:
+                return None
+            return replace(fault, hint=fault.hint or next_steps.for_x(fault, case.args["x"], observation))
+        if "value" not in observation or super().fault(case, observation):
+            return None
+        costly, _ = cost(case, observation)
+        if not costly:
+            return None
+        n, d, k, r = sizes_of(case)
+        largest = describe.shape([int(size) for size in observation["largest"]])
+        return Fault(
+            f"The values are right, but the way to them is too long: {observation['flops']:,} FLOPs.",
+            returned=f"{observation['flops']:,} FLOPs; the largest tensor made on the way has shape {largest}",
+            expected=f"about {thin_cost(n, d, k, r):,} FLOPs",
+            hint="Count the FLOPs of each product. Is something worked out again and again that is needed once?",
+        )
+
+
+lora_delta = LoraDelta()
+
+
+def cost(case, observation):
+    """Whether an observed call was costly, and whether it made a tensor as large as a full weight."""
+    n, d, k, r = sizes_of(case)
+    entries = math.prod(int(size) for size in observation["largest"])
+    return int(observation["flops"]) > COSTLY * thin_cost(n, d, k, r), entries >= d * k
+
+
+def sizes_of(case):
+    """n, d, k, r of a case; n counts the rows of x over all leading axes."""
+    d, r = case.args["A"].shape
+    return case.args["x"].numel() // d, d, case.args["B"].shape[1], r
+
+
+def _stops_at(*products):
+    """Recognises an answer by the first product that its sizes do not allow: ``(left, right)`` in the letters n d k r.
+
+    Only the case of a batch of rows is asked, where all four sizes differ.
+    """
+
+    def recognise(case, seen):
+        if "raised" not in seen or case.args["x"].ndim != 2 or len({*(sizes := sizes_of(case))}) < 4:
+            return False
+        size = {letter: str(number) for letter, number in zip("ndkr", sizes, strict=True)}
+        factors = ["x".join(size[letter] for letter in factor) for pair in products for factor in pair]
+        pairs = zip(factors[::2], factors[1::2], strict=True)
+        return any(f"({left} and {right})" in seen["raised"]["message"] for left, right in pairs)
+
+    return recognise
+
+
+def _pairs_entries(case, seen):
+    """Whether sizes were paired that only meet when `*` stands between x and A, or between their product and B."""
+    if "raised" not in seen or case.args["x"].ndim != 2:
+        return False
+    _, d, k, r = sizes_of(case)
+    sizes = re.search(r"tensor a \((\d+)\) must match the size of tensor b \((\d+)\)", seen["raised"]["message"])
+    return bool(sizes) and {int(size) for size in sizes.groups()} in ({d, r}, {r, k})
+
+
+answer.slip(
+    "elementwise_factors",
+    "(x @ A) @ B",
+    "x * A * B",
+    thought="`*` multiplies x with A, and the result with B, as it does with numbers.",
+    hint="`*` pairs entries one by one. Which operator takes a row of d numbers to a row of r numbers?",
+    recognise=_pairs_entries,
+)
+answer.slip(
+    "elementwise",
+    "(x @ A) @ B",
+    "(A @ B) * x",
+    thought="A @ B has the size of a weight, and `*` applies a weight to x.",
+    hint="`*` pairs entries one by one. Which operator takes a row of d numbers to a row of k numbers?",
+)
+answer.slip(
+    SCALING_FORGOTTEN,
+    "scaling * ",
+    "",
+    hint="Call your function twice on the same x, A and B, with scaling 1 and scaling 10. What should change?",
+)
+answer.slip(
+    SCALING_TWICE,
+    "(x @ A)",
+    "(scaling * (x @ A))",
+    hint="Call your function with scaling 1 and with scaling 10. How many times larger does the result get, and how "
+    "many times should it?",
+)
+answer.slip(DIVIDED_BY_RANK_AGAIN, "scaling *", "scaling / A.shape[1] *")
+answer.slip(
+    "linear_layout",
+    "(x @ A) @ B",
+    "(x @ A.T) @ B.T",
+    thought="A, B or their product is stored as nn.Linear stores its weight, (out, in), and needs a transpose.",
+    hint="Print A.shape and B.shape. Which axis of A has one entry for each of the d numbers in a row of x, and which axis "
+    "of B one for each of the k numbers of the result?",
+    recognise=_stops_at(("nd", "rd"), ("nr", "kr"), ("nd", "kd")),
+)
+answer.slip(
+    "swapped",
+    "(x @ A) @ B",
+    "(x @ B) @ A",
+    thought="The paper writes BA, so B comes first.",
+    hint="The paper's x is a column on the right of BA, ours a row on the left. Which of A and B has d rows, one for "
+    "each of the d numbers in a row of x?",
+    recognise=_stops_at(("nd", "rk"), ("rk", "dr")),
+)
+answer.slip(
+    "x_on_the_right",
+    "(x @ A) @ B",
+    "(B @ (A @ x))",
+    thought="The paper writes BAx, with x on the right.",
+    hint="The paper's x is a column, ours a row. Which axis of A has one entry for each of the d numbers in a row of "
+    "x, and on which side of `@` must A stand to meet it?",
+    recognise=_stops_at(("dr", "nd"), ("dk", "nd"), ("kd", "nd"), ("rd", "nd")),
+)
+answer.slip(TWO_DIMENSIONAL_ONLY, "(x @ A) @ B", "torch.mm(torch.mm(x, A), B)")
+answer.slip(
+    "full_product_first",
+    "(x @ A) @ B",
+    "(x @ (A @ B))",
+    thought="A and B are small, so their product is cheap. The values are right whichever product comes first.",
+    hint="Write the shape beside every intermediate result. One of them has as many entries as a whole weight: "
+    "is there an order in which none has?",
+    recognise=lambda case, seen: case.part == ORDER and cost(case, seen) == (True, True),
+)
+
+
+@lora_delta.misconception(
+    VIEW_FOR_TRANSPOSE,
+    hint="view and reshape keep the numbers in their order in memory. Compare A.view(r, d) with A.T on a small A, "
+    "number by number. And look at the shapes that you were given: is a transpose needed at all?",
+)
+def view_for_transpose(x, A, B, scaling):
+    h = x @ A.reshape(A.shape[1], A.shape[0]).T
+    return scaling * h @ B.reshape(B.shape[1], B.shape[0]).T

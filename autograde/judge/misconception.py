@@ -1,0 +1,99 @@
+"""What learners get wrong: a misconception, and a wrong answer by which it is known."""
+
+import inspect
+import re
+import textwrap
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Misconception:
+    """One way to misunderstand an exercise. Exercises that share one can share the object.
+
+    Attributes:
+        id: its name in reports and in JSON.
+        thought: one line that says what the learner probably thought.
+        hint: what to look at next; never the answer.
+    """
+
+    id: str
+    thought: str
+    hint: str
+
+    def told(self, thought=None, hint=None):
+        """The same misconception, in the words of one exercise where they are given."""
+        return replace(self, thought=thought or self.thought, hint=hint or self.hint)
+
+
+def misconception(known, thought=None, hint=None):
+    """A `Misconception`: a new one from its id, or a shared one with another thought or hint.
+
+    Raises:
+        ValueError: an id alone says neither what the learner thought nor what to look at.
+    """
+    if isinstance(known, Misconception):
+        return known.told(thought, hint)
+    if not (thought and hint):
+        raise ValueError(f"misconception {known!r} needs a thought and a hint")
+    return Misconception(known, thought, hint)
+
+
+class KnownMistake:
+    """A wrong answer whose misconception is known.
+
+    Attributes:
+        misconception: the `Misconception`.
+        recognise: ``recognise(case, observation) -> bool``, or None. Where it is given, it decides which answers make
+            this mistake, and the wrong answer is one example of them.
+        exactly: whether only an answer that agrees in every case makes this mistake.
+    """
+
+    def __init__(self, misconception, recognise=None, exactly=False):
+        self.misconception = misconception
+        self.recognise = recognise
+        self.exactly = exactly
+
+    id = property(lambda self: self.misconception.id)
+    thought = property(lambda self: self.misconception.thought)
+    hint = property(lambda self: self.misconception.hint)
+
+    @property
+    def wrong(self):
+        """The wrong answer: a function or a class."""
+        raise NotImplementedError
+
+    def source(self, subject):
+        """The wrong answer as a learner would have typed it, under the name `subject`."""
+        raise NotImplementedError
+
+    def __repr__(self):
+        return f"<{type(self).__name__} {self.id}>"
+
+
+class Program(KnownMistake):
+    """A wrong answer that is a program of its own: a function or a class in the check's module."""
+
+    def __init__(self, misconception, wrong, recognise=None, exactly=False):
+        super().__init__(misconception, recognise, exactly)
+        self._wrong = wrong
+
+    @property
+    def wrong(self):
+        return self._wrong
+
+    def source(self, subject):
+        lines = textwrap.dedent(inspect.getsource(self._wrong)).splitlines(keepends=True)
+        start = next(i for i, line in enumerate(lines) if line.startswith(("def ", "class ")))
+        return re.sub(rf"\b{self._wrong.__name__}\b", subject, "".join(lines[start:]))
+
+
+RETURNED_NONE = Misconception(
+    "returned_none",
+    thought="The result is worked out, or printed, but never handed back: the function returns None.",
+    hint="End the function with a return statement, and see that every path through it reaches one.",
+)
+CHANGED_INPUT = Misconception(
+    "changed_input",
+    thought="Working in place only saves memory, and nobody else uses the input.",
+    hint="Look for what writes into an input (+=, *=, a name ending in _), and make a new tensor instead.",
+)
