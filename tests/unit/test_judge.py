@@ -188,7 +188,7 @@ def test_what_has_no_plain_form_is_named():
 
 
 def test_a_verdict_comes_back_from_its_data():
-    verdict = registry.find("linear_by_hand").judge(lambda x, weight, bias: x @ weight.T, 5)
+    verdict = registry.current().find("linear_by_hand").judge(lambda x, weight, bias: x @ weight.T, 5)
     data = json.loads(json.dumps(verdict.as_data()))
     again = Verdict.from_data(data)
     assert again == replace(verdict, picture=None)
@@ -200,7 +200,7 @@ def test_a_verdict_comes_back_from_its_data():
     "wrong", [{"status": "perfect"}, {"score": "all"}, {"points": None}, {"lines": [3]}, {"seed": "x"}], ids=str
 )
 def test_data_that_is_no_verdict_is_refused(wrong):
-    data = registry.find("linear_by_hand").judge(right, 5).as_data()
+    data = registry.current().find("linear_by_hand").judge(right, 5).as_data()
     for key in wrong:
         with pytest.raises(ValueError, match="not a verdict"):
             Verdict.from_data(data | wrong)
