@@ -3,9 +3,13 @@
 import os
 from pathlib import Path
 
+import graded_class as making
 import pytest
+import sample_course
 import torch
 from filelock import FileLock
+
+from autograde.project import Course
 
 # The course's tensors are small, and the tests share the machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -49,3 +53,19 @@ def selected(request):
         if item.path == request.path and hasattr(item, "callspec")
     ]
     return lambda parameter: {call[parameter] for call in calls if parameter in call}
+
+
+@pytest.fixture(scope="session")
+def sample(once):
+    """The sample course, built: a `Course` that is not to be changed."""
+    return Course(once("sample-course", sample_course.make))
+
+
+@pytest.fixture(scope="session")
+def graded_class(request, sample, tmp_path_factory):
+    """A class of the sample course that nbgrader has graded, with those damaged submissions that tests are about."""
+    about = [item for item in request.session.items if item.path.stem == "test_damaged_submissions"]
+    damaged = {item.callspec.params.get("name") for item in about if hasattr(item, "callspec")} - {None}
+    if about:
+        damaged |= {"endless_cell", "not_json", "exits", "links_beside"}
+    return making.make(sample, tmp_path_factory.mktemp("graded") / "course", sorted(damaged))

@@ -18,6 +18,11 @@ ROOT = Path(__file__).parents[2]
 LESSON = "00_start_here"
 
 
+def slow(*values):
+    """Parameters of a test that `make test` leaves out."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 @pytest.fixture
 def course(tmp_path):
     """A copy of the course with one built lesson."""
@@ -56,6 +61,7 @@ def test_what_is_built_stays(course, no_kernel):
     assert snapshot(course) == before
 
 
+@pytest.mark.slow
 def test_building_twice_gives_the_same_bytes(course):
     assert build.build(course, LESSON, force=True) == "built"
     first = snapshot(course)
@@ -70,6 +76,7 @@ def test_where_the_kernel_cuts_its_output_leaves_no_trace(course):
     assert [(output.name, output.text) for output in outputs] == [("stdout", "one\ntwo\n"), ("stderr", "!\n")]
 
 
+@pytest.mark.slow
 def test_a_change_of_source_is_drift_until_it_is_built(course):
     build.verify(course, LESSON)
     rewrite(course, "## Predict first", "## Guess first")
@@ -163,13 +170,14 @@ def test_nbgraders_own_complaint_is_passed_on(course):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("product = x @ weight.T ", "product = x @ weight.T * 2 ", "the solved notebook fails in cell check_linear_by_hand"),
         ("    ### BEGIN SOLUTION\n", "    return torch.nn.functional.linear(x, weight, bias)\n    ### BEGIN SOLUTION\n",
          "passes on the stub"),
-        ('print("the weight is "', 'print(1 / (my_prediction[0] == "?" and False) if "SOL" else 0, "is "',
-         "fails in cell"),
-        ("figure, axes", "print(object())\nfigure, axes", "memory address"),
-        (' alt="', '\n# alt="', "without alternative text"),
+        slow("product = x @ weight.T ", "product = x @ weight.T * 2 ",
+             "the solved notebook fails in cell check_linear_by_hand"),
+        slow('print("the weight is "', 'print(1 / (my_prediction[0] == "?" and False) if "SOL" else 0, "is "',
+             "fails in cell"),
+        slow("figure, axes", "print(object())\nfigure, axes", "memory address"),
+        slow(' alt="', '\n# alt="', "without alternative text"),
     ],
 )  # fmt: skip
 def test_a_lesson_that_does_not_behave_is_refused(course, old, new, message):
@@ -180,6 +188,7 @@ def test_a_lesson_that_does_not_behave_is_refused(course, old, new, message):
     assert snapshot(course) == before
 
 
+@pytest.mark.slow
 def test_a_stub_that_breaks_the_lesson_is_refused(course):
     """A later cell that cannot live with the stub is the lesson's fault, not the learner's."""
     rewrite(

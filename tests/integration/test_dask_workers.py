@@ -5,11 +5,11 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 
 import psutil
 import pytest
 from small_class import LESSON, RIGHT, ROOT, hand_in, make_course, rows, run
+from waiting import GENEROUS, wait_for
 
 from autograde.batch import dask_workers
 from autograde.batch.dask_workers import Cluster, ClusterError
@@ -17,7 +17,7 @@ from autograde.batch.local_workers import CannotGrade
 from autograde.batch.results import Store
 from autograde.submission import grader_version
 
-pytest.importorskip("distributed", reason="no Dask here: pip install distributed")
+Client = pytest.importorskip("distributed", reason="no Dask here: pip install distributed").Client
 
 SUPPORT = ROOT / "tests" / "support"
 PRELOAD = """
@@ -48,7 +48,7 @@ class Dask:
 
     def start(self, *words):
         search = f"{SUPPORT}{os.pathsep}{ROOT}"
-        settings = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "5s", "DASK_LOGGING__DISTRIBUTED": "error"}
+        settings = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "60s", "DASK_LOGGING__DISTRIBUTED": "error"}
         process = subprocess.Popen(
             [sys.executable, "-m", "distributed.cli." + words[0], *words[1:], "--no-dashboard"],
             cwd=self.course.root,
@@ -64,6 +64,13 @@ class Dask:
 
     def worker(self):
         return self.start("dask_worker", self.address, "--nthreads", "1", "--no-nanny", *self.preload)
+
+    def workers(self, count):
+        """Start so many workers; when the scheduler knows them all."""
+        started = [self.worker() for _ in range(count)]
+        with Client(self.address, timeout=GENEROUS) as client:
+            client.wait_for_workers(count, timeout=GENEROUS)
+        return started
 
     def end(self):
         for process in reversed(self.processes):
@@ -90,21 +97,13 @@ def _scores(course):
     return {row[0]: row[3] for row in rows(course.root / "autograde" / "gradebook.db")["grades"]}
 
 
-def _wait_for(condition, seconds=60):
-    until = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < until, "it took too long"
-        time.sleep(0.05)
-    return found
-
-
 def test_a_class_is_graded_though_workers_are_lost(course, dask, tmp_path):
     """One Dask worker is killed on the way, and one submission kills the process that grades it, once."""
     count = 40
     for number in range(count):
         hand_in(course, f"student-{number:02}", f"SCORE={number / 20}" + (" DIE-ONCE" if number == 5 else ""))
     dask.scheduler()
-    workers = [dask.worker(), dask.worker()]
+    workers = dask.workers(2)
     store = Store(course.root / "autograde" / "autograded")
     lost = []
 
@@ -112,7 +111,7 @@ def test_a_class_is_graded_though_workers_are_lost(course, dask, tmp_path):
         def run(self, tasks):
             for number, result in enumerate(super().run(tasks)):
                 if number == 8:
-                    lost.extend(psutil.Process(workers[0].pid).children(recursive=True))
+                    lost.extend(wait_for(lambda: psutil.Process(workers[0].pid).children(recursive=True)))
                     workers[0].send_signal(signal.SIGKILL)
                 yield result
 
@@ -121,17 +120,17 @@ def test_a_class_is_graded_though_workers_are_lost(course, dask, tmp_path):
     assert _scores(course) == {f"student-{number:02}": number / 20 for number in range(count)}
     assert len(store.all([LESSON])) == count and (tmp_path / "died-once").exists()
     assert lost, "the lost worker had a process that graded"
-    psutil.wait_procs(lost, timeout=10)
+    psutil.wait_procs(lost, timeout=GENEROUS)
     assert not any(process.is_running() for process in lost)
     left = psutil.Process(workers[1].pid)
-    _wait_for(lambda: not [p for p in left.children() if "pretend_worker.py" in " ".join(p.cmdline())])
+    wait_for(lambda: not [p for p in left.children() if "pretend_worker.py" in " ".join(p.cmdline())])
 
 
 def test_a_cluster_that_goes_away_stops_the_run_and_keeps_what_was_graded(course, dask, monkeypatch):
     monkeypatch.setattr(dask_workers, "LOOK_SECONDS", 1)
     monkeypatch.setattr(dask_workers, "ALONE_SECONDS", 3)
     for number in range(30):
-        hand_in(course, f"student-{number:02}", "SCORE=1")
+        hand_in(course, f"student-{number:02}", "SCORE=1" if number < 10 else "SCORE=1 WAIT")
     dask.scheduler()
     dask.worker()
 
@@ -159,7 +158,7 @@ def test_an_address_where_nobody_answers(course, dask, monkeypatch):
     with pytest.raises(ClusterError, match="no Dask scheduler answers at nonsense"):
         run(course, Cluster("nonsense", False))
     dask.scheduler()
-    monkeypatch.setattr(dask_workers, "CONNECT_SECONDS", 10)
+    monkeypatch.setattr(dask_workers, "CONNECT_SECONDS", GENEROUS)
     with pytest.raises(ClusterError, match="has no workers; start some, in this folder, with: dask worker tcp://"):
         run(course, Cluster(dask.address, False))
 
@@ -184,7 +183,7 @@ def test_the_command_on_a_cluster_with_real_workers(course):
             env=os.environ | {"PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=GENEROUS,
         )
     finally:
         dask.end()

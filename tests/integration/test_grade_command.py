@@ -5,13 +5,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import nbformat
 import psutil
 import pytest
 from click.testing import CliRunner
 from small_class import FORGOTTEN, LESSON, RIGHT, ROOT, PretendCrew, hand_in, make_course, rows, run
+from waiting import GENEROUS, wait_for
 
 from autograde.batch.local_workers import CannotGrade, Crew
 from autograde.batch.results import Store
@@ -72,19 +72,11 @@ def by_nbgrader(template, tmp_path_factory):
 
 def _command(*words, cwd):
     command = [sys.executable, "-m", *words]
-    return subprocess.run(command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=GENEROUS)
 
 
 def _database(course):
     return course.root / "autograde" / "gradebook.db"
-
-
-def _wait_for(condition, seconds=120):
-    until = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < until, "it took too long"
-        time.sleep(0.02)
-    return found
 
 
 @pytest.mark.slow
@@ -95,14 +87,14 @@ def test_killed_and_run_again_it_ends_with_nbgraders_marks(template, by_nbgrader
     command = [sys.executable, "-m", "autograde", "grade", "--jobs", "1"]
     grader = subprocess.Popen(command, cwd=course.root, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
     process = psutil.Process(grader.pid)
-    worker = _wait_for(lambda: [child for child in process.children() if "autograde.batch.worker" in child.cmdline()])
+    worker = wait_for(lambda: [child for child in process.children() if "autograde.batch.worker" in child.cmdline()])
     worker[0].kill()
-    _wait_for(lambda: len(store.all([LESSON])) >= 2)
+    wait_for(lambda: len(store.all([LESSON])) >= 2)
     below = process.children(recursive=True)
     assert len(below) >= 2, "a worker and its warm process"
     grader.send_signal(signal.SIGKILL)
     grader.wait()
-    psutil.wait_procs(below, timeout=20)
+    psutil.wait_procs(below, timeout=GENEROUS)
     assert not any(child.is_running() for child in below), "nothing outlives the grader"
     kept = store.all([LESSON])
     assert 2 <= len(kept) < len(CLASS) + 2
@@ -198,7 +190,7 @@ def test_wrong_words_on_the_command_line(tmp_path, monkeypatch, words, said):
 def test_nothing_to_grade(tmp_path, monkeypatch):
     monkeypatch.chdir(make_course(tmp_path / "course").root)
     done = subprocess.run(
-        [sys.executable, "-m", "autograde", "grade"], env=ENVIRONMENT, capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "autograde", "grade"], env=ENVIRONMENT, capture_output=True, text=True, timeout=GENEROUS
     )
     assert done.returncode == 0 and "There is nothing to grade: autograde/submitted/<student>" in done.stdout
 
@@ -209,7 +201,7 @@ def test_a_lesson_that_is_not_built_is_named(tmp_path, monkeypatch):
     course.release(LESSON).unlink()
     monkeypatch.chdir(course.root)
     done = subprocess.run(
-        [sys.executable, "-m", "autograde", "grade"], env=ENVIRONMENT, capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "autograde", "grade"], env=ENVIRONMENT, capture_output=True, text=True, timeout=GENEROUS
     )
     assert done.returncode == 2
     assert done.stderr.startswith(f"autograde: notebooks/{LESSON}/{LESSON}.ipynb cannot be read")

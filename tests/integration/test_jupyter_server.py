@@ -15,7 +15,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import sample_course
-from sample_course import LESSON, POINTS, RIGHT, hand_in, plant, scores
+from sample_course import LESSON, POINTS, RIGHT, ROOT, copy_of, hand_in, plant, scores
 
 pytestmark = pytest.mark.slow
 TOKEN = "course-tests"
@@ -31,7 +31,7 @@ class Server:
         self.address = f"http://127.0.0.1:{port}"
         self.log = course.root / "server.log"
         environment = os.environ | {
-            "PYTHONPATH": str(course.root),
+            "PYTHONPATH": str(ROOT),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "JUPYTER_CONFIG_DIR": str(course.root / "jupyter"),
         }
@@ -41,7 +41,7 @@ class Server:
             self.process = subprocess.Popen(
                 command, cwd=course.root, env=environment, stdout=log, stderr=subprocess.STDOUT
             )
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 600
         while True:
             with contextlib.suppress(OSError):
                 self.ask("/api")
@@ -53,26 +53,24 @@ class Server:
         """GET, or POST where there is a form; the answer's JSON."""
         data = urllib.parse.urlencode(form).encode() if form else None
         request = urllib.request.Request(self.address + path, data, {"Authorization": f"token {TOKEN}"})
-        with urllib.request.urlopen(request, timeout=120) as answer:
+        with urllib.request.urlopen(request, timeout=600) as answer:
             return json.load(answer)
 
     def close(self):
         self.process.terminate()
-        self.process.wait(30)
+        self.process.wait(600)
 
 
 @pytest.fixture(scope="module")
-def course(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        course = sample_course.make(tmp_path_factory.mktemp("course"), patch)
-        released = nbformat.read(course.release(LESSON), as_version=4)
-        hand_in(course, "alice", plant(released, RIGHT | {"total": "def total(x):\n    return x.mean()"}))
-        hand_in(course, "bob", b"no notebook")
-        path = course.root / "notebooks" / LESSON / "mine.ipynb"
-        nbformat.write(
-            plant(released, {"double": RIGHT["double"], "halve": "def halve(x):\n    return abs(x) / 2"}), path
-        )
-        yield course
+def course(sample, tmp_path_factory):
+    """The sample course with two submissions, and with a learner's own notebook beside the release."""
+    course = copy_of(sample, tmp_path_factory.mktemp("server") / "course")
+    released = nbformat.read(course.release(LESSON), as_version=4)
+    hand_in(course, "alice", plant(released, RIGHT | {"total": "def total(x):\n    return x.mean()"}))
+    hand_in(course, "bob", b"no notebook")
+    mine = plant(released, {"double": RIGHT["double"], "halve": "def halve(x):\n    return abs(x) / 2"})
+    nbformat.write(mine, course.release(LESSON).with_name("mine.ipynb"))
+    return course
 
 
 def test_formgrader_grades_in_the_box_and_keeps_one_warm_process(course):

@@ -8,57 +8,28 @@ import time
 
 import nbformat
 import pytest
-import sample_course
+from graded_class import NOISY, SQUARED
 from nbgrader.api import Gradebook
-from sample_course import LESSON, POINTS, RIGHT, autograded, feedback, hand_in, plant, run, scores
+from sample_course import LESSON, POINTS, RIGHT, ROOT, autograded, copy_of, feedback, hand_in, plant, run, scores
 
 from autograde import registry
 from autograde.authoring import release
 from autograde.nbgrader_plugin.exporters import REPLACED
 from autograde.project import Course
 
-pytestmark = pytest.mark.slow
-
-CHANGED = 'print("the demonstration ran, and was changed")'
-NOISY = """import sys
-import warnings
-
-warnings.warn("this cell warns")
-print("and writes to stderr", file=sys.stderr)
-
-
-def double(x):
-    warnings.warn("so does every call")
-    print("of it", file=sys.stderr)
-    return x + x
-"""
-HALF_RIGHT = "def halve(x):\n    return abs(x) / 2\n"
-SQUARED = "def double(x):\n    return x ** 2\n"
+pytestmark = pytest.mark.xdist_group("graded-class")
 
 
 @pytest.fixture(scope="module")
-def course(tmp_path_factory):
-    """A course with four submissions, taken through autograde, generate_feedback and export."""
-    with pytest.MonkeyPatch.context() as patch:
-        course = sample_course.make(tmp_path_factory.mktemp("course"), patch)
-        released = nbformat.read(course.release(LESSON), as_version=4)
-        hand_in(course, "alice", plant(released, RIGHT))
-        hand_in(course, "bob", plant(released, RIGHT | {"halve": HALF_RIGHT, "double": SQUARED}))
-        noisy = plant(released, RIGHT | {"double": NOISY})
-        for cell in noisy.cells:
-            if cell.source == 'print("the demonstration ran")':
-                cell.source = CHANGED
-        hand_in(course, "carol", noisy)
-        shown = plant(released, RIGHT)
-        for cell in shown.cells:
-            if cell.cell_type == "code":
-                cell.outputs = [nbformat.v4.new_output("display_data", data={"image/png": "c2Vlbg=="})]
-        hand_in(course, "erin", shown)
-        hand_in(course, "dave", released)
-        run(course, "nbgrader", "autograde", LESSON)
-        run(course, "nbgrader", "generate_feedback", LESSON)
-        run(course, "nbgrader", "export")
-        yield course
+def course(graded_class):
+    """A course with submissions, taken through autograde, generate_feedback and export."""
+    return graded_class.course
+
+
+@pytest.fixture
+def own_course(graded_class, tmp_path):
+    """A copy of it, without the damaged submissions, that a test may change."""
+    return copy_of(graded_class.course, tmp_path / "course", [*graded_class.damaged, "bad_date"])
 
 
 def test_scores_arrive_in_the_gradebook_partial_credit_too(course):
@@ -94,8 +65,8 @@ def test_a_demonstration_keeps_what_it_showed_the_learner_and_no_other_cell_does
 def test_the_export_has_everyone(course):
     with open(course.root / "grades.csv", encoding="utf-8") as file:
         rows = {row["student_id"]: row for row in csv.DictReader(file) if row["assignment"] == LESSON}
-    assert {name: float(row["score"]) for name, row in rows.items()} == {
-        "alice": 6.0, "bob": 3.0, "carol": 6.0, "dave": 0.0, "erin": 6.0}  # fmt: skip
+    got = {name: float(rows[name]["score"]) for name in ("aaron", "alice", "bob", "carol", "dave", "erin", "zoe")}
+    assert got == {"aaron": 6.0, "alice": 6.0, "bob": 3.0, "carol": 6.0, "dave": 0.0, "erin": 6.0, "zoe": 6.0}
     assert {float(row["max_score"]) for row in rows.values()} == {6.0}
 
 
@@ -119,15 +90,17 @@ def test_verdicts_are_data_in_the_graded_notebook(course):
     assert data.graded.isolation.level and data.graded.seconds > 0 and data.version
 
 
-def test_no_file_but_the_notebook_reaches_students(course):
+def test_no_file_but_the_notebook_reaches_students():
     """nbgrader hands out everything that lies in a lesson's folder of solutions/."""
-    for lesson in registry.current().course.lessons:
+    course = Course(ROOT)
+    for lesson in course.lessons:
         if course.solved(lesson).exists():
             assert [path.name for path in course.solved(lesson).parent.iterdir()] == [f"{lesson}.ipynb"]
 
 
-def test_grading_again(course):
+def test_grading_again(own_course):
     """Changed answers count, what a person gave stays, and nothing is passed over in silence."""
+    course = own_course
     with Gradebook(f"sqlite:///{course.root}/autograde/gradebook.db", "lora") as book:
         for student in ("alice", "bob"):
             grade = book.find_grade("check_total", LESSON, LESSON, student)
@@ -151,8 +124,9 @@ def test_grading_again(course):
     assert "✗ double" in feedback(course, "bob")
 
 
-def test_releasing_by_hand(course):
+def test_releasing_by_hand(own_course):
     """generate_assignment makes the bytes that the build makes, and loses nobody's work."""
+    course = own_course
     path = course.release(LESSON)
     built = path.read_bytes()
     said = run(course, "nbgrader", "generate_assignment", LESSON)
@@ -168,14 +142,15 @@ def test_releasing_by_hand(course):
     assert kept.read_bytes() == edited and str(kept.parent.relative_to(course.root)) in said
 
 
-def test_validate_shows_the_report(course, tmp_path):
+def test_validate_shows_the_report(own_course):
     """The student's side: nbgrader's own Execute, a kernel, and the check's text in place of a traceback."""
+    course = own_course
     released = nbformat.read(course.release(LESSON), as_version=4)
-    right = tmp_path / "right.ipynb"
+    right = course.release(LESSON).with_name("right.ipynb")
     nbformat.write(plant(released, RIGHT | {"double": NOISY}), right)
     assert "Success! Your notebook passes all the tests." in run(course, "nbgrader", "validate", str(right))
 
-    wrong = tmp_path / "wrong.ipynb"
+    wrong = course.release(LESSON).with_name("wrong.ipynb")
     nbformat.write(plant(released, {"double": SQUARED, "halve": "1 / 0"}), wrong)
     said = run(course, "nbgrader", "validate", str(wrong))
     assert "VALIDATION FAILED ON 3 CELL(S)" in said
@@ -195,9 +170,9 @@ def test_a_real_lesson_is_released_by_hand_with_the_same_bytes(tmp_path, lesson)
 
     course = Course(tmp_path)
     for name in ("nbgrader_config.py", "pyproject.toml"):
-        shutil.copy(sample_course.ROOT / name, tmp_path)
+        shutil.copy(ROOT / name, tmp_path)
     for part in ("solutions", "notebooks"):
-        shutil.copytree(sample_course.ROOT / part / lesson, tmp_path / part / lesson)
+        shutil.copytree(ROOT / part / lesson, tmp_path / part / lesson)
     (tmp_path / "autograde").mkdir()
     built = course.release(lesson).read_bytes()
     config = release.config(course)

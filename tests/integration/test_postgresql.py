@@ -58,12 +58,12 @@ def server(tmp_path_factory):
             yield url
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(600)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _wait_for(url, process, seconds=60):
+def _wait_for(url, process, seconds=600):
     until = time.monotonic() + seconds
     while True:
         try:

@@ -8,11 +8,11 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import pytest
+from waiting import GENEROUS, wait_for
 
 from autograde.sandbox.limits import MIB, Limits
 from autograde.sandbox.pool import IsolationError, Warm
@@ -80,7 +80,7 @@ def outside(tmp_path_factory):
     named.bind(str(course / "socket"))
     for listener in (abstract, named):
         listener.listen()
-    victim = subprocess.Popen(["sleep", "600"])
+    victim = subprocess.Popen(["sleep", "86400"])
     yield {
         "course": str(course), "tcp": tcp.getsockname(), "udp": udp.getsockname(), "abstract": abstract.getsockname(),
         "named": str(course / "socket"), "grader": os.getpid(), "victim": victim.pid, "root": str(ROOT),
@@ -94,7 +94,10 @@ def outside(tmp_path_factory):
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(level, marks=pytest.mark.xdist_group(f"isolation-{level}")) for level in BOXES],
+    params=[
+        pytest.param("full", marks=pytest.mark.xdist_group("isolation-full")),
+        pytest.param("partial", marks=[pytest.mark.xdist_group("isolation-partial"), pytest.mark.slow]),
+    ],
 )
 def warm(request, outside):
     os.environ["AUTOGRADE_TEST_SECRET"] = SECRET
@@ -210,6 +213,15 @@ def test_refused(warm, session, outside, name):
     assert "refused" in text and "REACHED" not in text, text
     assert psutil.Process(outside["victim"]).status() != psutil.STATUS_ZOMBIE
     assert Path(outside["course"], "gradebook.db").read_text() == SECRET
+
+
+def test_without_namespaces_all_is_refused_as_well(outside):
+    """What `make test` sees of the partial box, in one session."""
+    with Warm(without=BOXES["partial"]) as warm, warm.open(limits=SHORT, files={"helpers.py": HELPERS}) as session:
+        for name in REFUSED.keys() - {"become root"}:
+            text = run(session, REFUSED[name], outside | {"warm": warm.process.pid})
+            assert "refused" in text and "REACHED" not in text, f"{name}: {text}"
+    assert psutil.Process(outside["victim"]).status() != psutil.STATUS_ZOMBIE
 
 
 def test_only_a_full_box_hides_names(warm, outside):
@@ -424,7 +436,7 @@ ENDINGS = {
     "makes a file that looks huge": ("with open('f', 'wb') as f: f.truncate(10**15)", "OSError"),
 }
 STRICT = Limits(
-    cell=0.7, probe=1, grace=1.5, memory=256 * MIB, disk=16 * MIB, processes=40, output=2 * MIB, cpu=60, session=60
+    cell=1.5, probe=1, grace=1.5, memory=256 * MIB, disk=16 * MIB, processes=40, output=2 * MIB, cpu=60, session=60
 )
 PATIENT = dataclasses.replace(STRICT, cell=20)
 BY_TIME = {"LimitReached", "timeout"}
@@ -435,7 +447,6 @@ def test_endings(warm, name):
     code, words = ENDINGS[name]
     with warm.open(limits=STRICT if BY_TIME & {*words.split(" or ")} else PATIENT) as session:
         assert session.run_cell("x = 1").ok
-        started = time.monotonic()
         try:
             run = session.run_cell(code)
         except SessionEnded as ended:
@@ -449,20 +460,12 @@ def test_endings(warm, name):
             assert not run.ok
             word = next(output["ename"] for output in run.outputs if output["output_type"] == "error")
             assert session.run_cell("assert x == 1").ok
-        assert time.monotonic() - started < 15
     assert word in words.split(" or ")
     alive(warm)
 
 
 def _remains(marker):
     return [p for p in psutil.process_iter(["cmdline"]) if marker in " ".join(p.info["cmdline"] or [])]
-
-
-def _gone(marker, seconds=5):
-    until = time.monotonic() + seconds
-    while _remains(marker) and time.monotonic() < until:
-        time.sleep(0.02)
-    return not _remains(marker)
 
 
 DAEMON = """
@@ -492,7 +495,7 @@ def test_nothing_outlives_its_session(warm, end):
         if end == "exited":
             with pytest.raises(SessionEnded):
                 session.run_cell("os._exit(1)")
-            assert _gone(marker)
+            wait_for(lambda: not _remains(marker))
         elif end == "timeout":
             with pytest.raises(SessionEnded):
                 session.run_cell("import signal; signal.signal(2, signal.SIG_IGN); time.sleep(1000)")
@@ -524,6 +527,7 @@ with Warm() as warm, warm.open() as session:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("machine", MACHINES)
 def test_lesser_machines(machine):
     command, level = MACHINES[machine]
@@ -585,12 +589,12 @@ def test_cpu_limit(warm):
 
 
 def test_whole_session_has_a_limit(warm):
-    with warm.open(limits=Limits(session=1.5)) as session:
+    with warm.open(limits=Limits(session=4)) as session:
         assert session.run_cell("import time; time.sleep(0.7)").ok
         with pytest.raises(SessionEnded) as ended:
             session.run_cell("time.sleep(30)")
     assert ended.value.reason == "timeout"
-    assert "1.5 s in all" in ended.value.sentence
+    assert "4 s in all" in ended.value.sentence
 
 
 GRADER = """
@@ -615,7 +619,7 @@ def test_grader_killed(warm, tmp_path):
         below = psutil.Process(grader.pid).children(recursive=True)
         assert len(below) >= (4 if warm.level == "full" else 2)
         grader.kill()
-        _, left = psutil.wait_procs(below, timeout=10)
+        _, left = psutil.wait_procs(below, timeout=GENEROUS)
     assert not [p for p in left if p.status() != psutil.STATUS_ZOMBIE]
     assert not _remains(marker)
     assert not list(tmp_path.glob("autograde-*"))

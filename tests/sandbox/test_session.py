@@ -41,7 +41,7 @@ def warm(request):
 @pytest.fixture(scope="module")
 def session(warm):
     """One session for what leaves no trace in it."""
-    limits = Limits(probe=1, grace=1, answer=2 * MIB)
+    limits = Limits(probe=3, grace=1, answer=2 * MIB)
     with warm.open(limits=limits, files={"data/a.txt": b"hello", "empty": b""}) as session:
         yield session
 
@@ -114,7 +114,7 @@ def test_a_probe_that_takes_too_long(session):
     with pytest.raises(ProbeStopped) as stopped:
         session.ask(CALL, "forever", {"args": []})
     assert stopped.value.reason == "timeout"
-    assert "longer than 1 s" in stopped.value.sentence
+    assert "longer than 3 s" in stopped.value.sentence
     assert session.run_cell("1").ok
 
 

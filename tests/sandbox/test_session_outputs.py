@@ -97,7 +97,7 @@ CELLS = [
 def _kernel_outputs(folder):
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in CELLS])
     resources = {"metadata": {"path": str(folder)}}
-    NotebookClient(notebook, kernel_name="python3", allow_errors=True, timeout=60, resources=resources).execute()
+    NotebookClient(notebook, kernel_name="python3", allow_errors=True, timeout=600, resources=resources).execute()
     return [(cell.outputs, cell.execution_count) for cell in notebook.cells]
 
 

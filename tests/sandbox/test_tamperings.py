@@ -197,7 +197,7 @@ def _grade(folder, commands, students):
     before, said = _hashes(course), []
     for words in commands:
         command = [sys.executable, "-m", *words]
-        done = subprocess.run(command, cwd=course.root, env=environment, capture_output=True, text=True, timeout=500)
+        done = subprocess.run(command, cwd=course.root, env=environment, capture_output=True, text=True, timeout=1800)
         said += [done.stdout, done.stderr]
         assert done.returncode == 0, "".join(said)[-4000:]
     return Graded(

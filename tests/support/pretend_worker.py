@@ -11,6 +11,8 @@ from pathlib import Path
 from autograde.batch import message
 from autograde.submission.files import fingerprint
 
+GO_ON = "go-on"
+
 
 def pretend(asked, content, *files):
     """What a worker would answer, by reading alone."""
@@ -36,7 +38,8 @@ def main(patience, once):
 
     Args:
         patience: seconds that each answer takes.
-        once: a file that exists when a worker has died of DIE-ONCE.
+        once: a file that exists when a worker has died of DIE-ONCE; an answer that holds WAIT waits for a file `GO_ON`
+            beside it.
     """
     out = sys.stdout.buffer
     out.write(message.pack({"ready": True}))
@@ -48,7 +51,9 @@ def main(patience, once):
             os.kill(os.getpid(), signal.SIGKILL)
         if b"FAIL" in content:
             sys.exit("the reason is here")
-        time.sleep(3600 if b"HANG" in content else patience)
+        while b"HANG" in content or (b"WAIT" in content and not once.with_name(GO_ON).exists()):
+            time.sleep(0.02)
+        time.sleep(patience)
         out.write(
             message.pack({"trouble": "no session today", "stop": False}, b"")
             if b"TROUBLE" in content

@@ -1,4 +1,4 @@
-"""A copy of the course with a small lesson of its own, for tests that run nbgrader's commands for real."""
+"""The sample course, a second one that only tests have (tests/second_course/), and nbgrader's commands run in it."""
 
 import copy
 import os
@@ -12,66 +12,8 @@ import nbformat
 from autograde.authoring import lesson, release
 from autograde.project import Course
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 LESSON = "90_sample"
-
-SOURCE = '''\
-# %% [markdown]
-r"""
-# 90 · A sample
-
-Three small exercises.
-"""
-
-# %%
-import torch
-
-from autograde import check
-
-print("the first cell ran")
-
-
-# %% exercise="double"
-def double(x):
-    ### BEGIN SOLUTION
-    return 2 * x
-    ### END SOLUTION
-
-
-# %% check="double"
-check.double(double)
-
-
-# %% exercise="halve"
-def halve(x):
-    ### BEGIN SOLUTION
-    return x / 2
-    ### END SOLUTION
-
-
-# %% check="halve"
-check.halve(halve)
-
-# %% demonstration=true
-print("the demonstration ran")
-
-# %% [markdown]
-r"""
-The last one.
-"""
-
-
-# %% exercise="total"
-def total(x):
-    ### BEGIN SOLUTION
-    return x.sum()
-    ### END SOLUTION
-
-
-# %% check="total"
-check.total(total)
-'''
 
 # As a learner writes them: the whole cell.
 RIGHT = {
@@ -82,34 +24,21 @@ RIGHT = {
 POINTS = {"double": 2.0, "halve": 3.0, "total": 1.0}
 
 
-def make(folder, monkeypatch):
-    """A `Course` in `folder` with the course's own lessons and the sample, built but for its outputs; and makes the
-    sample's checks known to this process as well.
-    """
-    skipped = shutil.ignore_patterns("__pycache__", "gradebook.db*", "submitted", "autograded", "feedback", "replaced")
-    shutil.copytree(ROOT / "autograde", folder / "autograde", ignore=skipped)
-    for part in ("solutions", "notebooks", "lora_ref"):
-        shutil.copytree(ROOT / part, folder / part, ignore=skipped)
+def make(folder):
+    """The sample course in `folder`, built but for its outputs; the `Course`."""
+    shutil.copytree(ROOT / "tests" / "second_course", folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "nbgrader_config.py", folder)
-    shutil.copy(ROOT / "pyproject.toml", folder)
-    shutil.copy(HERE / "sample_checks.py", folder / "autograde" / "checks" / "sample.py")
-    register(monkeypatch)
+    (folder / "autograde").mkdir()  # where this configuration has the submissions and the gradebook
     course = Course(folder)
-    course.source(LESSON).write_text(SOURCE, encoding="utf-8")
     solved = lesson.read(course, LESSON)
-    released = release.generate(course, solved, LESSON)
     lesson.write(solved, course.solved(LESSON))
-    lesson.write(released, course.release(LESSON))
+    lesson.write(release.generate(course, solved, LESSON), course.release(LESSON))
     return course
 
 
-def register(monkeypatch):
-    """Make the sample's checks known to this process."""
-    import sample_checks
-
-    theirs = Course.lessons.fget
-    monkeypatch.setattr(Course, "lessons", property(lambda course: tuple(sorted({*theirs(course), LESSON}))))
-    monkeypatch.setitem(sys.modules, "autograde.checks.sample", sample_checks)
+def copy_of(course, folder, without=()):
+    """A copy of a course in `folder`, without the files and folders of these names; the `Course`."""
+    return Course(shutil.copytree(course.root, folder, symlinks=True, ignore=shutil.ignore_patterns(*without)))
 
 
 def plant(released, answers):
@@ -139,9 +68,9 @@ def hand_in(course, student, notebook, lesson_id=LESSON):
 def run(course, *command, code=0):
     """Run a command of this environment in the course, as a person does; what it said."""
     bin_folder = Path(sys.executable).parent
-    environment = os.environ | {"PYTHONPATH": str(course.root), "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(
-        command, cwd=course.root, env=environment, capture_output=True, text=True, timeout=300, check=False
+        command, cwd=course.root, env=environment, capture_output=True, text=True, timeout=900, check=False
     )
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
@@ -149,13 +78,13 @@ def run(course, *command, code=0):
 
 def autograded(course, student, lesson_id=LESSON):
     """The graded notebook of a student."""
-    path = course.root / "autograde" / "autograded" / student / lesson_id / f"{lesson_id}.ipynb"
+    path = course.autograded / student / lesson_id / f"{lesson_id}.ipynb"
     return nbformat.read(path, as_version=4)
 
 
 def feedback(course, student, lesson_id=LESSON):
     """A student's feedback page, as text."""
-    path = course.root / "autograde" / "feedback" / student / lesson_id / f"{lesson_id}.html"
+    path = course.feedback / student / lesson_id / f"{lesson_id}.html"
     return path.read_text(encoding="utf-8")
 
 

@@ -17,11 +17,9 @@ from autograde.submission import repair
 
 
 @pytest.fixture(scope="module")
-def released(tmp_path_factory):
+def released(sample):
     """The sample's release."""
-    with pytest.MonkeyPatch.context() as patch:
-        course = sample_course.make(tmp_path_factory.mktemp("course"), patch)
-    return nbformat.read(course.release(sample_course.LESSON), as_version=4)
+    return nbformat.read(sample.release(sample_course.LESSON), as_version=4)
 
 
 def whole(notebook, released):

@@ -25,6 +25,7 @@ def ready(course):
     inside.enter()
     import torch
 
+    import autograde.remote.call  # noqa: F401  (the probe that every course has)
     from autograde.sandbox.child.shell import make_shell
 
     probes = importlib.import_module(course["probes"])

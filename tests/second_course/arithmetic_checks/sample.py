@@ -1,4 +1,4 @@
-"""The checks of a small lesson that only tests have: three exercises, one of them with partial credit."""
+"""The checks of lesson 90: three exercises, one of them with partial credit."""
 
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import Case, Check

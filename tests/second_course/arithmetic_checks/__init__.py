@@ -1,0 +1,1 @@
+"""What right means in the arithmetic course, one module a lesson."""
