@@ -20,7 +20,6 @@ TOKEN = "course-tests"
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH, so JupyterLab is not seen in a browser"),
 ]
 
@@ -159,6 +158,7 @@ def test_a_lesson_from_stub_to_right_answer(lab, page):
     assert "Success" in dialog.inner_text(), dialog.inner_text()
 
 
+@pytest.mark.slow
 def test_validate_tells_a_wrong_answer_why(lab, page):
     open_lesson(page, lab, "second")
     dismiss_news(page)

@@ -65,6 +65,7 @@ def test_a_file_may_import_what_lies_beside_it(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_file_that_stops_is_still_judged_by_what_it_defined(tmp_path):
     done = autograde("check", written(tmp_path, RIGHT + "\n1 / 0\n"))
     assert done.returncode == 0
@@ -75,6 +76,7 @@ def test_a_file_that_stops_is_still_judged_by_what_it_defined(tmp_path):
     assert "there is no linear_by_hand" in done.stdout
 
 
+@pytest.mark.slow
 def test_notebooks_solved_and_unsolved():
     done = autograde("check", ROOT / "solutions" / "00_start_here" / "00_start_here.ipynb")
     assert done.returncode == 0, done.stdout

@@ -126,6 +126,7 @@ def test_a_class_is_graded_though_workers_are_lost(course, dask, tmp_path):
     wait_for(lambda: not [p for p in left.children() if "pretend_worker.py" in " ".join(p.cmdline())])
 
 
+@pytest.mark.slow
 def test_a_cluster_that_goes_away_stops_the_run_and_keeps_what_was_graded(course, dask, monkeypatch):
     monkeypatch.setattr(dask_workers, "LOOK_SECONDS", 1)
     monkeypatch.setattr(dask_workers, "ALONE_SECONDS", 3)
@@ -148,6 +149,7 @@ def test_a_cluster_that_goes_away_stops_the_run_and_keeps_what_was_graded(course
     assert len(_scores(course)) == len(kept)
 
 
+@pytest.mark.slow
 def test_an_address_where_nobody_answers(course, dask, monkeypatch):
     monkeypatch.setattr(dask_workers, "CONNECT_SECONDS", 1)
     hand_in(course, "ada", "SCORE=1")
@@ -169,7 +171,6 @@ def test_without_dask_it_says_what_to_install(monkeypatch):
         Cluster("tcp://127.0.0.1:1", False)
 
 
-@pytest.mark.slow
 def test_the_command_on_a_cluster_with_real_workers(course):
     hand_in(course, "ada", RIGHT)
     hand_in(course, "ben")

@@ -17,7 +17,6 @@ import pytest
 import sample_course
 from sample_course import LESSON, POINTS, RIGHT, ROOT, copy_of, hand_in, plant, scores
 
-pytestmark = pytest.mark.slow
 TOKEN = "course-tests"
 
 
@@ -102,6 +101,7 @@ def children(pid):
     return [Path(f"/proc/{child}/cmdline").read_bytes().replace(b"\0", b" ").decode() for child in found]
 
 
+@pytest.mark.slow
 def test_validate_in_a_server_that_sees_the_notebooks_only(course):
     server = Server(course, course.root / "notebooks")
     try:

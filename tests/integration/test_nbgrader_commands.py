@@ -12,7 +12,6 @@ from graded_class import NOISY, SQUARED
 from nbgrader.api import Gradebook
 from sample_course import LESSON, POINTS, RIGHT, ROOT, autograded, copy_of, feedback, hand_in, plant, run, scores
 
-from autograde import registry
 from autograde.authoring import release
 from autograde.nbgrader_plugin.exporters import REPLACED
 from autograde.project import Course
@@ -98,6 +97,7 @@ def test_no_file_but_the_notebook_reaches_students():
             assert [path.name for path in course.solved(lesson).parent.iterdir()] == [f"{lesson}.ipynb"]
 
 
+@pytest.mark.slow
 def test_grading_again(own_course):
     """Changed answers count, what a person gave stays, and nothing is passed over in silence."""
     course = own_course
@@ -124,6 +124,7 @@ def test_grading_again(own_course):
     assert "✗ double" in feedback(course, "bob")
 
 
+@pytest.mark.slow
 def test_releasing_by_hand(own_course):
     """generate_assignment makes the bytes that the build makes, and loses nobody's work."""
     course = own_course
@@ -162,7 +163,10 @@ def test_validate_shows_the_report(own_course):
     assert not [line for line in double.splitlines() + total.splitlines() if line.endswith("...")], "cut off"
 
 
-@pytest.mark.parametrize("lesson", registry.current().course.lessons)
+@pytest.mark.parametrize(
+    "lesson",
+    [pytest.param(name, marks=pytest.mark.slow if number else ()) for number, name in enumerate(Course(ROOT).lessons)],
+)
 def test_a_real_lesson_is_released_by_hand_with_the_same_bytes(tmp_path, lesson):
     """What generate_assignment makes of the committed, executed solution is the committed release."""
     from nbgrader.apps.api import NbGraderAPI

@@ -18,7 +18,7 @@ from autograde.project import Course
 from autograde.sandbox.pool import IsolationError
 from autograde.sandbox.shared_pool import KEPT, Kept
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:Object of type <Submitted")]
+pytestmark = pytest.mark.filterwarnings("ignore:Object of type <Submitted")
 
 QUIZ = "quiz"
 

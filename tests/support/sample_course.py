@@ -31,8 +31,9 @@ def make(folder):
     (folder / "autograde").mkdir()  # where this configuration has the submissions and the gradebook
     course = Course(folder)
     solved = lesson.read(course, LESSON)
+    released = release.generate(course, solved, LESSON)  # also notes in `solved` what it released
     lesson.write(solved, course.solved(LESSON))
-    lesson.write(release.generate(course, solved, LESSON), course.release(LESSON))
+    lesson.write(released, course.release(LESSON))
     return course
 
 
