@@ -7,8 +7,17 @@ from torch import nn
 
 from autograde.checks.shared import next_steps
 from autograde.checks.shared.families import GRADIENT_CUT
-from autograde.checks.shared.lora_layers import ADAPTERS, DEFAULTS, LayerCheck, bias_fault, layer_case, scaling_of
+from autograde.checks.shared.lora_layers import (
+    ADAPTERS,
+    DEFAULTS,
+    LORA_LINEAR,
+    LayerCheck,
+    bias_fault,
+    layer_case,
+    scaling_of,
+)
 from autograde.judge import describe
+from autograde.judge.answer import RightAnswer
 from autograde.judge.check import Case
 from autograde.judge.compare import Fault, agree, fault_between, is_number
 from autograde.judge.draw import devices
@@ -16,96 +25,97 @@ from autograde.probes.lora_linear import forward
 
 INPUTS = ("A", "B", "cotangent")
 
-lora_linear_forward = LayerCheck(
-    "lora_linear_forward",
-    points=3,
-    subject="LoRALinear",
-    note="Scaling x @ A, or A, or the product; einsum; addmm; two nn.Linears: all compute the same.",
-    next_step="Write the lesson's worked example into a layer of yours (the base's weight zero, its bias 6 and 102), and "
-    "compare step by step: x = (1, 2, 3) must give (13, 99.5).",
-)
+answer = RightAnswer(LORA_LINEAR)
 
 
-@lora_linear_forward.cases
-def _(draw):
-    side = draw.integer(5, 9)
-    # With a rank of 2, alpha / rank is exact in every dtype: a layer may keep it as a tensor of another one than x has.
-    d, k, _ = draw.layer()
-    return [
-        layer_case(draw, (4,), "a batch of rows", inputs=INPUTS),
-        layer_case(draw, (3,), "no bias", inputs=INPUTS, bias=False),
-        layer_case(draw, (), "a single row, no batch", inputs=INPUTS),
-        layer_case(draw, (3, 2), "a batch of sequences", inputs=INPUTS, sizes=(d, k, 2), dtype=torch.float64),
-        layer_case(draw, (4,), "a square layer", inputs=INPUTS, sizes=(side, side, 3)),
-        layer_case(draw, (2, 3), "x is a transposed view", inputs=INPUTS, contiguous=False),
-        layer_case(draw, (0,), "an empty batch", inputs=INPUTS),
-        layer_case(draw, (3,), "rank and alpha left at their defaults", inputs=INPUTS, sizes=(9, 7, 4), options={}),
-    ]
+class LoraLinearForward(LayerCheck):
+    """Compares the output, the gradients of x, A and B, and the scaling."""
+
+    name = "lora_linear_forward"
+    points = 3
+    subject = "LoRALinear"
+    note = "Scaling x @ A, or A, or the product; einsum; addmm; two nn.Linears: all compute the same."
+    next_step = (
+        "Write the lesson's worked example into a layer of yours (the base's weight zero, its bias 6 and 102), and "
+        "compare step by step: x = (1, 2, 3) must give (13, 99.5)."
+    )
+    answer = answer
+
+    def cases(self, draw):
+        side = draw.integer(5, 9)
+        # With a rank of 2, alpha / rank is exact in every dtype: a layer may keep it as a tensor of another one than x has.
+        d, k, _ = draw.layer()
+        return [
+            layer_case(draw, (4,), "a batch of rows", inputs=INPUTS),
+            layer_case(draw, (3,), "no bias", inputs=INPUTS, bias=False),
+            layer_case(draw, (), "a single row, no batch", inputs=INPUTS),
+            layer_case(draw, (3, 2), "a batch of sequences", inputs=INPUTS, sizes=(d, k, 2), dtype=torch.float64),
+            layer_case(draw, (4,), "a square layer", inputs=INPUTS, sizes=(side, side, 3)),
+            layer_case(draw, (2, 3), "x is a transposed view", inputs=INPUTS, contiguous=False),
+            layer_case(draw, (0,), "an empty batch", inputs=INPUTS),
+            layer_case(draw, (3,), "rank and alpha left at their defaults", inputs=INPUTS, sizes=(9, 7, 4), options={}),
+        ]
+
+    def make_cases(self, draw, remote=False):
+        cases = self.cases(draw)
+        elsewhere = [] if remote else devices()[1:]
+        return cases + [Case(cases[0].args, f"on {device}", device=device) for device in elsewhere]
+
+    def observe(self, target, case):
+        return forward(target, **case.args, device=case.device)
+
+    def expected(self, case):
+        """Output and gradients (of x, A and B), in float64."""
+        double = {name: value.double() for name, value in case.args.items() if isinstance(value, torch.Tensor)}
+        x, A, B = (double[name].clone().requires_grad_() for name in ("x", "A", "B"))
+        base = nn.functional.linear(x, double["weight"], double.get("bias"))
+        out = base + scaling_of(case) * (x @ A) @ B
+        (out * double["cotangent"]).sum().backward()
+        return out.detach(), [x.grad, A.grad, B.grad]
+
+    def same(self, case, a, b):
+        if "out" not in a or "out" not in b:
+            said = [(seen.get("raised", {}).get("type"), seen.get("raised", {}).get("message")) for seen in (a, b)]
+            if case.args["x"].ndim != 2 and {said[0][0], said[1][0]} <= {"RuntimeError", "ValueError", "IndexError"}:
+                return True  # where x has not the two axes that were counted on, each way of writing has its own words
+            shapes = [
+                [seen["held"][name].get("shape") for name in ADAPTERS] if "unset" in seen else [] for seen in (a, b)
+            ]
+            return "out" not in a and "out" not in b and said[0] == said[1] and shapes[0] == shapes[1]
+        device = case.device
+        return agree(a["out"], b["out"], device=device) and agree(a["gradients"], b["gradients"], device=device)
+
+    def fault(self, case, observation):
+        if broken := self.broken(case, observation):
+            return _with_hint(broken, case, observation)
+        out, gradients = self.expected(case)
+        dtype = case.args["x"].dtype
+        if fault := fault_between(
+            observation["out"], observation["type"], out, dtype=dtype, device=case.device, what="The output"
+        ):
+            return bias_fault(observation["biased"]) or _with_hint(fault, case, observation)
+        # Nothing flows back from an empty batch, and nothing has to.
+        gradients = gradients if case.args["x"].numel() else []
+        for name, got, right in zip(("x", "lora_A", "lora_B"), observation["gradients"], gradients, strict=False):
+            if got is None:
+                return Fault(
+                    f"The output is right, but no gradient reaches {name}.",
+                    hint="Look in forward for .data, .detach(), torch.no_grad() or a new nn.Parameter: each cuts it.",
+                    misconception=GRADIENT_CUT,
+                )
+            if not agree(got, right, dtype, case.device):
+                return Fault(f"The output is right, but the gradient of {name} is not: part of the graph is cut.",
+                             hint="Look in forward for .data, .detach() or torch.no_grad() around one of the two paths.",
+                             misconception=GRADIENT_CUT)  # fmt: skip
+        if not is_number(observation["scaling"]) or not agree(observation["scaling"], scaling_of(case)):
+            returned = describe.contents(observation["scaling"])
+            hint = "Keep alpha / rank on the layer as self.scaling: merging and reports ask for it."
+            return Fault("The output is right, but the layer's scaling is not alpha / rank.", returned,
+                         describe.number(scaling_of(case)), hint)  # fmt: skip
+        return None
 
 
-def _make_cases(draw, remote=False):
-    cases = lora_linear_forward._cases(draw)
-    elsewhere = [] if remote else devices()[1:]
-    return cases + [Case(cases[0].args, f"on {device}", device=device) for device in elsewhere]
-
-
-lora_linear_forward.make_cases = _make_cases
-lora_linear_forward.observe = lambda target, case: forward(target, **case.args, device=case.device)
-
-
-def _expected(case):
-    """Output and gradients (of x, A and B), in float64."""
-    double = {name: value.double() for name, value in case.args.items() if isinstance(value, torch.Tensor)}
-    x, A, B = (double[name].clone().requires_grad_() for name in ("x", "A", "B"))
-    base = nn.functional.linear(x, double["weight"], double.get("bias"))
-    out = base + scaling_of(case) * (x @ A) @ B
-    (out * double["cotangent"]).sum().backward()
-    return out.detach(), [x.grad, A.grad, B.grad]
-
-
-def _same(case, a, b):
-    if "out" not in a or "out" not in b:
-        said = [(seen.get("raised", {}).get("type"), seen.get("raised", {}).get("message")) for seen in (a, b)]
-        if case.args["x"].ndim != 2 and {said[0][0], said[1][0]} <= {"RuntimeError", "ValueError", "IndexError"}:
-            return True  # where x has not the two axes that were counted on, each way of writing has its own words
-        shapes = [[seen["held"][name].get("shape") for name in ADAPTERS] if "unset" in seen else [] for seen in (a, b)]
-        return "out" not in a and "out" not in b and said[0] == said[1] and shapes[0] == shapes[1]
-    device = case.device
-    return agree(a["out"], b["out"], device=device) and agree(a["gradients"], b["gradients"], device=device)
-
-
-lora_linear_forward.same = _same
-
-
-def _fault(case, seen):
-    if broken := lora_linear_forward.broken(case, seen):
-        return _with_hint(broken, case, seen)
-    out, gradients = _expected(case)
-    dtype = case.args["x"].dtype
-    if fault := fault_between(seen["out"], seen["type"], out, dtype=dtype, device=case.device, what="The output"):
-        return bias_fault(seen["biased"]) or _with_hint(fault, case, seen)
-    # Nothing flows back from an empty batch, and nothing has to.
-    gradients = gradients if case.args["x"].numel() else []
-    for name, got, right in zip(("x", "lora_A", "lora_B"), seen["gradients"], gradients, strict=False):
-        if got is None:
-            return Fault(
-                f"The output is right, but no gradient reaches {name}.",
-                hint="Look in forward for .data, .detach(), torch.no_grad() or a new nn.Parameter: each cuts it.",
-                misconception=GRADIENT_CUT,
-            )
-        if not agree(got, right, dtype, case.device):
-            return Fault(f"The output is right, but the gradient of {name} is not: part of the graph is cut.",
-                         hint="Look in forward for .data, .detach() or torch.no_grad() around one of the two paths.",
-                         misconception=GRADIENT_CUT)  # fmt: skip
-    if not is_number(seen["scaling"]) or not agree(seen["scaling"], scaling_of(case)):
-        returned = describe.contents(seen["scaling"])
-        hint = "Keep alpha / rank on the layer as self.scaling: merging and reports ask for it."
-        return Fault("The output is right, but the layer's scaling is not alpha / rank.", returned,
-                     describe.number(scaling_of(case)), hint)  # fmt: skip
-    return None
-
-
-lora_linear_forward.fault = _fault
+lora_linear_forward = LoraLinearForward()
 
 
 def _with_hint(fault, case, seen):
@@ -130,387 +140,184 @@ def _has_other_defaults(case, seen):
     return case.args["options"] == {} and any(agree(given[name], DEFAULTS[name]) is False for name in given)
 
 
-@lora_linear_forward.misconception(
+answer.slip(
     "other_defaults",
+    "rank=4, alpha=1",
+    "rank=8, alpha=16",
     thought="rank and alpha are always given.",
     hint="They may be left out. Compare your def line with the one that you were given.",
     recognise=_has_other_defaults,
 )
-class OtherDefaults(nn.Module):
-    def __init__(self, base_layer, rank=8, alpha=16):
-        super().__init__()
-        self.base_layer = base_layer.requires_grad_(False)
-        self.scaling = alpha / rank
-        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, dtype=base_layer.weight.dtype))
-        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, dtype=base_layer.weight.dtype))
 
-    def forward(self, x):
-        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
-
-
-@lora_linear_forward.misconception(
+answer.slip(
     "elementwise",
+    "(x @ self.lora_A) @ self.lora_B",
+    "(self.lora_A @ self.lora_B) * x",
     thought="`*` puts the update on x, as a factor puts a weight on a number.",
     hint="The bug of lesson 02 is back. A @ B is a matrix of shape (d, k): which operator applies a matrix to x?",
 )
-class Elementwise(nn.Module):
-    def __init__(self, base_layer, rank=4, alpha=1):
-        super().__init__()
-        self.base_layer = base_layer.requires_grad_(False)
-        self.scaling = alpha / rank
-        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, dtype=base_layer.weight.dtype))
-        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, dtype=base_layer.weight.dtype))
 
-    def forward(self, x):
-        return self.base_layer(x) + self.scaling * (self.lora_A @ self.lora_B) * x
-
-
-@lora_linear_forward.misconception(
+answer.slip(
     "alpha_not_divided",
+    "alpha / rank",
+    "alpha",
     thought="alpha is the scaling.",
     hint="Compare two ranks with the same alpha: what should keep their updates of a size? Divide.",
 )
-class AlphaNotDivided(nn.Module):
-    def __init__(self, base_layer, rank=4, alpha=1):
-        super().__init__()
-        self.base_layer = base_layer.requires_grad_(False)
-        self.scaling = alpha
-        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, dtype=base_layer.weight.dtype))
-        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, dtype=base_layer.weight.dtype))
 
-    def forward(self, x):
-        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
-
-
-@lora_linear_forward.misconception(
+answer.slip(
     "root_of_rank",
+    "alpha / rank",
+    "alpha / rank**0.5",
     thought="The scaling is alpha over the square root of the rank.",
     hint="That is another method's rule (rsLoRA, which comes in lesson 11). Which one does this lesson state?",
 )
-class RootOfRank(nn.Module):
-    def __init__(self, base_layer, rank=4, alpha=1):
-        super().__init__()
-        self.base_layer = base_layer.requires_grad_(False)
-        self.scaling = alpha / rank**0.5
-        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, dtype=base_layer.weight.dtype))
-        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, dtype=base_layer.weight.dtype))
 
-    def forward(self, x):
-        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
-
-
-@lora_linear_forward.misconception(
+answer.slip(
     "divided_twice",
+    "self.scaling * ",
+    "self.scaling / self.lora_A.shape[1] * ",
     thought="The product sums over the rank, so it is divided by the rank once more.",
     hint="self.scaling is alpha / rank: the division is in it already. How often does yours divide?",
 )
-class DividedTwice(nn.Module):
-    def __init__(self, base_layer, rank=4, alpha=1):
-        super().__init__()
-        self.base_layer = base_layer.requires_grad_(False)
-        self.scaling = alpha / rank
-        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, dtype=base_layer.weight.dtype))
-        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, dtype=base_layer.weight.dtype))
 
-    def forward(self, x):
-        rank = self.lora_A.shape[1]
-        return self.base_layer(x) + self.scaling / rank * (x @ self.lora_A) @ self.lora_B
-
-
-@lora_linear_forward.misconception(
+answer.slip(
     "rank_over_alpha",
+    "alpha / rank",
+    "rank / alpha",
     thought="The scaling is the ratio of rank and alpha.",
     hint="It is a ratio of the two. A larger alpha should make the update larger: on which side of the / is it?",
 )
-class RankOverAlpha(nn.Module):
-    def __init__(self, base_layer, rank=4, alpha=1):
-        super().__init__()
-        self.base_layer = base_layer.requires_grad_(False)
-        self.scaling = rank / alpha
-        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, dtype=base_layer.weight.dtype))
-        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, dtype=base_layer.weight.dtype))
 
-    def forward(self, x):
-        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
-
-
-@lora_linear_forward.misconception(
+answer.slip(
     "no_scaling",
+    "self.scaling * ",
+    "",
     thought="The update is the product of the two matrices, and that is all.",
     hint="The product is right. What stands in front of it in the formula?",
 )
-class NoScaling(nn.Module):
-    def __init__(self, base_layer, rank=4, alpha=1):
-        super().__init__()
-        self.base_layer = base_layer.requires_grad_(False)
-        self.scaling = alpha / rank
-        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, dtype=base_layer.weight.dtype))
-        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, dtype=base_layer.weight.dtype))
 
-    def forward(self, x):
-        return self.base_layer(x) + (x @ self.lora_A) @ self.lora_B
-
-
-@lora_linear_forward.misconception(
+answer.slip(
     "scaled_twice",
+    "(x @ self.lora_A)",
+    "(x @ self.lora_A * self.scaling)",
     thought="The scaling belongs to the adapter and to the sum.",
     hint="Count how often self.scaling, or alpha, meets the product on its way to the output.",
 )
-class ScaledTwice(nn.Module):
-    def __init__(self, base_layer, rank=4, alpha=1):
-        super().__init__()
-        self.base_layer = base_layer.requires_grad_(False)
-        self.scaling = alpha / rank
-        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, dtype=base_layer.weight.dtype))
-        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, dtype=base_layer.weight.dtype))
 
-    def forward(self, x):
-        return self.base_layer(x) + self.scaling * (x @ self.lora_A * self.scaling) @ self.lora_B
-
-
-@lora_linear_forward.misconception(
+answer.slip(
     "everything_scaled",
+    "self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B",
+    "self.scaling * (self.base_layer(x) + (x @ self.lora_A) @ self.lora_B)",
     thought="The scaling is applied to the layer's output.",
     hint="With lora_B zero the layer must be its base. What does yours give there?",
 )
-class EverythingScaled(nn.Module):
-    def __init__(self, base_layer, rank=4, alpha=1):
-        super().__init__()
-        self.base_layer = base_layer.requires_grad_(False)
-        self.scaling = alpha / rank
-        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, dtype=base_layer.weight.dtype))
-        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, dtype=base_layer.weight.dtype))
 
-    def forward(self, x):
-        return self.scaling * (self.base_layer(x) + (x @ self.lora_A) @ self.lora_B)
-
-
-@lora_linear_forward.misconception(
+answer.slip(
     "base_forgotten",
+    "self.base_layer(x) + ",
+    "",
     thought="The adapter takes the place of the layer.",
     hint="LoRA adds to what the base already does. What is missing from the sum?",
 )
-class BaseForgotten(nn.Module):
-    def __init__(self, base_layer, rank=4, alpha=1):
-        super().__init__()
-        self.base_layer = base_layer.requires_grad_(False)
-        self.scaling = alpha / rank
-        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, dtype=base_layer.weight.dtype))
-        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, dtype=base_layer.weight.dtype))
 
-    def forward(self, x):
-        return self.scaling * (x @ self.lora_A) @ self.lora_B
-
-
-@lora_linear_forward.misconception(
+answer.slip(
     "adapter_unused",
+    " + self.scaling * (x @ self.lora_A) @ self.lora_B",
+    "",
     thought="What lora_A and lora_B add is worked out when the layer is made.",
     hint="Your layer gives what its base gives, though lora_B is not zero any more. Does forward use lora_A and lora_B "
     "as they are now?",
 )
-class AdapterUnused(nn.Module):
-    def __init__(self, base_layer, rank=4, alpha=1):
-        super().__init__()
-        self.base_layer = base_layer.requires_grad_(False)
-        self.scaling = alpha / rank
-        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, dtype=base_layer.weight.dtype))
-        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, dtype=base_layer.weight.dtype))
 
-    def forward(self, x):
-        return self.base_layer(x)
-
-
-@lora_linear_forward.misconception(
+answer.slip(
     "bias_twice",
+    "return self.base_layer(x)",
+    "bias = 0 if self.base_layer.bias is None else self.base_layer.bias\n        return bias + self.base_layer(x)",
     thought="The base's bias still has to be added.",
     hint="Call base_layer(x) with x = 0. What comes back?",
 )
-class BiasTwice(nn.Module):
-    def __init__(self, base_layer, rank=4, alpha=1):
-        super().__init__()
-        self.base_layer = base_layer.requires_grad_(False)
-        self.scaling = alpha / rank
-        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, dtype=base_layer.weight.dtype))
-        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, dtype=base_layer.weight.dtype))
 
-    def forward(self, x):
-        out = self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
-        return out if self.base_layer.bias is None else out + self.base_layer.bias
-
-
-@lora_linear_forward.misconception(
+answer.slip(
     "bias_lost",
+    "self.base_layer(x)",
+    "x @ self.base_layer.weight.T",
     thought="The base is its weight.",
     hint="Call your layer and its base with x = 0 and lora_B zero, and compare.",
 )
-class BiasLost(nn.Module):
-    def __init__(self, base_layer, rank=4, alpha=1):
-        super().__init__()
-        self.base_layer = base_layer.requires_grad_(False)
-        self.scaling = alpha / rank
-        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, dtype=base_layer.weight.dtype))
-        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, dtype=base_layer.weight.dtype))
 
-    def forward(self, x):
-        return x @ self.base_layer.weight.T + self.scaling * (x @ self.lora_A) @ self.lora_B
-
-
-@lora_linear_forward.misconception(
+answer.slip(
     "subtracted",
+    "self.base_layer(x) + ",
+    "self.base_layer(x) - ",
     thought="The update is taken off the base.",
     hint="Look at the sign between the two paths.",
 )
-class Subtracted(nn.Module):
-    def __init__(self, base_layer, rank=4, alpha=1):
-        super().__init__()
-        self.base_layer = base_layer.requires_grad_(False)
-        self.scaling = alpha / rank
-        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, dtype=base_layer.weight.dtype))
-        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, dtype=base_layer.weight.dtype))
 
-    def forward(self, x):
-        return self.base_layer(x) - self.scaling * (x @ self.lora_A) @ self.lora_B
-
-
-@lora_linear_forward.misconception(
+answer.slip(
     "adapter_on_the_output",
+    "return self.base_layer(x) + self.scaling * (x @",
+    "out = self.base_layer(x)\n        return out + self.scaling * (out @",
     thought="The adapter comes after the base, on its output.",
     hint="The two paths run side by side: both start from the same x. What does yours start from?",
 )
-class AdapterOnTheOutput(nn.Module):
-    def __init__(self, base_layer, rank=4, alpha=1):
-        super().__init__()
-        self.base_layer = base_layer.requires_grad_(False)
-        self.scaling = alpha / rank
-        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, dtype=base_layer.weight.dtype))
-        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, dtype=base_layer.weight.dtype))
 
-    def forward(self, x):
-        out = self.base_layer(x)
-        return out + self.scaling * (out @ self.lora_A) @ self.lora_B
-
-
-@lora_linear_forward.misconception(
+answer.slip(
     "sizes_swapped",
+    "torch.randn(base_layer.in_features, rank",
+    "torch.randn(base_layer.out_features, rank",
+    "torch.zeros(rank, base_layer.out_features",
+    "torch.zeros(rank, base_layer.in_features",
     thought="A belongs to the outputs and B to the inputs.",
     hint="x arrives with in_features numbers and meets A first. A square layer hides this, so try one that is not.",
 )
-class SizesSwapped(nn.Module):
-    def __init__(self, base_layer, rank=4, alpha=1):
-        super().__init__()
-        self.base_layer = base_layer.requires_grad_(False)
-        self.scaling = alpha / rank
-        self.lora_A = nn.Parameter(torch.randn(base_layer.out_features, rank, dtype=base_layer.weight.dtype))
-        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.in_features, dtype=base_layer.weight.dtype))
 
-    def forward(self, x):
-        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
-
-
-@lora_linear_forward.misconception(
+answer.slip(
     "delta_transposed",
+    "(x @ self.lora_A) @ self.lora_B",
+    "x @ (self.lora_A @ self.lora_B).T",
     thought="A @ B has the layout of the base's weight, so x meets its transpose.",
     hint="On a square layer that runs and is wrong. A @ B is (d, k) and the weight is (k, d): on which side of x does each "
     "of the two stand, and which of them is transposed there?",
 )
-class DeltaTransposed(nn.Module):
-    def __init__(self, base_layer, rank=4, alpha=1):
-        super().__init__()
-        self.base_layer = base_layer.requires_grad_(False)
-        self.scaling = alpha / rank
-        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, dtype=base_layer.weight.dtype))
-        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, dtype=base_layer.weight.dtype))
 
-    def forward(self, x):
-        return self.base_layer(x) + self.scaling * x @ (self.lora_A @ self.lora_B).T
-
-
-@lora_linear_forward.misconception(
+answer.slip(
     "view_for_transpose",
+    "return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B",
+    "weight = self.base_layer.weight\n        delta = self.scaling * (self.lora_A @ self.lora_B).reshape(weight.shape)\n        return F.linear(x, weight + delta, self.base_layer.bias)",
     thought="A @ B is (d, k) and the weight is (k, d), so a view makes them fit.",
     hint="A view keeps the numbers in their order in memory. Follow the number of input 1 and output 0: where does it "
     "stand in A @ B, where in the weight, and where in your view?",
 )
-class ViewForTranspose(nn.Module):
-    def __init__(self, base_layer, rank=4, alpha=1):
-        super().__init__()
-        self.base_layer = base_layer.requires_grad_(False)
-        self.scaling = alpha / rank
-        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, dtype=base_layer.weight.dtype))
-        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, dtype=base_layer.weight.dtype))
 
-    def forward(self, x):
-        weight = self.base_layer.weight
-        delta = self.scaling * (self.lora_A @ self.lora_B).reshape(weight.shape)
-        return nn.functional.linear(x, weight + delta, self.base_layer.bias)
-
-
-@lora_linear_forward.misconception(
+answer.slip(
     "reshaped_for_transposed",
+    "(x @ self.lora_A) @ self.lora_B",
+    "(x @ (self.lora_B.T @ self.lora_A.T).reshape(x.shape[-1], -1))",
     thought="Any (d, k) matrix with the right numbers will do, so a view makes it fit.",
     hint="A view keeps the numbers in their order in memory. Follow one number of lora_A: whose input does it meet?",
 )
-class Reshaped(nn.Module):
-    def __init__(self, base_layer, rank=4, alpha=1):
-        super().__init__()
-        self.base_layer = base_layer.requires_grad_(False)
-        self.scaling = alpha / rank
-        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, dtype=base_layer.weight.dtype))
-        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, dtype=base_layer.weight.dtype))
 
-    def forward(self, x):
-        delta = (self.lora_B.T @ self.lora_A.T).reshape(x.shape[-1], -1)
-        return self.base_layer(x) + self.scaling * (x @ delta)
-
-
-@lora_linear_forward.misconception(
+answer.slip(
     "data_in_forward",
+    "self.lora_A) @ self.lora_B",
+    "self.lora_A.data) @ self.lora_B.data",
     thought="forward only needs the numbers in A and B.",
     hint=".data hands out the numbers without their history. What would an optimiser know of A and B afterwards?",
 )
-class DataInForward(nn.Module):
-    def __init__(self, base_layer, rank=4, alpha=1):
-        super().__init__()
-        self.base_layer = base_layer.requires_grad_(False)
-        self.scaling = alpha / rank
-        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, dtype=base_layer.weight.dtype))
-        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, dtype=base_layer.weight.dtype))
 
-    def forward(self, x):
-        return self.base_layer(x) + self.scaling * (x @ self.lora_A.data) @ self.lora_B.data
-
-
-@lora_linear_forward.misconception(
+answer.slip(
     "base_without_gradient",
+    "return self.base_layer(x) + ",
+    "with torch.no_grad():\n            out = self.base_layer(x)\n        return out + ",
     thought="The base is frozen, so it needs no graph.",
     hint="Frozen means that W does not change. The gradient must still pass through W to the layers before this one.",
 )
-class BaseWithoutGradient(nn.Module):
-    def __init__(self, base_layer, rank=4, alpha=1):
-        super().__init__()
-        self.base_layer = base_layer.requires_grad_(False)
-        self.scaling = alpha / rank
-        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, dtype=base_layer.weight.dtype))
-        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, dtype=base_layer.weight.dtype))
 
-    def forward(self, x):
-        with torch.no_grad():
-            out = self.base_layer(x)
-        return out + self.scaling * (x @ self.lora_A) @ self.lora_B
-
-
-@lora_linear_forward.misconception(
+answer.slip(
     "two_dimensional_only",
+    "(x @ self.lora_A) @ self.lora_B",
+    "torch.mm(torch.mm(x, self.lora_A), self.lora_B)",
     thought="x is always a batch of rows.",
     hint="x may be one row, or a batch of sequences. Which of your operations takes matrices only?",
 )
-class TwoDimensionalOnly(nn.Module):
-    def __init__(self, base_layer, rank=4, alpha=1):
-        super().__init__()
-        self.base_layer = base_layer.requires_grad_(False)
-        self.scaling = alpha / rank
-        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, dtype=base_layer.weight.dtype))
-        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, dtype=base_layer.weight.dtype))
-
-    def forward(self, x):
-        return self.base_layer(x) + self.scaling * torch.mm(torch.mm(x, self.lora_A), self.lora_B)

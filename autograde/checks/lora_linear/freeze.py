@@ -1,82 +1,83 @@
 """lora_linear_freeze: the layer keeps the base that it was given, and nothing trains but the two adapter tensors."""
 
 import torch
-from torch import nn
 
 from autograde.checks.lora_linear.init import unregistered
-from autograde.checks.shared.lora_layers import ADAPTERS, LayerCheck, layer_case
+from autograde.checks.shared.families import ADAPTERS_WITH_BIAS
+from autograde.checks.shared.lora_layers import ADAPTERS, LORA_LINEAR, LayerCheck, layer_case
+from autograde.judge.answer import RightAnswer
 from autograde.judge.compare import Fault
 from autograde.judge.describe import clean
 from autograde.probes.lora_linear import train
 
 STEPS = {"steps": 2, "lr": 0.05, "weight_decay": 0.1}
 
-lora_linear_freeze = LayerCheck(
-    "lora_linear_freeze",
-    points=2,
-    subject="LoRALinear",
-    note="requires_grad_(False) on the base, or a loop over its parameters, is the same.",
-    next_step="Make a layer in a cell, and print name and requires_grad of everything in layer.named_parameters(). For "
-    "which names should it be True?",
-)
+answer = RightAnswer(LORA_LINEAR)
 
 
-@lora_linear_freeze.cases
-def _(draw):
-    return [
-        layer_case(draw, (6,), "", inputs=("A", "B")),
-        layer_case(draw, (6,), "no bias", inputs=("A", "B"), bias=False),
-    ]
+class LoraLinearFreeze(LayerCheck):
+    """Looks at what requires a gradient, and at what two optimiser steps change."""
+
+    name = "lora_linear_freeze"
+    points = 2
+    subject = "LoRALinear"
+    note = "requires_grad_(False) on the base, or a loop over its parameters, is the same."
+    next_step = (
+        "Make a layer in a cell, and print name and requires_grad of everything in layer.named_parameters(). For "
+        "which names should it be True?"
+    )
+    answer = answer
+
+    def cases(self, draw):
+        return [
+            layer_case(draw, (6,), "", inputs=("A", "B")),
+            layer_case(draw, (6,), "no bias", inputs=("A", "B"), bias=False),
+        ]
+
+    def observe(self, target, case):
+        return train(target, **case.args, **STEPS)
+
+    def same(self, case, a, b):
+        if "after" not in a or "after" not in b:
+            return False
+        facts = [(sorted(seen["trains"]), len(seen["adapters"]), _changed(seen)) for seen in (a, b)]
+        return facts[0] == facts[1]
+
+    def fault(self, case, observation):
+        if "trains" not in observation and (fault := self.broken(case, observation)):
+            return fault
+        extra = [clean(str(name), 60) for name in observation["trains"] if name not in observation["adapters"]]
+        if extra:
+            return Fault(
+                f"{' and '.join(extra)} would train, and should not: its requires_grad is True."
+                if len(extra) == 1
+                else f"{' and '.join(extra)} would train, and should not: their requires_grad is True.",
+                returned=", ".join(extra),
+                expected="no parameter but lora_A and lora_B requires a gradient",
+            )
+        if fault := _base_fault(observation):
+            return fault
+        if len(observation["adapters"]) < len(ADAPTERS):
+            names = [name for name in ADAPTERS if not any(str(own).startswith(name) for own in observation["adapters"])]
+            return unregistered(names[0] if names else ADAPTERS[0])
+        if fault := self.broken(case, observation):
+            return fault
+        weight, bias, *adapters = _changed(observation)
+        if weight or bias:
+            return Fault(f"Two optimiser steps changed the base's {'weight' if weight else 'bias'}.")
+        for name, moved in zip(ADAPTERS, adapters, strict=True):
+            if not moved:
+                return Fault(f"Two optimiser steps left {name} as it was: it does not train.")
+        return None
 
 
-lora_linear_freeze.observe = lambda target, case: train(target, **case.args, **STEPS)
+lora_linear_freeze = LoraLinearFreeze()
 
 
 def _changed(seen):
     """Which of base weight, base bias, A and B an optimiser's steps have changed."""
     pairs = zip(seen["before"], seen["after"], strict=True)
     return [before is not None and not torch.equal(before, after) for before, after in pairs]
-
-
-def _same(case, a, b):
-    if "after" not in a or "after" not in b:
-        return False
-    facts = [(sorted(seen["trains"]), len(seen["adapters"]), _changed(seen)) for seen in (a, b)]
-    return facts[0] == facts[1]
-
-
-lora_linear_freeze.same = _same
-
-
-def _fault(case, seen):
-    if "trains" not in seen and (fault := lora_linear_freeze.broken(case, seen)):
-        return fault
-    extra = [clean(str(name), 60) for name in seen["trains"] if name not in seen["adapters"]]
-    if extra:
-        return Fault(
-            f"{' and '.join(extra)} would train, and should not: its requires_grad is True."
-            if len(extra) == 1
-            else f"{' and '.join(extra)} would train, and should not: their requires_grad is True.",
-            returned=", ".join(extra),
-            expected="no parameter but lora_A and lora_B requires a gradient",
-        )
-    if fault := _base_fault(seen):
-        return fault
-    if len(seen["adapters"]) < len(ADAPTERS):
-        names = [name for name in ADAPTERS if not any(str(own).startswith(name) for own in seen["adapters"])]
-        return unregistered(names[0] if names else ADAPTERS[0])
-    if fault := lora_linear_freeze.broken(case, seen):
-        return fault
-    weight, bias, *adapters = _changed(seen)
-    if weight or bias:
-        return Fault(f"Two optimiser steps changed the base's {'weight' if weight else 'bias'}.")
-    for name, moved in zip(ADAPTERS, adapters, strict=True):
-        if not moved:
-            return Fault(f"Two optimiser steps left {name} as it was: it does not train.")
-    return None
-
-
-lora_linear_freeze.fault = _fault
 
 
 def _base_fault(seen):
@@ -93,98 +94,55 @@ def _base_fault(seen):
     return Fault(f"layer.base_layer is {what}.", hint=hint)
 
 
-@lora_linear_freeze.misconception(
+answer.slip(
     "base_copied",
+    "super().__init__()",
+    "import copy\n\n        super().__init__()",
+    "base_layer.requires_grad_(False)",
+    "copy.deepcopy(base_layer).requires_grad_(False)",
     thought="The layer that was handed in must not be changed, so it is copied.",
     hint="Its values are safe once it is frozen, and a copy is what LoRA does without: it takes the memory a second time. "
     "Keep the layer itself.",
     recognise=lambda case, seen: seen.get("base") == "copy",
 )
-class BaseCopied(nn.Module):
-    def __init__(self, base_layer, rank=4, alpha=1):
-        import copy
 
-        super().__init__()
-        self.base_layer = copy.deepcopy(base_layer).requires_grad_(False)
-        self.scaling = alpha / rank
-        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank))
-        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features))
-
-    def forward(self, x):
-        return self.base_layer(x) + (x @ self.lora_A) @ self.lora_B * self.scaling
-
-
-@lora_linear_freeze.misconception(
+answer.slip(
     "bias_left_trainable",
+    "base_layer.requires_grad_(False)",
+    "base_layer\n        self.base_layer.weight.requires_grad = False",
     thought="The weight is what is adapted, so freezing the weight is enough.",
     hint="Print the names of all parameters that require a gradient. Which one is not yours?",
     recognise=lambda case, seen: seen.get("base") == "same" and seen["base_trains"] == [False, True],
 )
-class BiasLeftTrainable(nn.Module):
-    def __init__(self, base_layer, rank=4, alpha=1):
-        super().__init__()
-        self.base_layer = base_layer
-        self.base_layer.weight.requires_grad = False
-        self.scaling = alpha / rank
-        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank))
-        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features))
 
-    def forward(self, x):
-        return self.base_layer(x) + (x @ self.lora_A) @ self.lora_B * self.scaling
-
-
-@lora_linear_freeze.misconception(
+answer.slip(
     "base_not_frozen",
+    ".requires_grad_(False)",
+    "",
     thought="The base is handed over as it is, and only the adapters go to an optimiser later.",
     hint="Any optimiser gets all that requires a gradient. Freeze by the method requires_grad_(False), or parameter by "
     "parameter: base_layer.requires_grad = False only gives the module a new attribute.",
     recognise=lambda case, seen: seen.get("base") == "same" and seen["base_trains"] == [True, True],
 )
-class BaseNotFrozen(nn.Module):
-    def __init__(self, base_layer, rank=4, alpha=1):
-        super().__init__()
-        self.base_layer = base_layer
-        self.scaling = alpha / rank
-        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank))
-        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features))
 
-    def forward(self, x):
-        return self.base_layer(x) + (x @ self.lora_A) @ self.lora_B * self.scaling
-
-
-@lora_linear_freeze.misconception(
+answer.slip(
     "adapters_frozen_too",
+    ".requires_grad_(False)",
+    "",
+    "\n\n    def forward(self, x):",
+    "\n        for parameter in self.parameters():\n            parameter.requires_grad = False\n\n    def forward(self, x):",
     thought="Freezing a model means that nothing in the layer requires a gradient.",
     hint="Something must learn. In which order did you freeze, and add the adapters?",
 )
-class AdaptersFrozenToo(nn.Module):
-    def __init__(self, base_layer, rank=4, alpha=1):
-        super().__init__()
-        self.base_layer = base_layer
-        self.scaling = alpha / rank
-        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank))
-        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features))
-        for parameter in self.parameters():
-            parameter.requires_grad = False
 
-    def forward(self, x):
-        return self.base_layer(x) + (x @ self.lora_A) @ self.lora_B * self.scaling
-
-
-@lora_linear_freeze.misconception(
-    "adapters_with_bias",
-    thought="An nn.Linear for each adapter, as it comes.",
+answer.slip(
+    ADAPTERS_WITH_BIAS,
+    "nn.Parameter(torch.randn(base_layer.in_features, rank, **like))",
+    "nn.Linear(base_layer.in_features, rank, **like)",
+    "nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))",
+    "nn.Linear(rank, base_layer.out_features, **like)\n        nn.init.zeros_(self.lora_B.weight)",
+    "(x @ self.lora_A) @ self.lora_B",
+    "self.lora_B(self.lora_A(x))",
     hint="nn.Linear brings a bias unless told not to. LoRA has two matrices and nothing else.",
     recognise=lambda case, seen: any(name in seen.get("trains", ()) for name in ("lora_A.bias", "lora_B.bias")),
 )
-class AdaptersWithBias(nn.Module):
-    def __init__(self, base_layer, rank=4, alpha=1):
-        super().__init__()
-        self.base_layer = base_layer.requires_grad_(False)
-        self.scaling = alpha / rank
-        self.lora_A = nn.Linear(base_layer.in_features, rank)
-        self.lora_B = nn.Linear(rank, base_layer.out_features)
-        nn.init.zeros_(self.lora_B.weight)
-
-    def forward(self, x):
-        return self.base_layer(x) + self.lora_B(self.lora_A(x)) * self.scaling

@@ -3,7 +3,15 @@
 import torch
 from torch import nn
 
-from autograde.checks.shared.lora_layers import ADAPTERS, LayerCheck, adapter_fault, bias_fault, layer_case
+from autograde.checks.shared.lora_layers import (
+    ADAPTERS,
+    LORA_LINEAR,
+    LayerCheck,
+    adapter_fault,
+    bias_fault,
+    layer_case,
+)
+from autograde.judge.answer import RightAnswer
 from autograde.judge.compare import Fault, agree
 from autograde.judge.describe import contents, number
 from autograde.probes.lora_linear import start
@@ -11,22 +19,61 @@ from autograde.probes.lora_linear import start
 SENSIBLE_STD = (1e-5, 10.0)  # any usual initialisation lies far inside; this refuses only slips
 UNSET_STD = (1e-12, 1e6)  # beyond these nobody has chosen the numbers: they were in memory
 
-lora_linear_init = LayerCheck(
-    "lora_linear_init",
-    points=2,
-    subject="LoRALinear",
-    note="A from randn, normal_ or a Kaiming initialisation with fan-in d, of any sensible width, is as right.",
-    next_step="Make two layers in a cell, print lora_A and lora_B of both, and compare layer(x) with layer.base_layer(x).",
-)
+answer = RightAnswer(LORA_LINEAR)
 
 
-@lora_linear_init.cases
-def _(draw):
-    return [
-        layer_case(draw, (3,), "", sizes=(48, 37, 5)),
-        layer_case(draw, (3,), "no bias", sizes=(32, 43, 3), bias=False),
-        layer_case(draw, (3,), "rank and alpha left at their defaults", sizes=(40, 27, 4), options={}),
-    ]
+class LoraLinearInit(LayerCheck):
+    """Looks at the adapters of two new layers, and at the first output."""
+
+    name = "lora_linear_init"
+    points = 2
+    subject = "LoRALinear"
+    note = "A from randn, normal_ or a Kaiming initialisation with fan-in d, of any sensible width, is as right."
+    next_step = (
+        "Make two layers in a cell, print lora_A and lora_B of both, and compare layer(x) with layer.base_layer(x)."
+    )
+    answer = answer
+
+    def cases(self, draw):
+        return [
+            layer_case(draw, (3,), "", sizes=(48, 37, 5)),
+            layer_case(draw, (3,), "no bias", sizes=(32, 43, 3), bias=False),
+            layer_case(draw, (3,), "rank and alpha left at their defaults", sizes=(40, 27, 4), options={}),
+        ]
+
+    def observe(self, target, case):
+        return start(target, **case.args)
+
+    def same(self, case, a, b):
+        return features(case, a) == features(case, b)
+
+    def fault(self, case, observation):
+        if "held" not in observation and (fault := self.broken(case, observation)):
+            return fault
+        held = observation["held"]
+        if fault := adapter_fault(case, held):
+            return fault
+        for name in ADAPTERS:
+            if not held[name]["registered"]:
+                return unregistered(name)
+        return _start_fault(held["lora_A"]["values"], held["lora_B"]["values"], observation) or self._output_fault(
+            case, observation
+        )
+
+    def _output_fault(self, case, seen):
+        """What is wrong with the first output; None where it is the base's."""
+        if fault := self.broken(case, seen):
+            return fault
+        x, weight, bias = (case.args[name] for name in ("x", "weight", "bias"))
+        if agree(seen["out"], nn.functional.linear(x, weight, bias)):
+            return None
+        hint = "lora_A and lora_B are as they should be, so look at forward. While the update is zero, base_layer(x) is left."
+        return bias_fault([name for name in ADAPTERS if seen["held"][name].get("bias")]) or Fault(
+            "With lora_B zero, the layer does not give what its base gives.", hint=hint
+        )
+
+
+lora_linear_init = LoraLinearInit()
 
 
 def kind_of(values):
@@ -81,25 +128,6 @@ def same_start(seen):
     return agree(seen["held"]["lora_A"]["values"], seen["other_A"])
 
 
-lora_linear_init.observe = lambda target, case: start(target, **case.args)
-lora_linear_init.same = lambda case, a, b: features(case, a) == features(case, b)
-
-
-def _fault(case, seen):
-    if "held" not in seen and (fault := lora_linear_init.broken(case, seen)):
-        return fault
-    held = seen["held"]
-    if fault := adapter_fault(case, held):
-        return fault
-    for name in ADAPTERS:
-        if not held[name]["registered"]:
-            return unregistered(name)
-    return _start_fault(held["lora_A"]["values"], held["lora_B"]["values"], seen) or _output_fault(case, seen)
-
-
-lora_linear_init.fault = _fault
-
-
 def unregistered(name):
     """The fault of an adapter that is a tensor of the layer's, and no parameter."""
     hint = "An optimiser sees only parameters: assign an nn.Parameter, or a module, to the layer itself."
@@ -145,75 +173,37 @@ def _start_fault(A, B, seen):
     )
 
 
-def _output_fault(case, seen):
-    """What is wrong with the first output; None where it is the base's."""
-    if fault := lora_linear_init.broken(case, seen):
-        return fault
-    x, weight, bias = (case.args[name] for name in ("x", "weight", "bias"))
-    if agree(seen["out"], nn.functional.linear(x, weight, bias)):
-        return None
-    hint = (
-        "lora_A and lora_B are as they should be, so look at forward. While the update is zero, base_layer(x) is left."
-    )
-    return bias_fault([name for name in ADAPTERS if seen["held"][name].get("bias")]) or Fault(
-        "With lora_B zero, the layer does not give what its base gives.", hint=hint
-    )
-
-
-@lora_linear_init.misconception(
+answer.slip(
     "both_zero",
+    "torch.randn",
+    "torch.zeros",
     thought="If the start must equal the base, both matrices are best set to zero.",
     hint="Work out the gradient of A with B = 0, and that of B with A = 0. With both zero, who ever moves first?",
 )
-class BothZero(nn.Module):
-    def __init__(self, base_layer, rank=4, alpha=1):
-        super().__init__()
-        self.base_layer = base_layer.requires_grad_(False)
-        self.scaling = alpha / rank
-        self.lora_A = nn.Parameter(torch.zeros(base_layer.in_features, rank))
-        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features))
 
-    def forward(self, x):
-        return self.base_layer(x) + (x @ self.lora_A) @ self.lora_B * self.scaling
-
-
-@lora_linear_init.misconception(
+answer.slip(
     "both_random",
+    "torch.zeros",
+    "torch.randn",
     thought="Weights are initialised at random, so both matrices are.",
     hint="With both random, what does the layer add to its base before a single step of training?",
 )
-class BothRandom(nn.Module):
-    def __init__(self, base_layer, rank=4, alpha=1):
-        super().__init__()
-        self.base_layer = base_layer.requires_grad_(False)
-        self.scaling = alpha / rank
-        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank))
-        self.lora_B = nn.Parameter(torch.randn(rank, base_layer.out_features))
 
-    def forward(self, x):
-        return self.base_layer(x) + (x @ self.lora_A) @ self.lora_B * self.scaling
-
-
-@lora_linear_init.misconception(
+answer.slip(
     "zero_and_random_swapped",
+    "torch.randn",
+    "torch.zeros",
+    "torch.zeros(rank",
+    "0.02 * torch.randn(rank",
     thought="One of the two must be zero, and either will do.",
     hint="The start is the same, and it trains; but the course, the paper and later studies put the zeros on the other "
     "matrix (A random with B zero does better on average and bears larger learning rates: arXiv 2406.08447).",
 )
-class Swapped(nn.Module):
-    def __init__(self, base_layer, rank=4, alpha=1):
-        super().__init__()
-        self.base_layer = base_layer.requires_grad_(False)
-        self.scaling = alpha / rank
-        self.lora_A = nn.Parameter(torch.zeros(base_layer.in_features, rank))
-        self.lora_B = nn.Parameter(torch.randn(rank, base_layer.out_features) * 0.02)
 
-    def forward(self, x):
-        return self.base_layer(x) + (x @ self.lora_A) @ self.lora_B * self.scaling
-
-
-@lora_linear_init.misconception(
+answer.slip(
     "wrapped_too_early",
+    "rank, **like))",
+    "rank, **like)) / base_layer.in_features**0.5",
     thought="What is made of an nn.Parameter is an nn.Parameter.",
     hint="Dividing, multiplying or moving it gives a plain tensor. Do all that to the numbers first, and make the "
     "nn.Parameter of what comes out.",
@@ -222,121 +212,63 @@ class Swapped(nn.Module):
         for name in ADAPTERS
     ),
 )
-class WrappedTooEarly(nn.Module):
-    def __init__(self, base_layer, rank=4, alpha=1):
-        super().__init__()
-        self.base_layer = base_layer.requires_grad_(False)
-        self.scaling = alpha / rank
-        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank)) / base_layer.in_features**0.5
-        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features))
 
-    def forward(self, x):
-        return self.base_layer(x) + (x @ self.lora_A) @ self.lora_B * self.scaling
-
-
-@lora_linear_init.misconception(
+answer.slip(
     "plain_tensors",
+    "nn.Parameter(torch.randn(base_layer.in_features, rank, **like))",
+    "torch.randn(base_layer.in_features, rank, **like, requires_grad=True)",
+    "nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))",
+    "torch.zeros(rank, base_layer.out_features, **like, requires_grad=True)",
     thought="A tensor with requires_grad=True on the layer is a parameter of it.",
     hint="Print list(layer.parameters()). What makes a module count a tensor among them?",
 )
-class PlainTensors(nn.Module):
-    def __init__(self, base_layer, rank=4, alpha=1):
-        super().__init__()
-        self.base_layer = base_layer.requires_grad_(False)
-        self.scaling = alpha / rank
-        self.lora_A = torch.randn(base_layer.in_features, rank, requires_grad=True)
-        self.lora_B = torch.zeros(rank, base_layer.out_features, requires_grad=True)
 
-    def forward(self, x):
-        return self.base_layer(x) + (x @ self.lora_A) @ self.lora_B * self.scaling
-
-
-@lora_linear_init.misconception(
+answer.slip(
     "hidden_in_a_list",
+    "self.lora_A = ",
+    "a = ",
+    "self.lora_B = ",
+    "b = ",
+    "\n\n    def forward(self, x):",
+    "\n        self.adapters = [a, b]\n\n    def forward(self, x):",
+    "(x @ self.lora_A) @ self.lora_B",
+    "(x @ self.adapters[0]) @ self.adapters[1]",
     thought="Parameters in a plain list belong to the layer that holds the list.",
     hint="Print list(layer.parameters()). A module looks at its attributes, not inside a Python list or dict.",
 )
-class HiddenInAList(nn.Module):
-    def __init__(self, base_layer, rank=4, alpha=1):
-        super().__init__()
-        self.base_layer = base_layer.requires_grad_(False)
-        self.scaling = alpha / rank
-        a = nn.Parameter(torch.randn(base_layer.in_features, rank))
-        b = nn.Parameter(torch.zeros(rank, base_layer.out_features))
-        self.adapters = [a, b]
 
-    def forward(self, x):
-        return self.base_layer(x) + (x @ self.adapters[0]) @ self.adapters[1] * self.scaling
-
-
-@lora_linear_init.misconception(
+answer.slip(
     "constant_A",
+    "torch.randn",
+    "torch.ones",
     thought="A only has to differ from zero, so ones will do.",
     hint="If all columns of A are equal, what can the columns of A ever learn that the first one does not?",
 )
-class ConstantA(nn.Module):
-    def __init__(self, base_layer, rank=4, alpha=1):
-        super().__init__()
-        self.base_layer = base_layer.requires_grad_(False)
-        self.scaling = alpha / rank
-        self.lora_A = nn.Parameter(torch.ones(base_layer.in_features, rank))
-        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features))
 
-    def forward(self, x):
-        return self.base_layer(x) + (x @ self.lora_A) @ self.lora_B * self.scaling
-
-
-@lora_linear_init.misconception(
+answer.slip(
     "rand_for_randn",
+    "torch.randn",
+    "torch.rand",
     thought="torch.rand gives random numbers, and random is random.",
     hint="torch.rand has no negative numbers. Which function draws from a Gaussian around zero?",
 )
-class RandForRandn(nn.Module):
-    def __init__(self, base_layer, rank=4, alpha=1):
-        super().__init__()
-        self.base_layer = base_layer.requires_grad_(False)
-        self.scaling = alpha / rank
-        self.lora_A = nn.Parameter(torch.rand(base_layer.in_features, rank))
-        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features))
 
-    def forward(self, x):
-        return self.base_layer(x) + (x @ self.lora_A) @ self.lora_B * self.scaling
-
-
-@lora_linear_init.misconception(
+answer.slip(
     "seeded_inside",
+    "super().__init__()",
+    "super().__init__()\n        torch.manual_seed(0)",
     thought="A seed in the constructor makes the layer reproducible.",
     hint="A seed inside the layer gives every layer the same A, and resets everyone's generator. Set it once, outside, "
     "where the experiment begins.",
 )
-class SeededInside(nn.Module):
-    def __init__(self, base_layer, rank=4, alpha=1):
-        super().__init__()
-        torch.manual_seed(0)
-        self.base_layer = base_layer.requires_grad_(False)
-        self.scaling = alpha / rank
-        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank))
-        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features))
 
-    def forward(self, x):
-        return self.base_layer(x) + (x @ self.lora_A) @ self.lora_B * self.scaling
-
-
-@lora_linear_init.misconception(
+answer.slip(
     "left_uninitialised",
+    "torch.randn(base_layer.in_features, rank, **like)",
+    'torch.full((base_layer.in_features, rank), float("nan"), **like)',
     thought="torch.empty makes a matrix, and training will fill it.",
     hint="torch.empty and nn.Parameter(torch.Tensor(...)) hold whatever was in memory. Fill A and B yourself.",
     recognise=lambda case, seen: (
         "held" in seen and not adapter_fault(case, seen["held"]) and kind_of(seen["held"]["lora_A"]["values"]) == "wild"
     ),
 )
-class LeftUninitialised(nn.Module):
-    def __init__(self, base_layer, rank=4, alpha=1):
-        super().__init__()
-        self.base_layer = base_layer.requires_grad_(False)
-        self.scaling = alpha / rank
-        self.lora_A = nn.Parameter(torch.full((base_layer.in_features, rank), float("nan")))
-        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features))
-
-    def forward(self, x):
-        return self.base_layer(x) + (x @ self.lora_A) @ self.lora_B * self.scaling

@@ -1,7 +1,6 @@
 """leaked_parameters: which parameters train and should not."""
 
-from autograde.checks.shared.assigned import Check
-from autograde.judge.check import Case, Wrong
+from autograde.judge.check import Case, Check, Wrong
 from autograde.judge.describe import contents
 from autograde.probes.lora_linear import names_of
 
@@ -36,7 +35,44 @@ class Layer(nn.Module):
 """
 
 
-class _Names(Check):
+class LeakedParameters(Check):
+    """Compares sets of names."""
+
+    name = "leaked_parameters"
+    points = 2
+    note = "A list, a tuple or a set, in any order, from named_parameters or built by hand."
+    next_step = (
+        "Print name and requires_grad of everything in the lesson's textbook.named_parameters(), and say for each "
+        "whether it belongs into the list. Which lines of your function decide that?"
+    )
+
+    def cases(self, draw):
+        def case(source, bias, frozen, label):
+            d, k, r = draw.layer()
+            return Case({"source": source, "options": {"d": d, "k": k, "r": r, "bias": bias, "frozen": frozen}}, label)
+
+        return [
+            case(PARAMETERS, True, ["weight"], "the base's weight is frozen and its bias is not"),
+            case(PARAMETERS, True, ["weight", "bias"], "the base is frozen"),
+            case(PARAMETERS, True, [], "nothing is frozen"),
+            case(PARAMETERS, False, [], "nothing is frozen, and the base has no bias"),
+            case(PARAMETERS, True, ["bias"], "the base's bias is frozen and its weight is not"),
+            case(LINEARS, True, ["weight"], "the base's weight is frozen and its bias is not"),
+            case(LINEARS, False, ["weight"], "the base is frozen, and has no bias"),
+        ]
+
+    def right(self, source, options):
+        names = ["weight", "bias"] if options["bias"] else ["weight"]
+        return sorted(f"base_layer.{name}" for name in names if name not in options["frozen"])
+
+    def compared(self, value, case):
+        if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+            raise Wrong("The result is not a collection of names.", returned=contents(value), expected="a list of str")
+        return sorted(set(value))
+
+    def observe(self, target, case):
+        return names_of(target, **case.args)
+
     def called(self, case):
         options = case.args["options"]
         kind = "nn.Parameters" if case.args["source"] == PARAMETERS else "bias-free nn.Linears"
@@ -48,46 +84,7 @@ class _Names(Check):
         )
 
 
-leaked_parameters = _Names(
-    "leaked_parameters",
-    points=2,
-    note="A list, a tuple or a set, in any order, from named_parameters or built by hand.",
-    next_step="Print name and requires_grad of everything in the lesson's textbook.named_parameters(), and say for each "
-    "whether it belongs into the list. Which lines of your function decide that?",
-)
-
-
-@leaked_parameters.cases
-def _(draw):
-    def case(source, bias, frozen, label):
-        d, k, r = draw.layer()
-        return Case({"source": source, "options": {"d": d, "k": k, "r": r, "bias": bias, "frozen": frozen}}, label)
-
-    return [
-        case(PARAMETERS, True, ["weight"], "the base's weight is frozen and its bias is not"),
-        case(PARAMETERS, True, ["weight", "bias"], "the base is frozen"),
-        case(PARAMETERS, True, [], "nothing is frozen"),
-        case(PARAMETERS, False, [], "nothing is frozen, and the base has no bias"),
-        case(PARAMETERS, True, ["bias"], "the base's bias is frozen and its weight is not"),
-        case(LINEARS, True, ["weight"], "the base's weight is frozen and its bias is not"),
-        case(LINEARS, False, ["weight"], "the base is frozen, and has no bias"),
-    ]
-
-
-leaked_parameters.observe = lambda target, case: names_of(target, **case.args)
-
-
-@leaked_parameters.right
-def _(source, options):
-    names = ["weight", "bias"] if options["bias"] else ["weight"]
-    return sorted(f"base_layer.{name}" for name in names if name not in options["frozen"])
-
-
-@leaked_parameters.compared
-def _(value, case):
-    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise Wrong("The result is not a collection of names.", returned=contents(value), expected="a list of str")
-    return sorted(set(value))
+leaked_parameters = LeakedParameters()
 
 
 @leaked_parameters.misconception(

@@ -1,34 +1,36 @@
 """to_linear_weights: the same adapters as the weights of two bias-free nn.Linears."""
 
-from autograde.checks.shared.assigned import Check
-from autograde.judge.check import Case
-
-to_linear_weights = Check(
-    "to_linear_weights",
-    points=1,
-    note="A.T, A.mT, transpose, permute, contiguous or not: all the same numbers in the same places.",
-    next_step="Print the shapes of nn.Linear(8, 2, bias=False).weight and of a lora_A for 8 inputs and rank 2 beside each "
-    "other; then the same for lora_B. Return the two tensors, A's first.",
-)
+from autograde.judge.check import Case, Check
 
 
-@to_linear_weights.cases
-def _(draw):
-    def case(label, d, k, r, **kind):
-        return Case({"lora_A": draw.tensor(d, r, **kind), "lora_B": draw.tensor(r, k, **kind)}, label)
+class ToLinearWeights(Check):
+    """Compares values."""
 
-    side = draw.integer(5, 9)
-    return [
-        case("", *draw.layer()),
-        case("a square layer", side, side, 3),
-        case("as many inputs as ranks", side, side + 2, side),
-        case("transposed views", *draw.layer(), contiguous=False),
-    ]
+    name = "to_linear_weights"
+    points = 1
+    note = "A.T, A.mT, transpose, permute, contiguous or not: all the same numbers in the same places."
+    next_step = (
+        "Print the shapes of nn.Linear(8, 2, bias=False).weight and of a lora_A for 8 inputs and rank 2 beside each "
+        "other; then the same for lora_B. Return the two tensors, A's first."
+    )
+
+    def cases(self, draw):
+        def case(label, d, k, r, **kind):
+            return Case({"lora_A": draw.tensor(d, r, **kind), "lora_B": draw.tensor(r, k, **kind)}, label)
+
+        side = draw.integer(5, 9)
+        return [
+            case("", *draw.layer()),
+            case("a square layer", side, side, 3),
+            case("as many inputs as ranks", side, side + 2, side),
+            case("transposed views", *draw.layer(), contiguous=False),
+        ]
+
+    def right(self, lora_A, lora_B):
+        return lora_A.mT.float(), lora_B.mT.float()  # as every case has them, and as a report should name them
 
 
-@to_linear_weights.right
-def _(lora_A, lora_B):
-    return lora_A.mT.float(), lora_B.mT.float()  # as every case has them, and as a report should name them
+to_linear_weights = ToLinearWeights()
 
 
 @to_linear_weights.misconception(

@@ -1,9 +1,8 @@
 """What the four checks of LoRALinear share: the same class, looked at from four sides."""
 
-from autograde.checks.shared.assigned import Check
 from autograde.checks.shared.families import ADAPTERS_WITH_BIAS, TURNED_ROUND
 from autograde.judge import describe
-from autograde.judge.check import Case
+from autograde.judge.check import Case, Check
 from autograde.judge.compare import Fault
 
 ADAPTERS = ("lora_A", "lora_B")
@@ -11,6 +10,21 @@ DEFAULTS = {"rank": 4, "alpha": 1}
 CALL_SUPER = (
     "In __init__, call super().__init__() before anything else: it makes what parameters and modules are kept in."
 )
+
+
+LORA_LINEAR = """
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+"""
 
 
 class LayerCheck(Check):
