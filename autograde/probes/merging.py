@@ -74,7 +74,7 @@ def delta_of(function, source, name, weight, bias, options, A, B, device="cpu"):
 
 @probe
 def linear_of(function, source, name, weight, bias, options, A, B, x, device="cpu"):
-    """Hand a layer made from `source` to the learner's function, and look closely at the nn.Linear that it gives.
+    """Hand a layer made from `source` to the learner's function, and describe the nn.Linear that it gives.
 
     Returns:
         As `delta_of` where nothing with a `weight` came back. Else, in place of ``value``: ``plain`` (whether the type
@@ -117,16 +117,16 @@ def linear_of(function, source, name, weight, bias, options, A, B, x, device="cp
 
 
 @probe
-def live(layer_class, weight, bias, options, A, B, x, steps, device="cpu"):
-    """Make a layer around a base, set its adapters to A and B, and take it through `steps`, looking after each.
+def run_steps(layer_class, weight, bias, options, A, B, x, steps, device="cpu"):
+    """Make a layer around a base, set its adapters to A and B, and take it through `steps`, with a snapshot after each.
 
     Args:
         steps: lists: ``["merge"]``, ``["unmerge"]``, ``["train"]``, ``["eval"]``, ``["set", A, B]`` (other values for
             the adapters) or ``["learn", cotangent]`` (the gradients of ``(layer(x) * cotangent).sum()``).
 
     Returns:
-        ``looks``, one before the first step and one after each, and ``raised`` with ``during`` (a step's name,
-        "forward", "construction", "move" or "setting of …") where something raised; or ``no_module`` or ``unset``. A look holds ``weight``
+        ``snapshots``, one before the first step and one after each, and ``raised`` with ``during`` (a step's name,
+        "forward", "construction", "move" or "setting of …") where something raised; or ``no_module`` or ``unset``. A snapshot holds ``weight``
         and ``bias`` of layer.base_layer, ``same`` (whether that weight is the very Parameter that the base came with),
         ``leaf``, ``graph`` (it has a grad_fn), ``trains`` (which of base weight and bias require a gradient),
         ``merged``, ``out`` and, after learning, ``gradients`` of A and B.
@@ -141,18 +141,18 @@ def live(layer_class, weight, bias, options, A, B, x, steps, device="cpu"):
         return {"raised": error, "during": "move"}
     if problem := set_adapters(layer, (A.to(device), B.to(device))):
         return problem
-    looks = []
+    snapshots = []
     for name, *inputs in [["forward"], *steps]:
         gradients = None
         if name != "forward":
             gradients, error = catch(_step, layer, x, name, [tensor.to(device) for tensor in inputs])
             if error:
-                return {"raised": error, "during": name, "looks": looks}
+                return {"raised": error, "during": name, "snapshots": snapshots}
         out, error = catch(layer, x)
         if error:
-            return {"raised": error, "during": "forward", "looks": looks}
-        looks.append(_look(layer, original) | {"out": wire.plain(out), "gradients": wire.plain(gradients)})
-    return {"looks": looks}
+            return {"raised": error, "during": "forward", "snapshots": snapshots}
+        snapshots.append(_snapshot(layer, original) | {"out": wire.plain(out), "gradients": wire.plain(gradients)})
+    return {"snapshots": snapshots}
 
 
 def _step(layer, x, name, inputs):
@@ -168,7 +168,7 @@ def _step(layer, x, name, inputs):
         getattr(layer, name)()
 
 
-def _look(layer, original):
+def _snapshot(layer, original):
     base = getattr(layer, "base_layer", None)
     weight, bias = getattr(base, "weight", None), getattr(base, "bias", None)
     merged, _ = catch(getattr, layer, "merged", None)

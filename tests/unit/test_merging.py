@@ -60,10 +60,17 @@ def test_partial_credit():
 
 @pytest.mark.parametrize(
     "forged",
-    [{"looks": []}, {"looks": None}, {"looks": [{}] * 4}, {"looks": [0] * 4}, {"raised": "no"}, {"raised": None}],
+    [
+        {"snapshots": []},
+        {"snapshots": None},
+        {"snapshots": [{}] * 4},
+        {"snapshots": [0] * 4},
+        {"raised": "no"},
+        {"raised": None},
+    ],
     ids=str,
 )
-def test_a_forged_life_earns_nothing(forged):
+def test_forged_snapshots_earn_nothing(forged):
     session = Session(lora_ref.LoRALinear, lambda answer: answer | forged)
     verdict = MERGEABLE.judge(probe.Remote("MergeableLoRALinear", session), 5)
     assert verdict.status == "failed" and verdict.score == 0

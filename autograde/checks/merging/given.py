@@ -5,10 +5,9 @@ import inspect
 import torch
 from torch import nn
 
-from autograde.checks.shared.assigned import Check
 from autograde.checks.shared.families import CHANGED_LAYER
 from autograde.checks.shared.lora_layers import is_stub
-from autograde.judge.check import Case
+from autograde.judge.check import Case, Check
 from autograde.judge.compare import Fault
 from autograde.judge.describe import clean
 
@@ -75,6 +74,11 @@ def base_in_words(case):
 def options_in_words(case):
     """`, rank=3, alpha=5`."""
     return "".join(f", {name}={value}" for name, value in case.args["options"].items())
+
+
+def leaf_in_words(seen):
+    """What autograd has to do with an observed weight."""
+    return f"{'a leaf' if seen['leaf'] is True else 'no leaf'}, {'with' if seen['graph'] else 'without'} a grad_fn"
 
 
 class GivenLayerCheck(Check):

@@ -5,13 +5,48 @@ from dataclasses import replace
 import torch
 
 from autograde.checks.merging.given import NAME, SOURCE, GivenLayerCheck, adapted
+from autograde.checks.shared.families import (
+    CHANGED_LAYER,
+    DIVIDED_BY_RANK_AGAIN,
+    NO_TRANSPOSE,
+    SCALING_FORGOTTEN,
+    SCALING_TWICE,
+    VIEW_FOR_TRANSPOSE,
+)
 from autograde.judge import tolerance
+from autograde.judge.answer import RightAnswer
 from autograde.judge.compare import fault_between
 from autograde.probes.merging import delta_of
 
+answer = RightAnswer("""
+def delta_weight(layer):
+    return layer.scaling * (layer.lora_A @ layer.lora_B).T
+""")
 
-class DeltaCheck(GivenLayerCheck):
+
+class DeltaWeight(GivenLayerCheck):
     """Compares a delta with the right one, and the layer with what it was."""
+
+    name = "delta_weight"
+    answer = answer
+    points = 1
+    note = "transposing each factor or the product, einsum, F.linear; the scaling at any step; detached or not."
+    next_step = (
+        "Call it on the lesson's layer `small`, which you have worked out on paper. Write the shape of every factor "
+        "beside it, and then compare number by number."
+    )
+
+    def cases(self, draw):
+        side = draw.integer(5, 9)
+        return [
+            adapted(draw, ""),
+            adapted(draw, "a square layer", sizes=(side, side, 3)),
+            adapted(draw, "no bias, float64", bias=False, dtype=torch.float64),
+            adapted(draw, "a single output, rank 1", sizes=(draw.integer(5, 9), 1, 1)),
+        ]
+
+    def right(self, weight, bias, options, A, B):
+        return options["alpha"] / options["rank"] * (A @ B).T
 
     def observe(self, target, case):
         """Hand the case's layer over."""
@@ -34,106 +69,7 @@ class DeltaCheck(GivenLayerCheck):
         return fault or self.spoiled(observation)
 
 
-delta_weight = DeltaCheck(
-    "delta_weight",
-    points=1,
-    note="transposing each factor or the product, einsum, F.linear; the scaling at any step; detached or not.",
-    next_step="Call it on the lesson's layer `small`, which you have worked out on paper. Write the shape of every factor "
-    "beside it, and then compare number by number.",
-)
-
-
-@delta_weight.cases
-def _(draw):
-    side = draw.integer(5, 9)
-    return [
-        adapted(draw, ""),
-        adapted(draw, "a square layer", sizes=(side, side, 3)),
-        adapted(draw, "no bias, float64", bias=False, dtype=torch.float64),
-        adapted(draw, "a single output, rank 1", sizes=(draw.integer(5, 9), 1, 1)),
-    ]
-
-
-@delta_weight.right
-def _(weight, bias, options, A, B):
-    return options["alpha"] / options["rank"] * (A @ B).T
-
-
-@delta_weight.misconception(
-    "scaling_forgotten",
-    thought="Merging means adding the product of the two matrices: W + BA.",
-    hint="So it stands in a published text. Compare with forward: what else does the adapter's part of the "
-    "output go through before it is added?",
-)
-def scaling_forgotten(layer):
-    return (layer.lora_A @ layer.lora_B).T
-
-
-@delta_weight.misconception(
-    "no_transpose",
-    thought="lora_A @ lora_B is what is added to the weight.",
-    hint="It takes d rows to k columns. nn.Linear keeps its weight the other way round: compare the two shapes. On a "
-    "square layer nothing complains.",
-)
-def no_transpose(layer):
-    return layer.scaling * (layer.lora_A @ layer.lora_B)
-
-
-@delta_weight.misconception(
-    "view_for_transpose",
-    thought="A view or a reshape to (k, d) is the transpose.",
-    hint="It has the right shape and its numbers at the wrong places. Follow one number, that of input 1 and output 0: "
-    "where does it stand in the base's weight, and where in yours?",
-)
-def view_for_transpose(layer):
-    product = layer.scaling * (layer.lora_A @ layer.lora_B)
-    return product.reshape(product.shape[1], product.shape[0])
-
-
-@delta_weight.misconception(
-    "paper_order",
-    thought="The paper writes BA, so lora_B comes first.",
-    hint="The paper's B is (k, r) and its A is (r, d). Write down the shapes of ours. What do you have to do to each "
-    "of them before they stand in the paper's order?",
-)
-def paper_order(layer):
-    return layer.scaling * (layer.lora_B @ layer.lora_A)
-
-
-@delta_weight.misconception(
-    "transposed_one_by_one",
-    thought="The transpose of a product is the product of the transposes.",
-    hint="Write the shapes of the two transposes side by side: which sizes meet? In which order would the ranks meet?",
-)
-def transposed_one_by_one(layer):
-    return layer.scaling * (layer.lora_A.T @ layer.lora_B.T)
-
-
-@delta_weight.misconception(
-    "merged_weight",
-    thought="The result is the weight after the merge.",
-    hint="It is asked for what must be added, and the base's weight is in yours already.",
-)
-def merged_weight(layer):
-    return layer.base_layer.weight + layer.scaling * (layer.lora_A @ layer.lora_B).T
-
-
-@delta_weight.misconception(
-    "scaling_twice",
-    thought="Both matrices belong to the adapter, so each of them is scaled.",
-    hint="Count how often layer.scaling meets the product. How often does it in forward?",
-)
-def scaling_twice(layer):
-    return (layer.scaling * layer.lora_B.T) @ (layer.scaling * layer.lora_A.T)
-
-
-@delta_weight.misconception(
-    "divided_by_rank_again",
-    thought="The product is divided by the rank.",
-    hint="layer.scaling is alpha / rank: the division is in it already.",
-)
-def divided_by_rank_again(layer):
-    return layer.scaling / layer.lora_A.shape[1] * (layer.lora_A @ layer.lora_B).T
+delta_weight = DeltaWeight()
 
 
 def _in_place(case, seen):
@@ -141,12 +77,77 @@ def _in_place(case, seen):
     return bool(seen.get("changed")) or "is being used in an in-place operation" in said
 
 
-@delta_weight.misconception(
-    "changed_layer",
+answer.slip(
+    SCALING_FORGOTTEN,
+    "layer.scaling * ",
+    "",
+    thought="Merging means adding the product of the two matrices: W + BA.",
+    hint="So it stands in a published text. Compare with forward: what else does the adapter's part of the "
+    "output go through before it is added?",
+)
+
+answer.slip(
+    NO_TRANSPOSE,
+    ".lora_B).T",
+    ".lora_B)",
+    thought="lora_A @ lora_B is what is added to the weight.",
+    hint="It takes d rows to k columns. nn.Linear keeps its weight the other way round: compare the two shapes. On a "
+    "square layer nothing complains.",
+)
+
+answer.slip(
+    VIEW_FOR_TRANSPOSE,
+    "(layer.lora_A @ layer.lora_B).T",
+    "(layer.lora_A @ layer.lora_B).reshape(layer.base_layer.weight.shape)",
+    hint="It has the right shape and its numbers at the wrong places. Follow one number, that of input 1 and output 0: "
+    "where does it stand in the base's weight, and where in yours?",
+)
+
+answer.slip(
+    "paper_order",
+    "(layer.lora_A @ layer.lora_B).T",
+    "(layer.lora_B @ layer.lora_A)",
+    thought="The paper writes BA, so lora_B comes first.",
+    hint="The paper's B is (k, r) and its A is (r, d). Write down the shapes of ours. What do you have to do to each "
+    "of them before they stand in the paper's order?",
+)
+
+answer.slip(
+    "transposed_one_by_one",
+    "(layer.lora_A @ layer.lora_B).T",
+    "(layer.lora_A.T @ layer.lora_B.T)",
+    thought="The transpose of a product is the product of the transposes.",
+    hint="Write the shapes of the two transposes side by side: which sizes meet? In which order would the ranks meet?",
+)
+
+answer.slip(
+    "merged_weight",
+    "return ",
+    "return layer.base_layer.weight + ",
+    thought="The result is the weight after the merge.",
+    hint="It is asked for what must be added, and the base's weight is in yours already.",
+)
+
+answer.slip(
+    SCALING_TWICE,
+    "(layer.lora_A @",
+    "(layer.scaling * layer.lora_A @",
+    hint="Count how often layer.scaling meets the product. How often does it in forward?",
+)
+
+answer.slip(
+    DIVIDED_BY_RANK_AGAIN,
+    "layer.scaling *",
+    "layer.scaling / layer.lora_A.shape[1] *",
+    hint="layer.scaling is alpha / rank: the division is in it already.",
+)
+
+answer.slip(
+    CHANGED_LAYER,
+    "layer.scaling * (layer.lora_A @ layer.lora_B).T",
+    "(layer.lora_A @ layer.lora_B.data.mul_(layer.scaling)).T",
     thought="The scaling can be put into lora_B, which is at hand.",
     hint="A name ending in _ and an augmented assignment write into the tensor itself. The layer is still in use: it "
     "would be scaled once more at every call. Make a new tensor.",
     recognise=_in_place,
 )
-def changed_layer(layer):
-    return (layer.lora_A @ layer.lora_B.data.mul_(layer.scaling)).T

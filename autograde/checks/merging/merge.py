@@ -5,9 +5,16 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from autograde.checks.merging.given import NAME, SOURCE, GivenLayerCheck, adapted, exact
-from autograde.checks.shared.families import CHANGED_LAYER
+from autograde.checks.merging.given import NAME, SOURCE, GivenLayerCheck, adapted, exact, leaf_in_words
+from autograde.checks.shared.families import (
+    BIAS_DROPPED,
+    CHANGED_LAYER,
+    NO_TRANSPOSE,
+    SCALING_FORGOTTEN,
+    VIEW_FOR_TRANSPOSE,
+)
 from autograde.judge import describe
+from autograde.judge.answer import RightAnswer
 from autograde.judge.check import ANSWER
 from autograde.judge.compare import Fault, agree
 from autograde.judge.misconception import Misconception
@@ -26,8 +33,62 @@ MERGED_INTO_THE_BASE = Misconception(
 FROM_A_LAYER = "Make it with nn.Linear, with the base's sizes, and copy.deepcopy is a way too."
 
 
-class MergeCheck(GivenLayerCheck):
+def _memory_fault(seen):
+    if not seen["shares"]:
+        return None
+    its, ours = (describe.clean(str(name), 60) for name in seen["shares"][0])
+    return Fault(
+        f"The values are right, but the new {its} shares its memory with the layer's {ours}.",
+        hint=f"Whoever trains or changes one of the two changes the other. Copy the values: which of your lines hands "
+        f"over {ours} itself?",
+    )
+
+
+def expected(case):
+    """Weight, bias (or None) and output of the right nn.Linear, in float64."""
+    at = exact(case)
+    weight = at["weight"] + at["scaling"] * (at["A"] @ at["B"]).T
+    return weight, at["bias"], nn.functional.linear(at["x"], weight, at["bias"])
+
+
+answer = RightAnswer("""
+def merge(layer):
+    base = layer.base_layer
+    like = {"dtype": base.weight.dtype, "device": base.weight.device}
+    linear = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None, **like)
+    with torch.no_grad():
+        linear.weight.copy_(base.weight + layer.scaling * (layer.lora_A @ layer.lora_B).T)
+        if base.bias is not None:
+            linear.bias.copy_(base.bias)
+    return linear
+""")
+
+
+class Merge(GivenLayerCheck):
     """Looks at the nn.Linear that came back from all sides."""
+
+    name = "merge"
+    answer = answer
+    points = 3
+    parts = {ANSWER: 2, DTYPES: 1}
+    note = "a deep copy of the base, nn.Linear with new Parameters, load_state_dict; requires_grad on or off."
+    next_step = (
+        "Work on two layers side by side in a cell: print weight, bias and dtype of base_layer and of your "
+        "result, and compare layer(x) with your result's output."
+    )
+
+    def cases(self, draw):
+        side = draw.integer(5, 9)
+        return [
+            adapted(draw, "", rows=(4,)),
+            adapted(draw, "no bias", rows=(4,), bias=False),
+            adapted(draw, "a square layer", rows=(3,), sizes=(side, side, 3)),
+            adapted(draw, "a batch of sequences", rows=(2, 3)),
+            adapted(draw, "float64", rows=(4,), dtype=torch.float64, part=DTYPES),
+            adapted(draw, "bfloat16, no bias", rows=(4,), bias=False, dtype=torch.bfloat16, part=DTYPES),
+            adapted(draw, "bfloat16", rows=(4,), dtype=torch.bfloat16, part=DTYPES),
+            adapted(draw, "float16", rows=(4,), dtype=torch.float16, part=DTYPES),
+        ]
 
     def observe(self, target, case):
         """Hand the case's layer over."""
@@ -150,52 +211,7 @@ class MergeCheck(GivenLayerCheck):
         )
 
 
-def leaf_in_words(seen):
-    """What autograd has to do with an observed weight."""
-    return f"{'a leaf' if seen['leaf'] is True else 'no leaf'}, {'with' if seen['graph'] else 'without'} a grad_fn"
-
-
-def _memory_fault(seen):
-    if not seen["shares"]:
-        return None
-    its, ours = (describe.clean(str(name), 60) for name in seen["shares"][0])
-    return Fault(
-        f"The values are right, but the new {its} shares its memory with the layer's {ours}.",
-        hint=f"Whoever trains or changes one of the two changes the other. Copy the values: which of your lines hands "
-        f"over {ours} itself?",
-    )
-
-
-def expected(case):
-    """Weight, bias (or None) and output of the right nn.Linear, in float64."""
-    at = exact(case)
-    weight = at["weight"] + at["scaling"] * (at["A"] @ at["B"]).T
-    return weight, at["bias"], nn.functional.linear(at["x"], weight, at["bias"])
-
-
-merge = MergeCheck(
-    "merge",
-    points=3,
-    parts={ANSWER: 2, DTYPES: 1},
-    note="a deep copy of the base, nn.Linear with new Parameters, load_state_dict; requires_grad on or off.",
-    next_step="Work on two layers side by side in a cell: print weight, bias and dtype of base_layer and of your "
-    "result, and compare layer(x) with your result's output.",
-)
-
-
-@merge.cases
-def _(draw):
-    side = draw.integer(5, 9)
-    return [
-        adapted(draw, "", rows=(4,)),
-        adapted(draw, "no bias", rows=(4,), bias=False),
-        adapted(draw, "a square layer", rows=(3,), sizes=(side, side, 3)),
-        adapted(draw, "a batch of sequences", rows=(2, 3)),
-        adapted(draw, "float64", rows=(4,), dtype=torch.float64, part=DTYPES),
-        adapted(draw, "bfloat16, no bias", rows=(4,), bias=False, dtype=torch.bfloat16, part=DTYPES),
-        adapted(draw, "bfloat16", rows=(4,), dtype=torch.bfloat16, part=DTYPES),
-        adapted(draw, "float16", rows=(4,), dtype=torch.float16, part=DTYPES),
-    ]
+merge = Merge()
 
 
 def _not_recorded(case, seen):
@@ -206,87 +222,45 @@ def _not_recorded(case, seen):
     return seen.get("graph") is True or seen.get("leaf") is False
 
 
-@merge.misconception(
-    "scaling_forgotten",
+answer.slip(
+    SCALING_FORGOTTEN,
+    "layer.scaling * ",
+    "",
     thought="Merging means W + BA, and A and B are at hand.",
     hint="So it stands in a published text. delta_weight gives what must be added: does it pass its check, and do you "
     "use it?",
 )
-def scaling_forgotten(layer):
-    base = layer.base_layer
-    like = {"dtype": base.weight.dtype, "device": base.weight.device}
-    linear = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None, **like)
-    with torch.no_grad():
-        linear.weight.copy_(base.weight + (layer.lora_A @ layer.lora_B).T)
-        if base.bias is not None:
-            linear.bias.copy_(base.bias)
-    return linear
 
-
-@merge.misconception(
-    "no_transpose",
-    thought="The weight and lora_A @ lora_B fit together as they are.",
+answer.slip(
+    NO_TRANSPOSE,
+    ".lora_B).T",
+    ".lora_B)",
     hint="On a square layer they do, and the result is wrong. Which shape has nn.Linear's weight? And "
     "does your delta_weight pass its check?",
 )
-def no_transpose(layer):
-    base = layer.base_layer
-    like = {"dtype": base.weight.dtype, "device": base.weight.device}
-    linear = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None, **like)
-    with torch.no_grad():
-        linear.weight.copy_(base.weight + layer.scaling * (layer.lora_A @ layer.lora_B))
-        if base.bias is not None:
-            linear.bias.copy_(base.bias)
-    return linear
 
-
-@merge.misconception(
-    "view_for_transpose",
-    thought="A view or a reshape makes the product fit.",
+answer.slip(
+    VIEW_FOR_TRANSPOSE,
+    "(layer.lora_A @ layer.lora_B).T",
+    "(layer.lora_A @ layer.lora_B).reshape(base.weight.shape)",
     hint="It makes the shape fit and puts the numbers at the wrong places. Does your delta_weight pass its check?",
 )
-def view_for_transpose(layer):
-    base = layer.base_layer
-    like = {"dtype": base.weight.dtype, "device": base.weight.device}
-    linear = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None, **like)
-    with torch.no_grad():
-        delta = layer.scaling * (layer.lora_A @ layer.lora_B)
-        linear.weight.copy_(base.weight + delta.reshape(base.weight.shape))
-        if base.bias is not None:
-            linear.bias.copy_(base.bias)
-    return linear
 
-
-@merge.misconception(
+answer.slip(
     "delta_only",
+    "base.weight + ",
+    "",
     thought="The new weight is what the adapter learned.",
     hint="layer(x) is a sum of two parts. Where is the base's part in your weight?",
 )
-def delta_only(layer):
-    base = layer.base_layer
-    like = {"dtype": base.weight.dtype, "device": base.weight.device}
-    linear = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None, **like)
-    with torch.no_grad():
-        linear.weight.copy_(layer.scaling * (layer.lora_A @ layer.lora_B).T)
-        if base.bias is not None:
-            linear.bias.copy_(base.bias)
-    return linear
 
-
-@merge.misconception(
+answer.slip(
     "base_only",
+    " + layer.scaling * (layer.lora_A @ layer.lora_B).T",
+    "",
     thought="The delta is added when the layer is called.",
     hint="A plain nn.Linear knows nothing of lora_A and lora_B. What must its weight be, so that it computes the same?",
 )
-def base_only(layer):
-    base = layer.base_layer
-    like = {"dtype": base.weight.dtype, "device": base.weight.device}
-    linear = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None, **like)
-    with torch.no_grad():
-        linear.weight.copy_(base.weight)
-        if base.bias is not None:
-            linear.bias.copy_(base.bias)
-    return linear
 
 
 def _turned(case, weight):
@@ -294,52 +268,41 @@ def _turned(case, weight):
     return isinstance(weight, torch.Tensor) and weight.shape == case.args["weight"].T.shape != case.args["weight"].shape
 
 
-@merge.misconception(
+answer.slip(
     "sizes_swapped",
+    "base.in_features, base.out_features",
+    "base.out_features, base.in_features",
+    "(base.weight + layer.scaling * (layer.lora_A @ layer.lora_B).T)",
+    "((base.weight + layer.scaling * (layer.lora_A @ layer.lora_B).T).T)",
+    "linear.bias.copy_(base.bias)",
+    "linear.bias.data = base.bias.clone()",
     thought="nn.Linear takes its sizes in the order in which its weight has them.",
     hint="nn.Linear(in, out) keeps a weight of shape (out, in). Print in_features and out_features of your result "
     "beside the base's.",
     recognise=lambda case, seen: _turned(case, seen.get("weight")),
 )
-def sizes_swapped(layer):
-    like = {"dtype": layer.base_layer.weight.dtype, "device": layer.base_layer.weight.device}
-    linear = nn.Linear(*layer.base_layer.weight.shape, bias=layer.base_layer.bias is not None, **like)
-    with torch.no_grad():
-        linear.weight.copy_((layer.base_layer.weight + layer.scaling * (layer.lora_A @ layer.lora_B).T).T)
-        if layer.base_layer.bias is not None:
-            linear.bias.data = layer.base_layer.bias.clone()
-    return linear
 
-
-@merge.misconception(
-    "bias_dropped",
-    thought="LoRA changes the weight, so the weight is what the new layer gets.",
+answer.slip(
+    BIAS_DROPPED,
+    "bias=base.bias is not None",
+    "bias=False",
+    "\n        if base.bias is not None:\n            linear.bias.copy_(base.bias)",
+    "",
     hint="The base may have a bias, and its outputs need it.",
     recognise=lambda case, seen: case.args["bias"] is not None and "weight" in seen and seen["bias"] is None,
 )
-def bias_dropped(layer):
-    base = layer.base_layer
-    like = {"dtype": base.weight.dtype, "device": base.weight.device}
-    linear = nn.Linear(base.in_features, base.out_features, bias=False, **like)
-    with torch.no_grad():
-        linear.weight.copy_(base.weight + layer.scaling * (layer.lora_A @ layer.lora_B).T)
-    return linear
 
-
-@merge.misconception(
+answer.slip(
     "bias_left_as_made",
+    ", bias=base.bias is not None",
+    "",
+    "\n        if base.bias is not None:\n            linear.bias.copy_(base.bias)",
+    "",
     thought="With the weight in place, the new nn.Linear is complete.",
     hint="nn.Linear fills its bias with random numbers when it is made, and makes one unless told not to. What should "
     "stand there?",
     recognise=lambda case, seen: _another_bias(case, seen.get("bias")),
 )
-def bias_left_as_made(layer):
-    base = layer.base_layer
-    like = {"dtype": base.weight.dtype, "device": base.weight.device}
-    linear = nn.Linear(base.in_features, base.out_features, **like)
-    with torch.no_grad():
-        linear.weight.copy_(base.weight + layer.scaling * (layer.lora_A @ layer.lora_B).T)
-    return linear
 
 
 def _another_bias(case, bias):
@@ -378,25 +341,20 @@ def no_grad_forgotten(layer):
     return linear
 
 
-@merge.misconception(
+answer.slip(
     "memory_shared",
+    "\n        if base.bias is not None:\n            linear.bias.copy_(base.bias)",
+    "\n    linear.bias = base.bias",
     thought="The bias does not change, so the new layer can have the base's.",
     hint="Assigning a tensor or a Parameter copies nothing: both layers then hold the same one, and training one of "
     "them changes the other. Copy its values.",
     recognise=lambda case, seen: bool(seen.get("shares")) and not seen.get("changed"),
 )
-def memory_shared(layer):
-    base = layer.base_layer
-    like = {"dtype": base.weight.dtype, "device": base.weight.device}
-    linear = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None, **like)
-    with torch.no_grad():
-        linear.weight.copy_(base.weight + layer.scaling * (layer.lora_A @ layer.lora_B).T)
-    linear.bias = base.bias
-    return linear
 
-
-@merge.misconception(
+answer.slip(
     "dtype_forgotten",
+    ", **like",
+    "",
     thought="nn.Linear with the right sizes is like the base.",
     hint="It is made in float32 unless told otherwise, and on the CPU. Print the dtype of both weights for a base in "
     "bfloat16.",
@@ -404,14 +362,6 @@ def memory_shared(layer):
         getattr(seen.get(name), "dtype", None) not in (None, case.args["weight"].dtype) for name in ("weight", "bias")
     ),
 )
-def dtype_forgotten(layer):
-    base = layer.base_layer
-    linear = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None)
-    with torch.no_grad():
-        linear.weight.copy_(base.weight + layer.scaling * (layer.lora_A @ layer.lora_B).T)
-        if base.bias is not None:
-            linear.bias.copy_(base.bias)
-    return linear
 
 
 @merge.misconception(

@@ -1,0 +1,313 @@
+"""MergeableLoRALinear: a merge in place that happens once, computes the same, and can be undone to the last bit."""
+
+import torch
+
+from autograde.checks.merging.given import adapted, base_in_words, options_in_words
+from autograde.checks.merging.in_place_steps import EXACT, follow, in_words
+from autograde.checks.shared.families import BIAS_DROPPED, NO_TRANSPOSE, SCALING_FORGOTTEN, VIEW_FOR_TRANSPOSE
+from autograde.checks.shared.lora_layers import is_stub
+from autograde.judge import describe
+from autograde.judge.answer import RightAnswer
+from autograde.judge.check import ANSWER, Case, Check
+from autograde.judge.misconception import Misconception
+from autograde.probes.merging import run_steps
+
+MERGE, UNMERGE, TRAIN, EVAL = ["merge"], ["unmerge"], ["train"], ["eval"]
+
+answer = RightAnswer("""
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.merged, self.kept = False, None
+
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            self.kept = self.base_layer.weight.detach().clone()
+            self.base_layer.weight.add_(self.scaling * (self.lora_A @ self.lora_B).T)
+            self.merged = True
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.copy_(self.kept)
+            self.merged = False
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        return out if self.merged else out + self.scaling * (x @ self.lora_A) @ self.lora_B
+""")
+
+
+class MergeableLoRALinear(Check):
+    """Follows a layer through rows of steps. The first snapshot that is not right says what is wrong."""
+
+    name = "MergeableLoRALinear"
+    answer = answer
+    points = 5
+    parts = {ANSWER: 3, EXACT: 2}
+    note = (
+        "a class of its own or one derived from LoRALinear; adapters as Parameters or as bias-free nn.Linears; what "
+        "is kept may be a clone, a buffer, on the CPU; .data or no_grad."
+    )
+    next_step = (
+        "Make such a layer in a cell, take the same steps one by one, and print base_layer.weight, merged and "
+        "layer(x) after each."
+    )
+
+    def cases(self, draw):
+        side = draw.integer(5, 9)
+
+        def case(label, *steps, rows=(4,), part=ANSWER, options=None, **kind):
+            if (
+                kind.get("dtype") == torch.float64
+            ):  # a rank of 2 makes alpha / rank exact: it may be kept as a float32 tensor
+                kind["sizes"] = (*draw.layer()[:2], 2)
+            asked = adapted(draw, label, rows=rows, part=part, **kind)
+            options = asked.args["options"] if options is None else options
+            return Case(asked.args | {"options": options, "steps": [list(step) for step in steps]}, label, part)
+
+        def others(asked):
+            """Other values for the adapters of a case, as a step."""
+            A, B = asked.args["A"], asked.args["B"]
+            return ["set", draw.tensor(*A.shape, dtype=A.dtype), draw.tensor(*B.shape, dtype=B.dtype)]
+
+        trained_on = case("trained on between two merges", MERGE, UNMERGE)
+        trained_on.args["steps"] += [others(trained_on), MERGE, UNMERGE]
+        learns = case("a backward pass after a merge is undone", MERGE, UNMERGE)
+        out_features, in_features = learns.args["weight"].shape
+        learns.args["steps"] += [["learn", draw.tensor(4, out_features)]]
+        replaced = case("another adapter is loaded while merged", MERGE, part=EXACT, dtype=torch.bfloat16)
+        replaced.args["steps"] += [others(replaced), UNMERGE]
+        back_and_forth = [
+            case(f"back and forth in {describe.dtype_name(dtype)}", *[MERGE, UNMERGE] * 3, part=EXACT, dtype=dtype)
+            for dtype in (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+        ]
+        return [
+            case("", MERGE, UNMERGE, MERGE),
+            case("merged twice, no bias", MERGE, MERGE, UNMERGE, bias=False),
+            case("nothing to unmerge", UNMERGE, MERGE, UNMERGE, UNMERGE),
+            case("a square layer", MERGE, UNMERGE, sizes=(side, side, 3)),
+            case("a batch of sequences, float64", MERGE, UNMERGE, rows=(2, 3), dtype=torch.float64),
+            case(
+                "rank and alpha left at their defaults, a single row",
+                MERGE,
+                UNMERGE,
+                rows=(),
+                sizes=(9, 7, 4),
+                options={},
+            ),
+            case("evaluated and trained on", EVAL, TRAIN, MERGE, TRAIN, EVAL, UNMERGE),
+            trained_on,
+            learns,
+            *back_and_forth,
+            replaced,
+        ]
+
+    def called(self, case):
+        """How the layer is made, and the steps."""
+        label = f"  # {case.label}" if case.label else ""
+        return (
+            f"layer = {self.subject}({base_in_words(case)}{options_in_words(case)}){label}\n"
+            f"random values for lora_A and lora_B; x = {describe.kind(case.args['x'])}; layer(x) after each of:\n"
+            f"{in_words(case.args['steps'])}"
+        )
+
+    def observe(self, target, case):
+        """Take the learner's class through the case."""
+        return run_steps(target, **case.args, device=case.device)
+
+    def unfinished(self, observation):
+        """The untouched stub: it cannot even be made."""
+        return is_stub(observation.get("raised")) and observation.get("during") == "construction"
+
+    def fault(self, case, observation):
+        """What is wrong with one layer on its way through the steps."""
+        if "not_callable" in observation:
+            return self.failed_call(observation)
+        return follow(case, observation)[0]
+
+    def same(self, case, a, b):
+        """Whether two classes go wrong in the same way."""
+        if not self.fault(case, a) and not self.fault(case, b):
+            return True
+        return follow(case, a)[1] == follow(case, b)[1] != ""
+
+
+mergeable = MergeableLoRALinear()
+
+
+def slip(known, *edits, **words):
+    """A slip of this exercise: it is recognised by what a layer does, however it is written."""
+    id = known.id if isinstance(known, Misconception) else known
+    answer.slip(known, *edits, **words, recognise=lambda case, seen: follow(case, seen)[1] == id)
+
+
+slip(
+    "base_replaced",
+    "self.base_layer.weight.add_(self.scaling * (self.lora_A @ self.lora_B).T)",
+    "self.base_layer.weight = nn.Parameter(self.base_layer.weight + self.scaling * (self.lora_A @ self.lora_B).T, False)",
+    "self.base_layer.weight.copy_(self.kept)",
+    "self.base_layer.weight = nn.Parameter(self.kept, False)",
+    thought="The merged weight takes the place of the old one: base_layer.weight = nn.Parameter(…).",
+    hint="An optimiser, a tied layer or another part of the model may hold the old Parameter, and would hear nothing "
+    "of it. Write the new values into the one that is there.",
+)
+
+slip(
+    "no_grad_forgotten",
+    "    @torch.no_grad()\n    def merge",
+    "    def merge",
+    thought="The base is frozen, so autograd takes no notice of what is done to its weight.",
+    hint="Look at the first experiment again: what became of the frozen weight, and which context keeps autograd out?",
+)
+
+slip(
+    "merges_by_itself",
+    "    def forward(self, x):",
+    "    def train(self, mode=True):\n        super().train(mode)\n        self.unmerge() if mode else self.merge()\n        return self\n\n    def forward(self, x):",
+    thought="Evaluating means that the training is over, so eval() can merge.",
+    hint="eval() is called at every validation, between two epochs of training. Let merge() be called by whoever wants "
+    "it, and leave train() and eval() as they are.",
+)
+
+slip(
+    "flag_forgotten",
+    "            self.merged = True\n",
+    "",
+    "        if self.merged:\n",
+    "        if self.kept is not None:\n",
+    thought="Whether the layer is merged can be seen from its weight.",
+    hint="Nobody can see that from the weight, the layer itself included. What has to be noted down after merging?",
+)
+
+slip(
+    "flag_not_reset",
+    "\n            self.merged = False",
+    "",
+    thought="Once merged, a layer has been merged.",
+    hint="After unmerge the weight holds no delta. What must forward, and the next merge, know of that?",
+)
+
+slip(
+    "merged_twice",
+    "if not self.merged:",
+    "if True:",
+    thought="Nobody calls merge a second time.",
+    hint="A notebook cell is run again, a script merges what was merged before. What must a layer know of itself, so "
+    "that a second call changes nothing?",
+)
+
+slip(
+    SCALING_FORGOTTEN,
+    "add_(self.scaling * ",
+    "add_(",
+    thought="Merging adds the product of the two matrices: W + BA.",
+    hint="So it stands in a published text. delta_weight gives what must be added: does it pass its check, and do you "
+    "use it?",
+)
+
+slip(
+    VIEW_FOR_TRANSPOSE,
+    "(self.lora_A @ self.lora_B).T",
+    "(self.lora_A @ self.lora_B).reshape(self.base_layer.weight.shape)",
+    hint="It makes the shape fit and puts the numbers at the wrong places. Does your delta_weight pass its check?",
+)
+
+slip(
+    NO_TRANSPOSE,
+    ".lora_B).T",
+    ".lora_B)",
+    hint="On a square layer they do, and the result is wrong. Which shape has nn.Linear's weight? And "
+    "does your delta_weight pass its check?",
+)
+
+slip(
+    "merged_beside",
+    "self.kept = self.base_layer.weight.detach().clone()\n            self.base_layer.weight.add_(self.scaling * (self.lora_A @ self.lora_B).T)",
+    "self.kept = self.base_layer.weight + self.scaling * (self.lora_A @ self.lora_B).T",
+    "self.base_layer.weight.copy_(self.kept)",
+    "self.kept = None",
+    "out = self.base_layer(x)\n",
+    "if self.merged:\n            return F.linear(x, self.kept, self.base_layer.bias)\n        out = self.base_layer(x)\n",
+    thought="The merged weight can be kept beside the base's, and forward chooses.",
+    hint="Then the layer holds two weights for good, and whoever saves or reads base_layer gets the old one. A merge "
+    "writes into base_layer.weight.",
+)
+
+slip(
+    "delta_too_early",
+    "self.merged, self.kept = False, None",
+    "self.merged, self.kept = False, None\n        self.delta = (self.scaling * (self.lora_A @ self.lora_B).T).detach()",
+    "add_(self.scaling * (self.lora_A @ self.lora_B).T)",
+    "add_(self.delta)",
+    thought="What is to be added can be worked out when the layer is made, or at the first merge.",
+    hint="When the layer is made, lora_B is zero, and every step of training changes it. At which moment must the "
+    "delta be worked out?",
+)
+
+slip(
+    "unmerge_unguarded",
+    "        if self.merged:\n            self.base_layer.weight.copy_(self.kept)\n            self.merged = False",
+    "        self.base_layer.weight.sub_(self.scaling * (self.lora_A @ self.lora_B).T)\n        self.merged = False",
+    thought="Whoever calls unmerge has merged before.",
+    hint="Call unmerge on a layer that was just made: there is nothing to give back. What should happen?",
+)
+
+slip(
+    "drifts",
+    "self.base_layer.weight.copy_(self.kept)",
+    "self.base_layer.weight.sub_(self.scaling * (self.lora_A @ self.lora_B).T)",
+    thought="What was added can be subtracted again.",
+    hint="Floating-point sums round: the third experiment showed what (w + δ) - δ is. Which numbers would you need to "
+    "have kept?",
+)
+
+slip(
+    "kept_by_reference",
+    ".weight.detach().clone()",
+    ".weight.data",
+    thought="self.kept = weight keeps the old values.",
+    hint="After unmerge the delta is still in the weight. Assigning a tensor copies nothing: both names stand for the "
+    "same numbers, and what is added in place to one of them is in the other. What makes a copy?",
+)
+
+slip(
+    "still_adding",
+    "out if self.merged else out +",
+    "out +",
+    thought="forward stays as it is: merging changes the weight and nothing else.",
+    hint="The weight holds the delta now. What does forward add to base_layer(x) all the same?",
+)
+
+slip(
+    BIAS_DROPPED,
+    "out = self.base_layer(x)\n",
+    "if self.merged:\n            return x @ self.base_layer.weight.T\n        out = self.base_layer(x)\n",
+    hint="Merge a layer whose base has a bias, and call it and base_layer with x = 0.",
+)
+
+slip(
+    "adapter_lost",
+    "            self.merged = True",
+    "            self.merged = True\n            self.lora_B.zero_()",
+    "out if self.merged else out +",
+    "out +",
+    thought="With the delta in the weight, the adapter can be set to zero, and forward needs no change.",
+    hint="Then there is nothing to add after unmerge, and nothing to train on. Leave lora_A and lora_B, and let "
+    "forward know that the layer is merged.",
+)
+
+slip(
+    "trains_no_more",
+    "            self.merged = True",
+    "            self.merged = True\n            self.lora_A.requires_grad_(False)\n            self.lora_B.requires_grad_(False)",
+    thought="After a merge the adapter is done, so it is frozen or cut off.",
+    hint="unmerge is there so that training can go on: lora_A and lora_B must get gradients again, and be the same "
+    "Parameters that they were.",
+)
