@@ -1,17 +1,54 @@
-"""Lesson 00: what nn.Linear computes."""
+"""linear_by_hand: x @ weight.T + bias, for every shape of x, with a bias and without."""
 
 from dataclasses import replace
 
 import torch
 
 from autograde.checks.shared import next_steps
-from autograde.checks.shared.assigned import Check
+from autograde.checks.shared.families import TWO_DIMENSIONAL_ONLY
 from autograde.judge import tolerance
-from autograde.judge.check import Case
+from autograde.judge.answer import RightAnswer
+from autograde.judge.check import Case, Check
+
+answer = RightAnswer("""
+def linear_by_hand(x, weight, bias):
+    out = x @ weight.T
+    return out if bias is None else out + bias
+""")
 
 
-class OfEveryShape(Check):
+class LinearByHand(Check):
     """Knows an answer for two axes only by where it raises, whatever it says there."""
+
+    name = "linear_by_hand"
+    points = 2
+    answer = answer
+    note = "x @ weight.T + bias, torch.einsum, torch.addmm or a loop over the rows: every order of the sums is right."
+    next_step = (
+        "Write the shapes of x and weight beside each other. Each output is a sum over the inputs: which axis of "
+        "each counts them? Then the bias, when there is one."
+    )
+
+    def cases(self, draw):
+        d, k, n, s = draw.sizes(4, low=3)
+        side = draw.integer(3, 6)
+
+        def case(shape, out, bias, label, dtype=torch.float32, contiguous=True):
+            weight = draw.tensor(out, shape[-1], dtype=dtype)
+            x = draw.tensor(*shape, dtype=dtype, contiguous=contiguous)
+            return Case({"x": x, "weight": weight, "bias": draw.tensor(out, dtype=dtype) if bias else None}, label)
+
+        return [
+            case((n, d), k, True, "a batch of rows"),
+            case((n, d), k, False, "no bias"),
+            case((d,), k, True, "a single row, no batch"),
+            case((n, s, d), k, True, "a batch of sequences", torch.float64),
+            case((n, side), side, True, "a square weight"),
+            case((n, d), k, True, "x is a transposed view", contiguous=False),
+            case((0, d), k, True, "an empty batch"),
+            case((1, d), k, True, "a batch of one row"),
+            case((n, s, d), k, True, "a batch of sequences, x is a transposed view", contiguous=False),
+        ]
 
     def fault(self, case, observation):
         """See `Check.fault`."""
@@ -28,77 +65,39 @@ class OfEveryShape(Check):
         return (case.args["x"].ndim != 2 and counts_axes) or super().same(case, a, b)
 
 
-linear_by_hand = OfEveryShape(
-    "linear_by_hand",
-    points=2,
-    note="x @ weight.T + bias, torch.einsum, torch.addmm or a loop over the rows: every order of the sums is right.",
-    next_step="Write the shapes of x and weight beside each other. Each output is a sum over the inputs: which axis of "
-    "each counts them? Then the bias, when there is one.",
-)
-CHECKS = [linear_by_hand]
+linear_by_hand = LinearByHand()
 
 
-@linear_by_hand.cases
-def _(draw):
-    d, k, n, s = draw.sizes(4, low=3)
-    side = draw.integer(3, 6)
-
-    def case(shape, out, bias, label, dtype=torch.float32, contiguous=True):
-        weight = draw.tensor(out, shape[-1], dtype=dtype)
-        x = draw.tensor(*shape, dtype=dtype, contiguous=contiguous)
-        return Case({"x": x, "weight": weight, "bias": draw.tensor(out, dtype=dtype) if bias else None}, label)
-
-    return [
-        case((n, d), k, True, "a batch of rows"),
-        case((n, d), k, False, "no bias"),
-        case((d,), k, True, "a single row, no batch"),
-        case((n, s, d), k, True, "a batch of sequences", torch.float64),
-        case((n, side), side, True, "a square weight"),
-        case((n, d), k, True, "x is a transposed view", contiguous=False),
-        case((0, d), k, True, "an empty batch"),
-        case((1, d), k, True, "a batch of one row"),
-        case((n, s, d), k, True, "a batch of sequences, x is a transposed view", contiguous=False),
-    ]
-
-
-@linear_by_hand.right
-def _(x, weight, bias):
-    return torch.nn.functional.linear(x, weight, bias)
-
-
-def _said(seen):
+def _message(seen):
     """The message of the exception that came; empty where none did."""
     return seen["raised"]["message"] if "raised" in seen else ""
 
 
-@linear_by_hand.misconception(
+answer.slip(
     "no_transpose",
+    "weight.T",
+    "weight",
     thought="The weight multiplies x as it is stored. That runs only when the weight is square.",
     hint="Print weight.shape and x.shape. Which axis of the weight has one entry per input feature?",
 )
-def no_transpose(x, weight, bias):
-    out = x @ weight
-    return out if bias is None else out + bias
 
 
-@linear_by_hand.misconception(
+answer.slip(
     "no_transpose",
+    "weight.T",
+    "(weight if x.shape[-1] == weight.shape[0] else weight.T)",
     thought="The weight multiplies x as it is stored, and is transposed where that does not run.",
     hint="Print weight.shape and x.shape. Which axis of the weight has one entry per input feature?",
 )
-def no_transpose_where_it_runs(x, weight, bias):
-    out = x @ (weight if x.shape[-1] == weight.shape[0] else weight.T)
-    return out if bias is None else out + bias
 
 
-@linear_by_hand.misconception(
+answer.slip(
     "no_transpose_reshaped",
+    "weight.T",
+    "weight.reshape(weight.shape[1], weight.shape[0])",
     thought="Any (d, k) tensor with the weight's numbers will do, so the weight was reshaped to fit.",
     hint="reshape and view keep the numbers in their order in memory. Which operation swaps rows and columns?",
 )
-def no_transpose_reshaped(x, weight, bias):
-    out = x @ weight.reshape(weight.shape[1], weight.shape[0])
-    return out if bias is None else out + bias
 
 
 def _has_x_on_the_right(case, seen):
@@ -109,98 +108,89 @@ def _has_x_on_the_right(case, seen):
     if isinstance(value, torch.Tensor) and value.shape == across.shape:
         return tolerance.close(value, across, x.dtype)
     sizes = "x".join(map(str, weight.shape)), "x".join(map(str, x.shape))
-    return f"({sizes[0]} and {sizes[1]})" in _said(seen)
+    return f"({sizes[0]} and {sizes[1]})" in _message(seen)
 
 
-@linear_by_hand.misconception(
+answer.slip(
     "x_on_the_right",
+    "x @ weight.T",
+    "weight @ x",
     thought="A layer is W x + b, as textbooks write it, with W first.",
     hint="There x is a column. Here each row of x is one input, and each row of the result its output: on which side of "
     "`@` must x stand, and what must the weight look like on the other?",
     recognise=_has_x_on_the_right,
 )
-def x_on_the_right(x, weight, bias):
-    out = weight @ x
-    return out if bias is None else out + bias
 
 
-@linear_by_hand.misconception(
+answer.slip(
     "bias_forgotten",
+    "out if bias is None else out + bias",
+    "out",
     thought="A linear layer is a matrix product, so the product is all of it.",
     hint="Call your function with x = 0. What should a layer with a bias return there?",
 )
-def bias_forgotten(x, weight, bias):
-    return x @ weight.T
 
 
-@linear_by_hand.misconception(
+answer.slip(
     "bias_subtracted",
+    "out + bias",
+    "out - bias",
     thought="The bias moves the result, in the other direction.",
     hint="Call your function with x = 0 and compare with the bias, sign and all.",
 )
-def bias_subtracted(x, weight, bias):
-    out = x @ weight.T
-    return out if bias is None else out - bias
 
 
-@linear_by_hand.misconception(
+answer.slip(
     "elementwise_summed_over_batch",
+    "x @ weight.T",
+    "(weight * x).sum(-1)",
     thought="`*` and then a sum is a matrix product, whichever axis is summed.",
     hint="Each output belongs to one row of x. Which axis may be summed away, and which must stay?",
 )
-def elementwise_summed_over_batch(x, weight, bias):
-    out = (weight * x).sum(-1)
-    return out if bias is None else out + bias
 
 
 # Without a bias nothing is added, so sizes that should have been equal are those of a product entry by entry.
 _PAIRED = ("must match the size of tensor", "could not be broadcast together")
 
 
-@linear_by_hand.misconception(
+answer.slip(
     "elementwise",
+    "x @ weight.T",
+    "weight * x",
     thought="`*` multiplies a weight with an input, as it does with numbers.",
     hint="`*` pairs entries one by one. Each output is a sum over all inputs: which operator sums?",
-    recognise=lambda case, seen: case.args["bias"] is None and any(words in _said(seen) for words in _PAIRED),
+    recognise=lambda case, seen: case.args["bias"] is None and any(words in _message(seen) for words in _PAIRED),
 )
-def elementwise(x, weight, bias):
-    out = weight * x
-    return out if bias is None else out + bias
 
 
-@linear_by_hand.misconception(
+answer.slip(
     "bias_truth_value",
+    "out if bias is None else out + bias",
+    "out + bias if bias else out",
     thought="`if bias:` asks whether there is a bias.",
     hint="A tensor of several numbers is neither true nor false. Ask the question that you mean: is it None?",
-    recognise=lambda case, seen: "ambiguous" in _said(seen) and "more than one" in _said(seen),
+    recognise=lambda case, seen: "ambiguous" in _message(seen) and "more than one" in _message(seen),
 )
-def bias_truth_value(x, weight, bias):
-    out = x @ weight.T
-    if bias:
-        out = out + bias
-    return out
 
 
 def _stumbles_over_none(case, seen):
-    nothing = seen.get("type") == "NoneType" or "NoneType" in _said(seen)
+    nothing = seen.get("type") == "NoneType" or "NoneType" in _message(seen)
     return case.args["bias"] is None and nothing
 
 
-@linear_by_hand.misconception(
+answer.slip(
     "bias_none_not_handled",
+    "out if bias is None else out + bias",
+    "out + bias",
     thought="There is always a bias to add.",
     hint="nn.Linear(…, bias=False) has bias None. What does `+ None` do, and what should happen instead?",
     recognise=_stumbles_over_none,
 )
-def bias_none_not_handled(x, weight, bias):
-    return x @ weight.T + bias
 
 
-@linear_by_hand.misconception(
-    "two_dimensional_only",
-    thought="x is always a batch of rows.",
+answer.slip(
+    TWO_DIMENSIONAL_ONLY,
+    "x @ weight.T",
+    "torch.mm(x, weight.T)",
     hint="x may be one row, or a batch of sequences. `@` treats all leading axes alike; what have you used?",
 )
-def two_dimensional_only(x, weight, bias):
-    out = torch.mm(x, weight.T)
-    return out if bias is None else out + bias
