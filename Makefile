@@ -17,8 +17,8 @@ unexport PYTHONHOME PYTHONPATH
 # nbgrader calls commands of .venv by name.
 RUN := PATH="$$PWD/.venv/bin:$$PATH" .venv/bin/
 
-# On all cores. Tests that share something dear run in one process (tests/conftest.py), and those come first.
-PYTEST := $(RUN)python -m pytest -n logical --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
+# On all cores; tests/conftest.py says in how many processes, and which tests run in one. Those come first.
+PYTEST := $(RUN)python -m pytest -n auto --dist loadgroup --no-loadscope-reorder
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile

@@ -3,17 +3,23 @@
 import os
 from pathlib import Path
 
-import graded_class as making
 import pytest
 import sample_course
 import torch
 from filelock import FileLock
+from graded_class import make as make_graded_class
 
 from autograde.project import Course
 
 # The course's tensors are small, and the tests share the machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1)
+
+
+def pytest_xdist_auto_num_workers():
+    """One process more than cores, for many tests wait; few on a large machine, for each takes half a gigabyte."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores + 1, 8)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -68,4 +74,4 @@ def graded_class(request, sample, tmp_path_factory):
     damaged = {item.callspec.params.get("name") for item in about if hasattr(item, "callspec")} - {None}
     if about:
         damaged |= {"endless_cell", "not_json", "exits", "links_beside"}
-    return making.make(sample, tmp_path_factory.mktemp("graded") / "course", sorted(damaged))
+    return make_graded_class(sample, tmp_path_factory.mktemp("graded") / "course", sorted(damaged))

@@ -230,6 +230,7 @@ def test_autocast(device, narrow, shape):
     assert layer.lora_A.grad.dtype == layer.lora_B.grad.dtype == torch.float32
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*jit:DeprecationWarning")  # raised by torch itself
 def test_compile_gives_the_same_numbers_before_and_after_a_merge():
     torch.compiler.reset()
