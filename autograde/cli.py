@@ -50,17 +50,28 @@ def _lessons(course, words):
 @main.command()
 @click.argument("lessons", nargs=-1, metavar="[LESSON]...")
 @click.option("--check", "only_check", is_flag=True, help="Verify the notebooks; write nothing.")
+@click.option(
+    "--all", "run_all", is_flag=True, help="With --check: execute every notebook, also where nothing has changed."
+)
 @click.option("--force", is_flag=True, help="Build again what is up to date, and over notebooks that were worked in.")
-def build(lessons, only_check, force):
-    """Make the notebooks of each LESSON (all when none is named) from solutions/LESSON.py."""
+def build(lessons, only_check, run_all, force):
+    """Make the notebooks of each LESSON (all when none is named) from solutions/LESSON.py.
+
+    --check compares sources and notebooks, and executes the lessons whose checks, modules or libraries have changed
+    since they were built.
+    """
     from autograde.authoring import build as building
     from autograde.project import CourseError
 
+    if run_all and not only_check:
+        raise _Problem("--all goes with --check; to build everything again, use --force")
     course = _course()
     chosen = _lessons(course, lessons)
 
     def action(lesson):
-        return building.verify(course, lesson) or "in step" if only_check else building.build(course, lesson, force)
+        if only_check:
+            return f"in step ({building.verify(course, lesson, run_all)})"
+        return building.build(course, lesson, force)
 
     failed = 0
     for lesson, result in building.each(action, chosen):

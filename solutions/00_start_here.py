@@ -33,7 +33,14 @@ from torch import nn
 from autograde import check
 
 device = "cuda" if torch.cuda.is_available() else "cpu"
-print("Python", platform.python_version(), "· torch", torch.__version__.split("+")[0], "· device", device)
+print(
+    "Python",
+    platform.python_version(),
+    "· torch",
+    torch.__version__.split("+")[0],
+    "· device",
+    device,
+)
 
 # %% [markdown]
 r"""
@@ -106,7 +113,9 @@ tables = [("W, as stored", W), ("transposed", W.mT), ("reshaped", W.reshape(2, 3
 figure, axes = plt.subplots(1, 3, figsize=(9, 2.8), layout="constrained")
 for axis, (title, table) in zip(axes, tables):
     axis.imshow(table, cmap="Greys", vmin=0, vmax=9)
-    for (row, column), value in zip(((i, j) for i in range(len(table)) for j in range(len(table[0]))), table.flatten()):
+    for (row, column), value in zip(
+        ((i, j) for i in range(len(table)) for j in range(len(table[0]))), table.flatten()
+    ):
         axis.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=13)
     first, second = ("output", "input") if table.shape == (3, 2) else ("input", "output")
     axis.set(title=f"{title} {tuple(table.shape)}", ylabel=first, xlabel=second)

@@ -42,7 +42,8 @@ from autograde import check
 device = "cuda" if torch.cuda.is_available() else "cpu"
 digits = load_digits()
 order = torch.randperm(len(digits.target), generator=torch.Generator().manual_seed(0))
-pictures = torch.tensor(digits.images / 16, dtype=torch.float32)[order].to(device)  # (1797, 8, 8), from 0 to 1
+# (1797, 8, 8), from 0 to 1
+pictures = torch.tensor(digits.images / 16, dtype=torch.float32)[order].to(device)
 labels = torch.tensor(digits.target)[order].to(device)  # (1797,)
 upright = pictures.flatten(1)  # (1797, 64)
 sideways = pictures.rot90(dims=(1, 2)).flatten(1)  # (1797, 64)
@@ -50,7 +51,8 @@ sideways = pictures.rot90(dims=(1, 2)).flatten(1)  # (1797, 64)
 
 def train(model, x, y, epochs):
     """Train every weight of `model` on pictures x with labels y."""
-    optimiser = torch.optim.Adam(model.parameters(), lr=3e-3, fused=True)  # fused: the same steps, in less time
+    # fused: the same steps, in less time
+    optimiser = torch.optim.Adam(model.parameters(), lr=3e-3, fused=True)
     shuffle = torch.Generator().manual_seed(1)
     for _ in range(epochs):
         for rows in torch.randperm(len(x), generator=shuffle).split(64):
@@ -66,7 +68,7 @@ def weights(model):
 
 
 def accuracy(three, x, y):
-    """How many in a hundred of the pictures x the network with these three weights names right."""
+    """The percentage of the pictures x that the network with these weights names right."""
     for weight in three[:-1]:
         x = torch.relu(nn.functional.linear(x, weight))
     return 100 * (nn.functional.linear(x, three[-1]).argmax(dim=-1) == y).float().mean().item()
@@ -81,7 +83,11 @@ full**, every number of every weight, on 500 of the turned ones. Accuracy is mea
 # %% demonstration=true alt="The same handwritten digit twice, in grey: upright, and turned a quarter to the left."
 torch.manual_seed(0)
 model = nn.Sequential(
-    nn.Linear(64, 160, bias=False), nn.ReLU(), nn.Linear(160, 96, bias=False), nn.ReLU(), nn.Linear(96, 10, bias=False)
+    nn.Linear(64, 160, bias=False),
+    nn.ReLU(),
+    nn.Linear(160, 96, bias=False),
+    nn.ReLU(),
+    nn.Linear(96, 10, bias=False),
 ).to(device)
 start = weights(model)  # random, before any training
 
@@ -90,7 +96,7 @@ W = weights(model)
 
 
 def fine_tune(y):
-    """The weights of a copy of the model, fine-tuned in full on 500 sideways pictures with labels y."""
+    """The weights of a copy of the model, fine-tuned in full on 500 sideways pictures."""
     tuned = copy.deepcopy(model)
     train(tuned, sideways[:500], y, epochs=150)
     return weights(tuned)
@@ -101,8 +107,14 @@ change = [after - before for after, before in zip(W_tuned, W)]
 
 unseen = slice(1000, None)
 for name, three in [("before", W), ("after", W_tuned)]:
-    right = accuracy(three, upright[unseen], labels[unseen]), accuracy(three, sideways[unseen], labels[unseen])
-    print(f"{name:6} fine-tuning: {right[0]:4.1f} % of the upright digits right, {right[1]:4.1f} % of the sideways")
+    right = (
+        accuracy(three, upright[unseen], labels[unseen]),
+        accuracy(three, sideways[unseen], labels[unseen]),
+    )
+    print(
+        f"{name:6} fine-tuning: {right[0]:4.1f} % of the upright digits right,",
+        f"{right[1]:4.1f} % of the sideways",
+    )
 
 figure, axes = plt.subplots(1, 2, figsize=(4, 2), layout="constrained")
 for axis, (name, picture) in zip(axes, [("upright", upright[0]), ("sideways", sideways[0])]):
@@ -181,10 +193,15 @@ closest. Let us try ten thousand other rows, each with the best column that goes
 
 # %%
 angle = torch.linspace(0, torch.pi, 10_000)
-rows = torch.stack([angle.cos(), angle.sin()], dim=1)  # (10000, 2), every direction there is, nearly
-columns = rows @ T.T  # (10000, 3), for each row the column that brings the product closest to T
+# (10000, 2), every direction there is, nearly
+rows = torch.stack([angle.cos(), angle.sin()], dim=1)
+# (10000, 3), for each row the column that brings the product closest to T
+columns = rows @ T.T
 distance = (T - columns[:, :, None] * rows[:, None, :]).flatten(1).norm(dim=1)
-print(f"distances from {distance.min():.3f} to {distance.max():.3f}, the smallest with", rows[distance.argmin()])
+print(
+    f"distances from {distance.min():.3f} to {distance.max():.3f}, the smallest with",
+    rows[distance.argmin()],
+)
 
 # %% [markdown]
 r"""
@@ -220,8 +237,8 @@ def best_low_rank(M, rank):
         rank: int, with 1 <= rank <= min(d, k).
 
     Returns:
-        (A, B): tensors of shape (d, rank) and (rank, k). Of all such pairs they make the Frobenius norm of M - A @ B
-        the smallest. M is left unchanged.
+        (A, B): tensors of shape (d, rank) and (rank, k). Of all such pairs they make the
+        Frobenius norm of M - A @ B the smallest. M is left unchanged.
     """
     ### BEGIN SOLUTION
     U, S, Vh = torch.linalg.svd(M, full_matrices=False)
@@ -264,11 +281,12 @@ def rank_for_energy(M, fraction):
         fraction: float, with 0 < fraction <= 1.
 
     Returns:
-        The smallest int r for which the squares of the r largest singular values add up to at least `fraction` of the
-        squared Frobenius norm of M. M is left unchanged.
+        The smallest int r for which the squares of the r largest singular values add up to at
+        least `fraction` of the squared Frobenius norm of M. M is left unchanged.
     """
     ### BEGIN SOLUTION
-    held = (torch.linalg.svdvals(M) ** 2).cumsum(dim=0)  # by the largest, the two largest, …; the last holds everything
+    # by the largest, the two largest, …; the last holds everything
+    held = (torch.linalg.svdvals(M) ** 2).cumsum(dim=0)
     return int((held < fraction * held[-1]).sum()) + 1
     ### END SOLUTION
 
@@ -287,16 +305,28 @@ pieces only because of the numbers in it, its shuffled copy would need few as we
 
 # %% demonstration=true alt="Two panels for the middle layer. Left, singular values divided by the largest, on a logarithmic axis: those of the change fall steadily, by a factor of several hundred over 92 values; those of the weight drop to a fifth within a dozen values and then level off; those of the shuffled change fall slowly, to about a seventh. Right, the share of the energy that a rank holds: change and weight rise together to 80 percent at rank 8 or 9; the change reaches 90 percent at rank 12, the weight at 28, the shuffled change at 60."
 shuffled = [D.flatten()[torch.randperm(D.numel(), device=device)].view_as(D) for D in change]
-curves = [("W", W[1], "-", "0.6"), ("ΔW", change[1], "-", "black"), ("ΔW, shuffled", shuffled[1], ":", "black")]
+curves = [
+    ("W", W[1], "-", "0.6"),
+    ("ΔW", change[1], "-", "black"),
+    ("ΔW, shuffled", shuffled[1], ":", "black"),
+]
 fractions = torch.linspace(0.01, 0.99, 50).tolist()
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
 for name, M, style, colour in curves:
     values = torch.linalg.svdvals(M).cpu()
     left.semilogy(range(1, 97), values / values[0], linestyle=style, color=colour, label=name)
-    right.plot([int(rank_for_energy(M, f)) for f in fractions], fractions, linestyle=style, color=colour, label=name)
+    right.plot(
+        [int(rank_for_energy(M, f)) for f in fractions],
+        fractions,
+        linestyle=style,
+        color=colour,
+        label=name,
+    )
 right.axhline(0.9, color="black", linewidth=0.5)
-left.set(xlabel="number of the singular value", ylabel="singular value / largest", ylim=(1e-3, 1.3))
+left.set(
+    xlabel="number of the singular value", ylabel="singular value / largest", ylim=(1e-3, 1.3)
+)
 right.set(xlabel="rank r", ylabel="share of the energy held", ylim=(0, 1))
 left.legend()
 right.legend()
@@ -310,7 +340,13 @@ training, random numbers; $W$ minus the start is what the *first* training chang
 
 # %% demonstration=true
 first_change = [after - before for after, before in zip(W, start)]
-table = [("random start", start), ("W - start", first_change), ("W", W), ("ΔW", change), ("ΔW, shuffled", shuffled)]
+table = [
+    ("random start", start),
+    ("W - start", first_change),
+    ("W", W),
+    ("ΔW", change),
+    ("ΔW, shuffled", shuffled),
+]
 print("rank for 90 %  ", *[f"{M.shape[1]:>4} → {M.shape[0]:<4}" for M in W])
 for name, matrices in table:
     print(f"{name:15}", *[f"{int(rank_for_energy(M, 0.9)):>7}    " for M in matrices])
@@ -349,7 +385,7 @@ def closest(D, r):
 
 
 def enough(curve, goal):
-    """The smallest of the ranks tried from which on the curve stays within one percentage point of the goal."""
+    """The smallest rank tried from which on the curve stays within one point of the goal."""
     below = [r for r, reached in zip(ranks, curve) if reached < goal - 1]
     return next((r for r in ranks if not below or r > below[-1]), None)
 
@@ -363,9 +399,19 @@ whole_cut = [accuracy([closest(w + D, r) for w, D in zip(W, change)], x, y) for 
 nothing, everything = accuracy(W, x, y), accuracy(W_tuned, x, y)
 
 figure, axis = plt.subplots(figsize=(8, 4), layout="constrained")
-axis.axhline(everything, color="black", linestyle="--", linewidth=1, label="full fine-tuning: W + ΔW")
-axis.plot(ranks, change_cut, color="black", marker="o", label="the change cut to rank r: W + ΔW$_r$")
-axis.plot(ranks, whole_cut, color="0.5", marker="s", label="the whole weight cut to rank r: (W + ΔW)$_r$")
+axis.axhline(
+    everything, color="black", linestyle="--", linewidth=1, label="full fine-tuning: W + ΔW"
+)
+axis.plot(
+    ranks, change_cut, color="black", marker="o", label="the change cut to rank r: W + ΔW$_r$"
+)
+axis.plot(
+    ranks,
+    whole_cut,
+    color="0.5",
+    marker="s",
+    label="the whole weight cut to rank r: (W + ΔW)$_r$",
+)
 axis.axhline(nothing, color="black", linestyle=":", linewidth=1, label="no change: W")
 axis.set(xlabel="rank r", ylabel="sideways digits right, %", xscale="log", ylim=(0, 102))
 axis.set_xticks([1, 2, 4, 8, 16, 32, 64], [1, 2, 4, 8, 16, 32, 64])
@@ -377,7 +423,10 @@ found = enough(change_cut, everything), enough(whole_cut, everything)
 print("you predicted        ", my_prediction)
 print("within one point from", found)
 thin = sum(min(found[0], *D.shape) * sum(D.shape) for D in change)
-print(f"numbers in ΔW: {sum(D.numel() for D in change):,}; in the A and B of rank {found[0]}: {thin:,}")
+print(
+    f"numbers in ΔW: {sum(D.numel() for D in change):,};",
+    f"in the A and B of rank {found[0]}: {thin:,}",
+)
 
 # %% [markdown]
 r"""
@@ -418,20 +467,30 @@ summary = []
 figure, axis = plt.subplots(figsize=(8, 4), layout="constrained")
 for name, y, tuned, marker, colour in questions:
     differences = [after - before for after, before in zip(tuned, W)]
-    curve = [accuracy([w + closest(D, r) for w, D in zip(W, differences)], x, y) for r in ranks]
+    curve = [
+        accuracy([w + closest(D, r) for w, D in zip(W, differences)], x, y) for r in ranks
+    ]
     axis.plot(ranks, curve, marker=marker, color=colour, label=name)
     full = accuracy(tuned, x, y)
     ninety = max(int(rank_for_energy(D, 0.9)) for D in differences)
     at_ninety = accuracy([w + closest(D, ninety) for w, D in zip(W, differences)], x, y)
     summary.append((name, full, ninety, at_ninety, enough(curve, full)))
-axis.set(xlabel="rank r of the change", ylabel="of the 500 pictures right, %", xscale="log", ylim=(0, 102))
+axis.set(
+    xlabel="rank r of the change",
+    ylabel="of the 500 pictures right, %",
+    xscale="log",
+    ylim=(0, 102),
+)
 axis.set_xticks([1, 2, 4, 8, 16, 32, 64], [1, 2, 4, 8, 16, 32, 64])
 axis.minorticks_off()
 axis.legend()
 plt.show()
 
 print("your order:", " < ".join(my_order))
-print(f"{'':13}{'full ΔW':>9}{'rank for 90 % energy':>23}{'right at that rank':>21}{'within one point from':>24}")
+print(
+    f"{'':13}{'full ΔW':>9}{'rank for 90 % energy':>23}"
+    f"{'right at that rank':>21}{'within one point from':>24}"
+)
 for name, full, ninety, at_ninety, rank in summary:
     print(f"{name:13}{full:>7.0f} %{ninety:>23}{at_ninety:>19.0f} %{rank!s:>24}")
 

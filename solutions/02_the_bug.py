@@ -170,8 +170,8 @@ def product_shape(x_shape, d, k):
     """The shape of ``(A @ B) * x``, where A @ B has shape (d, k).
 
     Args:
-        x_shape: tuple of ints, the shape of x: any number of leading sizes, none included, and then d. A leading
-            size may be 0: an empty batch.
+        x_shape: tuple of ints, the shape of x: any number of leading sizes, none included, and
+            then d. A leading size may be 0: an empty batch.
         d: in_features, an int.
         k: out_features, an int.
 
@@ -219,9 +219,10 @@ def silent_case():
     """Sizes at which Attempt #1 is wrong and nobody notices.
 
     Returns:
-        ``(d, k, x_shape)``: the ints d and k, and a tuple of ints that ends in d. With these sizes, and with B not
-        zero, Attempt #1 runs, its output has shape ``x_shape[:-1] + (k,)``, and its values are wrong.
-        Any sizes will do; small ones keep the cells below quick.
+        ``(d, k, x_shape)``: the ints d and k, and a tuple of ints that ends in d. With these
+        sizes, and with B not zero, Attempt #1 runs, its output has shape ``x_shape[:-1] +
+        (k,)``, and its values are wrong. Any sizes will do; small ones keep the cells below
+        quick.
     """
     ### BEGIN SOLUTION
     return 8, 8, (8, 8)
@@ -256,10 +257,18 @@ figure, axes = plt.subplots(1, 4, figsize=(12, 3.4), layout="constrained")
 for axis, (title, values, down, across) in zip(axes, panels, strict=True):
     axis.imshow(values, cmap="Greys")
     axis.set(title=title, ylabel=down, xlabel=across, xticks=[], yticks=[])
-    axis.add_patch(Rectangle((column - 0.45, row - 0.45), 0.9, 0.9, fill=False, lw=2.5, ec="black"))
-    axis.add_patch(Rectangle((column - 0.38, row - 0.38), 0.76, 0.76, fill=False, lw=1, ec="white"))
-axes[0].add_patch(Rectangle((column - 0.48, -0.48), 0.96, d - 0.04, fill=False, lw=1.5, ls="--", ec="black"))
-axes[1].add_patch(Rectangle((-0.48, row - 0.48), d - 0.04, 0.96, fill=False, lw=1.5, ls="--", ec="black"))
+    axis.add_patch(
+        Rectangle((column - 0.45, row - 0.45), 0.9, 0.9, fill=False, lw=2.5, ec="black")
+    )
+    axis.add_patch(
+        Rectangle((column - 0.38, row - 0.38), 0.76, 0.76, fill=False, lw=1, ec="white")
+    )
+axes[0].add_patch(
+    Rectangle((column - 0.48, -0.48), 0.96, d - 0.04, fill=False, lw=1.5, ls="--", ec="black")
+)
+axes[1].add_patch(
+    Rectangle((-0.48, row - 0.48), d - 0.04, 0.96, fill=False, lw=1.5, ls="--", ec="black")
+)
 plt.show()
 
 # %% [markdown]
@@ -302,17 +311,31 @@ def outcome(x_shape, d, k):
 
 
 leads = [("(d,)", ()), ("(1, d)", (1,)), ("(4, d)", (4,)), ("(2, 4, d)", (2, 4))]
-found = {name: {(d, k): outcome((*lead, d), d, k) for d in SIZES for k in SIZES} for name, lead in leads}
+found = {
+    name: {(d, k): outcome((*lead, d), d, k) for d in SIZES for k in SIZES}
+    for name, lead in leads
+}
 
 figure, axes = plt.subplots(1, 4, figsize=(12, 3.9), layout="constrained", sharey=True)
 for axis, (name, outcomes) in zip(axes, found.items(), strict=True):
     for (d, k), kind in outcomes.items():
         _, colour, hatch = LOOKS[kind]
-        axis.add_patch(Rectangle((k - 0.5, d - 0.5), 1, 1, fc=colour, ec="grey", hatch=hatch, lw=0.5))
-    axis.set(title=f"x of shape {name}", xlabel="k, outputs", xticks=SIZES, yticks=SIZES, aspect="equal")
+        axis.add_patch(
+            Rectangle((k - 0.5, d - 0.5), 1, 1, fc=colour, ec="grey", hatch=hatch, lw=0.5)
+        )
+    axis.set(
+        title=f"x of shape {name}",
+        xlabel="k, outputs",
+        xticks=SIZES,
+        yticks=SIZES,
+        aspect="equal",
+    )
     axis.set(xlim=(0.5, 8.5), ylim=(0.5, 8.5))
 axes[0].set_ylabel("d, inputs")
-legend = [Patch(fc=colour, ec="grey", hatch=hatch, label=name) for name, colour, hatch in LOOKS.values()]
+legend = [
+    Patch(fc=colour, ec="grey", hatch=hatch, label=name)
+    for name, colour, hatch in LOOKS.values()
+]
 figure.legend(handles=legend, loc="outside lower center", ncols=4, frameon=False)
 plt.show()
 
@@ -412,14 +435,15 @@ def exposes(layer_class):
     """A test for LoRA layers: does it find something wrong?
 
     Args:
-        layer_class: ``layer_class(base, rank=…, alpha=…)``, with an nn.Linear as base, makes a layer. The layer has
-            ``base_layer`` and the Parameters ``lora_A`` of shape (d, r) and ``lora_B`` of shape (r, k); lora_B starts
-            at zero, and both may be set.
+        layer_class: ``layer_class(base, rank=…, alpha=…)``, with an nn.Linear as base, makes a
+            layer. The layer has ``base_layer`` and the Parameters ``lora_A`` of shape (d, r)
+            and ``lora_B`` of shape (r, k); lora_B starts at zero, and both may be set.
 
     Returns:
-        True when the layer is wrong: for some sizes, rank, alpha and values of A and B, for a base with or without
-        bias, or for some x of shape (..., d), with any number of leading axes, none included, it raises, or returns
-        something else than the formula says (rounding does not count). False when it is right.
+        True when the layer is wrong: for some sizes, rank, alpha and values of A and B, for a
+        base with or without bias, or for some x of shape (..., d), with any number of leading
+        axes, none included, it raises, or returns something else than the formula says
+        (rounding does not count). False when it is right.
     """
     ### BEGIN SOLUTION
     for d, k, rank, alpha in [(5, 3, 2, 6), (3, 7, 4, 2), (4, 4, 3, 1)]:

@@ -137,7 +137,7 @@ fewest numbers to multiply?
 
 # %% exercise="lora_delta"
 def lora_delta(x, A, B, scaling):
-    """What a LoRA adapter adds to the output of its layer, in the order that takes fewer FLOPs when r is small.
+    """What a LoRA adapter adds to the output, in the order that takes fewer FLOPs at small r.
 
     Args:
         x: tensor of shape (..., d), any number of leading axes, none included.
@@ -225,7 +225,8 @@ def flops_thin(n, d, k, r):
         d, k, r: sizes of A (d, r) and B (r, k).
 
     Returns:
-        A number. A multiplication and an addition count as one each; the scaling is not counted.
+        A number. A multiplication and an addition count as one each; the scaling is not
+        counted.
     """
     ### BEGIN SOLUTION
     down = 2 * n * d * r  # (n, d) @ (d, r)
@@ -240,14 +241,15 @@ check.flops_thin(flops_thin)
 
 # %% exercise="flops_full"
 def flops_full(n, d, k, r):
-    """FLOPs of working out the product of A and B first, once, and then taking n rows through it.
+    """FLOPs of multiplying A and B first, once, and then taking n rows through the product.
 
     Args:
         n: rows of x.
         d, k, r: sizes of A (d, r) and B (r, k).
 
     Returns:
-        A number. A multiplication and an addition count as one each; the scaling is not counted.
+        A number. A multiplication and an addition count as one each; the scaling is not
+        counted.
     """
     ### BEGIN SOLUTION
     form = 2 * d * r * k  # (d, r) @ (r, k)
@@ -284,14 +286,22 @@ for r in (2, 16, 128, 768):
     inputs = [torch.ones(*shape, device=device) for shape in ((n, d), (d, r), (r, k))]
     left.plot(r, count_flops(full_product_first, *inputs, 1.0), "s", color="0.45")
     left.plot(r, count_flops(lora_delta, *inputs, 1.0), "o", color="black")
-left.set(xscale="log", yscale="log", xlabel="rank r", ylabel="FLOPs", title=f"{n} rows, {d} → {k}")
+left.set(
+    xscale="log", yscale="log", xlabel="rank r", ylabel="FLOPs", title=f"{n} rows, {d} → {k}"
+)
 left.legend()
 
 for r, style in ((4, "-"), (16, "--"), (64, ":")):
     times = [flops_full(n, d, k, r) / flops_thin(n, d, k, r) for n in rows]
     right.plot(rows, times, style, color="black", label=f"r = {r}")
 right.axhline(1, color="0.7", linewidth=1)
-right.set(xscale="log", yscale="log", xlabel="rows n", ylabel="times as many FLOPs", title="full product first ÷ thin")
+right.set(
+    xscale="log",
+    yscale="log",
+    xlabel="rows n",
+    ylabel="times as many FLOPs",
+    title="full product first ÷ thin",
+)
 right.legend()
 plt.show()
 
@@ -331,7 +341,7 @@ that fewer FLOPs? And what does your function say for 1 → 1?
 
 # %% exercise="largest_cheap_rank"
 def largest_cheap_rank(d, k):
-    """The largest rank at which two thin products take fewer FLOPs than the base layer's own product.
+    """The largest rank at which two thin products take fewer FLOPs than the base's product.
 
     Args:
         d, k: in_features and out_features of the layer, at least 1 each.
@@ -340,7 +350,7 @@ def largest_cheap_rank(d, k):
         A whole number, the same for every number of rows; 0 where not even rank 1 takes fewer.
     """
     ### BEGIN SOLUTION
-    # The largest r with r * (d + k) < d * k. In whole numbers "less than" is "at most one less".
+    # The largest r with r * (d + k) < d * k. Of whole numbers, "less" is "at most one less".
     return (d * k - 1) // (d + k)
     ### END SOLUTION
 
@@ -388,7 +398,8 @@ class CountWrites(TorchDispatchMode):
 
 n, d, k, r = 1024, 2048, 2048, 8
 base = nn.Linear(d, k, bias=False, device=device).requires_grad_(False)
-x = torch.randn(n, d, device=device, requires_grad=True)  # inside a network, gradients flow through x
+# inside a network, gradients flow through x
+x = torch.randn(n, d, device=device, requires_grad=True)
 A = (torch.randn(d, r, device=device) / d**0.5).requires_grad_()
 B = torch.randn(r, k, device=device, requires_grad=True)
 
@@ -439,7 +450,8 @@ take somewhat more time than its FLOPs say; now you know what for.
 # %%
 def seconds(layer, repeats=5):
     """The best of several runs: the one that the rest of the machine disturbed least."""
-    finish = torch.cuda.synchronize if device == "cuda" else lambda: None  # a GPU's work is only queued by a call
+    # a GPU's work is only queued by a call
+    finish = torch.cuda.synchronize if device == "cuda" else lambda: None
     best = math.inf
     with torch.no_grad():
         for _ in range(repeats):

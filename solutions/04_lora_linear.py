@@ -92,7 +92,8 @@ Read them with a zero put in. The next cell works both out by these formulas, fo
 
 # %%
 torch.manual_seed(4)
-x, g = torch.randn(1, 6), torch.randn(1, 5)  # one row of d = 6 numbers; the gradient at k = 5 outputs
+# one row of d = 6 numbers; the gradient at k = 5 outputs
+x, g = torch.randn(1, 6), torch.randn(1, 5)
 random_A, random_B = torch.randn(6, 3), torch.randn(3, 5)
 
 for start, scale_A, scale_B in [
@@ -149,7 +150,7 @@ go through the four steps of the worked example in their order; only the last on
 
 # %% exercise="LoRALinear"
 class LoRALinear(nn.Module):
-    """A frozen ``nn.Linear`` with a trainable low-rank update: h = base(x) + scaling * (x A) B.
+    """A frozen ``nn.Linear`` with a trainable update: h = base(x) + scaling * (x A) B.
 
     Args:
         base_layer: an ``nn.Linear`` from d to k features, with or without bias.
@@ -158,8 +159,10 @@ class LoRALinear(nn.Module):
 
     Attributes:
         base_layer: the layer that was handed in, frozen.
-        lora_A: ``nn.Parameter`` of shape (d, r), or ``nn.Linear(d, r)`` without bias. Random at the start.
-        lora_B: ``nn.Parameter`` of shape (r, k), or ``nn.Linear(r, k)`` without bias. Zero at the start.
+        lora_A: ``nn.Parameter`` of shape (d, r), or ``nn.Linear(d, r)`` without bias. Random
+            at the start.
+        lora_B: ``nn.Parameter`` of shape (r, k), or ``nn.Linear(r, k)`` without bias. Zero at
+            the start.
         scaling: alpha / rank.
     """
 
@@ -209,7 +212,8 @@ learns it from each of the four starts, with the base frozen; everything else is
 """
 
 # %% demonstration=true
-images = torch.tensor(load_digits().images / 16.0, dtype=torch.float32, device=device)  # (1797, 8, 8), from 0 to 1
+# (1797, 8, 8), from 0 to 1
+images = torch.tensor(load_digits().images / 16.0, dtype=torch.float32, device=device)
 labels = torch.tensor(load_digits().target, device=device)
 upright, sideways = images.flatten(1), images.rot90(dims=(1, 2)).flatten(1)  # (1797, 64) each
 
@@ -231,12 +235,15 @@ torch.manual_seed(0)
 base = nn.Linear(64, 10).to(device)
 losses_of_training(base, upright, steps=100, lr=0.02)
 for name, inputs in [("upright", upright), ("sideways", sideways)]:
-    print(f"the base classifies {(base(inputs).argmax(1) == labels).float().mean():.0%} of the {name} digits")
+    print(
+        f"the base classifies {(base(inputs).argmax(1) == labels).float().mean():.0%}",
+        f"of the {name} digits",
+    )
 
 
 # %% demonstration=true
 def start_with(layer, A_is_random, B_is_random):
-    """Fill the adapters of a LoRALinear, in either spelling, with zeros or with a Gaussian of width 0.3."""
+    """Fill A and B of a LoRALinear, however spelt, with zeros or a Gaussian of width 0.3."""
     for adapter, is_random in [(layer.lora_A, A_is_random), (layer.lora_B, B_is_random)]:
         values = adapter.weight if isinstance(adapter, nn.Module) else adapter
         nn.init.normal_(values, std=0.3 if is_random else 0.0)
@@ -250,16 +257,34 @@ for start in my_prediction:
     starts_as_base = torch.equal(layer(sideways), base(sideways))
     curves[start] = losses_of_training(layer, sideways, steps=150, lr=0.01)
     learns = curves[start][-1] < 0.9 * curves[start][0]
-    print(f"{start:19} you said {str(my_prediction[start]):14} and it is {(starts_as_base, learns)}")
+    print(
+        f"{start:19} you said {str(my_prediction[start]):14}",
+        f"and it is {(starts_as_base, learns)}",
+    )
 
 # %% demonstration=true alt="Loss on sideways digits against optimiser steps, from four starts. With A and B both zero the loss stays flat at the base's value. With A random and B zero, and with A zero and B random, it starts at the base's value and falls steeply. With both random it falls too, but starts away from the base's value."
-styles = {"A zero, B zero": ":", "A random, B zero": "-", "A zero, B random": "--", "A random, B random": "-."}
+styles = {
+    "A zero, B zero": ":",
+    "A random, B zero": "-",
+    "A zero, B random": "--",
+    "A random, B random": "-.",
+}
 figure, axis = plt.subplots(figsize=(7, 3.6), layout="constrained")
 for start, losses in curves.items():
-    axis.plot(losses, styles[start], color="black", label=start, linewidth=2 if start == "A random, B zero" else 1.2)
+    axis.plot(
+        losses,
+        styles[start],
+        color="black",
+        label=start,
+        linewidth=2 if start == "A random, B zero" else 1.2,
+    )
 base_loss = nn.functional.cross_entropy(base(sideways), labels).item()
 axis.plot(0, base_loss, "o", color="black", markerfacecolor="white", label="the base")
-axis.set(xlabel="step of the optimiser", ylabel="cross-entropy, sideways digits", title="Four starts, one task")
+axis.set(
+    xlabel="step of the optimiser",
+    ylabel="cross-entropy, sideways digits",
+    title="Four starts, one task",
+)
 axis.legend()
 plt.show()
 
@@ -295,7 +320,9 @@ def first_step(rank, alpha):
 
 print("rank   alpha = 8, so scaling = 8 / rank   alpha = rank, so scaling = 1")
 for rank in (1, 4, 16, 64):
-    print(f"{rank:4}   {first_step(rank, alpha=8):27.1f}   {first_step(rank, alpha=rank):34.1f}")
+    print(
+        f"{rank:4}   {first_step(rank, alpha=8):27.1f}   {first_step(rank, alpha=rank):34.1f}"
+    )
 
 # %% [markdown]
 r"""
@@ -345,11 +372,13 @@ def leaked_parameters(layer):
     """The names of the parameters that train and should not.
 
     Args:
-        layer: a module with ``base_layer``, ``lora_A`` and ``lora_B`` (each an ``nn.Parameter`` or a bias-free
-            ``nn.Linear``). Only the adapters' parameters may require a gradient.
+        layer: a module with ``base_layer``, ``lora_A`` and ``lora_B`` (each an
+            ``nn.Parameter`` or a bias-free ``nn.Linear``). Only the adapters' parameters may
+            require a gradient.
 
     Returns:
-        A list of names, as ``layer.named_parameters()`` gives them, in any order; empty when nothing leaks.
+        A list of names, as ``layer.named_parameters()`` gives them, in any order; empty when
+        nothing leaks.
     """
     ### BEGIN SOLUTION
     adapters = ("lora_A", "lora_B")
@@ -389,7 +418,7 @@ Do the same thing to each of the two, and keep their order.
 
 # %% exercise="to_linear_weights"
 def to_linear_weights(lora_A, lora_B):
-    """The weights with which two bias-free ``nn.Linear``s, one after the other, compute (x A) B.
+    """The weights with which two bias-free ``nn.Linear``s in a row compute (x A) B.
 
     Args:
         lora_A: tensor of shape (d, r).

@@ -114,7 +114,7 @@ check.lora_parameters(lora_parameters)
 
 # %% exercise="reduction"
 def reduction(d, k, r):
-    """How many times as many values the layer's weight holds as its adapter; the bias does not count.
+    """How many times as many values the weight holds as the adapter; the bias does not count.
 
     Args:
         d, k: in_features and out_features of the layer.
@@ -164,8 +164,9 @@ def count_parameters(module):
         module: any ``nn.Module``; it is left as it was.
 
     Returns:
-        ``(trainable, total)``, two whole numbers. The total counts frozen values too. A parameter that is there under
-        several names (one object, shared) counts once. Buffers do not count. Without any parameter: ``(0, 0)``.
+        ``(trainable, total)``, two whole numbers. The total counts frozen values too. A
+        parameter that is there under several names (one object, shared) counts once. Buffers
+        do not count. Without any parameter: ``(0, 0)``.
     """
     ### BEGIN SOLUTION
     parameters = list(module.parameters())  # a shared one is listed once
@@ -182,10 +183,18 @@ check.count_parameters(count_parameters)
 print("the worked example:", count_parameters(small))
 
 reads, writes = nn.Embedding(1000, 64), nn.Linear(64, 1000, bias=False)
-model = nn.Sequential(reads, nn.TransformerEncoderLayer(64, nhead=4, dim_feedforward=256, batch_first=True), writes)
-print("a small transformer, a matrix for reading and one for writing:", count_parameters(model))
+model = nn.Sequential(
+    reads,
+    nn.TransformerEncoderLayer(64, nhead=4, dim_feedforward=256, batch_first=True),
+    writes,
+)
+print(
+    "a small transformer, a matrix for reading and one for writing:", count_parameters(model)
+)
 writes.weight = reads.weight
-print("the same, with one matrix for both:                           ", count_parameters(model))
+print(
+    "the same, with one matrix for both:                           ", count_parameters(model)
+)
 
 # %% [markdown]
 r"""
@@ -213,13 +222,15 @@ def largest_rank_within(d, k, budget):
 
     Args:
         d, k: in_features and out_features of the layer.
-        budget: how many values may train, a whole number, 0 or more; never so many that the rank exceeds min(d, k).
+        budget: how many values may train, a whole number, 0 or more; never so many that the
+            rank exceeds min(d, k).
 
     Returns:
         A whole number; 0 where not even rank 1 fits.
     """
     ### BEGIN SOLUTION
-    return budget // (d + k)  # a rank more is a column more in A, d values, and a row more in B, k values
+    # a rank more is a column more in A, d values, and a row more in B, k values
+    return budget // (d + k)
     ### END SOLUTION
 
 
@@ -234,8 +245,16 @@ its attention. Your function says what rank each choice leaves; the accuracies o
 
 # %%
 budget = 18_874_368
-print("a million values in one 4096 → 4096 layer: rank", largest_rank_within(4096, 4096, 1_000_000))
-for adapts, matrices, accuracy in (("q", 1, 70.4), ("v", 1, 73.0), ("q, v", 2, 73.7), ("q, k, v, o", 4, 73.7)):
+print(
+    "a million values in one 4096 → 4096 layer: rank",
+    largest_rank_within(4096, 4096, 1_000_000),
+)
+for adapts, matrices, accuracy in (
+    ("q", 1, 70.4),
+    ("v", 1, 73.0),
+    ("q, v", 2, 73.7),
+    ("q, k, v, o", 4, 73.7),
+):
     r = largest_rank_within(12288, 12288, budget // (96 * matrices))
     print(f"{adapts:10}  rank {r}   accuracy {accuracy}")
 
@@ -256,8 +275,14 @@ optimiser = torch.optim.Adam([small.lora_A, small.lora_B])
 (small.base_layer(x) + (x @ small.lora_A) @ small.lora_B).sum().backward()
 optimiser.step()
 for name, parameter in small.named_parameters():
-    kept = {"the values": parameter, "gradient": parameter.grad} | optimiser.state.get(parameter, {})
-    as_large = [key for key, tensor in kept.items() if tensor is not None and tensor.shape == parameter.shape]
+    kept = {"the values": parameter, "gradient": parameter.grad} | optimiser.state.get(
+        parameter, {}
+    )
+    as_large = [
+        key
+        for key, tensor in kept.items()
+        if tensor is not None and tensor.shape == parameter.shape
+    ]
     print(f"{name:18}", ", ".join(as_large))
 
 # %% [markdown]
@@ -282,12 +307,13 @@ Go by kind: weights, gradients, first moments, second moments. Which of <code>to
 
 # %% exercise="training_bytes"
 def training_bytes(total, trainable, bytes_per_value=4):
-    """Memory for training with Adam: all weights, and a gradient and two moments for each value that trains.
+    """Memory for training with Adam: weights, and a gradient and two moments for what trains.
 
     Args:
         total: how many values the model has, trained ones included.
         trainable: how many of them train.
-        bytes_per_value: how many bytes every number takes, weights, gradients and moments alike.
+        bytes_per_value: how many bytes every number takes, weights, gradients and moments
+            alike.
 
     Returns:
         A number of bytes. What the layers pass on to each other (activations) is not counted.
@@ -311,7 +337,8 @@ GPT-3 as the paper adapts it: the queries and values of 96 layers, $d = k = 12{,
 """
 
 # %%
-gpt3, adapters = 175_000_000_000, 18_874_368  # what trains: the budget of the table above, spent on q and v
+# what trains: the budget of the table above, spent on q and v
+gpt3, adapters = 175_000_000_000, 18_874_368
 
 
 def parts(total, trainable):
@@ -327,11 +354,15 @@ for what, of_full, of_lora in (
     ("weights, GB", full[0], lora[0]),
     ("all of it, GB", sum(full), sum(lora)),
 ):
-    print(f"{what:28} full {of_full:10,.1f}   LoRA {of_lora:6.1f}   {of_full / of_lora:8,.1f} times less")
+    print(
+        f"{what:28} full {of_full:10,.1f}   LoRA {of_lora:6.1f}  ",
+        f"{of_full / of_lora:8,.1f} times less",
+    )
 print("you predicted", my_prediction, "times less")
 
 # %% demonstration=true alt="Two charts. Left, stacked bars of memory for training GPT-3 in 16 bit. Full fine-tuning: weights 350 GB, gradients 350 GB, moments 700 GB, 1400 GB in all. LoRA: weights 350 GB and on top of them gradients and moments of 0.11 GB, too thin to see. White circles mark what the paper reports, 1200 GB and 350 GB. Right, on logarithmic axes, how many times less memory against how many times fewer values train. A dashed diagonal for gradients and moments rises without end. A solid line for everything together bends away from it and levels off at a dotted line, 4. A square marks the paper's LoRA at 9,272 times fewer values and 4 times less memory."
-weights, rest = zip(parts(gpt3, gpt3), parts(gpt3 + adapters, adapters))  # each: full fine-tuning, LoRA
+# each: full fine-tuning, LoRA
+weights, rest = zip(parts(gpt3, gpt3), parts(gpt3 + adapters, adapters))
 gradients = [gb / 3 for gb in rest]  # one of the three numbers beside each value that trains
 moments = [gb * 2 / 3 for gb in rest]
 
@@ -342,21 +373,36 @@ for kind, heights, grey, hatch in (
     ("gradients", gradients, "0.75", ".."),
     ("moments", moments, "0.5", "//"),
 ):
-    left.bar([0, 1], heights, 0.6, bottom, color=grey, hatch=hatch, edgecolor="black", label=kind)
+    left.bar(
+        [0, 1], heights, 0.6, bottom, color=grey, hatch=hatch, edgecolor="black", label=kind
+    )
     bottom = [low + height for low, height in zip(bottom, heights)]
-left.plot([0, 1], [1200, 350], "o", color="black", markerfacecolor="white", label="reported by the paper")
+left.plot(
+    [0, 1],
+    [1200, 350],
+    "o",
+    color="black",
+    markerfacecolor="white",
+    label="reported by the paper",
+)
 left.text(1, 380, f"gradients and\nmoments: {rest[1]:.2f} GB", ha="center")
 left.set(xticks=[0, 1], xticklabels=["full fine-tuning", "LoRA, q and v, r = 4"], ylabel="GB")
 left.set_title("Training GPT-3 in 16 bit")
 left.legend()
 
 fewer = [10 ** (step / 10) for step in range(51)]
-less = [sum(parts(gpt3, gpt3)) / sum(parts(gpt3 + gpt3 / times, gpt3 / times)) for times in fewer]
+less = [
+    sum(parts(gpt3, gpt3)) / sum(parts(gpt3 + gpt3 / times, gpt3 / times)) for times in fewer
+]
 right.plot(fewer, fewer, "--", color="0.45", label="gradients and moments")
 right.plot(fewer, less, "-", color="black", linewidth=2, label="all of it")
 right.axhline(4, linestyle=":", color="black", label="4, the limit")
-right.plot(gpt3 / adapters, bottom[0] / bottom[1], "s", color="black", label="GPT-3, q and v, r = 4")
-right.set(xscale="log", yscale="log", xlabel="times fewer values train", ylabel="times less memory")
+right.plot(
+    gpt3 / adapters, bottom[0] / bottom[1], "s", color="black", label="GPT-3, q and v, r = 4"
+)
+right.set(
+    xscale="log", yscale="log", xlabel="times fewer values train", ylabel="times less memory"
+)
 right.set_title("How far the saving goes")
 right.legend()
 plt.show()
@@ -424,7 +470,11 @@ def sizes(d, k, r):
     """The numbers in A, in B and in the weight, counted on the meta device."""
     with torch.device("meta"):
         layer = adapted(nn.Linear(d, k), r)
-    in_A, in_B, in_W = layer.lora_A.numel(), layer.lora_B.numel(), layer.base_layer.weight.numel()
+    in_A, in_B, in_W = (
+        layer.lora_A.numel(),
+        layer.lora_B.numel(),
+        layer.base_layer.weight.numel(),
+    )
     return f"{in_A:,} and {in_B:,} of {in_W:,}"
 
 
@@ -433,15 +483,23 @@ def llama_block(d, hidden, r):
     sizes = dict.fromkeys(("q", "k", "v", "o"), (d, d))
     sizes |= {"gate": (d, hidden), "up": (d, hidden), "down": (hidden, d)}
     layers = {name: nn.Linear(*size, bias=False) for name, size in sizes.items()}
-    block = nn.ModuleDict(layers | {"norm_1": nn.RMSNorm(d), "norm_2": nn.RMSNorm(d)}).requires_grad_(False)
+    block = nn.ModuleDict(
+        layers | {"norm_1": nn.RMSNorm(d), "norm_2": nn.RMSNorm(d)}
+    ).requires_grad_(False)
     for name in ("q", "v"):
         block[name] = adapted(block[name], r)
     return block
 
 
 with torch.device("meta"):
-    reads, norm, writes = nn.Embedding(32000, 4096), nn.RMSNorm(4096), nn.Linear(4096, 32000, bias=False)
-    llama = nn.ModuleDict({"reads": reads, "norm": norm, "writes": writes}).requires_grad_(False)
+    reads, norm, writes = (
+        nn.Embedding(32000, 4096),
+        nn.RMSNorm(4096),
+        nn.Linear(4096, 32000, bias=False),
+    )
+    llama = nn.ModuleDict({"reads": reads, "norm": norm, "writes": writes}).requires_grad_(
+        False
+    )
     llama["blocks"] = nn.ModuleList([llama_block(4096, 11008, r=8) for _ in range(32)])
 
 textbook = adapted(nn.Linear(512, 512), r=4)
@@ -462,14 +520,31 @@ audit = {  # claim: published, worked out, how
     "E": (37.7e6, 96 * 4 * one, f"96 · 4 · {one:,}; at r = 4 it would be {96 * 4 * wide:,}"),
     "F": (0.35e6, 24 * 2 * medium, f"24 · 2 · {medium:,}"),
     "G": (0.3e6, 12 * 2 * base, f"12 · 2 · {base:,}"),
-    "H": (6_742_609_920, llama_total, f"{llama_total - llama_trains:,} frozen, {llama_trains:,} train"),
-    "I": (4096, textbook_trains, f"{lora_parameters(512, 512, 4):,} in A and B, 512 in the bias"),
+    "H": (
+        6_742_609_920,
+        llama_total,
+        f"{llama_total - llama_trains:,} frozen, {llama_trains:,} train",
+    ),
+    "I": (
+        4096,
+        textbook_trains,
+        f"{lora_parameters(512, 512, 4):,} in A and B, 512 in the bias",
+    ),
     "J": (10_000, full / lora, f"{full:,.0f} GB / {lora:.4f} GB"),
 }
 print("       published       worked out   verdict   you     how")
 for claim, (published, found, how) in audit.items():
-    verdict = "exact" if published == found else "near" if abs(published - found) <= 0.1 * found else "wrong"
-    print(f"{claim} {published:>15,.0f}  {found:>15,.1f}   {verdict:8}  {my_verdicts[claim]:6}  {how}")
+    verdict = (
+        "exact"
+        if published == found
+        else "near"
+        if abs(published - found) <= 0.1 * found
+        else "wrong"
+    )
+    print(
+        f"{claim} {published:>15,.0f}  {found:>15,.1f}   {verdict:8} ",
+        f"{my_verdicts[claim]:6}  {how}",
+    )
 
 # %% [markdown]
 r"""

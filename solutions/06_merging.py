@@ -105,7 +105,11 @@ def behind(tensor):
             parameter = getattr(node, "variable", None)
             labels.append(type(node).__name__ if parameter is None else NAMES[id(parameter)])
             lines.append((above[id(node)], (len(rows), column)))
-            below |= {id(child): (child, (len(rows), column)) for child, _ in node.next_functions if child}
+            below |= {
+                id(child): (child, (len(rows), column))
+                for child, _ in node.next_functions
+                if child
+            }
         rows.append(labels)
         nodes = [child for child, _ in below.values()]
         above = {key: place for key, (_, place) in below.items()}
@@ -113,15 +117,27 @@ def behind(tensor):
 
 
 figure, axes = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")
-for axis, merges, title in zip(axes, (0, 1, 2), ("under no_grad", "without, merged once", "without, merged twice")):
+for axis, merges, title in zip(
+    axes, (0, 1, 2), ("under no_grad", "without, merged once", "without, merged twice")
+):
     frozen = nn.Linear(3, 2, bias=False).requires_grad_(False)
-    with_add_under_no_grad(frozen) if merges == 0 else [with_add(frozen) for _ in range(merges)]
+    with_add_under_no_grad(frozen) if merges == 0 else [
+        with_add(frozen) for _ in range(merges)
+    ]
     rows, lines = behind(frozen.weight)
-    place = {(row, i): (i - (len(labels) - 1) / 2, -row) for row, labels in enumerate(rows) for i in range(len(labels))}
+    place = {
+        (row, i): (i - (len(labels) - 1) / 2, -row)
+        for row, labels in enumerate(rows)
+        for i in range(len(labels))
+    }
     for start, end in lines:
         axis.plot(*zip(place[start], place[end]), color="0.6", zorder=1)
     for (row, i), (x, y) in place.items():
-        box = {"boxstyle": "round", "facecolor": "0.85" if row == 0 else "white", "edgecolor": "black"}
+        box = {
+            "boxstyle": "round",
+            "facecolor": "0.85" if row == 0 else "white",
+            "edgecolor": "black",
+        }
         axis.text(x, y, rows[row][i], ha="center", va="center", fontsize=9, bbox=box)
     axis.set(title=title, xlim=(-1.6, 1.6), ylim=(-4.4, 0.6))
     axis.axis("off")
@@ -172,7 +188,7 @@ This is the layer that lesson 04 arrives at. All of this lesson works on it.
 
 # %%
 class LoRALinear(nn.Module):
-    """h = base_layer(x) + scaling * (x @ lora_A) @ lora_B, with everything but lora_A and lora_B frozen."""
+    """h = base_layer(x) + scaling * (x @ lora_A) @ lora_B; only lora_A and lora_B train."""
 
     def __init__(self, base_layer, rank=4, alpha=1):
         super().__init__()
@@ -185,7 +201,8 @@ class LoRALinear(nn.Module):
 
     def forward(self, x):
         thin = x @ self.lora_A  # (..., d) @ (d, r) -> (..., r)
-        return self.base_layer(x) + (self.scaling * thin) @ self.lora_B  # (..., r) @ (r, k) -> (..., k)
+        # (..., r) @ (r, k) -> (..., k)
+        return self.base_layer(x) + (self.scaling * thin) @ self.lora_B
 
 
 def trained(d, k, rank, alpha, dtype=torch.float32, seed=0):
@@ -257,8 +274,9 @@ def delta_weight(layer):
     """What a merge adds to ``layer.base_layer.weight``.
 
     Args:
-        layer: holds ``base_layer``, an nn.Linear; ``lora_A``, an nn.Parameter of shape (d, r); ``lora_B``, an
-            nn.Parameter of shape (r, k); and ``scaling``, a float (alpha / r already worked out).
+        layer: holds ``base_layer``, an nn.Linear; ``lora_A``, an nn.Parameter of shape (d, r);
+            ``lora_B``, an nn.Parameter of shape (r, k); and ``scaling``, a float (alpha / r
+            already worked out).
 
     Returns:
         Tensor of shape (k, d) in the dtype of lora_A. The layer is left as it is.
@@ -294,7 +312,9 @@ with torch.no_grad():
         if B == "trained":
             nn.init.normal_(square.lora_B)
         skipped = square.base_layer.weight + delta_weight(square).T
-        same = torch.allclose(nn.functional.linear(x, skipped, square.base_layer.bias), square(x), atol=1e-5)
+        same = torch.allclose(
+            nn.functional.linear(x, skipped, square.base_layer.bias), square(x), atol=1e-5
+        )
         print(f"B {B:8} step 4 skipped: runs; the same output: {same}")
 
 # %% [markdown]
@@ -327,13 +347,14 @@ def merge(layer):
     """A plain nn.Linear that computes what ``layer`` computes.
 
     Args:
-        layer: as in `delta_weight`; its base has a bias or none (then ``base_layer.bias`` is None), and any float
-            dtype: float64, float32, float16 or bfloat16.
+        layer: as in `delta_weight`; its base has a bias or none (then ``base_layer.bias`` is
+            None), and any float dtype: float64, float32, float16 or bfloat16.
 
     Returns:
-        A new nn.Linear, of no class of its own, with the base's sizes, dtype and device, and a bias exactly where the
-        base has one. Its weight is a leaf without a grad_fn; weight and bias share no memory with the layer's. It may
-        train or be frozen. The layer is left as it is, to the last bit.
+        A new nn.Linear, of no class of its own, with the base's sizes, dtype and device, and a
+        bias exactly where the base has one. Its weight is a leaf without a grad_fn; weight and
+        bias share no memory with the layer's. It may train or be frozen. The layer is left as
+        it is, to the last bit.
     """
     ### BEGIN SOLUTION
     linear = copy.deepcopy(layer.base_layer)
@@ -363,8 +384,15 @@ def flops(module):
     return counter.get_total_flops()
 
 
-for name, module in (("base layer", layer.base_layer), ("LoRALinear", layer), ("merged", merged)):
-    print(f"{name:11} {flops(module):>12,} FLOPs in {sum(1 for _ in module.parameters())} tensors")
+for name, module in (
+    ("base layer", layer.base_layer),
+    ("LoRALinear", layer),
+    ("merged", merged),
+):
+    print(
+        f"{name:11} {flops(module):>12,} FLOPs",
+        f"in {sum(1 for _ in module.parameters())} tensors",
+    )
 
 with torch.no_grad():
     difference = (merged(x) - layer(x)).abs().max()
@@ -412,7 +440,10 @@ bars = axis.bar(range(4), times, color="0.75", edgecolor="black", width=0.6)
 axis.bar_label(bars, fmt="%.1f")
 axis.axhline(1, color="black", linestyle="--", label="right")
 axis.set(
-    xlabel="times that the merging cell has run", ylabel="times the adapter's part", xticks=range(4), ylim=(0, 4.8)
+    xlabel="times that the merging cell has run",
+    ylabel="times the adapter's part",
+    xticks=range(4),
+    ylim=(0, 4.8),
 )
 axis.legend(loc="upper left")
 plt.show()
@@ -445,7 +476,7 @@ ROUNDS = range(1, 101)
 
 
 def there_and_back(dtype, another_each_time):
-    """For each round the root mean square error of a weight, and the share of its numbers that differ."""
+    """For each round: the RMS error of a weight, and the share of its numbers that differ."""
     layer = trained(d=512, k=512, rank=8, alpha=16, dtype=dtype)
     kept = layer.base_layer.weight.clone()
     weight, errors, shares = kept.clone(), [], []
@@ -472,9 +503,15 @@ for name, ((errors, shares), style, colour, width) in runs.items():
     growth = [error / errors[0] for error in errors]
     left.plot(ROUNDS, growth, style, color=colour, linewidth=width, label=name)
     right.plot(ROUNDS, shares, style, color=colour, linewidth=width, label=name)
-    print(f"{name:28} error {errors[0]:.0e} after 1 round, {growth[-1]:3.1f} times that after 100;", end=" ")
+    print(
+        f"{name:28} error {errors[0]:.0e} after 1 round,",
+        f"{growth[-1]:3.1f} times that after 100;",
+        end=" ",
+    )
     print(f"{shares[0]:.0%}, then {shares[-1]:.0%} of the weights differ")
-left.set(xscale="log", xlabel="rounds", ylabel="error, times that after one round", ylim=(0, None))
+left.set(
+    xscale="log", xlabel="rounds", ylabel="error, times that after one round", ylim=(0, None)
+)
 right.set(xscale="log", xlabel="rounds", ylabel="share of weights that differ", ylim=(0, 1))
 left.legend()
 plt.show()
@@ -527,10 +564,12 @@ class MergeableLoRALinear(LoRALinear):
 
     Attributes:
         base_layer, lora_A, lora_B, scaling: as in LoRALinear.
-        merged: whether base_layer.weight holds the delta now, True or False; False at the start.
+        merged: whether base_layer.weight holds the delta now, True or False; False at the
+            start.
 
-    At all times base_layer.weight is the Parameter that the base came with: a frozen leaf without a grad_fn, in the
-    same dtype. The bias is never changed. `train()` and `eval()` neither merge nor unmerge.
+    At all times base_layer.weight is the Parameter that the base came with: a frozen leaf
+    without a grad_fn, in the same dtype. The bias is never changed. `train()` and `eval()`
+    neither merge nor unmerge.
     """
 
     def __init__(self, base_layer, rank=4, alpha=1):
@@ -541,7 +580,7 @@ class MergeableLoRALinear(LoRALinear):
         ### END SOLUTION
 
     def merge(self):
-        """Add the delta that lora_A and lora_B make now to base_layer.weight, in place. On a merged layer: nothing."""
+        """Add the delta to base_layer.weight, in place. On a merged layer: nothing."""
         ### BEGIN SOLUTION
         if not self.merged:
             with torch.no_grad():
@@ -551,7 +590,7 @@ class MergeableLoRALinear(LoRALinear):
         ### END SOLUTION
 
     def unmerge(self):
-        """Give base_layer.weight back every bit that it had before the merge. On a layer that is not merged: nothing.
+        """Give base_layer.weight back every bit from before the merge. Not merged: nothing.
 
         Afterwards the adapter can be trained on, and merged again.
         """
@@ -580,7 +619,9 @@ Once more a hundred rounds in bfloat16, with another adapter each time, now with
 
 # %% demonstration=true
 torch.manual_seed(0)
-layer = MergeableLoRALinear(nn.Linear(512, 512, dtype=torch.bfloat16, device=device), rank=8, alpha=16)
+layer = MergeableLoRALinear(
+    nn.Linear(512, 512, dtype=torch.bfloat16, device=device), rank=8, alpha=16
+)
 before = layer.base_layer.weight.clone()
 for _ in ROUNDS:
     with torch.no_grad():
@@ -589,8 +630,18 @@ for _ in ROUNDS:
     layer.unmerge()
 weight = layer.base_layer.weight
 print("weights that differ:", f"{(weight != before).sum().item():,} of {weight.numel():,}")
-print("by subtracting:     ", f"{runs['bfloat16, another each time'][0][1][-1] * weight.numel():,.0f}")
-print("is_leaf:", weight.is_leaf, "· requires_grad:", weight.requires_grad, "· grad_fn:", weight.grad_fn)
+print(
+    "by subtracting:     ",
+    f"{runs['bfloat16, another each time'][0][1][-1] * weight.numel():,.0f}",
+)
+print(
+    "is_leaf:",
+    weight.is_leaf,
+    "· requires_grad:",
+    weight.requires_grad,
+    "· grad_fn:",
+    weight.grad_fn,
+)
 
 # %% [markdown]
 r"""

@@ -6,12 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 import nbformat
 
 from autograde.authoring import execute, gates, release
+from autograde.authoring.inputs import inputs_hash
 from autograde.authoring.lesson import read, write
+from autograde.notebook.cells import METADATA
 from autograde.project import CourseError
 
 
 def build(course, lesson, force=False):
-    """Bring a lesson's two notebooks up to date with its source.
+    """Bring a lesson's two notebooks up to date with its source, its checks and what else it runs.
 
     Returns:
         ``"built"`` or ``"unchanged"``.
@@ -21,21 +23,24 @@ def build(course, lesson, force=False):
             has been written then.
     """
     solved = read(course, lesson)
+    gates.refuse_long_lines(solved, lesson)
+    inputs = inputs_hash(course, lesson, solved)
     if release.edited(course.release(lesson)) and not force:
         where = course.release(lesson).relative_to(course.root)
         raise CourseError(
             f"{where} has been worked in since it was made. Copy it elsewhere if it is to be kept, "
             "then build with --force"
         )
-    if not force and not gates.drift(course, lesson, solved) and course.release(lesson).exists():
-        committed = nbformat.read(course.solved(lesson), as_version=4)
+    committed = None if force or gates.drift(course, lesson, solved) else _read(course.solved(lesson))
+    if committed and _inputs(committed) == inputs:
         if _same(release.generate(course, copy.deepcopy(committed), lesson), course.release(lesson)):
             return "unchanged"
         solved = committed
     else:
         execute.run(solved, course)
         gates.refuse_failing_solution(solved, lesson)
-        execute.refuse_unstable_outputs(solved, lesson)
+        gates.refuse_unstable_outputs(solved, lesson)
+        solved.metadata[METADATA]["inputs_hash"] = inputs
     released = release.generate(course, solved, lesson)
     gates.refuse_leaks(solved, released, lesson)
     gates.refuse_bad_stubs(execute.run(copy.deepcopy(released), course), lesson)
@@ -44,23 +49,47 @@ def build(course, lesson, force=False):
     return "built"
 
 
-def verify(course, lesson):
+def verify(course, lesson, run=False):
     """Fail unless the committed notebooks are what the source makes, leak nothing, and behave.
+
+    How they behave was seen when they were built. They are run again where what they run has changed since: the
+    checks, the modules that they import, or the libraries.
+
+    Args:
+        course: the `Course`.
+        lesson: its id.
+        run: run them in any case.
+
+    Returns:
+        ``"compared"``, or ``"executed"`` where the notebooks were run.
 
     Raises:
         CourseError: the first thing that is wrong.
     """
     solved = read(course, lesson)
-    if sentence := gates.drift(course, lesson, solved):
-        raise CourseError(f"{lesson}: {sentence}; run: autograde build {lesson}")
-    committed = nbformat.read(course.solved(lesson), as_version=4)
+    gates.refuse_long_lines(solved, lesson)
+    if reason := gates.drift(course, lesson, solved):
+        raise CourseError(f"{lesson}: {reason}; run: autograde build {lesson}")
+    committed = _read(course.solved(lesson))
     released = release.generate(course, copy.deepcopy(committed), lesson)
     if not _same(released, course.release(lesson)):
         raise CourseError(f"{lesson}: its student notebook is not what the source makes; run: autograde build {lesson}")
     gates.refuse_leaks(committed, released, lesson)
-    execute.refuse_unstable_outputs(committed, lesson)
+    gates.refuse_failing_solution(committed, lesson)
+    gates.refuse_unstable_outputs(committed, lesson)
+    if not run and _inputs(committed) == inputs_hash(course, lesson, solved):
+        return "compared"
     gates.refuse_failing_solution(execute.run(solved, course), lesson)
     gates.refuse_bad_stubs(execute.run(released, course), lesson)
+    return "executed"
+
+
+def _read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def _inputs(notebook):
+    return notebook.metadata[METADATA].get("inputs_hash")
 
 
 def _same(notebook, path):

@@ -9,9 +9,12 @@ import nbformat
 from autograde.authoring import execute
 from autograde.notebook.cells import METADATA
 from autograde.project import CourseError
+from autograde.source_files import parse
 
 _SOLUTION = re.compile(r"^[ \t]*#+ BEGIN SOLUTION[^\n]*\n(.*?)^[ \t]*#+ END SOLUTION", re.DOTALL | re.MULTILINE)
 _MIN_ANSWER = 9  # characters without spaces; `A.T` or `r=rank` give nothing away
+_ADDRESS = re.compile(r"\b0x[0-9a-f]{8,}\b")
+MAX_COLUMNS = 95  # a line of code that JupyterLab shows without a scroll bar on a small screen
 _STUB_ERRORS = {"NotImplementedError", "NotStarted"}
 
 
@@ -36,7 +39,7 @@ def answers(solved):
         given = squeeze(_SOLUTION.sub("", cell.source))
         for region in _SOLUTION.findall(cell.source):
             try:
-                tree = ast.parse(textwrap.dedent(region))
+                tree = parse(textwrap.dedent(region))
             except SyntaxError as error:
                 raise CourseError(f"cell {cell['id']}: the solution is not valid Python: {error}") from None
             for node in ast.walk(tree):
@@ -93,6 +96,37 @@ def refuse_bad_stubs(released, lesson):
     for cell_id, error in failed.items():
         if error.ename not in _STUB_ERRORS:
             raise CourseError(f"{lesson}: an unfinished notebook breaks in cell {cell_id}:\n{_shown(error)}")
+
+
+def refuse_unstable_outputs(notebook, lesson):
+    """Stop a build whose outputs would differ next time.
+
+    Raises:
+        CourseError: a memory address in a text output, or a figure without alternative text.
+    """
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            said = output.get("text") or data.get("text/plain") or ""
+            if _ADDRESS.search(said):
+                raise CourseError(f"{lesson}, cell {cell['id']}: an output holds a memory address: {said.strip()[:80]}")
+            if execute.has_picture(output) and not cell.metadata.get("alt"):
+                raise CourseError(f'{lesson}, cell {cell["id"]}: a figure without alternative text; tag it alt="…"')
+
+
+def refuse_long_lines(solved, lesson):
+    """Refuse lines of code that a reader would have to scroll for.
+
+    Raises:
+        CourseError: a line is longer than `MAX_COLUMNS`.
+    """
+    for cell in solved.cells:
+        for line in cell.source.splitlines() if cell.cell_type == "code" else []:
+            if len(line) > MAX_COLUMNS:
+                raise CourseError(
+                    f"{lesson}, cell {cell['id']}: a line of code has {len(line)} columns, and {MAX_COLUMNS} is the "
+                    f"limit:\n{line}"
+                )
 
 
 def _shown(error):

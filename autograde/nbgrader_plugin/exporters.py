@@ -232,7 +232,16 @@ def _from_gradebook(notebook):
 
 
 class ReleaseExporter(_Exporter, NotebookExporter):
-    """For `nbgrader generate_assignment`: says what is skipped, and keeps what --force would delete."""
+    """For `nbgrader generate_assignment`: says what is skipped, and keeps what --force would delete.
+
+    What a release says of its build is about the release alone, so it stays the same while only checks change.
+    """
+
+    def from_notebook_node(self, notebook, resources=None, **options):
+        """As nbconvert's, without the hash of what the solved notebook ran."""
+        notebook = copy.deepcopy(notebook)
+        notebook.metadata.get(METADATA, {}).pop("inputs_hash", None)
+        return super().from_notebook_node(notebook, resources, **options)
 
     def begin(self, converter):
         for _, folder in self._listed(converter, self._folders.source_directory):

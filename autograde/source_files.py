@@ -1,0 +1,85 @@
+"""Which source files a piece of the course depends on, and a hash of them."""
+
+import ast
+import hashlib
+import threading
+from importlib import metadata
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent  # autograde/
+
+# In Python 3.11, ast.parse in two threads at once can raise SystemError (CPython's issue 106905).
+_parsing = threading.Lock()
+
+
+def parse(source):
+    """As `ast.parse`, for code that may run in several threads."""
+    with _parsing:
+        return ast.parse(source)
+
+
+class SourceFiles:
+    """The source files of the engine and of one course.
+
+    Args:
+        course: the `Course`.
+    """
+
+    def __init__(self, course):
+        self.roots = tuple(dict.fromkeys((PACKAGE.parent, Path(course.root).resolve())))
+
+    def of_module(self, name):
+        """The file of a module, or None where it belongs to neither."""
+        for root in self.roots:
+            path = root.joinpath(*name.split("."))
+            for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+                if candidate.is_file():
+                    return candidate
+        return None
+
+    def of_package(self, name):
+        """All files of a package."""
+        entrance = self.of_module(name)
+        return sorted(entrance.parent.rglob("*.py")) if entrance else []
+
+    def reached(self, paths):
+        """These files, those that they import, and so on: a set."""
+        reached, waiting = set(), list(paths)
+        while waiting:
+            path = waiting.pop()
+            if path not in reached:
+                reached.add(path)
+                package = path.relative_to(self._root(path)).parts[:-1]
+                waiting += self.imported(path.read_bytes(), package)
+        return reached
+
+    def imported(self, source, package=()):
+        """The files that Python source imports.
+
+        Args:
+            source: text or bytes.
+            package: the parts of the package's name that it is in, for relative imports.
+        """
+        names = set()
+        for node in ast.walk(parse(source)):
+            if isinstance(node, ast.Import):
+                names.update(alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                above = package[: len(package) - node.level + 1] if node.level else ()
+                module = ".".join([*above, *filter(None, [node.module])])
+                names.update([module, *(f"{module}.{alias.name}" for alias in node.names)])
+        # Importing a.b.c runs the __init__.py of a and of a.b, too.
+        above = {".".join(parts[:end]) for parts in (name.split(".") for name in names) for end in range(1, len(parts))}
+        return [path for path in map(self.of_module, sorted(names | above)) if path]
+
+    def digest(self, paths, libraries):
+        """A hash of the contents of files, and of the versions of libraries."""
+        digest = hashlib.sha256()
+        for name, path in sorted((path.relative_to(self._root(path)).as_posix(), path) for path in set(paths)):
+            digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
+        for library in libraries:
+            digest.update(f"{library} {metadata.version(library)}\n".encode())
+        return digest.hexdigest()
+
+    def _root(self, path):
+        return next(root for root in self.roots if path.is_relative_to(root))
