@@ -29,7 +29,7 @@ def test_no_room_imports_one_above_it_and_the_engine_imports_no_course():
 
 def test_a_wall_that_falls_is_seen(tmp_path):
     config = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    lower, upper = '"registry",\n  "project",', '"project",\n  "registry",'
+    lower, upper = '"registry : source_files",\n  "project",', '"project",\n  "registry : source_files",'
     assert lower in config
     (tmp_path / "pyproject.toml").write_text(config.replace(lower, upper), encoding="utf-8")
     done = lint_imports("--config", str(tmp_path / "pyproject.toml"))
