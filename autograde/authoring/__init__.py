@@ -1,1 +1,1 @@
-"""From a lesson's one source to the notebooks that people open, and the gates that keep them in step."""
+"""Building lessons: from a source file to the solved notebook and the students' notebook, with checks on both."""

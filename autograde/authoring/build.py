@@ -1,4 +1,4 @@
-"""Make the notebooks of a lesson, or verify that they are what its source makes."""
+"""Build the two notebooks of a lesson, or verify that the committed ones are up to date."""
 
 import copy
 from concurrent.futures import ThreadPoolExecutor
@@ -13,14 +13,14 @@ from autograde.project import CourseError
 
 
 def build(course, lesson, force=False):
-    """Bring a lesson's two notebooks up to date with its source, its checks and what else it runs.
+    """Bring a lesson's two notebooks up to date with its source, its checks and the modules it imports.
 
     Returns:
         ``"built"`` or ``"unchanged"``.
 
     Raises:
-        CourseError: a gate refuses the lesson, or a person has worked in the release and `force` is false. Nothing
-            has been written then.
+        CourseError: a gate refuses the lesson, or someone has edited the release and `force` is false. No file has
+            been changed then.
     """
     solved = read(course, lesson)
     gates.refuse_long_lines(solved, lesson)
@@ -50,18 +50,18 @@ def build(course, lesson, force=False):
 
 
 def verify(course, lesson, run=False):
-    """Fail unless the committed notebooks are what the source makes, leak nothing, and behave.
+    """Fail unless the committed notebooks match the source, leak no answer, and run as they should.
 
-    How they behave was seen when they were built. They are run again where what they run has changed since: the
-    checks, the modules that they import, or the libraries.
+    They were executed when they were built. They are executed again only if their checks, the modules that they import
+    or the libraries have changed since.
 
     Args:
         course: the `Course`.
         lesson: its id.
-        run: run them in any case.
+        run: execute them in any case.
 
     Returns:
-        ``"compared"``, or ``"executed"`` where the notebooks were run.
+        ``"compared"``, or ``"executed"`` if the notebooks were executed too.
 
     Raises:
         CourseError: the first thing that is wrong.

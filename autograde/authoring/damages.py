@@ -1,4 +1,4 @@
-"""What happens to notebooks before they are handed in: kinds of damage, for the sample class.
+"""Ways in which a submitted notebook can be damaged, for the sample class.
 
 Each function is given an answered notebook, the name of its file, and an exercise in it; it returns the files that are
 handed in, as ``{name: bytes}``. The notebook may be changed.

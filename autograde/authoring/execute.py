@@ -1,4 +1,4 @@
-"""Run a notebook in a real kernel, the one of this environment, and leave outputs that are the same at every build."""
+"""Run a notebook in a real kernel, the one of this environment, and make its outputs the same at every build."""
 
 import html
 import os
@@ -15,7 +15,7 @@ TIMEOUT = 120  # seconds for one cell
 
 
 class _ThisPython(AsyncKernelManager):
-    """A kernel of the running interpreter, whatever kernelspecs a user has installed under the same name."""
+    """A kernel of the running interpreter, even if another kernel is installed under the same name."""
 
     def format_kernel_cmd(self, extra_arguments=None):
         quiet = "--log-level=ERROR"  # the kernel warns at each start that its sockets on this machine are not encrypted
@@ -23,7 +23,7 @@ class _ThisPython(AsyncKernelManager):
 
 
 def run(notebook, course):
-    """Execute `notebook` in place, going on after errors, with the course importable and a scratch working folder."""
+    """Execute `notebook` in place, in a temporary working directory, and return it. Errors do not stop it."""
     path = os.pathsep.join([str(course.root), *filter(None, [os.environ.get("PYTHONPATH")])])
     # One thread: sums over several threads differ in their last digits from run to run.
     environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -46,7 +46,7 @@ def run(notebook, course):
 
 
 def _join_streams(cell):
-    """One output for neighbouring pieces of a stream: where the kernel cuts it depends on the clock."""
+    """Join consecutive outputs of one stream: where the kernel splits a stream depends on timing."""
     joined = []
     for output in cell.outputs:
         if joined and output.output_type == "stream" == joined[-1].output_type and output.name == joined[-1].name:
@@ -62,9 +62,9 @@ def has_picture(output):
 
 
 def _add_alternative_text(cell):
-    """Put the cell's tag ``alt`` where readers find it: in each picture's metadata, and as a caption under the last one.
+    """Write the cell's tag ``alt`` into the metadata of each picture, and as a caption under the last one.
 
-    The caption is an output of its own. JupyterLab and nbconvert's default template do not use alternative text from
+    The caption is an output of its own. JupyterLab and nbconvert's default template ignore alternative text in
     metadata, and both show HTML.
     """
     alternative = cell.metadata.get("alt")

@@ -1,4 +1,4 @@
-"""What must never reach a student: an answer, a stub that passes, a lesson that breaks."""
+"""Gates of the build: no leaked answer, no stub that passes, no solution that fails, no unstable output."""
 
 import ast
 import re
@@ -12,31 +12,31 @@ from autograde.project import CourseError
 from autograde.source_files import parse
 
 _SOLUTION = re.compile(r"^[ \t]*#+ BEGIN SOLUTION[^\n]*\n(.*?)^[ \t]*#+ END SOLUTION", re.DOTALL | re.MULTILINE)
-_MIN_ANSWER = 9  # characters without spaces; `A.T` or `r=rank` give nothing away
+_MIN_ANSWER = 9  # characters without white space; shorter expressions, such as `A.T`, give nothing away
 _ADDRESS = re.compile(r"\b0x[0-9a-f]{8,}\b")
 MAX_COLUMNS = 95  # a line of code that JupyterLab shows without a scroll bar on a small screen
 _STUB_ERRORS = {"NotImplementedError", "NotStarted"}
 
 
-def squeeze(text):
-    """`text` without white space and quotes, so that formatting hides nothing."""
+def remove_spaces(text):
+    """`text` without white space and quotes, so that an answer is found however it is formatted."""
     return re.sub(r"[\s\"'`]", "", text)
 
 
-def answers(solved):
-    """The expressions in the solution regions of a notebook that would give an exercise away, as source text.
+def solution_expressions(solved):
+    """The expressions in a notebook's solution regions that would give an exercise away, as source text.
 
-    What the exercise's own cell states around its solution (``scaling: alpha / rank`` in a docstring) is given, not
-    an answer.
+    An expression that the exercise's own cell states outside its solution, for example in the docstring, is not an
+    answer.
 
     Raises:
-        CourseError: a solution region that is no Python.
+        CourseError: a solution region is not valid Python.
     """
     found = set()
     for cell in solved.cells:
         if cell.cell_type != "code":
             continue
-        given = squeeze(_SOLUTION.sub("", cell.source))
+        given = remove_spaces(_SOLUTION.sub("", cell.source))
         for region in _SOLUTION.findall(cell.source):
             try:
                 tree = parse(textwrap.dedent(region))
@@ -44,49 +44,49 @@ def answers(solved):
                 raise CourseError(f"cell {cell['id']}: the solution is not valid Python: {error}") from None
             for node in ast.walk(tree):
                 value = getattr(node, "value", None)
-                if isinstance(node, (ast.Assign, ast.AugAssign, ast.Return, ast.Expr)) and _tells(value):
-                    if squeeze(ast.unparse(value)) not in given:
+                if isinstance(node, (ast.Assign, ast.AugAssign, ast.Return, ast.Expr)) and _gives_away(value):
+                    if remove_spaces(ast.unparse(value)) not in given:
                         found.add(ast.unparse(value))
     return found
 
 
-def _tells(value):
+def _gives_away(value):
     operations = sum(isinstance(node, (ast.BinOp, ast.Call, ast.Compare)) for node in ast.walk(value)) if value else 0
-    return operations and len(squeeze(ast.unparse(value))) >= _MIN_ANSWER
+    return operations and len(remove_spaces(ast.unparse(value))) >= _MIN_ANSWER
 
 
 def refuse_leaks(solved, released, lesson):
-    """Search the whole release, text, outputs and metadata, for the answers.
+    """Search the whole release (text, outputs and metadata) for the answers.
 
     Raises:
-        CourseError: an answer, a solution marker or an output stands in the release.
+        CourseError: the release holds an answer, a solution marker or an output.
     """
     for cell in released.cells:
         if cell.get("outputs"):
             raise CourseError(f"{lesson}: the release has outputs in cell {cell['id']}")
         if "SOLUTION" in cell.source:
             raise CourseError(f"{lesson}: a solution marker is left in cell {cell['id']} of the release")
-    everywhere = squeeze(nbformat.writes(released).replace("\\n", "\n").replace('\\"', '"'))
-    for answer in sorted(answers(solved)):
-        if squeeze(answer) in everywhere:
+    everywhere = remove_spaces(nbformat.writes(released).replace("\\n", "\n").replace('\\"', '"'))
+    for answer in sorted(solution_expressions(solved)):
+        if remove_spaces(answer) in everywhere:
             raise CourseError(f"{lesson}: the release holds the answer {answer!r}")
 
 
 def refuse_failing_solution(executed, lesson):
-    """Every cell of the solved notebook must run, and so every check pass.
+    """Refuse an executed solved notebook in which a cell failed: a check, or any other.
 
     Raises:
-        CourseError: one raised.
+        CourseError: a cell raised an exception.
     """
     for cell_id, error in execute.errors(executed):
         raise CourseError(f"{lesson}: the solved notebook fails in cell {cell_id}:\n{_shown(error)}")
 
 
 def refuse_bad_stubs(released, lesson):
-    """In an executed release, every check says "not started yet" and nothing else goes wrong.
+    """Refuse an executed release in which a check passes, or a cell breaks because an exercise is not done.
 
     Raises:
-        CourseError: a check passes on its stub, or a cell raises anything but the stub's NotImplementedError.
+        CourseError: a check passes on its stub, or a cell raises anything other than the stub's NotImplementedError.
     """
     failed = dict(execute.errors(released))
     for cell in released.cells:
@@ -99,7 +99,7 @@ def refuse_bad_stubs(released, lesson):
 
 
 def refuse_unstable_outputs(notebook, lesson):
-    """Stop a build whose outputs would differ next time.
+    """Refuse outputs that would differ at the next build, and pictures without alternative text.
 
     Raises:
         CourseError: a memory address in a text output, or a figure without alternative text.
@@ -134,7 +134,7 @@ def _shown(error):
 
 
 def drift(course, lesson, read_source):
-    """What is out of step between a lesson's source and its committed notebook, as one sentence; None if nothing is."""
+    """How a lesson's committed notebook differs from its source, in words; None if it does not."""
     path = course.solved(lesson)
     if not path.exists():
         return f"{path.relative_to(course.root)} is missing"

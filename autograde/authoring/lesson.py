@@ -1,4 +1,4 @@
-"""One lesson's source as a notebook: short tags become nbgrader's metadata, and every id is the same at each build."""
+"""Read a lesson's source as a notebook: short tags become nbgrader's metadata; cell ids are the same at each build."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from autograde.project import CourseError
 KERNEL = {"kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
           "language_info": {"name": "python"}}  # fmt: skip
 KNOWN_TAGS = {"exercise", "check", "alt", "demonstration"}
-_JUPYTEXT_TAGS = {"cell_marker", "lines_to_next_cell"}  # how the source is spaced and quoted: nothing for a notebook
+_JUPYTEXT_TAGS = {"cell_marker", "lines_to_next_cell"}  # the layout of the source file; not for the notebook
 _CALL = re.compile(r"check\.(\w+)\((\w+)\)")
 
 
@@ -37,7 +37,9 @@ def read(course, lesson):
         notebook.cells.append(_cell(cell, f"{lesson}-{position:02d}", points, seen, path))
     if absent := [name for name in points if f"check_{name}" not in seen]:
         raise CourseError(f'{path}: no cell is tagged check="{absent[0]}"')
-    for cell, user, name in demonstration.needed([cell for cell in notebook.cells if cell.cell_type == "code"]):
+    for cell, user, name in demonstration.needed_by_others(
+        [cell for cell in notebook.cells if cell.cell_type == "code"]
+    ):
         raise CourseError(
             f"{path}, the cell that begins {cell.source.splitlines()[0]!r}: it is no demonstration, since {name!r} is "
             f"used in the cell that begins {user.source.splitlines()[0]!r}"
@@ -84,14 +86,14 @@ def _nbgrader(grade_id, *, solution=False, points=None):
 
 
 def cells_hash(notebook):
-    """A hash of what the cells say: kind, source and nbgrader metadata, not outputs."""
+    """A hash of the cells: type, source and nbgrader metadata; not their outputs."""
     said = [[cell.cell_type, cell.source, cell.metadata.get("alt"), _graded(cell)] for cell in notebook.cells]
     said += [cell["id"] for cell in notebook.cells if METADATA in cell.metadata]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _graded(cell):
-    # nbgrader adds a checksum of its own at release; it says nothing new about the cell.
+    # nbgrader adds a checksum of the cell at release.
     return {key: value for key, value in cell.metadata.get("nbgrader", {}).items() if key != "checksum"}
 
 

@@ -1,4 +1,4 @@
-"""The student's edition, made by nbgrader's own generate_assignment, and whether a person has worked in it since."""
+"""The students' notebook (the release): made by nbgrader's generate_assignment, and whether someone has edited it."""
 
 import logging
 import tempfile
@@ -79,12 +79,12 @@ class _Messages(logging.Handler):
 
 
 def edited(path):
-    """Whether a person has changed the release at `path` since it was made. One that cannot be read was changed."""
+    """Whether someone has edited the release at `path` since it was made. One that cannot be read counts as edited."""
     if not path.exists():
         return False
     try:
         notebook = nbformat.read(path, as_version=4)
         worked_in = any(cell.get("outputs") for cell in notebook.cells)
         return worked_in or cells_hash(notebook) != notebook.metadata[METADATA]["release_hash"]
-    except Exception:  # a notebook that is no longer one is surely not as we wrote it
+    except Exception:  # not a readable notebook any more, so not what was written
         return True

@@ -1,4 +1,4 @@
-"""What marks a cell: our own metadata, and nbgrader's."""
+"""Metadata of cells: the key of our own, and nbgrader's grade_id."""
 
 METADATA = "autograde"  # our key in the metadata of notebooks and of cells
 

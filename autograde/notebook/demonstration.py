@@ -1,4 +1,4 @@
-"""Demonstrations: a lesson's cells that train or draw, and on which nothing graded depends.
+"""Demonstrations: cells of a lesson that train or draw, and that no graded cell depends on.
 
 Grading takes its time from them, so it passes over one that the learner has left as it was. Unless a cell that is run
 needs what it makes: a learner may have built on it.
@@ -13,12 +13,12 @@ _NOT_PYTHON = re.compile(r"^([ \t]*)[%!?]+\w*[ \t]*(.*)", re.MULTILINE)  # IPyth
 
 
 def is_demonstration(cell):
-    """Whether a cell is marked as one."""
+    """Whether a cell is marked as a demonstration."""
     return cell.metadata.get(METADATA, {}).get("demonstration") is True
 
 
 def mark(cell):
-    """Mark a cell as one."""
+    """Mark a cell as a demonstration."""
     cell.metadata[METADATA] = {"demonstration": True}
 
 
@@ -27,7 +27,7 @@ def sources(notebook):
     return {cell.source for cell in notebook.cells if is_demonstration(cell)}
 
 
-def needed(cells):
+def needed_by_others(cells):
     """The demonstrations among `cells`, in order, that other cells need: ``[(demonstration, who needs it, a name)]``.
 
     Args:

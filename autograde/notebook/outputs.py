@@ -1,4 +1,4 @@
-"""From the far side's events to the outputs of a cell, as nbformat writes them.
+"""Turns the events that the sandbox sends into the outputs of a cell, in nbformat's form.
 
 The rules are those of nbclient: displays with an id can be updated later, `clear_output` empties the cell, text of the
 two streams is held until the stream is flushed. Neighbouring pieces of one stream are joined. Events are written by the
@@ -14,7 +14,7 @@ MAX_TEXT = 2_000  # characters of a name: of a mime type, of an exception
 
 
 def clean(value, depth=0):
-    """JSON data that can be written to any file: no lone surrogates, no keys but strings, not nested without end."""
+    """JSON data that can be written to any file: no lone surrogates, only strings as keys, limited nesting."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode() if not value.isascii() else value
     if isinstance(value, list) and depth < 50:
@@ -100,7 +100,7 @@ class Outputs:
         self._append(_output("error", ename=ename, evalue=evalue, traceback=traceback))
 
     def add(self, event):
-        """Take one event of the far side; whatever it does not say as it should, is left out."""
+        """Take one event from the sandbox; malformed parts of it are left out."""
         kind, content = event.get("type"), event.get("content")
         if not isinstance(content, dict):
             return

@@ -1,4 +1,4 @@
-"""What a learner's notebook may bring into pages that others open.
+"""Removes active content, such as scripts, from a learner's notebook before others open it in a browser.
 
 formgrader shows graded notebooks from the address of the instructor's own Jupyter server. A script in one of them could
 do there whatever the instructor can: run code, change marks. So nothing active gets into a graded notebook.
@@ -35,9 +35,9 @@ _ACTIVE_ADDRESS = re.compile(r"(\]\(|\]:|<)<?(javascript|vbscript|data):", re.IG
 
 
 def output(found):
-    """An output as nbformat has it, made harmless in place; returns it."""
+    """Remove active content from an output (in nbformat's form), in place; returns it."""
     if "data" in found:
-        alt = {mime: about.get("alt") for mime, about in found.metadata.items() if isinstance(about, dict)}
+        alt = {mime: known.get("alt") for mime, known in found.metadata.items() if isinstance(known, dict)}
         found.data = nbformat.from_dict({mime: data for mime, data in _data(found.data) if data is not None})
         found.metadata = nbformat.from_dict(
             {mime: {"alt": str(alt[mime])} for mime in found.data if mime in _IMAGES and alt.get(mime)}

@@ -1,1 +1,1 @@
-"""The class as one page, for the instructor."""
+"""The class report: one HTML page for the instructor."""

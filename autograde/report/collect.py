@@ -1,4 +1,4 @@
-"""What is known of a class: results of ``autograde grade``, and what ``nbgrader autograde`` left in graded notebooks."""
+"""Collects the results of a class: from ``autograde grade``, and from notebooks that ``nbgrader autograde`` graded."""
 
 import json
 from collections import defaultdict
@@ -13,7 +13,7 @@ PASSED, PARTLY, WRONG, NOT_STARTED, NOT_JUDGED = "passed", "partly", "wrong", "n
 
 @dataclass(frozen=True)
 class Mistake:
-    """One known misconception, as the class met it.
+    """One known misconception, and who had it.
 
     Attributes:
         exercise, misconception: its names.

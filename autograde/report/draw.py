@@ -1,4 +1,4 @@
-"""Small pictures as SVG: bars of outcomes, bars of counts, and how times are spread."""
+"""Charts of the report as SVG: bars of outcomes, bars of counts, and a histogram of times."""
 
 from html import escape
 
@@ -17,7 +17,7 @@ PATTERNS = """<svg width="0" height="0" style="position:absolute" aria-hidden="t
 <path class="pattern" d="M0 0H6" stroke-width="2"/></pattern></defs></svg>"""
 
 
-def shares(counts):
+def outcome_bar(counts):
     """One bar, divided by outcome.
 
     Args:
@@ -38,8 +38,8 @@ def shares(counts):
     return _svg(WIDTH + 1, HEIGHT + 1, label, parts)
 
 
-def key():
-    """What the parts of `shares` mean."""
+def legend():
+    """A legend: what the parts of `outcome_bar` mean."""
     boxes = (
         f'<span><svg width="16" height="12" aria-hidden="true"><rect class="{outcome}" width="15" height="11"/>'
         f'<rect class="frame" width="15" height="11"/></svg>{words}</span>'
@@ -48,13 +48,13 @@ def key():
     return f'<div class="key">{"".join(boxes)}</div>'
 
 
-def bar(count, of, width=64):
+def count_bar(count, of, width=64):
     """One count as part of a whole."""
     filled = f'<rect class="bar" width="{width * count / max(of, 1):.1f}" height="6"/>'
     return _svg(width + 1, 7, f"{count} of {of}", [filled, f'<rect class="frame" width="{width}" height="6"/>'])
 
 
-def spread(seconds, bins=24):
+def histogram(seconds, bins=24):
     """How many submissions took how long: a histogram from 0 to the longest, with its axis."""
     top = max(seconds)
     counts = [0] * bins

@@ -1,4 +1,4 @@
-"""The heat map of students against misconceptions. A small class has a row a student, a large one a row for many."""
+"""The heat map of students against misconceptions. A small class has a row for each student, a large one a row for many."""
 
 import itertools
 from collections import Counter
@@ -61,7 +61,7 @@ def _heading(members):
 
 
 def table(lesson):
-    """The heat map as HTML; empty where nothing was got wrong."""
+    """The heat map as HTML; empty if there were no mistakes."""
     met = columns(lesson)
     if not met:
         return ""

@@ -1,17 +1,17 @@
-"""Names that others have chosen, as a page may show them."""
+"""Text from outside (names, messages), made safe to show on a page."""
 
 import re
 from html import escape
 
 
 def plain(text, limit=200):
-    """Text without characters that move the reader's cursor or turn the writing round, and not too long."""
+    """Text without control characters and without changes of writing direction, cut to `limit` characters."""
     kept = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
     return kept if len(kept) <= limit else kept[: limit - 1] + "…"
 
 
 def named(text, limit=200):
-    """The same as HTML, apart from the writing around it."""
+    """The same as HTML, its writing direction isolated from the text around it."""
     return f"<bdi>{escape(plain(text, limit))}</bdi>"
 
 

@@ -81,12 +81,12 @@ def _exercises(lesson):
         right = counts["passed"] / len(verdicts)
         rows.append(
             f'<tr><td><code>{escape(exercise)}</code></td><td class="n">{verdicts[0]["points"]:g}</td>'
-            f'<td class="n">{mean:.2f}</td><td class="n">{right:.0%}</td><td>{draw.shares(counts)}</td></tr>'
+            f'<td class="n">{mean:.2f}</td><td class="n">{right:.0%}</td><td>{draw.outcome_bar(counts)}</td></tr>'
         )
     head = '<tr><th>exercise</th><th class="n">points</th><th class="n">mean</th><th class="n">all right</th>'
     return (
         f'<h3>Scores by exercise</h3><div class="wide"><table><thead>{head}<th>{len(lesson.graded)} submissions</th>'
-        f"</tr></thead><tbody>{''.join(rows)}</tbody></table></div>{draw.key()}"
+        f"</tr></thead><tbody>{''.join(rows)}</tbody></table></div>{draw.legend()}"
     )
 
 
@@ -97,7 +97,7 @@ def _mistake(mistake, of):
     hint = f"<i>Hint given:</i> {prose(mistake.hint)}" if mistake.hint else ""
     words = "".join(f"{line}<br>" for line in (prose(mistake.thought), hint) if line)
     return (
-        f'<div class="mistake"><div><b class="count">{count}</b> of {of}{draw.bar(count, of)}</div>'
+        f'<div class="mistake"><div><b class="count">{count}</b> of {of}{draw.count_bar(count, of)}</div>'
         f"<div><code>{escape(mistake.exercise)}</code> · <code><b>{escape(mistake.misconception)}</b></code><br>"
         f'{words}<span class="soft">{students}{more}</span></div></div>'
     )
@@ -188,7 +188,7 @@ def _times(lessons):
     return (
         '<h3>Seconds a submission</h3><div class="wide"><table><thead><tr><th>lesson</th><th class="n">median</th>'
         '<th class="n">95 of 100 within</th><th class="n">longest</th><th class="n">all together</th></tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>{draw.spread([result.seconds for result in graded])}"
+        f"<tbody>{''.join(rows)}</tbody></table></div>{draw.histogram([result.seconds for result in graded])}"
         f"<p>The slowest: {named_ones}.</p>"
     )
 

@@ -310,7 +310,7 @@ def _find_demonstrations(notebook, released):
     for cell in running:
         if cell.source in sources and not grade_id(cell):
             demonstration.mark(cell)
-    for cell, _, _ in demonstration.needed(running):
+    for cell, _, _ in demonstration.needed_by_others(running):
         del cell.metadata[METADATA]
     for cell in running:
         if not demonstration.is_demonstration(cell):
