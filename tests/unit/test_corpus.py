@@ -1,6 +1,10 @@
-"""The checks as classifiers: every right answer passes, every wrong one is refused by its name."""
+"""What holds for every check, whatever its lesson: its known answers get the verdicts that they must get, and differ."""
 
+import contextlib
+import functools
+import itertools
 import math
+import signal
 
 import numpy as np
 import pytest
@@ -8,46 +12,147 @@ import torch
 from corpus_of import samples
 
 from autograde import registry
+from autograde.judge.draw import Draw
 
-SEEDS = (1, 20, 300)  # the inputs are fresh at every run; three fixed draws keep this suite repeatable
-IMPORTED = {"torch": torch, "nn": torch.nn, "np": np, "math": math}  # what a lesson's first cell gives
+SEEDS = (1, 20, 300)  # the inputs are fresh at every run; fixed draws keep this suite repeatable
+IMPORTED = {
+    "torch": torch,
+    "nn": torch.nn,
+    "np": np,
+    "math": math,
+    "F": torch.nn.functional,
+}  # by a lesson's first cell
+ENDLESS = 5  # seconds of this process's own time after which a planted answer counts as one that never ends
+
+COURSE = registry.current()
+CHECKS = [check for lesson in COURSE.course.lessons for check in COURSE.of_lesson(lesson)]
+SAMPLES = [sample for lesson in COURSE.course.lessons for sample in samples(lesson)]
 
 
-def _defined(sample, subject):
+def checks_of(sample):
+    """The check a sample is for; every check of the object, where a right answer is named after it."""
+    return [check for check in CHECKS if sample.exercise in (check.name, check.subject)]
+
+
+def defined(source, subject):
     names = dict(IMPORTED)
-    exec(compile(sample.source, f"<{sample.style}>", "exec"), names)
+    exec(compile(source, "<answer>", "exec"), names)
     return names[subject]
 
 
-ALL = [(lesson, sample) for lesson in registry.current().course.lessons for sample in samples(lesson)]
+# Known answers ----------------------------------------------------------------------------------------------------------
 
 
-def _checks_of(sample, lesson):
-    """The check a sample is for; every check of the object, where a right answer is named after it."""
-    return [check for check in registry.current().of_lesson(lesson) if sample.exercise in (check.name, check.subject)]
+ANSWERS = [
+    (check, sample, SEEDS[i % len(SEEDS)]) for i, sample in enumerate(SAMPLES) for check in checks_of(sample) or [None]
+]
 
 
-@pytest.mark.parametrize(("lesson", "sample"), ALL, ids=[f"{s.exercise}-{s.style}" for _, s in ALL])
-def test_sample(lesson, sample):
-    judged = _checks_of(sample, lesson)
-    assert judged, f"no check is called {sample.exercise}"
-    for check in judged:
-        for seed in SEEDS:
-            verdict = check.judge(_defined(sample, check.subject), seed)
-            if sample.misconception is None:
-                assert verdict.passed and verdict.score == check.points, verdict.message
-            else:
-                assert not verdict.passed and verdict.score < check.points, verdict.message
-                assert (verdict.misconception or "") == sample.misconception, verdict.message
+@pytest.mark.parametrize(
+    ("check", "sample", "seed"), ANSWERS, ids=[f"{check and check.name}-{s.style}" for check, s, _ in ANSWERS]
+)
+def test_a_known_answer_gets_its_verdict(check, sample, seed):
+    assert check, f"no check is called {sample.exercise}"
+    verdict = check.judge(defined(sample.source, check.subject), seed)
+    if sample.misconception is None:
+        assert verdict.passed and verdict.score == check.points, verdict.message
+    else:
+        assert not verdict.passed and verdict.score < check.points, verdict.message
+        assert (verdict.misconception or "") == sample.misconception, verdict.message
+        assert bool(verdict.thought) == bool(verdict.misconception) and verdict.hint
 
 
-@pytest.mark.parametrize("lesson", registry.current().course.lessons)
-def test_every_exercise_has_wheat_and_named_chaff(lesson):
-    found = samples(lesson)
-    for check in registry.current().of_lesson(lesson):
-        of_this = [sample for sample in found if check in _checks_of(sample, lesson)]
-        wheat = [sample for sample in of_this if sample.misconception is None]
-        named = {sample.misconception for sample in of_this if sample.misconception}
-        assert len(wheat) >= 4, f"{check.name} has {len(wheat)} right styles; write at least 4"
-        assert named >= {known.id for known in check.misconceptions}
-        assert named, f"{check.name} knows no misconception"
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_every_check_has_wheat_and_named_chaff(check):
+    of_this = [sample for sample in SAMPLES if check in checks_of(sample)]
+    wheat = [sample for sample in of_this if sample.misconception is None]
+    assert len(wheat) >= 4, f"{check.name} has {len(wheat)} right styles; write at least 4"
+    assert check.misconceptions, f"{check.name} knows no misconception"
+    told = {}
+    for known in check.misconceptions:
+        assert known.thought and known.hint and known.thought != known.hint
+        # Several wrong answers may be of one misconception, and each may be told in its own words.
+        told.setdefault(known.id, []).append(known)
+    assert {sample.misconception for sample in of_this} >= set(told)
+
+
+@pytest.mark.parametrize("check", [check for check in CHECKS if check.answer], ids=lambda check: check.name)
+def test_the_answer_that_slips_are_made_of_is_right(check):
+    verdict = check.judge(check.answer.right, SEEDS[0])
+    assert verdict.passed and verdict.score == check.points, verdict.message
+
+
+# Known mistakes -----------------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def cases_of(check):
+    return check.make_cases(Draw(SEEDS[1]))
+
+
+@functools.cache
+def observed(check, known):
+    return [check.observe(known.wrong, case) for case in cases_of(check)]
+
+
+def equal(check, seen, others):
+    """Whether two answers agree in every case."""
+    return all(map(check.same, cases_of(check), seen, others))
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_any_two_misconceptions_differ_somewhere(check):
+    """Where two of them gave the same answers to all questions, neither could be named."""
+    compared = [known for known in check.misconceptions if known.recognise is None]
+    for known in compared:
+        assert any(map(check.fault, cases_of(check), observed(check, known))), known.id
+    for one, other in itertools.combinations(compared, 2):
+        if one.id != other.id:
+            assert not equal(check, observed(check, one), observed(check, other)), f"{one.id} and {other.id}"
+
+
+class Endless(KeyboardInterrupt):
+    """A planted answer that never ends: in a loop, a slip may take away what stops it. Probes let this through."""
+
+
+@contextlib.contextmanager
+def limited(seconds):
+    """Raise `Endless` after so many seconds of this process's own time."""
+
+    def interrupt(*_):
+        raise Endless
+
+    before = signal.signal(signal.SIGVTALRM, interrupt)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
+PLANTED = [
+    (check, slip, sample.style, planted)
+    for sample in SAMPLES
+    if sample.misconception is None
+    for check in checks_of(sample)
+    if check.answer
+    for slip in check.answer.slips
+    if (planted := slip.planted(sample.source)) is not None
+]
+
+
+@pytest.mark.parametrize(
+    ("check", "slip", "style", "source"), PLANTED, ids=[f"{check.name}-{slip.id}-{s}" for check, slip, s, _ in PLANTED]
+)
+def test_a_slip_planted_into_a_right_answer_is_named_where_it_is_the_same_mistake(check, slip, style, source):
+    """In another style the same edit may make another mistake, or none: then it is only judged."""
+    target = defined(source, check.subject)
+    try:
+        with limited(ENDLESS):
+            seen = [check.observe(target, case) for case in cases_of(check)]
+            verdict = check.judge(target, SEEDS[1])
+    except Endless:
+        return
+    if equal(check, seen, observed(check, slip)):
+        assert not verdict.passed and verdict.misconception == slip.id, verdict.message

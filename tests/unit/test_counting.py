@@ -55,19 +55,6 @@ def test_lora_ref_is_right(check):
         assert verdict.passed and verdict.score == check.points, verdict.message
 
 
-@pytest.mark.parametrize("seed", range(10))
-@pytest.mark.parametrize("check", lesson.CHECKS, ids=lambda check: check.name)
-def test_any_two_misconceptions_differ(check, seed):
-    cases = check.make_cases(Draw(seed))
-    seen = {known.id: [check.observe(known.wrong, case) for case in cases] for known in check.misconceptions}
-    seen["right"] = [check.observe(getattr(lora_ref, check.name), case) for case in cases]
-    ids = list(seen)
-    for i, one in enumerate(ids):
-        for other in ids[i + 1 :]:
-            alike = [check.same(case, a, b) for case, a, b in zip(cases, seen[one], seen[other], strict=True)]
-            assert not all(alike), f"{one} and {other}"
-
-
 @pytest.mark.parametrize("seed", range(50))
 def test_a_cap_at_the_largest_rank_of_a_layer_makes_no_difference(seed):
     for case in lesson.largest_rank_within.make_cases(Draw(seed)):

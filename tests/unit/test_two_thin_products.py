@@ -70,19 +70,6 @@ def test_counted_cases_leave_no_doubt(seed):
             assert 2 * thin_cost(n, d, k, r) < limit < full_cost(n, d, k, r) / 3
 
 
-@pytest.mark.parametrize("seed", range(10))
-@pytest.mark.parametrize("check", lesson.CHECKS, ids=lambda check: check.name)
-def test_any_two_misconceptions_differ(check, seed):
-    cases = check.make_cases(Draw(seed))
-    seen = {known.id: [check.observe(known.wrong, case) for case in cases] for known in check.misconceptions}
-    seen["right"] = [check.observe(check.right, case) for case in cases]
-    ids = [known for known in seen if known != "full_product_first"]  # its values are right
-    for i, one in enumerate(ids):
-        for other in ids[i + 1 :]:
-            alike = [check.same(case, a, b) for case, a, b in zip(cases, seen[one], seen[other], strict=True)]
-            assert not all(alike), f"{one} and {other}"
-
-
 n, d, k, r = 6, 40, 50, 3
 X, X1, X3 = torch.randn(n, d), torch.randn(d), torch.randn(2, 3, d)
 A, B = torch.randn(d, r), torch.randn(r, k)

@@ -1,0 +1,9 @@
+"""Lesson 05: how many values an adapter holds, a module has, a budget pays for, and training keeps in memory."""
+
+from autograde.checks.counting.count_parameters import count_parameters
+from autograde.checks.counting.largest_rank_within import largest_rank_within
+from autograde.checks.counting.lora_parameters import lora_parameters
+from autograde.checks.counting.reduction import reduction
+from autograde.checks.counting.training_bytes import training_bytes
+
+CHECKS = [lora_parameters, reduction, count_parameters, largest_rank_within, training_bytes]

@@ -1,0 +1,442 @@
+"""exposes: a test that tells wrong layers from right ones."""
+
+import copy
+import secrets
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from autograde.checks.the_bug import layers
+from autograde.checks.the_bug.layers import LAYERS, Layer
+from autograde.judge import describe
+from autograde.judge.answer import RightAnswer
+from autograde.judge.check import Case, Check
+from autograde.judge.compare import Fault
+from autograde.probes.the_bug import try_on
+from autograde.remote.wire import Opaque
+
+BUG, OTHERS = "the bug", "other kinds"
+
+
+_SAYS = "Whatever a layer does, the test says True or False."
+
+
+@dataclass(frozen=True)
+class LayerCase(Case):
+    """The question whether a learner's test exposes one layer."""
+
+    layer: Layer = None
+    seed: int = 0
+
+
+def verdict_in(value):
+    """True or False as a test may say it: a bool, of Python, numpy or torch; None for anything else."""
+    if isinstance(value, torch.Tensor) and value.dtype == torch.bool and value.numel() == 1:
+        return bool(value.item())
+    return value if isinstance(value, bool) else None
+
+
+ATTEMPT_ONE = next(layer for layer in LAYERS if "Attempt #1" in layer.words)
+
+
+answer = RightAnswer("""
+def exposes(layer_class):
+    for d, k in ((5, 3), (4, 4), (3, 6)):
+        base = nn.Linear(d, k)
+        for x in (torch.randn(d), torch.randn(7, d), torch.randn(2, 7, d)):
+            try:
+                layer = layer_class(base, rank=2, alpha=6)
+                nn.init.normal_(layer.lora_B)
+                right = base(x) + 3 * (x @ layer.lora_A @ layer.lora_B)
+                if not torch.allclose(layer(x), right, atol=1e-4):
+                    return True
+            except RuntimeError:
+                return True
+    return False
+""")
+
+
+class Exposes(Check):
+    """Judges a test: by the layers that it exposes, and by those that it lets pass."""
+
+    name = "exposes"
+    answer = answer
+    points = 4
+    parts = {BUG: 2, OTHERS: 2}
+    note = (
+        "comparing with the formula, with a merged weight, entry by entry or by gradients: all of these see it, as "
+        "long as B is not zero, and sizes, scalings and shapes are not the ones at which mistakes hide."
+    )
+
+    def cases(self, draw):
+        cases = []
+        for layer in sorted(LAYERS, key=lambda layer: draw.integer(0, 2**31)):
+            part = BUG if layer.right or layer is ATTEMPT_ONE else OTHERS
+            words = Opaque(f"a {'right ' if layer.right else ''}layer {layer.words}")
+            cases.append(LayerCase({"layer_class": words}, "", part, layer=layer, seed=draw.integer(0, 2**31)))
+        return cases
+
+    dtype = "float64"  # default dtype while the learner's test runs
+
+    def __init__(self):
+        super().__init__()
+        self._remembered = {}
+
+    def judge(self, target, seed=None):
+        """Judge the test where rounding cannot mislead it, and only then, if need be, in float32.
+
+        In float32 the difference between two right layers may exceed a usual tolerance now and then: no fault of the
+        test. A test that itself asks for float32 cannot run with float64 layers, and is judged in its own dtype.
+        """
+        seed = secrets.randbelow(2**31) if seed is None else seed
+        verdict = super().judge(target, seed)
+        if verdict.status != "failed" or verdict.score:
+            return verdict
+        single = copy.copy(self)
+        single.dtype = "float32"
+        other = Check.judge(single, target, seed)
+        return other if other.score > verdict.score else verdict
+
+    def observe(self, target, case):
+        """Put the test to one layer. What the known wrong tests say does not hang on the draw, and is remembered."""
+        known = next((known.id for known in self.misconceptions if known.wrong is target), None)
+        if (known, case.layer) in self._remembered:
+            return self._remembered[known, case.layer]
+        source, name = case.layer.source, layers.NAME
+        seen = try_on(target, source=source, name=name, seed=case.seed, dtype=self.dtype)
+        if case.layer.right and "value" in seen and verdict_in(seen["value"]):
+            again = try_on(target, source=case.layer.forgiving, name=name, seed=case.seed, dtype=self.dtype)
+            seen |= {"by rounding": "value" in again and verdict_in(again["value"]) is False}
+        if known:
+            self._remembered[known, case.layer] = seen
+        return seen
+
+    def fault(self, case, observation):
+        """What is wrong with what the test said of one layer."""
+        layer = case.layer
+        a_layer = f"a right layer, one {layer.words}" if layer.right else f"a layer {layer.words}"
+        if fault := self.failed_call(observation):
+            if "raised" not in observation:
+                return fault
+            problem = f"On {a_layer}, {fault.problem.replace('The call', 'the test')}"
+            return Fault(problem, hint=_SAYS, where=fault.where)
+        said = verdict_in(observation["value"])
+        if said is None:
+            returned = describe.contents(observation["value"])
+            problem = f"On {a_layer}, the test returned neither True nor False."
+            return Fault(problem, returned, str(not layer.right), hint=_SAYS)
+        if said is (not layer.right):
+            return None
+        if layer.right:
+            hint = (
+                "Print the difference between your test's own value and the layer's: rounding, or another formula? If "
+                "nothing gets printed, a line of your own raises inside try."
+            )
+            return Fault(f"The test says True for {a_layer}.", "True", "False: there is nothing to expose", hint=hint)
+        hint = "In your test's own calls this layer gave wrong values, or raised. Compare every value with a right one."
+        if layer.gap(observation["calls"]):
+            hint = f"This layer shows itself in a call with: {', '.join(layer.shows)}. Your test made none."
+        return Fault(f"The test says False for {a_layer}.", "False", "True: this layer is wrong", hint=hint)
+
+    def same(self, case, a, b):
+        """Whether two tests say the same of one layer."""
+        if "value" in a and "value" in b:
+            return verdict_in(a["value"]) is verdict_in(b["value"])
+        return "raised" in a and "raised" in b
+
+
+exposes = Exposes()
+
+
+def _never_asked(right):
+    """Recognises a wrong verdict given without one call of a layer."""
+
+    def recognise(case, seen):
+        return (
+            case.layer.right is right and "value" in seen and verdict_in(seen["value"]) is right and not seen["calls"]
+        )
+
+    return recognise
+
+
+def _gap(condition, unless=None):
+    """Recognises a wrong layer let pass because no call met `condition`; not where no call met `unless` either."""
+
+    def recognise(case, seen):
+        missed = not case.layer.right and "value" in seen and verdict_in(seen["value"]) is False
+        if unless and not any(layers.CONDITIONS[unless](*call) for call in seen.get("calls", ())):
+            return False
+        return missed and case.layer.gap(seen["calls"]) == condition
+
+    return recognise
+
+
+@exposes.misconception(
+    "asserts",
+    thought="A test fails by raising, as it does with assert.",
+    hint="Here the test is a function that answers: return True where an assert would fail, and False at the end.",
+    recognise=lambda case, seen: "raised" in seen and seen["raised"]["type"] == "AssertionError",
+)
+def asserts(layer_class):
+    base = nn.Linear(5, 3)
+    layer = layer_class(base, rank=2, alpha=6)
+    nn.init.normal_(layer.lora_B)
+    for x in (torch.randn(5), torch.randn(4, 5), torch.randn(2, 4, 5)):
+        right = base(x) + 3 * (x @ layer.lora_A @ layer.lora_B)
+        assert torch.allclose(layer(x), right, atol=1e-4)
+
+
+@exposes.misconception(
+    "lets_it_escape",
+    thought="A layer that raises ends the test, and that is a failure too.",
+    hint="A layer that raises for a good x is a wrong layer. Call it inside try, and answer True where it raises.",
+    recognise=lambda case, seen: "raised" in seen and seen["in_layer"] and not case.layer.right,
+)
+def lets_it_escape(layer_class):
+    for d, k in ((5, 3), (4, 4), (3, 6)):
+        base = nn.Linear(d, k)
+        layer = layer_class(base, rank=2, alpha=6)
+        nn.init.normal_(layer.lora_B)
+        for x in (torch.randn(d), torch.randn(7, d), torch.randn(2, 7, d)):
+            right = base(x) + 3 * (x @ layer.lora_A @ layer.lora_B)
+            if not torch.allclose(layer(x), right, atol=1e-4):
+                return True
+    return False
+
+
+@exposes.misconception(
+    "always_true",
+    thought="A layer can be refused without being asked for an output.",
+    hint="Make a layer, set its adapters, call it with an x, and compare. If your test does all that inside try, run "
+    "these lines without it: one of them raises before the layer is called.",
+    recognise=_never_asked(right=True),
+)
+def always_true(layer_class):
+    return True
+
+
+@exposes.misconception(
+    "always_false",
+    thought="A layer's names, attributes or parameters tell whether it is right.",
+    hint="All the layers look alike. Make one, set its adapters, call it with an x, and look at what it computes.",
+    recognise=_never_asked(right=False),
+)
+def always_false(layer_class):
+    layer = layer_class(nn.Linear(5, 3), rank=2, alpha=6)
+    shapes = layer.lora_A.shape == (5, 2) and layer.lora_B.shape == (2, 3)
+    return not (shapes and layer_class.__name__ == "LoRALinear" and layer.scaling is not None)
+
+
+answer.slip(
+    "inverted",
+    "return True\n            except RuntimeError:\n                return True\n    return False",
+    "return False\n            except RuntimeError:\n                return False\n    return True",
+    thought="True means that the layer is right.",
+    hint="The name asks a question: does the test expose the layer? Read again what True stands for.",
+)
+
+
+answer.slip(
+    "no_false_at_the_end",
+    "\n    return False",
+    "",
+    thought="Returning True for a wrong layer is all; for a right one there is nothing to say.",
+    hint="A function that ends without return gives None. What should it give when nothing was found?",
+)
+
+
+answer.slip(
+    "raising_is_fine",
+    "except RuntimeError:\n                return True",
+    "except RuntimeError:\n                pass",
+    thought="A layer that raises has returned nothing wrong.",
+    hint="A layer that raises for a good x is a wrong layer. What does your test answer when the call raises?",
+    recognise=lambda case, seen: (
+        not case.layer.right and "value" in seen and verdict_in(seen["value"]) is False and seen["layer_raised"]
+    ),
+)
+
+
+answer.slip(
+    "only_at_zero",
+    "                nn.init.normal_(layer.lora_B)\n",
+    "",
+    thought="A layer as it comes from its constructor can be tested as it is.",
+    hint="With B zero the adapter adds nothing, whatever it computes. Give lora_B other values, then call the layer.",
+    recognise=_gap("B is not zero"),
+)
+
+
+answer.slip(
+    "only_zeros",
+    "torch.randn(d), torch.randn(7, d), torch.randn(2, 7, d)",
+    "torch.zeros(d), torch.zeros(7, d), torch.zeros(2, 7, d)",
+    thought="Zeros are the easiest numbers to work out by hand.",
+    hint="With x or A all zero the adapter adds nothing, whatever it computes. Give both of them other values.",
+    recognise=_gap("x and A are not zero"),
+)
+
+
+answer.slip(
+    "only_one_value",
+    "nn.init.normal_(layer.lora_B)",
+    "nn.init.ones_(layer.lora_A)\n                nn.init.ones_(layer.lora_B)",
+    thought="The same number in every entry keeps the sums easy.",
+    hint="With all entries of A equal, and all of B, nobody can tell whether one went to the wrong place. Let them "
+    "differ.",
+    recognise=_gap("entries that differ in A or B"),
+)
+
+
+answer.slip(
+    "only_squares",
+    "((5, 3), (4, 4), (3, 6))",
+    "((4, 4),)",
+    "torch.randn(d), torch.randn(7, d), torch.randn(2, 7, d)",
+    "torch.randn(4), torch.randn(3, 4), torch.randn(4, 4), torch.randn(2, 3, 4)",
+    thought="One size of layer stands for all, and a square one is the easiest to write.",
+    hint="What works on a square layer may raise on another. Let d and k differ, in both directions.",
+    recognise=_gap("not square"),
+)
+
+
+answer.slip(
+    "only_rank_one",
+    "rank=2, alpha=6",
+    "rank=1, alpha=3",
+    thought="Rank 1 is the simplest case, and the others follow from it.",
+    hint="At rank 1, dividing by the rank changes nothing. Which mistakes hide behind that? Try another rank.",
+    recognise=_gap("rank above 1"),
+)
+
+
+answer.slip(
+    "only_alpha_equal_to_rank",
+    "rank=2, alpha=6",
+    "rank=2, alpha=2",
+    "3 * (x",
+    "(x",
+    thought="alpha and rank are usually set to the same number, so testing that is enough.",
+    hint="With alpha equal to rank the scaling is 1. Who multiplies by 1 shows nothing: let the two differ.",
+    recognise=_gap("alpha is not rank", unless="rank above 1"),
+)
+
+
+answer.slip(
+    "only_without_bias",
+    "nn.Linear(d, k)",
+    "nn.Linear(d, k, bias=False)",
+    thought="LoRA leaves the bias alone, so a base layer without one is enough.",
+    hint="A layer may do the wrong thing with the base's bias. Let the base have one.",
+    recognise=_gap("a bias"),
+)
+
+
+answer.slip(
+    "only_rows",
+    "(torch.randn(d), torch.randn(7, d), torch.randn(2, 7, d))",
+    "(torch.randn(7, d),)",
+    thought="x is a batch of rows: two dimensions.",
+    hint="A transformer's x has three dimensions, a single input has one. Try x of several dimensions.",
+    recognise=_gap("not 2-D"),
+)
+
+
+answer.slip(
+    "only_one_row",
+    "(torch.randn(d), torch.randn(7, d), torch.randn(2, 7, d))",
+    "(torch.randn(d),)",
+    thought="What holds for one input holds for a batch of them.",
+    hint="Try a batch of rows, and a batch of sequences: x of several dimensions. If your test has a loop over them, is "
+    "`return False` inside it? Then it ends in the first round.",
+    recognise=_gap("not 1-D"),
+)
+
+
+answer.slip(
+    "only_sequences",
+    "(torch.randn(d), torch.randn(7, d), torch.randn(2, 7, d))",
+    "(torch.randn(2, 7, d),)",
+    thought="x is a batch of sequences: three dimensions.",
+    hint="A layer may also get a batch of rows, or a single one. Try x of several dimensions.",
+    recognise=_gap("not 3-D"),
+)
+
+
+answer.slip(
+    "only_batches",
+    "torch.randn(d), torch.randn(7, d)",
+    "torch.randn(7, d)",
+    thought="x always comes as a batch.",
+    hint="A single input, of shape (d,), is a good x as well. Try it too.",
+    recognise=_gap("x is 1-D"),
+)
+
+
+answer.slip(
+    "trusts_the_scaling",
+    "3 * (x",
+    "layer.scaling * (x",
+    thought="The layer knows its scaling: layer.scaling can be used in the expected value.",
+    hint="The layer is the accused. Work out the scaling from the alpha and the rank that you gave it.",
+)
+
+
+answer.slip(
+    "to_the_last_digit",
+    "rank=2, alpha=6",
+    "rank=3, alpha=5",
+    "base(x) + 3 * (x @ layer.lora_A @ layer.lora_B)",
+    "5 * (x @ layer.lora_A @ layer.lora_B) / 3 + base(x)",
+    "not torch.allclose(layer(x), right, atol=1e-4)",
+    "not torch.equal(layer(x), right)",
+    thought="Two right layers agree in every digit.",
+    hint="Sums taken in another order round differently. Allow a small difference, and print the largest one that you "
+    "meet: 1e-6 is rounding, 0.1 is another formula.",
+    recognise=lambda case, seen: case.layer.right and bool(seen.get("by rounding")),
+)
+
+
+answer.slip(
+    "expects_alpha_undivided",
+    "3 * (x",
+    "6 * (x",
+    thought="The change is multiplied by alpha.",
+    hint="Your test lets a layer pass that multiplies by alpha. Look up the scaling: what is alpha divided by?",
+)
+
+
+answer.slip(
+    "expects_no_scaling",
+    "3 * (x",
+    "(x",
+    thought="The change is added as it is.",
+    hint="Your test lets a layer pass that never uses its scaling. Go through the formula: what comes before (xA)B?",
+)
+
+
+@exposes.misconception(
+    "expects_the_bug",
+    thought="The change that a right layer makes is A @ B times x, entry by entry.",
+    hint="Your test lets Attempt #1 pass and refuses right layers. Which product does the formula have?",
+)
+def expects_the_bug(layer_class):
+    base, x = nn.Linear(4, 4), torch.randn(4, 4)
+    layer = layer_class(base, rank=2, alpha=6)
+    nn.init.normal_(layer.lora_B)
+    right = base(x) + 3 * (layer.lora_A @ layer.lora_B) * x
+    try:
+        return not torch.allclose(layer(x), right, atol=1e-4)
+    except RuntimeError:
+        return True
+
+
+answer.slip(
+    "shape_is_enough",
+    "not torch.allclose(layer(x), right, atol=1e-4)",
+    "layer(x).shape != right.shape",
+    thought="A layer that runs and returns the right shape is right.",
+    hint="In what your test tried, this layer gave wrong values. Compare every value with the right one, and allow no "
+    "more than rounding.",
+)
