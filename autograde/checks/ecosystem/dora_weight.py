@@ -1,0 +1,144 @@
+"""dora_weight: each row of W + delta, at the length that magnitude says."""
+
+import torch
+
+from autograde.judge.answer import RightAnswer
+from autograde.judge.check import Case, Check
+
+answer = RightAnswer("""
+def dora_weight(W, delta, magnitude):
+    adapted = W + delta
+    length = adapted.norm(dim=1, keepdim=True)
+    return magnitude[:, None] * adapted / length
+""")
+
+
+class DoraWeight(Check):
+    """Only values are judged."""
+
+    name = "dora_weight"
+    points = 3
+    answer = answer
+    note = (
+        "F.normalize(W + delta, dim=1) times a column of magnitudes; torch.linalg.vector_norm; the root of the summed "
+        "squares; row by row in a loop."
+    )
+    next_step = (
+        "Try W = [[3, 4]], delta = [[0, 0]] and magnitude = [10] on paper. The row has length 5, and must come out with "
+        "length 10."
+    )
+
+    def cases(self, draw):
+        k, d, wide = sorted(draw.sizes(3, low=3, high=9))
+
+        def case(rows, columns, label, dtype=torch.float32, strided=False, start=False):
+            W = draw.tensor(rows, columns, dtype=dtype, contiguous=not strided)
+            delta = torch.zeros_like(W) if start else draw.tensor(rows, columns, dtype=dtype, contiguous=not strided)
+            lengths = (W + delta).norm(dim=1)
+            magnitude = lengths if start else lengths * torch.linspace(0.5, 3, rows, dtype=dtype)
+            return Case({"W": W, "delta": delta, "magnitude": magnitude}, label)
+
+        return [
+            case(k, d, "fewer rows than columns"),
+            case(wide, d, "more rows than columns"),
+            case(d, d, "a square weight"),
+            case(k, wide, "the start: delta is zero, magnitude has the lengths of W's rows", start=True),
+            case(d, k, "float64", torch.float64),
+            case(k, d, "W and delta are transposed views", strided=True),
+            case(1, d, "a single row"),
+        ]
+
+
+dora_weight = DoraWeight()
+
+answer.slip(
+    "norm_of_W_alone",
+    "adapted.norm(",
+    "W.norm(",
+    thought="The lengths that matter are those of the frozen weight.",
+    hint="The direction is that of the adapted row. Divide a row by the length of another one: what is its length then?",
+)
+answer.slip(
+    "delta_after_normalising",
+    "magnitude[:, None] * adapted / length",
+    "magnitude[:, None] * W / W.norm(dim=1, keepdim=True) + delta",
+    thought="W gets its new lengths, and the adapter is added to it as ever.",
+    hint="Then the lengths of the result are not what magnitude says. What has to be there before you normalise?",
+)
+answer.slip(
+    "rms_for_norm",
+    "adapted.norm(dim=1, keepdim=True)",
+    "adapted.square().mean(dim=1, keepdim=True).sqrt()",
+    thought="A root mean square is a length.",
+    hint="It is the length divided by the root of the number of columns. Length means the root of the *sum* of squares.",
+)
+answer.slip(
+    "columns_for_rows",
+    "dim=1",
+    "dim=0",
+    thought="As in the paper, each column has its length.",
+    hint="The paper's x is a column. Here a weight is (out, in): which dimension do the k magnitudes belong to?",
+)
+answer.slip(
+    "magnitude_along_the_columns",
+    "magnitude[:, None]",
+    "magnitude",
+    thought="k numbers times a matrix of k rows: torch lines them up.",
+    hint="torch lines up the *last* dimension. On a square weight that runs, and scales the inputs and not the outputs.",
+)
+answer.slip(
+    "magnitude_forgotten",
+    "magnitude[:, None] * ",
+    "",
+    thought="DoRA is about the direction.",
+    hint="All rows of your result have length 1. Which lengths should they have?",
+)
+answer.slip(
+    "not_normalised",
+    " / length",
+    "",
+    thought="The magnitude is a factor for each row.",
+    hint="It is a length, and no factor. What must a row's length be before it is multiplied with it?",
+)
+answer.slip(
+    "divided_by_the_square",
+    " / length",
+    " / length**2",
+    thought="The norm is the sum of the squares.",
+    hint="Test with the row [3, 4]. Its length is 5.",
+)
+answer.slip(
+    "one_length_for_all",
+    "adapted.norm(dim=1, keepdim=True)",
+    "adapted.norm()",
+    thought="A matrix has one norm.",
+    hint="Each row has a length of its own. Over which dimension is the norm to be taken?",
+)
+answer.slip(
+    "sum_of_absolutes",
+    "adapted.norm(dim=1, keepdim=True)",
+    "adapted.abs().sum(dim=1, keepdim=True)",
+    thought="A row's length is the sum of its entries' sizes.",
+    hint="Test with the row [3, 4]. Its length is 5, and not 7.",
+)
+answer.slip(
+    "only_delta_normalised",
+    "magnitude[:, None] * adapted / length",
+    "W + magnitude[:, None] * nn.functional.normalize(delta, dim=1)",
+    thought="The adapter is what gets a direction and a length.",
+    hint="At the start delta is zero and has no direction. What has one is W + delta.",
+)
+answer.slip(
+    "delta_forgotten",
+    "W + delta",
+    "W",
+    thought="DoRA trains the lengths of W's rows.",
+    hint="It trains both, lengths and directions. What changes the direction?",
+)
+answer.slip(
+    "relative_magnitude",
+    "magnitude[:, None]",
+    "(W.norm(dim=1) * magnitude)[:, None]",
+    thought="The magnitude says how many times longer a row gets.",
+    hint="At the start it holds the lengths of W's rows themselves, and the result must be W.",
+)

@@ -1,0 +1,83 @@
+"""rs_scaling: alpha / √r."""
+
+from autograde.checks.ecosystem.scalings import alphas_and_ranks
+from autograde.judge.answer import RightAnswer
+from autograde.judge.check import Check
+
+answer = RightAnswer("""
+def rs_scaling(alpha, r):
+    return alpha / math.sqrt(r)
+""")
+
+
+class RsScaling(Check):
+    """One number."""
+
+    name = "rs_scaling"
+    points = 1
+    answer = answer
+    note = "math.sqrt, a power of 0.5, or of -0.5 as a factor."
+    next_step = "For alpha = 16 and r = 4 the answer is 8. Put the numbers in, one step at a time."
+
+    def cases(self, draw):
+        return alphas_and_ranks(draw)
+
+
+rs_scaling = RsScaling()
+
+answer.slip(
+    "plain_scaling",
+    "math.sqrt(r)",
+    "r",
+    thought="The scaling is what it always was.",
+    hint="That is the scaling under which the gradient falls with the rank. Which line of the picture is level?",
+)
+answer.slip(
+    "root_of_the_quotient",
+    "alpha / math.sqrt(r)",
+    "math.sqrt(alpha / r)",
+    thought="The root goes over the whole fraction.",
+    hint="alpha is a number that somebody chose; nothing about the rank takes its root. What does the root belong to?",
+)
+answer.slip(
+    "precedence",
+    "alpha / math.sqrt(r)",
+    "alpha / r ** 1 / 2",
+    thought="r ** 1/2 is the root of r.",
+    hint="Python raises to the power first and divides afterwards. What is 9 ** 1 / 2?",
+)
+answer.slip(
+    "turned_over",
+    "alpha / math.sqrt(r)",
+    "math.sqrt(r) / alpha",
+    thought="The scaling is the rank's part over alpha.",
+    hint="Twice the alpha should make the adapter twice as loud. Does yours?",
+)
+answer.slip(
+    "multiplied",
+    "alpha / math.sqrt(r)",
+    "alpha * math.sqrt(r)",
+    thought="The root of r makes up for the division.",
+    hint="That is the alpha that you hand on, and the next exercise. Here the scaling itself is asked for.",
+)
+answer.slip(
+    "rank_forgotten",
+    " / math.sqrt(r)",
+    "",
+    thought="alpha is the scaling.",
+    hint="How does the size of A @ B change when the rank grows fourfold? The scaling has to make up for it.",
+)
+answer.slip(
+    "rounded_down",
+    "alpha / math.sqrt(r)",
+    "alpha // math.sqrt(r)",
+    thought="`//` is the division that gives a number.",
+    hint="`//` drops what is behind the point. Which operator keeps it?",
+)
+answer.slip(
+    "whole_root",
+    "math.sqrt(r)",
+    "math.isqrt(r)",
+    thought="The root of a whole number is a whole number.",
+    hint="math.isqrt rounds down. For which of your test numbers would you not have noticed?",
+)
