@@ -89,7 +89,7 @@ def fault_between(value, type_name, expected, *, dtype=None, device="cpu", what=
         dtype: the dtype the learner's tensors of floats must have.
         what: the subject of the sentences.
     """
-    said = describe.contents(value), describe.contents(expected)
+    shown = describe.contents(value), describe.contents(expected)
     if isinstance(expected, torch.Tensor):
         wanted = dtype if dtype and expected.is_floating_point() else expected.dtype
         return _tensor_fault(value, type_name, expected, wanted, device, what)
@@ -97,18 +97,18 @@ def fault_between(value, type_name, expected, *, dtype=None, device="cpu", what=
         if not isinstance(value, list):
             if isinstance(value, torch.Tensor) and value.ndim == 1 and agree(value.tolist(), expected):
                 return None
-            return Fault(f"{what} is not a sequence of {len(expected)}.", *said)
+            return Fault(f"{what} is not a sequence of {len(expected)}.", *shown)
         if len(value) != len(expected):
-            return Fault(f"{what} has {len(value)} entries, not {len(expected)}.", *said)
+            return Fault(f"{what} has {len(value)} entries, not {len(expected)}.", *shown)
         for i, (item, right) in enumerate(zip(value, expected, strict=True)):
             if fault := fault_between(item, "", right, dtype=dtype, device=device, what=f"Entry {i} of {what.lower()}"):
-                return Fault(fault.problem, *said)
+                return Fault(fault.problem, *shown)
         return None
     if agree(value, expected):
         return None
     if expected is not None and not isinstance(expected, bool) and not is_number(value):
-        return Fault(f"{what} is not a number.", *said)
-    return Fault(f"{what} is not the right one.", *said)
+        return Fault(f"{what} is not a number.", *shown)
+    return Fault(f"{what} is not the right one.", *shown)
 
 
 def _tensor_fault(value, type_name, expected, dtype, device, what):
@@ -117,7 +117,7 @@ def _tensor_fault(value, type_name, expected, dtype, device, what):
         kind = type_name or describe.contents(value)
         returned = kind if isinstance(value, torch.Tensor) else describe.contents(value)
         return Fault(f"{what} is not a torch tensor but {kind}.", returned, wanted)
-    said = describe.contents(value), describe.contents(expected.to(dtype))
+    shown = describe.contents(value), describe.contents(expected.to(dtype))
     if value.shape != expected.shape:
         sizes = f"{describe.shape(value.shape)}, not {describe.shape(expected.shape)}"
         return Fault(f"{what} has shape {sizes}.", describe.contents(value), wanted)
@@ -125,12 +125,12 @@ def _tensor_fault(value, type_name, expected, dtype, device, what):
     if narrow and dtype == torch.float64 and not tolerance.close(value, expected, dtype, device):
         if value.dtype == dtype:
             hint = "Something on the way was float32. Make new tensors with dtype=x.dtype, and do not convert."
-            return Fault(f"{what} is right to seven digits only, and it is float64.", *said, hint=hint)
+            return Fault(f"{what} is right to seven digits only, and it is float64.", *shown, hint=hint)
     elif not tolerance.close(value, expected, dtype, device):
         difference = describe.largest_difference(value, expected)
-        return Fault(f"{what} has the right shape but wrong values: {difference}.", *said, tensors=(value, expected))
+        return Fault(f"{what} has the right shape but wrong values: {difference}.", *shown, tensors=(value, expected))
     if value.dtype != dtype:
         names = f"{describe.dtype_name(value.dtype)}, not {describe.dtype_name(dtype)}"
         hint = "Let the dtype follow from the inputs: do not convert, and make new tensors with dtype=x.dtype."
-        return Fault(f"{what} has the right values in the wrong dtype: {names}.", *said, hint=hint)
+        return Fault(f"{what} has the right values in the wrong dtype: {names}.", *shown, hint=hint)
     return None

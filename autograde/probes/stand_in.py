@@ -9,8 +9,8 @@ class StandIn(TorchDispatchMode):
     """Lets code make and fill meta tensors as if numbers were behind them.
 
     Left to itself, torch first imports sympy for arithmetic on them, which takes seconds, and refuses to say what is in
-    them. Here such an operation is done on zeros on the CPU, and what comes of it has its place on meta. Where tensors
-    of two places meet, torch has its say.
+    them. Here such an operation is done on zeros on the CPU, and the result is on meta. Where tensors
+    of two devices meet, torch raises its own error.
     """
 
     @classmethod

@@ -75,13 +75,17 @@ class LoraLinearForward(LayerCheck):
 
     def same(self, case, a, b):
         if "out" not in a or "out" not in b:
-            said = [(seen.get("raised", {}).get("type"), seen.get("raised", {}).get("message")) for seen in (a, b)]
-            if case.args["x"].ndim != 2 and {said[0][0], said[1][0]} <= {"RuntimeError", "ValueError", "IndexError"}:
+            errors = [(seen.get("raised", {}).get("type"), seen.get("raised", {}).get("message")) for seen in (a, b)]
+            if case.args["x"].ndim != 2 and {errors[0][0], errors[1][0]} <= {
+                "RuntimeError",
+                "ValueError",
+                "IndexError",
+            }:
                 return True  # where x has not the two axes that were counted on, each way of writing has its own words
             shapes = [
                 [seen["held"][name].get("shape") for name in ADAPTERS] if "unset" in seen else [] for seen in (a, b)
             ]
-            return "out" not in a and "out" not in b and said[0] == said[1] and shapes[0] == shapes[1]
+            return "out" not in a and "out" not in b and errors[0] == errors[1] and shapes[0] == shapes[1]
         device = case.device
         return agree(a["out"], b["out"], device=device) and agree(a["gradients"], b["gradients"], device=device)
 

@@ -197,7 +197,7 @@ answer.slip(
     "0.02 * torch.randn(rank",
     thought="One of the two must be zero, and either will do.",
     hint="The start is the same, and it trains; but the course, the paper and later studies put the zeros on the other "
-    "matrix (A random with B zero does better on average and bears larger learning rates: arXiv 2406.08447).",
+    "matrix (A random with B zero does better on average and allows larger learning rates: arXiv 2406.08447).",
 )
 
 answer.slip(

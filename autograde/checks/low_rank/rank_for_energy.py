@@ -25,7 +25,7 @@ def rank_for_energy(M, fraction):
 
 
 class RankForEnergy(Check):
-    """Judges a rank, and knows one mistake by its kind where its many spellings part."""
+    """Judges a rank, and recognises one mistake by its kind where its spellings give different numbers."""
 
     name = "rank_for_energy"
     answer = answer
@@ -64,7 +64,7 @@ class RankForEnergy(Check):
         # Values with exact square roots: where nothing may be left over, a product of roots must miss nothing either.
         equal = [draw.choice([0.25, 1.0, 4.0])] * 4
 
-        # Sizes of the largest value on both sides of 1, falling slowly and fast: so any two known mistakes part somewhere.
+        # Sizes of the largest value on both sides of 1, falling slowly and fast: so any two known mistakes differ somewhere.
         return [
             falling(more, n, 3, 2.6, draw.choice([0.68, 0.72])),
             falling(n, most, n - 2, 0.35, draw.choice([0.76, 0.78])),

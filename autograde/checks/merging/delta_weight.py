@@ -73,8 +73,8 @@ delta_weight = DeltaWeight()
 
 
 def _in_place(case, seen):
-    said = str(seen["raised"]["message"]) if "raised" in seen else ""
-    return bool(seen.get("changed")) or "is being used in an in-place operation" in said
+    message = str(seen["raised"]["message"]) if "raised" in seen else ""
+    return bool(seen.get("changed")) or "is being used in an in-place operation" in message
 
 
 answer.slip(

@@ -104,7 +104,7 @@ def follow(case, seen):
 
 def _raised(case, seen, layer):
     error, during = seen["raised"], describe.clean(str(seen["during"]), 20)
-    said = describe.clean(f"{error['type']}: {error['message']}".rstrip(": "))
+    message_text = describe.clean(f"{error['type']}: {error['message']}".rstrip(": "))
     done = case.args["steps"][: len(seen.get("snapshots", ()))]
     what = {
         "construction": "Making the layer",
@@ -121,7 +121,7 @@ def _raised(case, seen, layer):
     hint = f"Write the method {during}, under that name, in the class." if absent else ""
     if during == "merge" and layer.merged is not None:
         hint = "On a merged layer, merge changes nothing and raises nothing: whoever runs its cell again did no harm."
-    fault = Fault(f"{after}{called} raised {said}", hint=hint, where=error["where"])
+    fault = Fault(f"{after}{called} raised {message_text}", hint=hint, where=error["where"])
     if any(part in message for part in ("leaf Variable that requires grad", "assign non-leaf", "graph a second time")):
         return fault, "no_grad_forgotten"
     if "as parameter 'weight'" in message:
@@ -172,13 +172,13 @@ def _truth(value):
 
 
 def _flag_fault(value, merged, right, after):
-    said = describe.contents(value)
+    shown = describe.contents(value)
     hint = "Keep it in step with what is in the weight: an attribute, or a property, that is True or False."
     if merged is None:
         problem = f"{after}layer.merged is not True or False."
         hint = hint if value is not None else "The layer needs an attribute merged that is True or False."
-        return Fault(problem, said, str(right), hint)
-    return Fault(f"{after}layer.merged is {merged}, and it should be {right}.", said, str(right), hint)
+        return Fault(problem, shown, str(right), hint)
+    return Fault(f"{after}layer.merged is {merged}, and it should be {right}.", shown, str(right), hint)
 
 
 def _flag_symptom(step, merged, right):
@@ -213,8 +213,8 @@ def _weight_fault(case, snapshot, layer, right, after, steps, delta_before):
             expected="the same values, bit for bit",
         ), "drifts"
     difference = describe.largest_difference(got, right.weight)
-    said = describe.contents(got), describe.contents(right.weight.to(given.dtype))
-    fault = Fault(f"{after}the base's weight has wrong values: {difference}.", *said, tensors=(got, right.weight))
+    shown = describe.contents(got), describe.contents(right.weight.to(given.dtype))
+    fault = Fault(f"{after}the base's weight has wrong values: {difference}.", *shown, tensors=(got, right.weight))
     if not right.merged:
         if step == "unmerge" and delta_before is None:
             return fault, "unmerge_unguarded"
@@ -263,8 +263,8 @@ def _out_fault(case, snapshot, layer, right, after):
         out = snapshot["out"]
         fits = isinstance(out, torch.Tensor) and out.shape == right.out.shape
         difference = f": {describe.largest_difference(out, right.out)}" if fits else ""
-        said = describe.contents(out), describe.contents(right.out.to(dtype))
-        fault = Fault(f"{after}layer(x) is not what it should be{difference}.", *said)
+        shown = describe.contents(out), describe.contents(right.out.to(dtype))
+        fault = Fault(f"{after}layer(x) is not what it should be{difference}.", *shown)
         if right.merged:
             if is_close_to(right.out + layer.of_adapter()):
                 return fault, "still_adding"

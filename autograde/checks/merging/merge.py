@@ -156,21 +156,21 @@ class Merge(GivenLayerCheck):
                 describe.contents([weight.shape[1], weight.shape[0]]),
             )
         if (seen["bias"] is None) != (bias is None):
-            said = describe.contents(seen["bias"]), describe.contents(bias)
+            shown = describe.contents(seen["bias"]), describe.contents(bias)
             whether = "has no bias, and the base has one" if bias is not None else "has a bias, and the base has none"
-            return Fault(f"The new nn.Linear {whether}.", *said, hint="nn.Linear has a parameter bias: True or False.")
+            return Fault(f"The new nn.Linear {whether}.", *shown, hint="nn.Linear has a parameter bias: True or False.")
         return None
 
     def _value_fault(self, case, seen):
         weight, bias, out = expected(case)
         dtype = case.args["weight"].dtype
         if not agree(seen["weight"], weight, dtype, case.device):
-            said = describe.contents(seen["weight"]), describe.contents(weight.to(dtype))
+            shown = describe.contents(seen["weight"]), describe.contents(weight.to(dtype))
             difference = describe.largest_difference(seen["weight"], weight)
-            return Fault(f"The new weight has wrong values: {difference}.", *said, tensors=(seen["weight"], weight))
+            return Fault(f"The new weight has wrong values: {difference}.", *shown, tensors=(seen["weight"], weight))
         if bias is not None and not agree(seen["bias"], bias, dtype, case.device):
-            said = describe.contents(seen["bias"]), describe.contents(case.args["bias"])
-            return Fault("The new bias is not the base's.", *said)
+            shown = describe.contents(seen["bias"]), describe.contents(case.args["bias"])
+            return Fault("The new bias is not the base's.", *shown)
         if not agree(seen["out"], out, dtype, case.device):
             return Fault(
                 "Weight and bias are right, and yet calling the new nn.Linear gives something else.",
@@ -217,8 +217,8 @@ merge = Merge()
 def _not_recorded(case, seen):
     """Whether an answer wrote into a tensor that autograd watches."""
     if "raised" in seen:
-        said = str(seen["raised"]["message"])
-        return "leaf Variable that requires grad" in said or "assign non-leaf Tensor" in said
+        message = str(seen["raised"]["message"])
+        return "leaf Variable that requires grad" in message or "assign non-leaf Tensor" in message
     return seen.get("graph") is True or seen.get("leaf") is False
 
 

@@ -48,9 +48,9 @@ class LayerCheck(Check):
             if is_stub(error):
                 hint = "This check calls the layer too, so go on to forward, and then run this again."
                 return Fault("forward is not written yet.", hint=hint)
-            said = describe.clean(f"{error['type']}: {error['message']}".rstrip(": "))
+            message = describe.clean(f"{error['type']}: {error['message']}".rstrip(": "))
             during = describe.clean(str(observation["during"]), 20)
-            return Fault(f"The {during} raised {said}", hint=_raised_hint(case, error), where=error["where"])
+            return Fault(f"The {during} raised {message}", hint=_raised_hint(case, error), where=error["where"])
         if fault := module_fault(self.subject, observation):
             return fault
         if "unset" in observation:

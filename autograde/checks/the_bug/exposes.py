@@ -113,7 +113,7 @@ class Exposes(Check):
         return seen
 
     def fault(self, case, observation):
-        """What is wrong with what the test said of one layer."""
+        """What is wrong with what the test answered for one layer."""
         layer = case.layer
         a_layer = f"a right layer, one {layer.words}" if layer.right else f"a layer {layer.words}"
         if fault := self.failed_call(observation):
@@ -121,12 +121,12 @@ class Exposes(Check):
                 return fault
             problem = f"On {a_layer}, {fault.problem.replace('The call', 'the test')}"
             return Fault(problem, hint=_SAYS, where=fault.where)
-        said = verdict_in(observation["value"])
-        if said is None:
+        answered = verdict_in(observation["value"])
+        if answered is None:
             returned = describe.contents(observation["value"])
             problem = f"On {a_layer}, the test returned neither True nor False."
             return Fault(problem, returned, str(not layer.right), hint=_SAYS)
-        if said is (not layer.right):
+        if answered is (not layer.right):
             return None
         if layer.right:
             hint = (
@@ -140,7 +140,7 @@ class Exposes(Check):
         return Fault(f"The test says False for {a_layer}.", "False", "True: this layer is wrong", hint=hint)
 
     def same(self, case, a, b):
-        """Whether two tests say the same of one layer."""
+        """Whether two tests answer the same for one layer."""
         if "value" in a and "value" in b:
             return verdict_in(a["value"]) is verdict_in(b["value"])
         return "raised" in a and "raised" in b

@@ -92,12 +92,12 @@ class ProductShape(Check):
         if not fault or "value" not in observation:
             return fault
         value, expected = observation["value"], self.expected(case)
-        said = describe.contents(value), describe.contents(expected)
+        shown = describe.contents(value), describe.contents(expected)
         if expected is None:
-            return Fault("A shape came back for sizes at which torch raises.", *said)
+            return Fault("A shape came back for sizes at which torch raises.", *shown)
         if value is None:
-            return Fault("None came back for sizes at which torch does not raise.", *said)
-        return Fault(fault.problem.replace("The result", "The shape"), *said)
+            return Fault("None came back for sizes at which torch does not raise.", *shown)
+        return Fault(fault.problem.replace("The result", "The shape"), *shown)
 
 
 product_shape = ProductShape()

@@ -49,8 +49,8 @@ def _size(value):
     if isinstance(value, torch.Tensor) and value.numel() == 1:
         value = value.item()
     if type(value) is not int:
-        said = repr(value) if isinstance(value, float) else describe.contents(value)
-        raise BadCase(f"A size is an int, and {said} is none.")
+        shown = repr(value) if isinstance(value, float) else describe.contents(value)
+        raise BadCase(f"A size is an int, and {shown} is none.")
     if not 0 <= value <= MOST:
         raise BadCase(f"{'A size is never negative' if value < 0 else 'One of the sizes is too large'}.")
     return value
