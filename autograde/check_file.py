@@ -1,20 +1,15 @@
 """Judge one file that a person works in: a script, or a notebook, that defines the exercises' names.
 
-The file is that person's own, on their own machine: it runs in a fresh process beside it, not in the box.
+The file is that person's own, on their own machine: it runs in a process of its own, but not in the sandbox.
 """
 
 import ast
 import os
 from pathlib import Path
 
-import nbformat
-
 from autograde import registry
-from autograde.judge import report
-from autograde.remote.probe import Remote
-from autograde.sandbox.pool import Warm
-from autograde.sandbox.session import SessionEnded
-from autograde.submission.grade import check_of
+from autograde.notebook.cells import called_check
+from autograde.sandbox.environment import single_threaded
 
 
 class AnswerFileError(Exception):
@@ -36,22 +31,41 @@ def judge_file(path, exercises=()):
         KeyError: an exercise that the course does not have.
     """
     path = Path(path)
-    course = registry.current()
-    wanted = [course.find(name) for name in exercises]
     cells = _cells(path)
-    if not wanted:
-        names = _defined(cells)
-        checks = [check for lesson in course.course.lessons for check in course.of_lesson(lesson)]
-        wanted = [check for check in checks if check.subject in names]
-    if not wanted:
-        raise AnswerFileError(f"{path} defines none of the course's exercises")
-    names = {check.name for check in wanted}
-    last = max(lesson for lesson in course.course.lessons if names & {check.name for check in course.of_lesson(lesson)})
-    return _run(path, cells, wanted, course.given_to(last))
+    course = registry.current()
+    process = _start(course)
+    from autograde.sandbox import unsandboxed
+
+    try:
+        wanted = [course.find(name) for name in exercises]
+        if not wanted:
+            names = _defined(cells)
+            checks = [check for lesson in course.course.lessons for check in course.of_lesson(lesson)]
+            wanted = [check for check in checks if check.subject in names]
+        if not wanted:
+            raise AnswerFileError(f"{path} defines none of the course's exercises")
+        names = {check.name for check in wanted}
+        lessons = course.course.lessons
+        last = max(lesson for lesson in lessons if names & {check.name for check in course.of_lesson(lesson)})
+        with unsandboxed.open_session(course, process, course.given_to(last)) as session:
+            return _run(path, cells, wanted, session)
+    finally:
+        if process is not None:
+            process.close()
+
+
+def _start(course):
+    """The process for the file: a fork of this one, which then imports torch once for both. Before anything is loaded
+    that knows a right answer.
+    """
+    single_threaded()
+    from autograde.sandbox import unsandboxed  # imports torch, so that it must wait for the line above
+
+    return unsandboxed.start(course)
 
 
 def _cells(path):
-    """The code to run: ``[(source, the Check that the cell calls or None)]``."""
+    """The code to run: ``[(source, the name of the check that the cell calls or None)]``."""
     if path.is_dir():
         raise AnswerFileError(f"{path} is a folder; name a .py or .ipynb file in it")
     if path.suffix not in (".py", ".ipynb"):
@@ -64,11 +78,12 @@ def _cells(path):
         raise AnswerFileError(f"{path} cannot be read: {error}") from None
     if path.suffix == ".py":
         return [(text, None)]
+    import nbformat
     from IPython.core.inputtransformer2 import TransformerManager
 
     try:
         code = [cell for cell in nbformat.reads(text, as_version=4).cells if cell.cell_type == "code"]
-        return [(TransformerManager().transform_cell(cell.source), check_of(cell)) for cell in code]
+        return [(TransformerManager().transform_cell(cell.source), called_check(cell)) for cell in code]
     except Exception as error:  # nbformat raises whatever the file's contents lead it to
         reason = str(error).strip().splitlines()[:1]
         raise AnswerFileError(
@@ -94,24 +109,27 @@ def _defined(cells):
     return names
 
 
-def _run(path, cells, wanted, given):
+def _run(path, cells, wanted, session):
+    from autograde.judge import report
+    from autograde.remote.probe import Remote
+    from autograde.sandbox.session import SessionEnded
+
     verdicts, trouble = {}, None
     waiting = {check.name: check for check in wanted}
     folder = os.fspath(path.resolve().parent)
-    with Warm(fork=False) as warm:
-        try:
-            with warm.open(given=given) as session:
-                session.run_cell(f"import os, sys\nos.chdir({folder!r})\nsys.path.insert(0, {folder!r})\ndel os, sys")
-                for source, check in cells:
-                    if check is None:
-                        trouble = trouble or _trouble(session.run_cell(source))
-                    elif check.name in waiting:  # judged where the notebook checks it: names may change later
-                        verdicts[check.name] = waiting.pop(check.name).judge(Remote(check.subject, session))
-                for check in waiting.values():
-                    verdicts[check.name] = check.judge(Remote(check.subject, session))
-        except SessionEnded as ended:
-            for check in wanted:
-                verdicts.setdefault(check.name, report.stopped(check, ended.sentence))
+    try:
+        session.run_cell(f"import os, sys\nos.chdir({folder!r})\nsys.path.insert(0, {folder!r})\ndel os, sys")
+        for source, called in cells:
+            if called is None:
+                trouble = trouble or _trouble(session.run_cell(source))
+            elif called in waiting:  # judged where the notebook checks it: names may change later
+                check = waiting.pop(called)
+                verdicts[called] = check.judge(Remote(check.subject, session))
+        for check in waiting.values():
+            verdicts[check.name] = check.judge(Remote(check.subject, session))
+    except SessionEnded as ended:
+        for check in wanted:
+            verdicts.setdefault(check.name, report.stopped(check, ended.message))
     return {check.name: verdicts[check.name] for check in wanted}, trouble
 
 

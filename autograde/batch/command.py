@@ -43,7 +43,7 @@ def run(course, lessons, *, jobs, scheduler, require_isolation, force, db):
     reason = None
     try:
         with showing:
-            grading.run(_crew(course, jobs, scheduler, require_isolation))
+            grading.run(_workers(course, jobs, scheduler, require_isolation))
     except local_workers.CannotGrade as error:
         reason = f"nothing more can be graded here: {error}"
     except OSError as error:
@@ -67,12 +67,12 @@ def run(course, lessons, *, jobs, scheduler, require_isolation, force, db):
     return 1 if reason or outcome.failed or outcome.problems else 0
 
 
-def _crew(course, jobs, scheduler, require_isolation):
+def _workers(course, jobs, scheduler, require_isolation):
     if scheduler:
-        from autograde.batch.dask_workers import Cluster
+        from autograde.batch.dask_workers import DaskWorkers
 
-        return Cluster(scheduler, require_isolation)
-    from autograde.batch.local_workers import Crew
+        return DaskWorkers(scheduler, require_isolation)
+    from autograde.batch.local_workers import LocalWorkers
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return Crew(course, jobs or cores, require_isolation)
+    return LocalWorkers(course, jobs or cores, require_isolation)

@@ -1,6 +1,6 @@
 """Workers on a Dask cluster that the instructor runs: the same processes as on this machine, started where there is room.
 
-Each task of the cluster hands one parcel to a process of its own beside the Dask worker, and the answer comes back as
+Each task of the cluster hands one message to a grading process beside the Dask worker, and the answer comes back as
 bytes. So learners' code never runs in a Dask worker, and nothing that was near it is unpickled here.
 """
 
@@ -8,9 +8,10 @@ import atexit
 import contextlib
 import queue
 
-from autograde.batch import message
-from autograde.batch.local_workers import CannotGrade, Worker, ask_twice
+from autograde.batch.local_workers import CannotGrade
 from autograde.project import CourseError, find_course
+from autograde.submission import message
+from autograde.submission.client import Grader, ask_twice
 
 CONNECT_SECONDS = 15
 AHEAD = 3  # tasks given out for each thread of the cluster: enough that none waits, few enough to hold in memory
@@ -27,20 +28,20 @@ _idle = {True: queue.LifoQueue(), False: queue.LifoQueue()}
 
 
 def grade_here(question, require_isolation):
-    """Runs in a Dask worker: have a parcel answered by a process of this machine; a parcel too."""
+    """Runs in a Dask worker: have a message answered by a grading process of this machine; a message too."""
     waiting = _idle[require_isolation]
     try:
-        worker = waiting.get_nowait()
+        grader = waiting.get_nowait()
     except queue.Empty:
-        worker = Worker(find_course(), require_isolation)
-        atexit.register(worker.close)
+        grader = Grader(find_course(), require_isolation)
+        atexit.register(grader.close)
     try:
-        return message.pack(*ask_twice(worker, question))
+        return message.pack(*ask_twice(grader, question))
     finally:
-        waiting.put(worker)
+        waiting.put(grader)
 
 
-def go_home():
+def end_graders():
     """Runs in a Dask worker: end the processes that wait for work."""
     for waiting in _idle.values():
         with contextlib.suppress(queue.Empty):
@@ -48,12 +49,12 @@ def go_home():
                 waiting.get_nowait().close()
 
 
-class Cluster:
-    """A crew on a Dask cluster. A context manager.
+class DaskWorkers:
+    """Workers on a Dask cluster. A context manager.
 
     Args:
         address: of the scheduler, ``tcp://host:8786``. Every machine of the cluster has this course.
-        require_isolation: run nothing outside a full box.
+        require_isolation: run nothing outside a full sandbox.
 
     Raises:
         ClusterError: Dask is not installed here.
@@ -90,12 +91,12 @@ class Cluster:
 
     def __exit__(self, *_):
         with contextlib.suppress(Exception):  # a cluster that is gone must not hide what is to be said
-            self.client.run(go_home)
+            self.client.run(end_graders)
         with contextlib.suppress(Exception):
             self.client.close(timeout=5)
 
     def run(self, tasks):
-        """Grade every task; yields ``(task, what came of it, the graded notebook)`` as they are done.
+        """Grade every task; yields ``(task, outcome, the graded notebook)`` as they are done.
 
         Raises:
             CannotGrade: the cluster is gone.

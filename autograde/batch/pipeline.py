@@ -9,18 +9,19 @@ from dataclasses import dataclass, field
 
 import nbformat
 
-from autograde.batch import message
 from autograde.batch.gradebook_writer import Entry
 from autograde.batch.local_workers import CannotGrade
 from autograde.batch.results import FAILED, GRADED, Result, Store
+from autograde.nbgrader_plugin import execute
 from autograde.nbgrader_plugin import reference as master
 from autograde.nbgrader_plugin.gradebook import Book
 from autograde.project import CourseError
 from autograde.submission import files as submissions
 from autograde.submission import grader_version as version
+from autograde.submission.client import question
 from autograde.submission.files import Submission
 
-HOPELESS = 3  # submissions that could not be graded, before any was: it will not get better
+ABORT_AFTER_FAILURES = 3  # grading processes that did not start, before any did: it will not get better
 
 
 @dataclass(frozen=True)
@@ -31,19 +32,17 @@ class Task:
     submission: Submission
     version: str
     master: str
+    settings: dict
 
     def question(self):
-        """The parcel for a worker."""
-        content, sentence = self.submission.read()
-        files = submissions.beside(self.submission, self.course)
-        asked = {
-            "lesson": self.submission.lesson,
-            "version": self.version,
-            "master": self.master,
-            "sentence": sentence,
-            "names": list(files),
-        }
-        return message.pack(asked, content, *files.values())
+        """The message for a grading process."""
+        return question(
+            self.submission,
+            files=submissions.beside(self.submission, self.course),
+            master=self.master,
+            version=self.version,
+            settings=self.settings,
+        )
 
 
 @dataclass
@@ -76,7 +75,7 @@ class Grading:
         settings: nbgrader's (`autograde.nbgrader_plugin.config`).
         progress: told of what happens (`autograde.batch.progress`).
         force: grade also what is graded already.
-        require_isolation: run nothing outside a full box.
+        require_isolation: run nothing outside a full sandbox.
 
     Raises:
         CourseError: a lesson's notebook is missing, or another run is at work.
@@ -94,11 +93,13 @@ class Grading:
         self.masters = {lesson: _master(course, lesson, settings.config) for lesson in handed_in}
         self.texts = {lesson: nbformat.writes(notebook) for lesson, notebook in self.masters.items()}
         self.versions = {lesson: version.of_lesson(course, lesson, text) for lesson, text in self.texts.items()}
+        self.settings = execute.question_settings(settings.config)
+        self.not_started = 0
         self.book = Book(settings)
         self.entry = Entry(self.book, self.store, self.masters)
 
-    def run(self, crew):
-        """Grade what needs it with `crew` (`autograde.batch.local_workers`, `.cluster`); an `Outcome`.
+    def run(self, workers):
+        """Grade what needs it with `workers` (`local_workers`, `dask_workers`); an `Outcome`.
 
         Raises:
             CannotGrade: nothing can be graded here. What was graded before that is kept.
@@ -109,7 +110,7 @@ class Grading:
         with self.store.locked():
             try:
                 if tasks := self._sort_out():
-                    self._grade(tasks, crew)
+                    self._grade(tasks, workers)
                 else:
                     self._open_gradebook()
             except KeyboardInterrupt:
@@ -130,7 +131,7 @@ class Grading:
                 self.outcome.skipped.append(result)
             else:
                 lesson = submission.lesson
-                tasks.append(Task(self.course, submission, self.versions[lesson], self.texts[lesson]))
+                tasks.append(Task(self.course, submission, self.versions[lesson], self.texts[lesson], self.settings))
         return tasks
 
     def _standing(self, submission):
@@ -156,30 +157,33 @@ class Grading:
         if self.entry.problems:
             self.progress.say(*self.entry.problems, "Results are kept, and entered when it can be used again.")
 
-    def _grade(self, tasks, crew):
+    def _grade(self, tasks, workers):
         outcome = self.outcome
         self.progress.begin(len(tasks), len(outcome.skipped))
-        with crew:
-            coming = crew.run(tasks)  # workers start now; a new gradebook takes as long to make as they take to start
+        with workers:
+            coming = workers.run(
+                tasks
+            )  # workers start now; a new gradebook takes as long to make as they take to start
             self._open_gradebook()
-            for task, about, notebook in coming:
-                result = self._result(task, about)
+            for task, found, notebook in coming:
+                result = self._result(task, found)
                 self.store.write(result, notebook, submissions.beside(task.submission, self.course))
                 if result.status == GRADED:
                     outcome.graded.append(result)
                     self.entry.take(result)
                 else:
                     outcome.failed.append(result)
-                    if about["stop"] or (len(outcome.failed) >= HOPELESS and not outcome.graded):
-                        raise CannotGrade(about["trouble"])
+                    self.not_started += not found.get("started", True)
+                    if found["stop"] or (self.not_started >= ABORT_AFTER_FAILURES and not outcome.graded):
+                        raise CannotGrade(found["trouble"])
                 self.progress.step(result)
 
-    def _result(self, task, about):
+    def _result(self, task, found):
         one = task.submission
         known = {"student": one.student, "lesson": one.lesson, "version": task.version, "timestamp": one.timestamp()}
-        if "trouble" in about:
-            return Result(**known, status=FAILED, content="", sentence=about["trouble"])
-        return Result(**known, status=GRADED, **about)
+        if "trouble" in found:
+            return Result(**known, status=FAILED, content="", sentence=found["trouble"])
+        return Result(**known, status=GRADED, **found)
 
 
 def _master(course, lesson, config):

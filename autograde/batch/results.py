@@ -26,7 +26,7 @@ READ_ONLY = 0o444  # what nbgrader gives to graded files
 
 @dataclass
 class Result:
-    """What came of one submission.
+    """The outcome of one submission.
 
     Attributes:
         student, lesson: whose, and of what.
@@ -36,8 +36,8 @@ class Result:
         sentence: why it failed, or what is wrong with the whole submission; empty where nothing is.
         cells: ``{grade_id: [automatic score or None, highest score]}`` for the graded cells.
         comments: ``{grade_id: automatic comment or None}`` for the answer cells.
-        verdicts: one dict a check (`autograde.batch.worker.verdict_as_dict`).
-        isolation: what the box reached; None where nothing was run.
+        verdicts: one dict a check (`Verdict.as_data`).
+        isolation: what the sandbox reached; None where nothing was run.
         seconds: wall time of the grading.
         timestamp: when it was handed in, as nbgrader writes it; None when that is not known.
         bytes: size of the graded notebook.

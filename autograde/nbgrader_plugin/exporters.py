@@ -25,8 +25,8 @@ from autograde.nbgrader_plugin.config import Settings
 from autograde.nbgrader_plugin.gradebook import Book, GradebookError
 from autograde.notebook.cells import METADATA
 from autograde.project import Course
-from autograde.submission import grader_version, repair
-from autograde.submission.files import TIMESTAMP, Submission
+from autograde.submission import grader_version
+from autograde.submission.files import TIMESTAMP
 
 REPLACED = "replaced"  # in autograde/: what nbgrader's --force would have deleted
 
@@ -62,9 +62,8 @@ class _Exporter:
 
 
 class SubmissionExporter(_Exporter, NotebookExporter):
-    """For `nbgrader autograde`: a submitted file becomes a whole notebook, whatever it holds.
-
-    What is wrong with it stands in the notebook's metadata; its graded cells are those of the gradebook.
+    """For `nbgrader autograde`: whatever a submitted file holds, nbgrader gets a whole notebook, with the graded cells of
+    the gradebook.
     """
 
     def begin(self, converter):
@@ -163,27 +162,18 @@ class SubmissionExporter(_Exporter, NotebookExporter):
         return None
 
     def from_filename(self, filename, resources=None, **kwargs):
-        """The notebook in a file; of a submitted file, what can be made of it."""
+        """The notebook in a file. For a submitted file, the notebook that it is held against: what was handed in is read
+        by the grading process alone (`autograde.nbgrader_plugin.execute`).
+        """
         about = (resources or {}).get("nbgrader", {})
         submitted = self._path(self._folders.submitted_directory, about["student"], about["assignment"])
         if Path(os.path.normpath(filename)).parent != submitted:
             return super().from_filename(filename, resources=resources, **kwargs)
         resources["metadata"] = {"name": about["notebook"], "path": str(submitted)}
-        data, sentence = Submission(about["student"], about["notebook"], submitted).read()
-        released = self._release(about["assignment"], about["notebook"])
-        notebook, lost = copy.deepcopy(released), {}
-        if not sentence:
-            notebook, sentence = repair.read_submission(data, released)
-        if not sentence:
-            lost = repair.repair(notebook, released)
-        for said in {sentence, *lost.values()} - {None}:
-            self.log.warning("%s: %s", about["student"], said)
-        notebook.metadata[METADATA] = {
+        notebook = copy.deepcopy(self._release(about["assignment"], about["notebook"]))
+        notebook.metadata[METADATA] = notebook.metadata.get(METADATA, {}) | {
             "lesson": about["notebook"],
             "version": self._versions.get(about["assignment"]),
-            "submission": _digest(data),
-            "unreadable": sentence,
-            "damage": lost,
         }
         return self.from_notebook_node(notebook, resources=resources, **kwargs)
 

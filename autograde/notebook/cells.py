@@ -1,5 +1,7 @@
 """Metadata of cells: the key of our own, and nbgrader's grade_id."""
 
+import re
+
 METADATA = "autograde"  # our key in the metadata of notebooks and of cells
 
 
@@ -8,3 +10,13 @@ def grade_id(cell):
     graded = cell.get("metadata", {}).get("nbgrader") if isinstance(cell.get("metadata"), dict) else None
     found = graded.get("grade_id") if isinstance(graded, dict) else None
     return found if isinstance(found, str) else None
+
+
+_CHECK = re.compile(r"check\.(\w+)\(\w+\)")
+
+
+def called_check(cell):
+    """The name of the check that a grade cell calls, or None: for other cells, and for an instructor's own tests."""
+    graded = cell.metadata.get("nbgrader", {})
+    call = _CHECK.fullmatch(cell.source.strip()) if graded.get("grade") and cell.cell_type == "code" else None
+    return call[1] if call else None

@@ -73,5 +73,5 @@ def names(source):
 def _table(source):
     try:
         return symtable.symtable(source, "cell", "exec")
-    except (SyntaxError, ValueError, RecursionError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # MemoryError: nested too deeply for the parser
         return None

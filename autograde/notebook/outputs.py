@@ -5,12 +5,16 @@ two streams is held until the stream is flushed. Neighbouring pieces of one stre
 process that runs handed-in code, so every field is checked before it may enter a notebook.
 """
 
+import json
 import math
 
 import nbformat
 
 MAX_OUTPUTS = 2_000  # in one cell
 MAX_TEXT = 2_000  # characters of a name: of a mime type, of an exception
+MAX_MESSAGE = 20_000  # characters of an exception's message
+MAX_LINES = 1_000  # of a traceback
+MAX_UPDATED = 64 * 2**20  # characters that updates of displays may write, all places where each is shown counted
 
 
 def clean(value, depth=0):
@@ -63,6 +67,7 @@ class Outputs:
 
     def __init__(self):
         self.displays = {}  # display id -> the outputs that show it, in whatever cell they are
+        self.updated = 0  # characters, see MAX_UPDATED
         self.begin()
 
     def begin(self):
@@ -106,7 +111,7 @@ class Outputs:
             return
         if kind in ("stream", "flush"):
             name = content.get("name")
-            if name not in self.held:
+            if not isinstance(name, str) or name not in self.held:
                 return
             if kind == "stream":
                 self.write(name, _text(content.get("text", "")))
@@ -120,7 +125,8 @@ class Outputs:
         elif kind == "error":
             lines = content.get("traceback")
             lines = [_text(line) for line in lines] if isinstance(lines, list) else []
-            self.error(_text(content.get("ename", ""), MAX_TEXT), _text(content.get("evalue", "")), lines)
+            said = _text(content.get("evalue", ""), MAX_MESSAGE)
+            self.error(_text(content.get("ename", ""), MAX_TEXT), said, lines[:MAX_LINES])
         elif kind == "clear_output":
             if content.get("wait"):
                 self.clear_next = True
@@ -133,8 +139,7 @@ class Outputs:
         identity = identity if isinstance(identity, str) and identity else None
         data, metadata = _bundle(content.get("data")), _metadata(content.get("metadata"))
         if identity is not None:
-            for shown in self.displays.get(identity, ()):
-                shown["data"], shown["metadata"] = nbformat.from_dict(data), nbformat.from_dict(metadata)
+            self._update(self.displays.get(identity, ()), data, metadata)
         if kind == "update_display_data":
             return
         self._clear_if_asked()
@@ -142,6 +147,14 @@ class Outputs:
         output = _output(kind, data=data, metadata=metadata, **more)
         if self._append(output) and identity is not None:
             self.displays.setdefault(identity, []).append(output)
+
+    def _update(self, displays, data, metadata):
+        if not displays:
+            return
+        self.updated += len(displays) * sum(len(json.dumps(part)) for part in (data, metadata))
+        if self.updated <= MAX_UPDATED:
+            for shown in displays:
+                shown["data"], shown["metadata"] = nbformat.from_dict(data), nbformat.from_dict(metadata)
 
     def _append(self, output):
         if len(self.cell) < MAX_OUTPUTS:

@@ -143,7 +143,8 @@ def _restore(item, tensors, trusted, depth):
     if depth > MAX_DEPTH + 10:
         raise WireError("the message is nested too deeply")
     if isinstance(item, str):
-        return item.encode("utf-8", "replace").decode()  # a lone surrogate could not be written to a file later
+        text = item if trusted else item[:MAX_TEXT]  # as `plain` cuts it, where that was honestly done
+        return text.encode("utf-8", "replace").decode()  # a lone surrogate could not be written to a file later
     if isinstance(item, list):
         return [_restore(part, tensors, trusted, depth + 1) for part in item]
     if isinstance(item, dict):

@@ -50,6 +50,22 @@ def address_space():
         return None
 
 
+def set_limits(memory, cpu):
+    """Limit this process: bytes of memory beyond what it has, and seconds of CPU time."""
+    import resource
+
+    for which, value in (
+        (resource.RLIMIT_AS, (address_space() or 0) + memory),
+        (
+            resource.RLIMIT_CPU,
+            cpu,
+        ),  # at this soft limit the kernel sends SIGXCPU, at a hard one SIGKILL, which says less
+        (resource.RLIMIT_CORE, 1),  # 0 would still start the system's crash handler
+    ):
+        hard = resource.getrlimit(which)[1]
+        resource.setrlimit(which, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
+
+
 def apply(limits, *, shared, alone):
     """Set the kernel's limits for this process and all that it will start.
 

@@ -2,7 +2,7 @@
 
 The learner's code is at the other end of one stream socket (`autograde.sandbox.child.serve`), in a process that may do
 anything. So nothing here waits without a limit, nothing that arrives is believed, and the worst that a session can come
-to is `SessionEnded`, with a reason for the program and a sentence for the learner.
+to is `SessionEnded`, with a reason for the program and a message for the learner.
 """
 
 import codecs
@@ -26,7 +26,7 @@ SMALL_BYTES = 2**16  # the largest closing frame that is not an answer
 
 @dataclasses.dataclass
 class CellRun:
-    """What came of one cell: nbformat outputs, whether it ended without an exception, its number (None: empty cell)."""
+    """The outcome of one cell: nbformat outputs, whether it ended without an exception, its number (None: empty cell)."""
 
     outputs: list
     ok: bool
@@ -38,29 +38,15 @@ class SessionEnded(Exception):
 
     Attributes:
         reason: timeout, cpu, memory, output, processes, disk, exited, crashed, killed, closed, protocol or stopped.
-        sentence: what to tell the learner.
+        message: what to tell the learner.
         run: what the cell had shown until then, as a `CellRun`, where a cell was running.
     """
 
-    def __init__(self, reason, sentence, run=None):
-        super().__init__(sentence)
+    def __init__(self, reason, message, run=None):
+        super().__init__(message)
         self.reason = reason
-        self.sentence = sentence
+        self.message = message
         self.run = run
-
-
-class ProbeStopped(probe.ProbeStopped):
-    """A probe gave no answer, and the session goes on.
-
-    Attributes:
-        reason: timeout (the learner's function took too long) or failed (the probe itself could not be run).
-        sentence: what to tell the learner.
-    """
-
-    def __init__(self, reason, sentence):
-        super().__init__(sentence)
-        self.reason = reason
-        self.sentence = sentence
 
 
 def amount(size):
@@ -80,10 +66,10 @@ class _Ending(Exception):
 
 
 class Session:
-    """One submission's cells and probes. Made by `Warm.open`; a context manager that kills everything at its end.
+    """One submission's cells and probes. Made by `SandboxPool.open`; a context manager that kills everything at its end.
 
     Args:
-        link: the process at the other end (see `autograde.sandbox.pool`).
+        link: the process at the other end (see `autograde.sandbox.connection`).
         limits: a `Limits`.
     """
 
@@ -157,21 +143,21 @@ class Session:
             cell = partial(protocol.pack, protocol.CELL, payload=source.encode("utf-8", "replace"))
             _, content, stopped = self._converse(cell, self.limits.cell, {protocol.DONE})
         except SessionEnded as ended:
-            ended.run = CellRun(self._finished(ended.sentence), False, None)
+            ended.run = CellRun(self._finished(ended.message), False, None)
             raise
         finally:
             self.collect = None
         count = content.get("execution_count")
         count = count if type(count) is int and 0 < count < 10**6 else None
-        sentence = self._interrupted_words(stopped) if stopped else None
-        return CellRun(self._finished(sentence), content.get("ok") is True and not stopped, count)
+        message = self._interrupted_words(stopped) if stopped else None
+        return CellRun(self._finished(message), content.get("ok") is True and not stopped, count)
 
     def ask(self, probe_name, target, arguments):
         """Have the probe `probe_name` called on the learner's object `target`: plain data.
 
         Raises:
             probe.Missing: the learner's notebook defines no such name.
-            ProbeStopped: it took too long, or could not be called.
+            probe.ProbeStopped: it took too long, or could not be called.
             wire.WireError: the answer is too large, or not what a probe writes.
             SessionEnded: the process is gone, or had to be stopped.
         """
@@ -186,15 +172,14 @@ class Session:
         if reason == "missing":
             raise probe.Missing(target)
         if stopped:
-            raise ProbeStopped(
-                "timeout",
+            raise probe.ProbeStopped(
                 f"{target} took longer than {self.limits.probe:g} s and was interrupted. "
-                "Look for a loop that never ends.",
+                "Look for a loop that never ends."
             )
         message = str(content.get("message", ""))[:500].encode("utf-8", "replace").decode()
         if reason == "large":
             raise wire.WireError(f"what {target} gave back is larger than the {amount(self.limits.answer)} allowed")
-        raise ProbeStopped("failed", f"{target} could not be tried: {message}")
+        raise probe.ProbeStopped(f"{target} could not be tried: {message}")
 
     def close(self):
         """Kill whatever is left of the session and remove its folder."""
@@ -368,7 +353,7 @@ class Session:
             raise _Ending("disk")
 
     def _end(self, ending):
-        """Kill the process; from now on every request raises SessionEnded with what `ending` says in words."""
+        """Kill the process; from now on every request raises SessionEnded with a message that says why."""
         reason, detail = ending.reason, ""
         if reason == "gone":
             self.link.wait(LAST_SECONDS)
@@ -377,7 +362,7 @@ class Session:
             reason, detail = self._how_it_died(self.link.report())
         limits, where = self.limits, self.where
         loop = "Look for a loop that never ends."
-        sentences = {
+        messages = {
             "timeout": f"Your notebook ran longer than {self._seconds():g} s {where} and was stopped. {loop}",
             "session": f"Your notebook took longer than {limits.session:g} s in all and was stopped {where}.",
             "cpu": f"Your notebook used more than {limits.cpu:g} s of processor time {where} and was stopped. {loop}",
@@ -391,7 +376,7 @@ class Session:
             "closed": f"Your notebook closed its connection to the grader {where}; nothing after that could be run.",
             "protocol": f"What came from your notebook's process {where} could not be understood; it was stopped.",
         }
-        self.ended = ("timeout" if reason == "session" else reason, sentences[reason])
+        self.ended = ("timeout" if reason == "session" else reason, messages[reason])
 
     def _seconds(self):
         return self.limits.cell if self.where.startswith("in cell") else self.limits.probe
@@ -415,9 +400,9 @@ class Session:
             return f"This cell brought the output to more than {amount(self.limits.output)} and was interrupted."
         return f"This cell ran longer than {self.limits.cell:g} s and was interrupted. Look for a loop that never ends."
 
-    def _finished(self, sentence):
-        """The cell's outputs; with `sentence`, its last one is an error that says it."""
-        if sentence is None:
+    def _finished(self, message):
+        """The cell's outputs; with `message`, its last one is an error that says it."""
+        if message is None:
             if self.lost:
                 self.outputs.write("stderr", "[No more output is kept: this notebook showed too much.]\n")
             return self.outputs.end()
@@ -425,7 +410,7 @@ class Session:
         traceback = []
         if outputs and outputs[-1]["output_type"] == "error" and outputs[-1]["ename"] in _INTERRUPTS:
             traceback = outputs.pop()["traceback"]
-        self.outputs.error("LimitReached", sentence, [*traceback, sentence])
+        self.outputs.error("LimitReached", message, [*traceback, message])
         return self.outputs.end()
 
 

@@ -1,7 +1,6 @@
 """Grade one notebook: run its cells in a session, judge its checks outside, write the verdicts into it."""
 
 import html
-import re
 import textwrap
 import time
 from dataclasses import dataclass, field
@@ -12,18 +11,17 @@ from autograde import __version__, registry
 from autograde.judge import report
 from autograde.judge.show import WIDTH, as_html, text
 from autograde.notebook import sanitize
-from autograde.notebook.cells import METADATA, grade_id
+from autograde.notebook.cells import METADATA, called_check, grade_id
 from autograde.notebook.demonstration import is_demonstration
 from autograde.remote.probe import Remote
 from autograde.sandbox.session import CellRun, SessionEnded
+from autograde.submission.nbgrader_rules import nbgrader_utils
 from autograde.submission.repair import runs
 
 MAX_TEXT = 100_000  # characters of one output: a page with more of them is no feedback
 
 NOT_RUN = "A demonstration, not run in grading, since nothing that is graded depends on it.\n"
 AS_HANDED_IN = "A demonstration, not run again in grading. What follows was handed in with the notebook.\n"
-
-_CHECK = re.compile(r"check\.(\w+)\(\w+\)")
 
 
 @dataclass
@@ -34,7 +32,7 @@ class Graded:
         notebook: executed, the verdicts in the outputs of its check cells.
         verdicts: `Verdict` by exercise.
         unreadable: why nothing was run; None where the notebook was run.
-        isolation: what the box reached, as the session says it; None where nothing was run.
+        isolation: what the sandbox reached, as the session says it; None where nothing was run.
         seconds: wall time.
     """
 
@@ -55,26 +53,33 @@ class Graded:
         }
 
 
-def check_of(cell):
-    """The `Check` that a grade cell calls, or None: for other cells, and for an instructor's own nbgrader tests."""
-    graded = cell.metadata.get("nbgrader", {})
-    call = _CHECK.fullmatch(cell.source.strip()) if graded.get("grade") and cell.cell_type == "code" else None
-    if call is None:
+def check_of(cell, lesson=None):
+    """The `Check` that a grade cell calls, or None: for other cells, and for an instructor's own nbgrader tests.
+
+    Args:
+        cell: of a notebook.
+        lesson: its id. Of another lesson's checks, those are loaded only where this one has none of that name.
+    """
+    name = called_check(cell)
+    if name is None:
         return None
+    course = registry.current()
     try:
-        return registry.current().find(call[1])
+        own = {check.name: check for check in course.of_lesson(lesson)} if lesson else {}
+        return own.get(name) or course.find(name)
     except KeyError:
         return None
 
 
-def grade(notebook, open_session, damage=None, unreadable=None):
+def grade(notebook, open_session, damage=None, unreadable=None, lesson=None):
     """Grade a notebook in place.
 
     Args:
         notebook: with every graded cell in it (see `damage.repair`).
         open_session: called with the code that is to be run; a context manager that gives a session.
-        damage: ``{grade_id: sentence}``: those exercises are not judged, and say why.
-        unreadable: a sentence; then nothing is run, and every graded cell says it.
+        damage: ``{grade_id: message}``: those exercises are not judged, and say why.
+        unreadable: a message; then nothing is run, and every graded cell says it.
+        lesson: its id, where it is one of the course's.
 
     Returns:
         A `Graded`, which the notebook's metadata hold as data too.
@@ -84,7 +89,7 @@ def grade(notebook, open_session, damage=None, unreadable=None):
             goes for whatever `open_session` raises.
     """
     started = time.perf_counter()
-    grading = _Grading(Graded(notebook, unreadable=unreadable), damage or {})
+    grading = _Grading(Graded(notebook, unreadable=unreadable), damage or {}, lesson)
     if unreadable:
         grading.stop(unreadable, report.damaged)
         notebook.cells.insert(0, _notice(unreadable))
@@ -104,18 +109,19 @@ def _code(notebook):
     )
 
 
-def _notice(sentence):
-    # Of a sentence's words some are the learner's (a file's name); inside an HTML element Markdown means nothing.
-    said = html.escape(" ".join(sentence.split()))
+def _notice(message):
+    # Of a message's words some are the learner's (a file's name); inside an HTML element Markdown means nothing.
+    said = html.escape(" ".join(message.split()))
     return nbformat.v4.new_markdown_cell(f"<div><b>This notebook was not graded.</b> {said}</div>", id="not-graded")
 
 
 class _Grading:
     """The grading of one notebook, cell by cell."""
 
-    def __init__(self, graded, damage):
+    def __init__(self, graded, damage, lesson):
         self.graded = graded
         self.damage = damage
+        self.lesson = lesson
         self.errors = {}  # of the cells so far, by grade_id: why a name is missing
 
     def run(self, session):
@@ -130,22 +136,25 @@ class _Grading:
                 self.stop(str(ended), report.stopped, cells[position + 1 :])
                 return
 
-    def stop(self, sentence, verdict_of, cells=None):
+    def stop(self, message, verdict_of, cells=None):
         """No cell of `cells` is run: each loses the outputs that it came with, and those with points say why."""
         for cell in self.graded.notebook.cells if cells is None else cells:
             if cell.cell_type == "code":
                 cell.outputs, cell.execution_count = [], None
-                if check := check_of(cell):
-                    damaged = self._sentence(cell, check)
-                    self._write(cell, report.damaged(check, damaged) if damaged else verdict_of(check, sentence))
+                if check := self._check_of(cell):
+                    damaged = self._damage_of(cell, check)
+                    self._write(cell, report.damaged(check, damaged) if damaged else verdict_of(check, message))
                 elif _is_graded(cell):
-                    cell.outputs = [_error(self.damage.get(grade_id(cell)) or sentence)]
+                    cell.outputs = [_error(self.damage.get(grade_id(cell)) or message)]
+
+    def _check_of(self, cell):
+        return check_of(cell, self.lesson)
 
     def _one(self, cell, session):
-        check = check_of(cell)
+        check = self._check_of(cell)
         if check:
-            sentence = self._sentence(cell, check)
-            self._write(cell, report.damaged(check, sentence) if sentence else self._judge(check, session))
+            message = self._damage_of(cell, check)
+            self._write(cell, report.damaged(check, message) if message else self._judge(check, session))
         elif not runs(cell) or (_is_graded(cell) and grade_id(cell) in self.damage):
             cell.outputs, cell.execution_count = [_error(self.damage[grade_id(cell)])], None
         elif is_demonstration(cell):
@@ -154,7 +163,7 @@ class _Grading:
         else:
             self._execute(cell, session)
 
-    def _sentence(self, cell, check):
+    def _damage_of(self, cell, check):
         return self.damage.get(grade_id(cell)) or self.damage.get(check.subject)
 
     def _judge(self, check, session):
@@ -180,7 +189,7 @@ class _Grading:
                 output.metadata["image/png"] = {"alt": cell.metadata.alt}
 
     def _ended(self, cell, ended):
-        if check := check_of(cell):
+        if check := self._check_of(cell):
             self._write(cell, report.stopped(check, str(ended)))
         else:  # what it had shown; the last output says what happened
             self._show(cell, ended.run or CellRun([_error(str(ended))], False, None))
@@ -203,19 +212,17 @@ def _is_graded(cell):
 
 def _make_scorable(cell):
     """See that nbgrader can read a score off an instructor's own test, and the one that the test came to."""
-    from nbgrader.utils import determine_grade
-
     for output in cell.outputs:
         if output.output_type == "stream":
             output.name = "stdout"  # nbgrader takes any line on stderr for a failed test; a warning is none
     try:
-        determine_grade(cell)
+        nbgrader_utils().determine_grade(cell)
     except (ValueError, KeyError) as error:  # more than the cell's points, or a result that has no text
         cell.outputs.insert(0, _error(f"No score can be read off this test: {error}"))
 
 
-def _error(sentence):
-    return nbformat.v4.new_output("error", ename="NotRun", evalue=sentence, traceback=textwrap.wrap(sentence, WIDTH))
+def _error(message):
+    return nbformat.v4.new_output("error", ename="NotRun", evalue=message, traceback=textwrap.wrap(message, WIDTH))
 
 
 def _shortened(output):
@@ -226,14 +233,36 @@ def _shortened(output):
         output.traceback = [_cut(line) for line in output.traceback[:1000]]
     else:
         data = output.data
-        if len(data.get("text/html", "")) > MAX_TEXT:
+        if len(str(data.get("text/html", ""))) > MAX_TEXT:
             del data["text/html"]  # half of it would leave elements open, and the page would go on inside them
         data.update({kind: _cut(content) for kind, content in data.items() if kind.startswith("text/")})
     return output
 
 
+def limit_lines(cell, max_lines, max_traceback):
+    """Cut the text that a code cell printed to `max_lines`, and each traceback, as nbgrader's LimitOutput does; below
+    zero: no limit.
+    """
+    left = max_lines
+    for output in list(cell.outputs):
+        if output.output_type == "stream" and max_lines >= 0:
+            lines = output.text.split("\n", left + 1) if left else []
+            if len(lines) > left:
+                lines = [*lines[: max(left - 1, 0)], "... Output truncated ..."] if left else []
+            if left:
+                output.text = "\n".join(lines)
+            else:
+                cell.outputs.remove(output)
+            left -= len(lines)
+        elif output.output_type == "error" and 0 <= max_traceback < len(output.traceback):
+            half = max_traceback // 2
+            rest = max(max_traceback - half - 1, 0)
+            end = output.traceback[-rest:] if rest else []
+            output.traceback = [*output.traceback[:half], "... Traceback truncated ...", *end]
+
+
 def _cut(content):
-    if len(content) <= MAX_TEXT:
+    if not isinstance(content, str) or len(content) <= MAX_TEXT:
         return content
     half = MAX_TEXT // 2
     return f"{content[:half]}\n[… {len(content) - MAX_TEXT:,} characters left out …]\n{content[-half:]}"

@@ -8,11 +8,10 @@ from autograde.source_files import PACKAGE, SourceFiles
 
 # What runs and judges a notebook, besides the lesson's own checks. Probes are asked for by name.
 ENTRANCES = (
-    "submission/grade.py",
-    "submission/repair.py",
+    "submission/grading_process.py",
+    "submission/one.py",
     "sandbox/child/main.py",
-    "sandbox/pool.py",
-    "batch/worker.py",
+    "sandbox/child/forkserver.py",
 )
 LIBRARIES = ("torch", "numpy", "ipython")
 

@@ -17,6 +17,7 @@ from autograde.notebook.outputs import Outputs
 
 MAX_SOURCE = 2**20  # characters in all cells together; a lesson has some ten thousand
 MAX_CELLS = 2_000
+MAX_PARTS = 1_000_000  # lists and objects in the file; in memory an empty one takes twenty times its two characters
 
 TWICE = (
     "The cell {0} is in the notebook twice, so it is not clear which one counts. "
@@ -92,6 +93,8 @@ def _parsed(data):
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise _Unusable(UNREADABLE.format("it is not text in UTF-8")) from None
+    if (parts := data.count(b"[") + data.count(b"{")) > MAX_PARTS:
+        raise _Unusable(TOO_LONG.format(f"{parts:,} lists and objects"))
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
@@ -117,7 +120,7 @@ def _notebook(raw, demonstrations):
         cells = raw["cells"]
     version = raw.get("nbformat", 4)
     if type(version) is not int or version > 4:
-        raise _Unusable(UNREADABLE.format(f"its format is {_clean(version)}, and 4 is the newest that is known"))
+        raise _Unusable(UNREADABLE.format(f"its format is {_clean(version)[:20]}, and 4 is the newest that is known"))
     if len(cells) > MAX_CELLS:
         raise _Unusable(TOO_LONG.format(f"{len(cells):,} cells"))
     made, used = nbformat.v4.new_notebook(metadata=_notebook_metadata(raw)), set()

@@ -12,7 +12,7 @@ from small_class import LESSON, RIGHT, ROOT, hand_in, make_course, rows, run
 from waiting import GENEROUS, wait_for
 
 from autograde.batch import dask_workers
-from autograde.batch.dask_workers import Cluster, ClusterError
+from autograde.batch.dask_workers import ClusterError, DaskWorkers
 from autograde.batch.local_workers import CannotGrade
 from autograde.batch.results import Store
 from autograde.submission import grader_version
@@ -27,12 +27,12 @@ from autograde.submission import grader_version
 
 grader_version.of_code = lambda *_: "today"
 
-class Pretending(dask_workers.Worker):
+class Pretending(dask_workers.Grader):
     def __init__(self, *args):
         super().__init__(*args)
         self.command = [sys.executable, {script!r}, "0.2", {once!r}]
 
-dask_workers.Worker = Pretending
+dask_workers.Grader = Pretending
 """
 
 
@@ -107,7 +107,7 @@ def test_a_class_is_graded_though_workers_are_lost(course, dask, tmp_path):
     store = Store(course.root / "autograde" / "autograded")
     lost = []
 
-    class Losing(Cluster):
+    class Losing(DaskWorkers):
         def run(self, tasks):
             for number, result in enumerate(super().run(tasks)):
                 if number == 8:
@@ -135,7 +135,7 @@ def test_a_cluster_that_goes_away_stops_the_run_and_keeps_what_was_graded(course
     dask.scheduler()
     dask.worker()
 
-    class Losing(Cluster):
+    class Losing(DaskWorkers):
         def run(self, tasks):
             for number, result in enumerate(super().run(tasks)):
                 if number == 4:
@@ -156,19 +156,19 @@ def test_an_address_where_nobody_answers(course, dask, monkeypatch):
     with pytest.raises(
         ClusterError, match="no Dask scheduler answers at tcp://127.0.0.1:.*start one with: dask scheduler"
     ):
-        run(course, Cluster(dask.address, False))
+        run(course, DaskWorkers(dask.address, False))
     with pytest.raises(ClusterError, match="no Dask scheduler answers at nonsense"):
-        run(course, Cluster("nonsense", False))
+        run(course, DaskWorkers("nonsense", False))
     dask.scheduler()
     monkeypatch.setattr(dask_workers, "CONNECT_SECONDS", GENEROUS)
     with pytest.raises(ClusterError, match="has no workers; start some, in this folder, with: dask worker tcp://"):
-        run(course, Cluster(dask.address, False))
+        run(course, DaskWorkers(dask.address, False))
 
 
 def test_without_dask_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ClusterError, match="pip install distributed"):
-        Cluster("tcp://127.0.0.1:1", False)
+        DaskWorkers("tcp://127.0.0.1:1", False)
 
 
 def test_the_command_on_a_cluster_with_real_workers(course):

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from small_class import FORGOTTEN, LESSON, RIGHT, ROOT, PretendCrew, hand_in, make_course, rows, run
 from waiting import GENEROUS, wait_for
 
-from autograde.batch.local_workers import CannotGrade, Crew
+from autograde.batch.local_workers import CannotGrade, LocalWorkers
 from autograde.batch.results import Store
 from autograde.cli import main
 from autograde.project import Course
@@ -87,7 +87,9 @@ def test_killed_and_run_again_it_ends_with_nbgraders_marks(template, by_nbgrader
     command = [sys.executable, "-m", "autograde", "grade", "--jobs", "1"]
     grader = subprocess.Popen(command, cwd=course.root, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
     process = psutil.Process(grader.pid)
-    worker = wait_for(lambda: [child for child in process.children() if "autograde.batch.worker" in child.cmdline()])
+    worker = wait_for(
+        lambda: [child for child in process.children() if "autograde.submission.grading_process" in child.cmdline()]
+    )
     worker[0].kill()
     wait_for(lambda: len(store.all([LESSON])) >= 2)
     below = process.children(recursive=True)
@@ -138,9 +140,9 @@ def test_without_a_full_box_nothing_is_graded_where_one_is_required(tmp_path):
     class Unboxed(PretendCrew):
         def run(self, tasks):
             for task in tasks:
-                yield task, {"trouble": "a full box was required and cannot be had here", "stop": True}, b""
+                yield task, {"trouble": "a full sandbox was required and cannot be had here", "stop": True}, b""
 
-    with pytest.raises(CannotGrade, match="a full box was required"):
+    with pytest.raises(CannotGrade, match="a full sandbox was required"):
         run(course, Unboxed(), require_isolation=True)
     assert not rows(_database(course))["grades"]
 
@@ -158,15 +160,15 @@ def test_results_from_outside_a_box_do_not_stand_where_one_is_required(tmp_path)
 def test_workers_that_cannot_isolate_say_so_and_grade_nothing(tmp_path, monkeypatch):
     course = make_course(tmp_path / "course")
     hand_in(course, "ada", RIGHT)
-    crew = Crew(course, 1, require_isolation=True)
+    crew = LocalWorkers(course, 1, require_isolation=True)
     # A machine that has no namespaces, as containers often have none.
-    code = """import functools, json, sys
-from autograde.batch import worker
-worker.Warm = functools.partial(worker.Warm, without=("namespaces",))
-worker.main(json.loads(sys.argv[1]))"""
-    crew.workers[0].command[1:3] = ["-c", code]
+    code = """import functools
+from autograde.submission import grading_process
+grading_process.SandboxPool = functools.partial(grading_process.SandboxPool, without=("namespaces",))
+grading_process.main()"""
+    crew.graders[0].command[1:3] = ["-c", code]
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    with pytest.raises(CannotGrade, match="a full box was required and cannot be had here"):
+    with pytest.raises(CannotGrade, match="a full sandbox was required and cannot be had here"):
         run(course, crew, require_isolation=True)
     assert not rows(_database(course))["grades"]
     assert not (course.root / "autograde" / "autograded" / "ada").exists()

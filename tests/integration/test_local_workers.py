@@ -12,7 +12,6 @@ from pretend_worker import GO_ON
 from small_class import LESSON, ROOT, hand_in, make_course, rows, run
 from waiting import GENEROUS, wait_for
 
-from autograde.batch import local_workers
 from autograde.batch.local_workers import CannotGrade
 from autograde.batch.results import Store
 from autograde.project import CourseError
@@ -64,12 +63,14 @@ def test_a_dead_worker_is_replaced_and_its_submission_tried_again(course):
         ("TROUBLE", "no session today"),
     ],
 )
-def test_a_submission_that_no_worker_survives_is_named_and_the_others_are_graded(course, monkeypatch, does, words):
-    if does == "HANG":
-        monkeypatch.setattr(local_workers, "ANSWER_SECONDS", 3)
+def test_a_submission_that_no_worker_survives_is_named_and_the_others_are_graded(course, does, words):
     for number in range(6):
         hand_in(course, f"student-{number}", f"SCORE=1 {does}" if number == 2 else "SCORE=1")
-    outcome = run(course, crew(course))
+    workers = crew(course)
+    if does == "HANG":
+        for grader in workers.graders:
+            grader.patience = 3
+    outcome = run(course, workers)
     assert len(outcome.graded) == 5
     assert [result.student for result in outcome.failed] == ["student-2"]
     assert words in outcome.failed[0].sentence
@@ -79,9 +80,17 @@ def test_a_submission_that_no_worker_survives_is_named_and_the_others_are_graded
     assert _scores(course)["student-2"] == 2.0
 
 
-def test_where_nothing_can_be_graded_it_stops_soon(course):
+def test_many_submissions_that_nothing_survives_stop_nobody(course):
+    for number in range(9):
+        hand_in(course, f"student-{number}", "SCORE=1" if number == 8 else "FAIL")
+    outcome = run(course, crew(course))
+    assert len(outcome.failed) == 8 and _scores(course) == {"student-8": 1.0}
+
+
+def test_where_no_worker_starts_it_stops_soon(course):
+    (course.root / "no-start").touch()
     for number in range(20):
-        hand_in(course, f"student-{number:02}", "FAIL")
+        hand_in(course, f"student-{number:02}", "SCORE=1")
     with pytest.raises(CannotGrade, match="the reason is here"):
         run(course, crew(course))
     tried = list((course.root / "autograde" / "autograded" / ".results").rglob("*.json"))

@@ -1,7 +1,7 @@
 """An instructor's own assignment, with plain nbgrader tests, through nbgrader's Python interface."""
 
 import copy
-import time
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -15,8 +15,8 @@ from autograde.authoring import release
 from autograde.nbgrader_plugin import execute
 from autograde.notebook.cells import grade_id
 from autograde.project import Course
-from autograde.sandbox.pool import IsolationError
-from autograde.sandbox.shared_pool import KEPT, Kept
+from autograde.submission import message
+from autograde.submission.client import SHARED, SharedGrader
 
 pytestmark = pytest.mark.filterwarnings("ignore:Object of type <Submitted")
 
@@ -62,7 +62,7 @@ def quiz(tmp_path_factory):
     released = nbformat.read(root / "notebooks" / QUIZ / f"{QUIZ}.ipynb", as_version=4)
     assert "hidden" not in str(released).lower() or "twice(5)" not in str(released)
     yield api, released, root / "autograde" / "submitted"
-    KEPT.close()
+    SHARED.close()
 
 
 def scores(quiz, student, change):
@@ -163,36 +163,33 @@ def test_no_execute_is_no_way_around_running(quiz):
         assert {grade.name: grade.auto_score for grade in grades} == dict.fromkeys(FULL, 0)
 
 
-def test_one_warm_process_for_all_of_it(quiz):
+def test_one_grading_process_for_all_of_it(quiz):
     scores(quiz, "once", answer(RIGHT))
-    process = KEPT._warm.process
+    process = SHARED.grader.process
     scores(quiz, "once_more", answer(RIGHT))
-    assert KEPT._warm.process is process and process.poll() is None
+    assert SHARED.grader.process is process and process.poll() is None
 
 
-def test_the_warm_process_ends_when_nothing_is_asked_of_it():
-    kept = Kept(idle=0.2)
-    with kept.session() as session:
-        assert session.run_cell("1").ok
-        process = kept._warm.process
-        time.sleep(0.5)
-        assert session.run_cell("2").ok, "not while a session is open"
-    wait_for(lambda: kept._warm is None)
-    assert process.poll() is not None
+def test_the_grading_process_ends_when_nothing_is_asked_of_it(quiz):
+    shared = SharedGrader(idle=0.2)
+    asked = {"version": "no such", "lesson": QUIZ, "master": ""}
+    outcome, _ = shared.ask(Course(Path(quiz[0].coursedir.root)), False, message.pack(asked, b""))
+    assert outcome["stop"]
+    wait_for(lambda: shared.grader is None)
 
 
 def test_what_the_grader_cannot_do_costs_no_points(quiz, monkeypatch):
-    """A box that is required and cannot be had fails the run; it is nobody's zero."""
+    """A sandbox that is required and cannot be had fails the run; it is nobody's zero."""
 
-    class NoBox:
-        def session(self, **_):
-            raise IsolationError("a full box was required and cannot be had here")
+    class NoSandbox:
+        def ask(self, *_):
+            return {"trouble": "a full sandbox was required and cannot be had here", "stop": True}, b""
 
     api, released, submitted = quiz
     scores(quiz, "unlucky", answer(RIGHT))
-    monkeypatch.setattr(execute, "KEPT", NoBox())
+    monkeypatch.setattr(execute, "SHARED", NoSandbox())
     said = api.autograde(QUIZ, "unlucky")
-    assert not said["success"] and "a full box was required" in said["log"]
+    assert not said["success"] and "a full sandbox was required" in said["log"]
     with Gradebook(api.coursedir.db_url, "lora") as book:
         grades = book.find_submission_notebook(QUIZ, QUIZ, "unlucky").grades
         assert {grade.name: grade.auto_score for grade in grades} == FULL

@@ -15,7 +15,7 @@ import pytest
 from waiting import GENEROUS, wait_for
 
 from autograde.sandbox.limits import MIB, Limits
-from autograde.sandbox.pool import IsolationError, Warm
+from autograde.sandbox.pool import IsolationError, SandboxPool
 from autograde.sandbox.session import SessionEnded
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="boxes are a matter of Linux")
@@ -101,7 +101,7 @@ def outside(tmp_path_factory):
 )
 def warm(request, outside):
     os.environ["AUTOGRADE_TEST_SECRET"] = SECRET
-    with Warm(without=BOXES[request.param], require_isolation=request.param == "full") as warm:
+    with SandboxPool(without=BOXES[request.param], require_isolation=request.param == "full") as warm:
         warm.level = request.param
         yield warm
     del os.environ["AUTOGRADE_TEST_SECRET"]
@@ -217,7 +217,10 @@ def test_refused(warm, session, outside, name):
 
 def test_without_namespaces_all_is_refused_as_well(outside):
     """What `make test` sees of the partial box, in one session."""
-    with Warm(without=BOXES["partial"]) as warm, warm.open(limits=SHORT, files={"helpers.py": HELPERS}) as session:
+    with (
+        SandboxPool(without=BOXES["partial"]) as warm,
+        warm.open(limits=SHORT, files={"helpers.py": HELPERS}) as session,
+    ):
         for name in REFUSED.keys() - {"become root"}:
             text = run(session, REFUSED[name], outside | {"warm": warm.process.pid})
             assert "refused" in text and "REACHED" not in text, f"{name}: {text}"
@@ -245,7 +248,7 @@ LORA_REF = {
     "by a link": "import os; os.symlink(O['root'] + '/lora_ref', 'mine')\nimport sys\nsys.path.insert(0, '.')\n"
     "import mine.layer",
     "the checks": "import autograde.checks",
-    "the grader": "import autograde.batch.worker",
+    "the grader": "import autograde.submission.grading_process",
 }
 
 
@@ -451,11 +454,11 @@ def test_endings(warm, name):
             run = session.run_cell(code)
         except SessionEnded as ended:
             word = ended.reason
-            assert "in cell 2" in ended.sentence and len(ended.sentence) > 40
-            assert ended.run.outputs[-1]["output_type"] == "error" and ended.run.outputs[-1]["evalue"] == ended.sentence
+            assert "in cell 2" in ended.message and len(ended.message) > 40
+            assert ended.run.outputs[-1]["output_type"] == "error" and ended.run.outputs[-1]["evalue"] == ended.message
             with pytest.raises(SessionEnded) as again:
                 session.ask("autograde.remote.call:call", "x", {"args": []})
-            assert again.value.reason == word and again.value.sentence == ended.sentence
+            assert again.value.reason == word and again.value.message == ended.message
         else:
             assert not run.ok
             word = next(output["ename"] for output in run.outputs if output["output_type"] == "error")
@@ -520,8 +523,8 @@ MACHINES = {
     "parts of /proc covered": ("mount -t tmpfs none /proc/acpi", "full"),
 }
 LEVEL = """
-from autograde.sandbox.pool import Warm
-with Warm() as warm, warm.open() as session:
+from autograde.sandbox.pool import SandboxPool
+with SandboxPool() as warm, warm.open() as session:
     assert session.run_cell('1').ok
     print(session.isolation['level'])
 """
@@ -569,7 +572,7 @@ time.sleep(100)
     with warm.open(limits=PATIENT) as session, pytest.raises(SessionEnded) as ended:
         session.run_cell(code)
     assert ended.value.reason == "memory"
-    assert "256 MiB" in ended.value.sentence
+    assert "256 MiB" in ended.value.message
 
 
 def test_cpu_of_children_counts(warm):
@@ -594,13 +597,13 @@ def test_whole_session_has_a_limit(warm):
         with pytest.raises(SessionEnded) as ended:
             session.run_cell("time.sleep(30)")
     assert ended.value.reason == "timeout"
-    assert "4 s in all" in ended.value.sentence
+    assert "4 s in all" in ended.value.message
 
 
 GRADER = """
 import sys, time
-from autograde.sandbox.pool import Warm
-warm = Warm(without={without!r}).__enter__()
+from autograde.sandbox.pool import SandboxPool
+warm = SandboxPool(without={without!r}).__enter__()
 session = warm.open()
 session.run_cell({code!r})
 print('ready', flush=True)
@@ -640,10 +643,13 @@ def test_warm_process_killed(warm):
 
 
 def test_required_isolation():
-    with pytest.raises(IsolationError, match="full box"), Warm(require_isolation=True, without=("namespaces",)):
+    with (
+        pytest.raises(IsolationError, match="full sandbox"),
+        SandboxPool(require_isolation=True, without=("namespaces",)),
+    ):
         pass
     with pytest.raises(IsolationError, match="Linux"):
-        Warm(require_isolation=True, fork=False)
+        SandboxPool(require_isolation=True, fork=False)
 
 
 def test_what_was_reached_is_recorded(warm):
@@ -656,7 +662,7 @@ def test_what_was_reached_is_recorded(warm):
 
 
 def test_no_means_at_all():
-    with Warm(without=("namespaces", "landlock", "seccomp")) as warm, warm.open() as session:
+    with SandboxPool(without=("namespaces", "landlock", "seccomp")) as warm, warm.open() as session:
         assert session.isolation["level"] == "none"
         assert {"files", "network", "processes"} <= set(session.isolation["missing"])
         assert session.run_cell("1 + 1").ok

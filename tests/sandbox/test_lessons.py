@@ -16,7 +16,7 @@ from autograde.authoring import release
 from autograde.authoring.corpus import samples
 from autograde.notebook.cells import METADATA
 from autograde.project import Course
-from autograde.sandbox.pool import Warm
+from autograde.sandbox.pool import SandboxPool
 from autograde.submission import repair
 from autograde.submission.grade import grade
 
@@ -28,7 +28,7 @@ IMPORTS = "import math\nimport numpy as np\nimport torch\nfrom torch import nn\n
 @pytest.fixture(scope="module")
 def warm():
     """One warm process for every submission of this file."""
-    with Warm(COURSE, private=[ROOT]) as warm:
+    with SandboxPool(COURSE, private=[ROOT]) as warm:
         yield warm
 
 

@@ -13,10 +13,11 @@ import torch
 from autograde.notebook.outputs import Outputs
 from autograde.remote import probe, wire
 from autograde.remote.call import call as call_probe
+from autograde.remote.probe import ProbeStopped
 from autograde.sandbox import protocol
 from autograde.sandbox.limits import MIB, Limits
-from autograde.sandbox.pool import Warm
-from autograde.sandbox.session import ProbeStopped, SessionEnded
+from autograde.sandbox.pool import SandboxPool
+from autograde.sandbox.session import SessionEnded
 
 CALL = "autograde.remote.call:call"
 
@@ -25,7 +26,7 @@ CALL = "autograde.remote.call:call"
 def forked():
     if sys.platform != "linux":
         pytest.skip("forks are a matter of Linux")
-    with Warm() as warm:
+    with SandboxPool() as warm:
         yield warm
 
 
@@ -34,7 +35,7 @@ def warm(request):
     if request.param == "forked":
         yield request.getfixturevalue("forked")
     else:
-        with Warm(fork=False) as warm:
+        with SandboxPool(fork=False) as warm:
             yield warm
 
 
@@ -106,15 +107,14 @@ def test_what_is_no_probe_is_not_run(session):
     for name in ("os:system", "autograde.remote.raised:catch", "autograde.probes.no_such:call", "builtins:print"):
         with pytest.raises(ProbeStopped) as stopped:
             session.ask(name, "double", {"args": [1]})
-        assert stopped.value.reason == "failed"
+        assert "could not be tried" in str(stopped.value)
 
 
 def test_a_probe_that_takes_too_long(session):
     session.run_cell("def forever():\n    while True: pass")
     with pytest.raises(ProbeStopped) as stopped:
         session.ask(CALL, "forever", {"args": []})
-    assert stopped.value.reason == "timeout"
-    assert "longer than 3 s" in stopped.value.sentence
+    assert "longer than 3 s" in str(stopped.value)
     assert session.run_cell("1").ok
 
 
@@ -180,7 +180,7 @@ def test_interrupted_then_ended(warm):
 
         with pytest.raises(SessionEnded) as ended:
             session.run_cell("print('last words')\nimport os; os._exit(5)")
-        assert ended.value.reason == "exited" and "exit code 5" in ended.value.sentence
+        assert ended.value.reason == "exited" and "exit code 5" in ended.value.message
         assert ended.value.run.outputs[0]["text"] == "last words\n"
         for request in (
             lambda: session.run_cell("1"),
@@ -189,7 +189,7 @@ def test_interrupted_then_ended(warm):
         ):
             with pytest.raises(SessionEnded) as again:
                 request()
-            assert again.value.sentence == ended.value.sentence
+            assert again.value.message == ended.value.message
     with pytest.raises(SessionEnded):
         session.run_cell("1")
 
@@ -305,8 +305,8 @@ def test_limits_are_above_zero():
 @pytest.mark.skipif(os.name != "posix", reason="what it forces is usual there")
 def test_a_connection_by_port(monkeypatch):
     """Where a socket cannot be inherited, the process connects and shows a token."""
-    from autograde.sandbox import pool as warm_module
+    from autograde.sandbox import unsandboxed
 
-    monkeypatch.setattr(warm_module, "INHERITS_SOCKETS", False)
-    with Warm(fork=False) as warm, warm.open(files={"a": b"b"}) as session:
+    monkeypatch.setattr(unsandboxed, "INHERITS_SOCKETS", False)
+    with SandboxPool(fork=False) as warm, warm.open(files={"a": b"b"}) as session:
         assert text(session.run_cell("open('a').read()")) == "'b'"

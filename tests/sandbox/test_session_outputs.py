@@ -6,7 +6,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
-from autograde.sandbox.pool import Warm
+from autograde.sandbox.pool import SandboxPool
 
 CELLS = [
     "1 + 1",
@@ -102,7 +102,7 @@ def _kernel_outputs(folder):
 
 
 def _session_outputs():
-    with Warm() as warm, warm.open() as session:
+    with SandboxPool() as warm, warm.open() as session:
         runs = [session.run_cell(source) for source in CELLS]
     return [(run.outputs, run.execution_count) for run in runs]
 

@@ -24,7 +24,8 @@ from tamperings import LAYER, LEFT, LIMITS, MERGE, SECRET, START, TAMPERINGS, TH
 from autograde import registry
 from autograde.notebook.cells import grade_id
 from autograde.project import Course
-from autograde.sandbox.pool import IsolationError, Warm, WarmError
+from autograde.sandbox.connection import SandboxError
+from autograde.sandbox.pool import IsolationError, SandboxPool
 
 LESSONS = (START, THIN, LAYER, MERGE)
 DOORS = {
@@ -209,9 +210,9 @@ def _grade(folder, commands, students):
 def graded(selected, tmp_path_factory):
     """The class, once through each door, both at a time: ``{door: Graded}``."""
     try:
-        with Warm(require_isolation=True):
+        with SandboxPool(require_isolation=True):
             pass
-    except (IsolationError, WarmError) as error:
+    except (IsolationError, SandboxError) as error:
         pytest.skip(f"what these do is done in a full box or not at all: {error}")
     names = selected("name")
     students = {student: what for student, what in STUDENTS.items() if what in HONEST or what.name in names}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import small_class
 
-from autograde.batch.local_workers import Crew
+from autograde.batch.local_workers import LocalWorkers
 from autograde.project import Course
 from autograde.submission import grader_version
 
@@ -16,10 +16,10 @@ WORKER = Path(__file__).with_name("pretend_worker.py")
 
 
 def crew(course, jobs=2):
-    """A `Crew` of `jobs` processes of pretend_worker.py."""
-    made = Crew(course, jobs, False)
-    for worker in made.workers:
-        worker.command = [sys.executable, str(WORKER), "0", str(course.root / "died-once")]
+    """`LocalWorkers`: `jobs` processes of pretend_worker.py."""
+    made = LocalWorkers(course, jobs, False)
+    for grader in made.graders:
+        grader.command = [sys.executable, str(WORKER), "0", str(course.root / "died-once")]
     return made
 
 

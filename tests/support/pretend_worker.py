@@ -1,14 +1,15 @@
-"""Stands in for `autograde.batch.worker`: a process that speaks its language and does as a submission bids it."""
+"""Stands in for `autograde.submission.grading_process`: a process that speaks its language and does as a submission bids it."""
 
 import json
 import os
 import re
+import select
 import signal
 import sys
 import time
 from pathlib import Path
 
-from autograde.batch import message
+from autograde.submission import message
 from autograde.submission.files import fingerprint
 
 GO_ON = "go-on"
@@ -22,8 +23,8 @@ def pretend(asked, content, *files):
         if about := cell["metadata"].get("nbgrader"):
             cells[about["grade_id"]] = about.get("points")
     about = {
-        "content": fingerprint(content, asked["sentence"], dict(zip(asked["names"], files, strict=True))),
-        "sentence": asked["sentence"] or "",
+        "content": fingerprint(content, asked["problem"], dict(zip(asked["names"], files, strict=True))),
+        "sentence": asked["problem"] or "",
         "verdicts": [],
         "isolation": {"level": "full"},
         "seconds": 0.01,
@@ -34,7 +35,7 @@ def pretend(asked, content, *files):
 
 
 def main(patience, once):
-    """Answer parcels until there are no more.
+    """Answer messages until there are no more.
 
     Args:
         patience: seconds that each answer takes.
@@ -42,6 +43,9 @@ def main(patience, once):
             beside it.
     """
     out = sys.stdout.buffer
+    message.read(sys.stdin.buffer.read)  # how to grade
+    if os.path.exists(once.with_name("no-start")):
+        sys.exit("the reason is here")
     out.write(message.pack({"ready": True}))
     out.flush()
     while question := message.read(sys.stdin.buffer.read):
@@ -52,7 +56,8 @@ def main(patience, once):
         if b"FAIL" in content:
             sys.exit("the reason is here")
         while b"HANG" in content or (b"WAIT" in content and not once.with_name(GO_ON).exists()):
-            time.sleep(0.02)
+            if select.select([0], [], [], 0.02)[0]:  # nothing else is asked meanwhile: the grader is gone
+                return
         time.sleep(patience)
         out.write(
             message.pack({"trouble": "no session today", "stop": False}, b"")

@@ -11,7 +11,6 @@ from pathlib import Path
 import nbformat
 from pretend_worker import pretend
 
-from autograde.batch import message
 from autograde.batch.pipeline import Grading
 from autograde.batch.progress import Lines
 from autograde.nbgrader_plugin import reference
@@ -19,6 +18,7 @@ from autograde.nbgrader_plugin.config import load
 from autograde.nbgrader_plugin.gradebook import Book
 from autograde.notebook.cells import grade_id
 from autograde.project import Course
+from autograde.submission import message
 
 ROOT = Path(__file__).resolve().parents[2]
 LESSON = "00_start_here"
@@ -99,7 +99,7 @@ class PretendCrew:
         pass
 
     def run(self, tasks):
-        """As `autograde.batch.local_workers.Crew.run`."""
+        """As `autograde.batch.local_workers.LocalWorkers.run`."""
         for task in tasks:
             if self.log:
                 with open(self.log, "a") as log:

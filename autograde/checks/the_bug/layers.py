@@ -5,9 +5,11 @@ All of them hold `base_layer`, `rank`, `alpha`, `scaling`, `lora_A` and `lora_B`
 a test may set the adapters in any way it likes.
 """
 
-import inspect
+import ast
+import functools
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -88,15 +90,23 @@ class {NAME}(Strict):
 LAYERS = []
 
 
+@functools.cache
+def _classes():
+    """``{name: source}`` of the classes of this file. `inspect.getsource` would parse the file anew for each of them."""
+    text = Path(__file__).read_text(encoding="utf-8")
+    lines = text.splitlines(keepends=True)
+    classes = [node for node in ast.parse(text).body if isinstance(node, ast.ClassDef)]
+    return {node.name: "".join(lines[node.lineno - 1 : node.end_lineno]) for node in classes}
+
+
 def _source(layer_class):
-    lines = inspect.getsource(layer_class).splitlines(keepends=True)
-    start = next(i for i, line in enumerate(lines) if line.startswith("class "))
-    return re.sub(rf"\b{layer_class.__name__}\b", NAME, "".join(lines[start:]))
+    own = re.sub(rf"\b{layer_class.__name__}\b", NAME, _classes()[layer_class.__name__])
+    return f"{_classes()['Adapted']}\n\n{own}"
 
 
 def _right(words):
     def register(layer_class):
-        LAYERS.append(Layer(words, f"{inspect.getsource(Adapted)}\n\n{_source(layer_class)}", True))
+        LAYERS.append(Layer(words, _source(layer_class), True))
         return layer_class
 
     return register
@@ -107,7 +117,7 @@ def _wrong(words, *shows):
         shows = ANY_CHANGE + shows[1:]
 
     def register(layer_class):
-        LAYERS.append(Layer(words, f"{inspect.getsource(Adapted)}\n\n{_source(layer_class)}", False, shows))
+        LAYERS.append(Layer(words, _source(layer_class), False, shows))
         return layer_class
 
     return register

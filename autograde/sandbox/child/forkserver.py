@@ -1,4 +1,4 @@
-"""The warm process: everything is imported here once, and each submission gets a fork of it.
+"""The fork server: a process in which everything is imported once, and each submission gets a fork of it.
 
 A fork copies one thread, so this process must never have a second one: that is checked before each fork. Nothing of a
 submission ever passes through here (files and cells go straight to its session), so nothing of one is left in the
@@ -20,13 +20,13 @@ import traceback
 
 from autograde.sandbox import protocol
 from autograde.sandbox.child import serve
-from autograde.sandbox.isolation import syscalls, visible_paths, walls
+from autograde.sandbox.isolation import import_guard, syscalls, visible_paths, walls
 
-_FIRST_FREE = 64  # a descriptor above those that a child is given
+_FIRST_FREE = 128  # a descriptor above those that a child is given
 
 
 class _Status:
-    """This process's own /proc/self/status, opened while it can be: in some containers a box has no /proc."""
+    """This process's own /proc/self/status, opened while it can be: in some containers a sandbox has no /proc."""
 
     def __init__(self):
         self.descriptor = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
@@ -39,6 +39,8 @@ class _Status:
 
 def _prefetch(name):
     """A function that imports the module `name`, also when its file can no longer be seen."""
+    if name in sys.modules:
+        return lambda: None
     spec = importlib.util.find_spec(name)
     code = spec.loader.get_code(name)
 
@@ -47,6 +49,25 @@ def _prefetch(name):
         exec(code, module.__dict__)
 
     return load
+
+
+def keep_only(descriptor):
+    """In a fork of the grading process: keep nothing of what it has open but `descriptor` and the error stream.
+
+    Returns:
+        The descriptor, which has another number now.
+    """
+    os.setsid()
+    os.chdir("/")
+    kept = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE)
+    nothing = os.open("/dev/null", os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    os.dup2(kept, 3, inheritable=False)
+    os.closerange(4, 2**20)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    return 3
 
 
 def main(descriptor):
@@ -71,13 +92,14 @@ def main(descriptor):
             return
         load_shell()
         shell = serve.ready(asked["course"])
+        import_guard.forget_grader()
         serve.practise(shell)
         _settle()
     except Exception as error:
         control.send(json.dumps({"failed": f"{type(error).__name__}: {error}"}).encode())
         raise
     control.send(json.dumps({"ready": outer.record()}).encode())
-    Nest(control, grader, status, shell, outer).run()
+    ForkServer(control, grader, status, shell, outer).run()
 
 
 def _settle():
@@ -88,21 +110,32 @@ def _settle():
         syscalls.use_large_pages()
 
 
-class Nest:
-    """Forks a session for each request on `control`, and reports how each one ended.
+class _Session:
+    """A forked session: its number, its process id, who asked for it, and a folder to be removed after it, or None."""
 
-    It leaves when the grader hangs up or dies, and with it every session: they are in its process namespace, or are
-    killed by the kernel when their parent dies.
+    def __init__(self, number, pid, client, folder):
+        self.number = number
+        self.pid = pid
+        self.client = client
+        self.folder = folder
+
+
+class ForkServer:
+    """Forks a session for each request of a client, and reports how each one ended.
+
+    The first client is the grader itself. It may hand over sockets of further clients: the processes that it forks to
+    grade one submission each. When a client hangs up, its sessions are killed; when the grader does or dies, all of
+    them, and this process ends.
     """
 
     def __init__(self, control, grader, status, shell, outer):
-        self.control = control
+        self.control = control.fileno()
+        self.clients = {control.fileno(): control}
         self.grader = grader
         self.status = status
         self.shell = shell
         self.outer = outer
-        self.children = {}  # pidfd -> (session number, process id)
-        self.folders = {}  # pidfd -> a folder that the grader would have removed, had it lived
+        self.sessions = {}  # pidfd -> _Session
         self.poll = select.poll()
         self.poll.register(control, select.POLLIN)
         self.poll.register(grader, select.POLLIN)
@@ -111,47 +144,67 @@ class Nest:
         """Serve until the grader is gone."""
         while True:
             for descriptor, _ in self.poll.poll():
-                if descriptor in self.children:
-                    self._bury(descriptor)
+                if descriptor in self.sessions:
+                    self._reap(descriptor)
                 elif descriptor == self.grader:
                     self._leave()
-                else:
-                    self._serve()
+                elif descriptor in self.clients:
+                    self._serve(self.clients[descriptor])
 
-    def _serve(self):
+    def _serve(self, client):
         try:
-            data, descriptors, _, _ = socket.recv_fds(self.control, 2**16, 8)
+            data, descriptors, _, _ = socket.recv_fds(client, 2**16, 8)
         except OSError:
-            data = b""
+            data, descriptors = b"", []
         if not data:
-            self._leave()
-        self._open(json.loads(data), descriptors)
+            self._forget(client)
+            return
+        request = json.loads(data)
+        if "client" in request:
+            new = socket.socket(fileno=descriptors.pop())
+            new.set_inheritable(False)
+            self.clients[new.fileno()] = new
+            self.poll.register(new, select.POLLIN)
+        else:
+            self._open(client, request, descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
 
-    def _leave(self):
-        for pidfd, (_, process) in self.children.items():
+    def _forget(self, client):
+        """A client has hung up: nobody will ask anything of its sessions again."""
+        if client.fileno() == self.control:
+            self._leave()
+        for pidfd in [pidfd for pidfd, session in self.sessions.items() if session.client is client]:
+            folder = self.sessions[pidfd].folder
             with contextlib.suppress(OSError):
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-                os.waitpid(process, 0)
-        for folder in [*self.folders.values(), self.outer.home]:
+            self._reap(pidfd)
+            visible_paths.remove(folder)
+        self.poll.unregister(client)
+        del self.clients[client.fileno()]
+        client.close()
+
+    def _leave(self):
+        for pidfd, session in self.sessions.items():
+            with contextlib.suppress(OSError):
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                os.waitpid(session.pid, 0)
+        for folder in [*(session.folder for session in self.sessions.values()), self.outer.home]:
             visible_paths.remove(folder)
         os._exit(0)
 
-    def _tell(self, message, descriptors=()):
-        try:
-            socket.send_fds(self.control, [json.dumps(message).encode()], list(descriptors))
-        except OSError:  # the grader has gone
-            self._leave()
+    def _tell(self, client, message, descriptors=()):
+        with contextlib.suppress(OSError):  # it has gone: its socket says so next
+            socket.send_fds(client, [json.dumps(message).encode()], list(descriptors), socket.MSG_DONTWAIT)
 
-    def _bury(self, pidfd):
-        number, process = self.children.pop(pidfd)
-        del self.folders[pidfd]
+    def _reap(self, pidfd):
+        session = self.sessions.pop(pidfd)
         self.poll.unregister(pidfd)
         os.close(pidfd)
-        _, status, used = os.wait4(process, 0)
+        _, status, used = os.wait4(session.pid, 0)
         code = os.waitstatus_to_exitcode(status)
-        self._tell({"ended": number, "code": code, "cpu": used.ru_utime + used.ru_stime})
+        cpu = used.ru_utime + used.ru_stime
+        self._tell(session.client, {"ended": session.number, "code": code, "cpu": cpu})
 
     def _import(self, names):
         new = [name for name in names if name not in sys.modules]
@@ -161,25 +214,24 @@ class Nest:
         if new:
             _settle()
 
-    def _open(self, request, descriptors):
+    def _open(self, client, request, descriptors):
         self._import(request["imports"])
         if threading.active_count() != 1 or self.status.read("Threads") != 1:
-            return self._tell({"failed": "the warm process has more than one thread, so it cannot be forked"})
+            return self._tell(client, {"failed": "the fork server has more than one thread, so it cannot be forked"})
         request |= {"shared": self.status.read("VmSize") * 1024, "parent": os.getpid()}
         try:
             process = self.outer.fork()
         except OSError as error:
-            return self._tell({"failed": f"no process could be forked: {error}"})
+            return self._tell(client, {"failed": f"no process could be forked: {error}"})
         if process == 0:
             self._be_session(request, descriptors)
         pidfd = os.pidfd_open(process)
-        self.children[pidfd] = (request["open"], process)
-        self.folders[pidfd] = request["folder"]
+        self.sessions[pidfd] = _Session(request["open"], process, client, request["folder"])
         self.poll.register(pidfd, select.POLLIN)
-        self._tell({"opened": request["open"]}, [pidfd])
+        self._tell(client, {"opened": request["open"]}, [pidfd])
 
     def _be_session(self, request, descriptors):
-        """In the child: keep nothing of this process's but its imports, go into the box, and serve."""
+        """In the child: keep nothing of this process's but its imports, enter the sandbox, and serve."""
         code = 1
         try:
             os.setpgid(0, 0)  # signals to its process group reach nobody else; a session would cost 5 ms
@@ -189,7 +241,7 @@ class Nest:
                 os.dup2(descriptor, number, inheritable=number < 3)
             os.closerange(len(high), 2**20)
             isolation = self.outer.shut_in(request)
-            serve.Far(socket.socket(fileno=3), self.shell).run(isolation)
+            serve.SessionServer(socket.socket(fileno=3), self.shell).run(isolation)
             code = 0
         except ConnectionError:
             code = protocol.CONNECTION_LOST

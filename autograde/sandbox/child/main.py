@@ -1,9 +1,9 @@
-"""The entrance of the process in which handed-in code runs.
+"""The entrance of a process in which handed-in code runs, where it is started and not forked.
 
-- ``python -m autograde.sandbox.child.main warm CONTROL`` imports everything once and forks a boxed child per submission
-  (`autograde.sandbox.child.forkserver`); CONTROL is the descriptor of a socket to the grader.
-- ``python -m autograde.sandbox.child.main fresh …`` serves one submission in this very process, without a box: for
-  machines that cannot fork or box. The grader records that.
+- ``python -m autograde.sandbox.child.main server CONTROL`` is a fork server (`autograde.sandbox.child.forkserver`);
+  CONTROL is the descriptor of a socket to the grader.
+- ``python -m autograde.sandbox.child.main fresh …`` serves one submission in this very process, without a sandbox: for
+  machines that cannot fork or isolate. The grader records that.
 """
 
 import json
@@ -12,8 +12,26 @@ import socket
 import sys
 
 from autograde.sandbox import limits
-from autograde.sandbox.child import forkserver, serve
+from autograde.sandbox.child import serve
 from autograde.sandbox.isolation import import_guard
+
+
+def serve_unsandboxed(connection, course, hear):
+    """Serve one submission in this process, as it is.
+
+    Args:
+        connection: a socket to the grader.
+        course: as `serve.ready` takes it.
+        hear: called once the course is imported. Gives a dict: "refused", modules that may not be imported, but for the
+            files of "given"; "limits"; "isolation", the record for the grader.
+    """
+    connection.set_inheritable(False)
+    shell = serve.ready(course)
+    request = hear()
+    import_guard.refuse(request["refused"], request["given"])
+    if os.name == "posix":
+        limits.apply(request["limits"], shared=limits.address_space(), alone=False)
+    serve.SessionServer(connection, shell).run(request["isolation"])
 
 
 def _serve_fresh():
@@ -25,17 +43,14 @@ def _serve_fresh():
         token = sys.stdin.buffer.read()
         connection = socket.create_connection(("127.0.0.1", number))
         connection.sendall(token)
-    connection.set_inheritable(False)
-    shell = serve.ready(request["course"])
-    import_guard.refuse(request["refused"], request["given"])
-    if os.name == "posix":
-        limits.apply(request["limits"], shared=limits.address_space(), alone=False)
-    serve.Far(connection, shell).run(request["isolation"])
+    serve_unsandboxed(connection, request["course"], lambda: request)
 
 
 def main():
-    """Be the far side, in the way that the command line says."""
-    if sys.argv[1] == "warm":
+    """Do what the command line says."""
+    if sys.argv[1] == "server":
+        from autograde.sandbox.child import forkserver
+
         forkserver.main(int(sys.argv[2]))
     else:
         _serve_fresh()

@@ -120,7 +120,7 @@ class Line:
             raise KeyboardInterrupt
 
 
-class Far:
+class SessionServer:
     """Serves the grader's requests over `connection`, a stream socket, until it is closed."""
 
     def __init__(self, connection, shell):
@@ -144,7 +144,7 @@ class Far:
         self.line.send(data)
 
     def run(self, isolation):
-        """Say what the box reached, then serve until the grader hangs up."""
+        """Say what the sandbox reached, then serve until the grader hangs up."""
         self._be_deaf()  # between requests there is nothing to interrupt
         self._send(protocol.READY, isolation)
         reader = protocol.Reader(dict.fromkeys(self.serve, 2**32))

@@ -20,6 +20,19 @@ def keep_out(package):
     _kept_out.append(package)
 
 
+def forget_grader():
+    """In a fork of the grading process: have what belongs to the grader imported no more, also where it was loaded."""
+    for name in [name for name in sys.modules if _is_kept_out(name)]:
+        package, _, own = name.rpartition(".")
+        del sys.modules[name]
+        if package in sys.modules:
+            vars(sys.modules[package]).pop(own, None)
+
+
+def _is_kept_out(name):
+    return any(name == package or name.startswith(package + ".") for package in _kept_out)
+
+
 def refuse(reasons, given):
     """Have imports of some modules, and of what belongs to the grader, refused.
 
@@ -46,7 +59,7 @@ class Refuse(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             return importlib.machinery.ModuleSpec(name, self, is_package=True)
         if top in self.reasons:
             raise ImportError(self.reasons[top], name=name)
-        if any(name == package or name.startswith(package + ".") for package in _kept_out):
+        if _is_kept_out(name):
             raise ImportError(f"{name} stays with the grader, outside this notebook.", name=name)
         return None
 

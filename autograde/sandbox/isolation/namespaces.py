@@ -179,7 +179,7 @@ def _devices():
         os.symlink(target, link)
 
 
-class Cradle:
+class ProcessNamespaces:
     """Forks children that are each first in a process namespace of their own. This process stays in its own."""
 
     def __init__(self):

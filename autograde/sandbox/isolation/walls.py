@@ -51,7 +51,7 @@ class Outer:
         self.given = self.namespaces and namespaces.enter(plan["open"])
         self.home = None  # a folder to be removed in the end
         self.filter = None
-        self.cradle = None
+        self.process_namespaces = None
         if not self.namespaces:
             self.notes.append(note or "namespaces cannot be had")
 
@@ -60,7 +60,7 @@ class Outer:
         if self.namespaces:
             namespaces.build(self.plan, namespaces.LEARNER if self.given else os.geteuid())
             importlib.invalidate_caches()
-            self.cradle = namespaces.Cradle()
+            self.process_namespaces = namespaces.ProcessNamespaces()
             _settle_environment(namespaces.HOME, namespaces.TEMPORARY)
         else:
             self.home = tempfile.mkdtemp(prefix="autograde-")
@@ -80,7 +80,7 @@ class Outer:
 
     def fork(self):
         """Fork, into a process namespace of the child's own where that can be."""
-        return self.cradle.fork() if self.cradle else os.fork()
+        return self.process_namespaces.fork() if self.process_namespaces else os.fork()
 
     def shut_in(self, request):
         """In a session's process: raise its own walls, and go to its working directory.

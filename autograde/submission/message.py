@@ -1,4 +1,4 @@
-"""What travels between the grader and its workers, on this machine or on a cluster: JSON and bytes, never pickle."""
+"""What travels between a grading process and those who ask it, on this machine or on a cluster: JSON and bytes, never pickle."""
 
 import json
 import struct
@@ -6,26 +6,26 @@ import struct
 _LENGTHS = struct.Struct("<IQ")
 
 
-def pack(about, *files):
+def pack(metadata, *files):
     """Bytes for a JSON-able dict and the contents of any number of files."""
-    head = json.dumps(about | {"sizes": [len(file) for file in files]}).encode()
+    head = json.dumps(metadata | {"sizes": [len(file) for file in files]}).encode()
     return b"".join([_LENGTHS.pack(len(head), sum(map(len, files))), head, *files])
 
 
 def unpack(data):
-    """``(dict, bytes of a file, bytes of the next, …)`` of a whole parcel."""
+    """``(dict, bytes of a file, bytes of the next, …)`` of a whole message."""
     head, _ = _LENGTHS.unpack_from(data)
     start = _LENGTHS.size + head
-    about = json.loads(data[_LENGTHS.size : start])
+    metadata = json.loads(data[_LENGTHS.size : start])
     files = []
-    for size in about.pop("sizes"):
+    for size in metadata.pop("sizes"):
         files.append(bytes(data[start : start + size]))
         start += size
-    return about, *files
+    return metadata, *files
 
 
 def read(read_exactly):
-    """The next whole parcel of a stream, as bytes; None at its end.
+    """The next whole message of a stream, as bytes; None at its end.
 
     Args:
         read_exactly: ``read_exactly(count)`` gives that many bytes, or fewer at the end of the stream.
@@ -36,3 +36,8 @@ def read(read_exactly):
     rest = sum(_LENGTHS.unpack(lengths))
     content = read_exactly(rest)
     return lengths + content if len(content) == rest else None
+
+
+def is_whole(data):
+    """Whether `data` is one whole message."""
+    return len(data) >= _LENGTHS.size and len(data) == _LENGTHS.size + sum(_LENGTHS.unpack_from(data))

@@ -1,0 +1,227 @@
+"""A client's connection to the fork server: it opens sessions, and hears how they ended."""
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import tempfile
+import threading
+
+from autograde.sandbox import usage
+from autograde.sandbox.isolation import visible_paths
+
+OPEN_SECONDS = 60  # forking and isolating, and at times an import of what the course has `preload_when_mentioned`
+MOST_REPORTS = 64
+KILL_SECONDS = 10  # a killed process is gone long before
+
+
+class SandboxError(RuntimeError):
+    """The fork server could not be started, or could not open a session."""
+
+
+class Connection:
+    """One client's connection. Threads may share it; processes may not.
+
+    Args:
+        control: a socket to the fork server.
+        namespaces: whether sessions have file systems of their own.
+    """
+
+    def __init__(self, control, namespaces=True):
+        self.control = control
+        self.namespaces = namespaces
+        self.lock = threading.Lock()
+        self.reports = {}
+        self.opened = 0
+
+    def close(self):
+        """Hang up. The fork server kills what sessions this connection still has."""
+        with self.lock:
+            self._hang_up()
+
+    def _hang_up(self):
+        if self.control is not None:
+            self.control.close()
+            self.control = None
+
+    def tell(self, message, descriptors=()):
+        """Send a message."""
+        socket.send_fds(self.control, [json.dumps(message).encode()], list(descriptors))
+
+    def hear(self, wanted, seconds):
+        """The next message that has one of the keys `wanted`, with its descriptors; None when there is none to come.
+
+        Reports of sessions that ended are kept for those who ask for them.
+        """
+        self.control.settimeout(seconds)
+        while True:
+            try:
+                data, descriptors, _, _ = socket.recv_fds(self.control, 2**16, 4)
+            except OSError:
+                return None
+            if not data:
+                return None
+            message = json.loads(data)
+            if "ended" in message:
+                self.reports[message["ended"]] = message
+                if len(self.reports) > MOST_REPORTS:  # those that nobody asked for
+                    del self.reports[min(self.reports)]
+            if wanted & message.keys():
+                return message, descriptors
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    def new_client(self):
+        """A connection for another process, which this process is to fork: what that one does not say is never waited
+        for here, and when it ends, its sessions end.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with self.lock, theirs:
+            self.tell({"client": True}, [theirs.fileno()])
+        return Connection(ours, self.namespaces)
+
+    def open(self, limits, given=(), imports=()):
+        """Have a session forked; a `SandboxedProcess`.
+
+        Args:
+            limits: a `Limits`.
+            given: parts of refused modules that this session may import.
+            imports: modules that the fork server imports before it forks.
+
+        Raises:
+            SandboxError: no process could be had.
+        """
+        ours, theirs = socket.socketpair()
+        streams, ends = {}, []
+        folder = None if self.namespaces else tempfile.mkdtemp(prefix="autograde-")
+        try:
+            for name in ("stdout", "stderr"):
+                streams[name], end = os.pipe()
+                ends.append(end)
+            with self.lock:
+                self.opened += 1
+                number = self.opened
+                request = {"open": number, "limits": vars(limits), "given": list(given), "imports": list(imports)}
+                answer = self._ask(request | {"folder": folder}, [theirs.fileno(), *ends])
+            if answer is None or "failed" in answer[0]:
+                raise SandboxError("no session: " + (answer[0]["failed"] if answer else "the fork server is gone"))
+        except BaseException:
+            ours.close()
+            for descriptor in streams.values():
+                os.close(descriptor)
+            visible_paths.remove(folder)
+            raise
+        finally:
+            theirs.close()
+            for end in ends:
+                os.close(end)
+        return SandboxedProcess(self, number, ours, streams, answer[1][0], folder)
+
+    def _ask(self, request, descriptors):
+        if self.control is None:
+            return None
+        try:
+            self.tell(request, descriptors)
+        except OSError:
+            return None
+        answer = self.hear({"opened", "failed"}, OPEN_SECONDS)
+        if answer is None:  # whatever it still has to say would be taken for something else
+            self._hang_up()
+        return answer
+
+    def report(self, number):
+        """How the process of session `number` ended, or None."""
+        with self.lock:
+            while number not in self.reports:
+                if self.control is None or self.hear({"ended"}, 1) is None:
+                    return None
+            return self.reports.pop(number)
+
+
+class HeldByPidfd:
+    """The grader's hold on a process that runs handed-in code: its socket, its two streams, and a pidfd, which no other
+    process can be mistaken for.
+
+    Args:
+        connection: the socket.
+        streams: ``{"stdout": descriptor, "stderr": descriptor}``.
+        pidfd: of the process.
+        folder: where it may write, or None; it is removed in the end.
+    """
+
+    patience = OPEN_SECONDS
+    shared = 0
+
+    def __init__(self, connection, streams, pidfd, folder):
+        self.socket = connection
+        self.streams = streams
+        self.death = pidfd
+        self.folder = folder
+        self.killed = False
+        self.loose = False  # whether what it starts can outlive it
+        connection.setblocking(False)
+        for descriptor in streams.values():
+            os.set_blocking(descriptor, False)
+        self.meter = usage.Meter(pidfd, folder)
+
+    def usage(self):
+        """What the session's processes use together now, or None when that cannot be told."""
+        return self.meter.read()
+
+    def interrupt(self):
+        """Interrupt it as the stop button does; whether that could be done."""
+        with contextlib.suppress(OSError):
+            signal.pidfd_send_signal(self.death, signal.SIGINT)
+        return True
+
+    def kill(self):
+        """Kill it and wait until it is gone. With it goes everything in its process namespace."""
+        self.killed = not self.wait(0)
+        for process in self.meter.processes()[1:] if self.loose else ():
+            with contextlib.suppress(OSError):
+                os.kill(process, signal.SIGKILL)
+        with contextlib.suppress(OSError):
+            signal.pidfd_send_signal(self.death, signal.SIGKILL)
+        self.wait(KILL_SECONDS)
+
+    def wait(self, seconds):
+        """Whether it is gone, or goes within `seconds`."""
+        waiting = select.poll()
+        waiting.register(self.death, select.POLLIN)
+        return bool(waiting.poll(seconds * 1000))
+
+    def report(self):
+        """How it ended, once it has: a `usage.Report`, or None."""
+        raise NotImplementedError
+
+    def close(self):
+        """Kill it, and leave nothing of it behind."""
+        if self.socket.fileno() < 0:
+            return
+        self.kill()
+        self.socket.close()
+        for descriptor in self.streams.values():
+            os.close(descriptor)
+        self.release()
+        visible_paths.remove(self.folder)
+
+    def release(self):
+        """Give the pidfd back."""
+        os.close(self.death)
+
+
+class SandboxedProcess(HeldByPidfd):
+    """A process that the fork server forked into the sandbox."""
+
+    def __init__(self, client, number, *held):
+        super().__init__(*held)
+        self.client = client
+        self.number = number
+        self.shared = self.meter.read().memory  # before it has made any of its own
+
+    def report(self):
+        """How it ended, once it has: a `usage.Report`, or None."""
+        told = self.client.report(self.number)
+        return None if told is None else usage.Report(told["code"], told["cpu"], self.killed)

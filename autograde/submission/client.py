@@ -1,0 +1,240 @@
+"""The grading process, seen from those who ask it: started, asked, watched, and replaced when it dies."""
+
+import atexit
+import contextlib
+import json
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+from autograde import registry
+from autograde.sandbox.environment import environment
+from autograde.sandbox.limits import Limits
+from autograde.submission import message
+
+START_SECONDS = 180  # importing torch from a cold disk
+MORE_SECONDS = 600  # a submission ends at its limits; a grading process that is silent for so much longer hangs
+TRIES = 2
+IDLE_SECONDS = 120
+
+
+class GraderDied(Exception):
+    """A grading process is gone or hangs; the message says how it came to that."""
+
+
+class CannotStart(GraderDied):
+    """A grading process did not start."""
+
+
+class Grader:
+    """One grading process, started at its first question.
+
+    Args:
+        course: the `Course`.
+        require_isolation: run nothing outside a full sandbox.
+    """
+
+    def __init__(self, course, require_isolation):
+        self.course = course
+        self.how = {
+            "root": str(course.root),
+            "require_isolation": require_isolation,
+            "private": [str(course.root), str(Path.home())],
+        }
+        self.command = [sys.executable, "-m", "autograde.submission.grading_process"]
+        self.patience = Limits().session + MORE_SECONDS
+        self.process = None
+        self.answers = None
+        self.said = None  # its stderr
+        self.ready = False
+        self.closed = False
+        self.changing = threading.Lock()
+
+    def start(self):
+        """Start the process, if there is none, and do not wait for it."""
+        with self.changing:
+            if self.process is None:
+                self._start()
+
+    def ask(self, question):
+        """The answer to a message, a message too.
+
+        Raises:
+            GraderDied: it gave none. The next question is put to a new process.
+        """
+        try:
+            self.start()
+            if not self.ready:
+                try:
+                    first = self._answer(START_SECONDS)
+                except GraderDied as error:
+                    raise CannotStart(str(error)) from None
+                if "trouble" in message.unpack(first)[0]:
+                    self.kill()
+                    return first
+                self.ready = True
+            with contextlib.suppress(OSError):  # it is gone: no answer will come
+                self.process.stdin.write(question)
+                self.process.stdin.flush()
+            return self._answer(self.patience)
+        except GraderDied:
+            self.kill()
+            raise
+
+    def _start(self):
+        if self.closed:
+            raise GraderDied("grading was ended")
+        self.said = tempfile.TemporaryFile()
+        self.process = subprocess.Popen(
+            self.command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.said,
+            cwd=self.course.root,
+            # What is handed in runs in forks of this process, where it can read what this one was started with.
+            env=environment(registry.of(self.course)),
+            start_new_session=True,
+        )
+        self.ready = False
+        self.answers = queue.SimpleQueue()
+        threading.Thread(target=_listen, args=(self.process.stdout, self.answers), daemon=True).start()
+        with contextlib.suppress(OSError):
+            self.process.stdin.write(message.pack(self.how))
+            self.process.stdin.flush()
+
+    def _answer(self, seconds):
+        try:
+            answer = self.answers.get(timeout=seconds)
+        except queue.Empty:
+            raise GraderDied(f"its grading process gave no answer for {seconds:.0f} s") from None
+        if answer is None:
+            raise GraderDied(self._how_it_ended())
+        return answer
+
+    def _how_it_ended(self):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = self.process.wait(5)
+            if code < 0:
+                return f"its grading process was killed by signal {-code}"
+            return f"its grading process ended{self._last_words()}"
+        return "its grading process closed its output"
+
+    def _last_words(self):
+        self.said.seek(0)
+        lines = self.said.read().decode("utf-8", "replace").split("\n")
+        return next((f": {line.strip()[:300]}" for line in reversed(lines) if line.strip()), "")
+
+    def kill(self):
+        """End the process, and with it its fork server and all sessions, which end when their grader is gone."""
+        with self.changing:
+            if self.process is not None:
+                self.process.kill()
+                self.process.wait()
+                with contextlib.suppress(OSError):
+                    self.process.stdin.close()
+                self.said.close()
+                self.process = None
+
+    def close(self):
+        """End the process for good, whoever may be asking it."""
+        self.closed = True
+        self.kill()
+
+
+def _listen(stream, answers):
+    with stream:
+        while answer := message.read(stream.read):
+            answers.put(answer)
+    answers.put(None)
+
+
+def ask_twice(grader, question):
+    """Ask a grading process, and a new one when the first dies of it or cannot do its work.
+
+    Returns:
+        ``(outcome, the graded notebook)``, as `autograde.submission.one.grade_one` has them. Where nothing could be
+        graded, the outcome is ``{"trouble": why, "stop": whether it will be so for all, "started": whether the process
+        had started at all}``.
+    """
+    for _ in range(TRIES):
+        try:
+            outcome, notebook = message.unpack(grader.ask(question))
+        except GraderDied as error:
+            outcome = {"trouble": str(error), "stop": False, "started": not isinstance(error, CannotStart)}
+            notebook = b""
+        if "trouble" not in outcome or grader.closed:
+            break
+        grader.kill()
+    return outcome, notebook
+
+
+def question(submission, *, files, master, version, settings):
+    """The message that asks for one submission to be graded.
+
+    Args:
+        submission: the `Submission`. Its file is read here, and not looked at.
+        files: ``{name: bytes}`` of what lies beside the notebook when it runs.
+        master: text of the notebook that it is held against.
+        version: of the lesson's grading (`autograde.submission.grader_version`); None if any is right.
+        settings: a dict: ``limits``, ``max_lines``, ``max_traceback``.
+    """
+    content, problem = submission.read()
+    asked = {
+        "lesson": submission.lesson,
+        "version": version,
+        "master": master,
+        "problem": problem,
+        "names": list(files),
+    }
+    return message.pack(asked | settings, content, *files.values())
+
+
+class SharedGrader:
+    """A grading process for all that this process grades, started when it is first needed, kept while there is work.
+
+    nbgrader grades notebook by notebook and has no notion of "done with the last one": a command ends, and formgrader's
+    server waits for the next click. So it ends with this process, or when nothing was asked of it for a while.
+
+    Args:
+        idle: seconds without a question, after which it is ended.
+    """
+
+    def __init__(self, idle=IDLE_SECONDS):
+        self.idle = idle
+        self._lock = threading.Lock()
+        self._how = None
+        self._timer = None
+        self.grader = None
+
+    def ask(self, course, require_isolation, question):
+        """As `ask_twice`, of a `Grader` for these arguments."""
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+            how = json.dumps([str(course.root), require_isolation])
+            if self.grader is None or self._how != how:
+                self._end()
+                self.grader, self._how = Grader(course, require_isolation), how
+            try:
+                return ask_twice(self.grader, question)
+            finally:
+                self._timer = threading.Timer(self.idle, self.close)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def close(self):
+        """End the grading process."""
+        with self._lock:
+            self._end()
+
+    def _end(self):
+        if self.grader is not None:
+            self.grader.close()
+            self.grader = None
+
+
+SHARED = SharedGrader()
+atexit.register(SHARED.close)

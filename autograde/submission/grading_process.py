@@ -1,0 +1,251 @@
+"""The grading process: it imports torch once, and grades each submission in a fork of itself.
+
+Run as ``python -m autograde.submission.grading_process`` it reads messages from its standard input and answers on its
+standard output; `autograde.submission.client` starts it, and whoever closes its input ends it.
+
+It has one thread. Its fork server (see `autograde.sandbox.pool`) is forked from it before it loads anything that knows
+a right answer. What was handed in is only passed on by this process: reading, repairing, running, judging and writing
+happen in a child that is there for one submission, with limits on its memory and time. Whatever ends that child, be it
+an exception, a limit or a crash of Python itself, costs this submission alone.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import sys
+import time
+from pathlib import Path
+
+from autograde.startup import quickly
+
+quickly()
+
+from autograde import registry  # noqa: E402  (only now are these imports quick)
+from autograde.project import Course  # noqa: E402
+from autograde.sandbox.connection import SandboxError  # noqa: E402
+from autograde.sandbox.limits import Limits, set_limits  # noqa: E402
+from autograde.sandbox.pool import IsolationError, SandboxPool  # noqa: E402
+from autograde.sandbox.process import can_fork, fork  # noqa: E402
+from autograde.submission import message  # noqa: E402
+
+MEMORY = 1536 * 2**20  # bytes that the child may take beyond what it is born with
+CPU_SECONDS = 60  # of the child itself; what is handed in runs in the sandbox, by limits of its own
+MORE_SECONDS = 180  # of wall time beyond the session's
+LARGEST_ANSWER = 512 * 2**20  # bytes
+
+_ANSWER, _FAULT = b"+", b"-"  # what a child's answer begins with
+
+NOT_GRADED = "This submission could not be graded, because {0}. Your instructor sees this message too."
+
+
+class Hangup(Exception):
+    """Whoever asks has closed the input: nobody waits for an answer."""
+
+
+class Failed(Exception):
+    """The child gave no answer; the message says why."""
+
+
+class GradingProcess:
+    """Answers one question after another.
+
+    Args:
+        pool: the `SandboxPool` that gives sessions.
+        course: the `Course`.
+        listening: a descriptor that is readable once nobody waits for answers, or None.
+    """
+
+    def __init__(self, pool, course, listening=None):
+        self.pool = pool
+        self.course = course
+        self.listening = listening
+
+    def answer(self, question, content, *files):
+        """Grade one submission.
+
+        Args:
+            question: as `one.grade_one` takes it, and: ``version`` of the lesson's grading, or None if any is right;
+                ``limits``, a dict of `Limits`.
+            content: the notebook as it was handed in.
+            files: contents of the other files.
+
+        Returns:
+            A message: the outcome and the graded notebook, as `one.grade_one` has them. Where the grader could not do its
+            work, the outcome is ``trouble``, and ``stop``: whether that will be so for every submission.
+        """
+        from autograde.submission import grader_version
+
+        version = question["version"]
+        if version and version != grader_version.of_lesson(self.course, question["lesson"], question["master"]):
+            return _trouble("its grading process has another version of the course", stop=True)
+        self._load(question)
+        limits = Limits(**question["limits"])
+        try:
+            return self._in_a_child(lambda client: self._grade(question, content, files, limits, client), limits)
+        except Failed as failed:
+            problem = NOT_GRADED.format(failed)
+        try:
+            return self._in_a_child(lambda client: self._not_graded(question, content, files, problem), limits)
+        except Failed as failed:
+            return _trouble(str(failed), stop=False)
+
+    def _load(self, question):
+        """Load here, once, what every child needs: the lesson's checks among it."""
+        from autograde.submission import nbgrader_rules, one
+
+        one.parsed(question["master"])
+        nbgrader_rules.nbgrader_utils()
+        registry.of(self.course).of_lesson(question["lesson"])
+
+    def _grade(self, question, content, files, limits, client):
+        from autograde.sandbox.session import SessionEnded
+        from autograde.submission import one
+
+        def open_session(code, files):
+            given = registry.of(self.course).given_to(question["lesson"])
+            return self.pool.open(limits, files, given, code, connection=client)
+
+        try:
+            return message.pack(*one.grade_one(question, content, files, open_session))
+        except (IsolationError, SandboxError, SessionEnded) as error:
+            return _trouble(str(error), stop=isinstance(error, IsolationError))
+
+    @staticmethod
+    def _not_graded(question, content, files, problem):
+        from autograde.submission import one
+
+        return message.pack(*one.not_graded(question, content, files, problem))
+
+    def _in_a_child(self, work, limits):
+        """What `work` returns, when called with a connection to the fork server in a child of this process.
+
+        Raises:
+            Failed: the child gave no answer.
+            Hangup: nobody waits for one.
+        """
+        if not can_fork():
+            try:
+                return work(None)
+            except Exception as error:
+                raise Failed(_words(error)) from None
+        try:
+            client = self.pool.new_client()
+        except (OSError, SandboxError):
+            sys.exit("its fork server is gone")  # a new grading process has a new one
+        reading, writing = os.pipe()
+        child = fork(lambda: self._be_child(work, client, reading, writing))
+        client.close()
+        os.close(writing)
+        try:
+            answer = self._read(reading, time.monotonic() + limits.session + MORE_SECONDS)
+        finally:
+            os.close(reading)
+            child.kill()
+            child.wait()
+        if answer[:1] == _ANSWER and message.is_whole(answer[1:]):
+            return answer[1:]
+        raise Failed(_how_it_ended(child, answer))
+
+    def _be_child(self, work, client, reading, writing):
+        os.close(reading)
+        if self.listening is not None:
+            with open(os.devnull, "rb") as nothing:
+                os.dup2(nothing.fileno(), self.listening)
+        set_limits(MEMORY, CPU_SECONDS)
+        try:
+            answer = _ANSWER + work(client)
+        except MemoryError:
+            answer = _FAULT + b"it takes more memory to read than the grader gives"
+        except BaseException as error:
+            answer = _FAULT + _words(error).encode("utf-8", "replace")
+        with open(writing, "wb") as pipe:
+            pipe.write(answer)
+
+    def _read(self, descriptor, deadline):
+        """What the child writes until it ends; what it has written by then when it must be stopped."""
+        found, size = [], 0
+        waiting = select.poll()
+        waiting.register(descriptor, select.POLLIN)
+        if self.listening is not None:
+            waiting.register(self.listening, select.POLLIN)
+        while (left := deadline - time.monotonic()) > 0 and size <= LARGEST_ANSWER:
+            for ready, _ in waiting.poll(left * 1000):
+                if ready == self.listening:
+                    raise Hangup
+                data = os.read(descriptor, 2**20)
+                if not data:
+                    return b"".join(found)
+                found.append(data)
+                size += len(data)
+        return _FAULT + b"it took the grader too long"
+
+
+def _how_it_ended(child, said):
+    """Why there is no answer, as the end of a sentence."""
+    if said[:1] == _FAULT:
+        return said[1:].decode("utf-8", "replace")[:300]
+    if child.returncode == -signal.SIGXCPU:
+        return "it takes more time to read than the grader gives"
+    return (
+        f"the process that graded it was ended by signal {-child.returncode}" if child.returncode < 0 else "of a fault"
+    )
+
+
+def _words(error):
+    lines = str(error).strip().splitlines()
+    return f"of {type(error).__name__}{': ' + lines[0] if lines else ''}"[:300]
+
+
+def _trouble(words, *, stop):
+    return message.pack({"trouble": words, "stop": stop}, b"")
+
+
+def main():
+    """Serve messages from standard input. The first says how: ``root`` of the course, ``require_isolation``, and
+    ``private``, folders that handed-in code must not see.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the stop key reaches the whole group: the grader decides
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever else is printed must not get among the answers
+    how = message.unpack(message.read(_read_exactly))[0]
+    course = Course(Path(how["root"]))
+
+    def answer(data):
+        answers.write(data)
+        answers.flush()
+
+    try:
+        known = registry.of(course)
+        import torch  # noqa: F401  (once, for everything that is forked from here)
+
+        pool = SandboxPool(
+            known, require_isolation=how["require_isolation"], private=how["private"], inherit=can_fork()
+        )
+        with pool:
+            from autograde.submission import one  # noqa: F401  (only now: it leads to what knows right answers)
+
+            answer(message.pack({"ready": True}))
+            process = GradingProcess(pool, course, listening=0 if can_fork() else None)
+            with contextlib.suppress(Hangup):
+                while question := message.read(_read_exactly):
+                    answer(process.answer(*message.unpack(question)))
+    except (IsolationError, SandboxError) as error:
+        answer(_trouble(str(error), stop=True))
+
+
+def _read_exactly(count):
+    """So many bytes of standard input, or fewer at its end; nothing that is read is held back in a buffer, so that the
+    descriptor itself says whether there is more.
+    """
+    found = bytearray()
+    while len(found) < count:
+        data = os.read(0, min(count - len(found), 2**20))
+        if not data:
+            break
+        found += data
+    return bytes(found)
+
+
+if __name__ == "__main__":
+    main()

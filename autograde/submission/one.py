@@ -1,0 +1,117 @@
+"""One submission, from the bytes that were handed in to a graded notebook and its marks: the same for every door.
+
+Runs in a process that is there for this submission alone (`autograde.submission.grading_process`).
+"""
+
+import copy
+import functools
+import hashlib
+
+import nbformat
+
+from autograde.notebook.cells import METADATA, grade_id
+from autograde.submission import grade, repair
+from autograde.submission.files import fingerprint
+from autograde.submission.nbgrader_rules import nbgrader_utils
+
+LONGEST_MESSAGE = 600  # characters of a message; some of its words are the learner's
+
+
+def prepare(content, released, problem=None):
+    """Make a well-formed notebook of what was handed in.
+
+    Args:
+        content: bytes of the file.
+        released: the notebook that submissions are held against.
+        problem: a message where there is no file to grade.
+
+    Returns:
+        ``(notebook, problem, damage)``: a message that says why nothing of it can be run, or None; and
+        ``{grade_id: message}`` for the cells that cannot be graded.
+    """
+    if problem:
+        notebook = copy.deepcopy(released)
+    else:
+        notebook, problem = repair.read_submission(content, released)
+    problem = _cut(problem) if problem else None
+    damage = {} if problem else repair.repair(notebook, released)
+    damage = {name: _cut(message) for name, message in damage.items()}
+    notebook.metadata.pop("kernelspec", None)
+    if "kernelspec" in released.metadata:
+        notebook.metadata["kernelspec"] = released.metadata["kernelspec"]
+    notebook.metadata[METADATA] = {
+        "lesson": released.metadata.get(METADATA, {}).get("lesson"),
+        "submission": hashlib.sha256(content).hexdigest(),
+        "unreadable": problem,
+        "damage": damage,
+    }
+    return notebook, problem, damage
+
+
+def _cut(message):
+    return message if len(message) <= LONGEST_MESSAGE else message[: LONGEST_MESSAGE - 1] + "…"
+
+
+def grade_one(question, content, files, open_session):
+    """Grade one submission.
+
+    Args:
+        question: a dict: ``lesson``; ``master``, the text of the notebook that it is held against; ``problem``, a message
+            where there is no file to grade; ``names`` of other files; ``max_lines`` and ``max_traceback`` of a cell's
+            output, below zero for no limit.
+        content: the notebook as it was handed in.
+        files: contents of the other files.
+        open_session: called with the code that is to be run and ``{name: bytes}``; gives a session.
+
+    Returns:
+        ``(outcome, the graded notebook as bytes)``. The outcome is a dict: ``content``, a hash of what was handed in;
+        ``sentence``, what is wrong with the whole of it; ``verdicts``; ``isolation``; ``seconds``; ``cells`` and
+        ``comments`` as nbgrader has them.
+
+    Raises:
+        IsolationError, SandboxError, SessionEnded: no session could be had, which says nothing about the submission.
+    """
+    files = dict(zip(question["names"], files, strict=True))
+    released = copy.deepcopy(parsed(question["master"]))
+    notebook, problem, damage = prepare(content, released, question["problem"])
+    notebook.metadata[METADATA]["lesson"] = question["lesson"]
+    graded = grade.grade(notebook, lambda code: open_session(code, files), damage, problem, lesson=question["lesson"])
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            grade.limit_lines(cell, question["max_lines"], question["max_traceback"])
+    outcome = {
+        "content": fingerprint(content, question["problem"], files),
+        "sentence": problem or "",
+        "verdicts": [verdict.as_data() for verdict in graded.verdicts.values()],
+        "isolation": graded.isolation,
+        "seconds": round(graded.seconds, 4),
+    }
+    return outcome | _marks(notebook), (nbformat.writes(notebook, version=4) + "\n").encode("utf-8", "replace")
+
+
+def not_graded(question, content, files, problem):
+    """`grade_one` for a submission that could not be graded: nothing of it is looked at, and every check says `problem`."""
+    outcome, notebook = grade_one(question | {"problem": _cut(problem)}, content, files, None)
+    names = dict(zip(question["names"], files, strict=True))
+    return outcome | {"content": fingerprint(content, question["problem"], names)}, notebook
+
+
+@functools.lru_cache(64)
+def parsed(text):
+    """The notebook that is held against submissions, of its text. It is not to be changed."""
+    return nbformat.reads(text, as_version=4)
+
+
+def _marks(graded):
+    """Scores and comments, read off a graded notebook by nbgrader's own rules."""
+    utils = nbgrader_utils()
+    cells, comments = {}, {}
+    for cell in graded.cells:
+        if utils.is_grade(cell):
+            cells[grade_id(cell)] = utils.determine_grade(cell)
+        if utils.is_task(cell):
+            cells[grade_id(cell)] = None, float(cell.metadata.nbgrader.points)
+        if utils.is_solution(cell) or utils.is_task(cell):
+            untouched = cell.metadata.nbgrader.get("checksum") == utils.compute_checksum(cell)
+            comments[grade_id(cell)] = "No response." if untouched and not utils.is_task(cell) else None
+    return {"cells": cells, "comments": comments}
