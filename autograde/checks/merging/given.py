@@ -13,7 +13,7 @@ from autograde.judge.describe import clean
 
 
 class LoRALinear(nn.Module):
-    """h = base_layer(x) + scaling * (x @ lora_A) @ lora_B, with everything but lora_A and lora_B frozen."""
+    """h = base_layer(x) + scaling * (x @ lora_A) @ lora_B; only lora_A and lora_B train."""
 
     def __init__(self, base_layer, rank=4, alpha=1):
         super().__init__()
@@ -26,7 +26,8 @@ class LoRALinear(nn.Module):
 
     def forward(self, x):
         thin = x @ self.lora_A  # (..., d) @ (d, r) -> (..., r)
-        return self.base_layer(x) + (self.scaling * thin) @ self.lora_B  # (..., r) @ (r, k) -> (..., k)
+        # (..., r) @ (r, k) -> (..., k)
+        return self.base_layer(x) + (self.scaling * thin) @ self.lora_B
 
 
 NAME = LoRALinear.__name__
