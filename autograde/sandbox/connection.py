@@ -36,6 +36,15 @@ class Connection:
         self.reports = {}
         self.opened = 0
 
+    @property
+    def gone(self):
+        """Whether the other end has hung up."""
+        if self.control is None:
+            return True
+        hangup = select.poll()
+        hangup.register(self.control, 0)
+        return bool(hangup.poll(0))
+
     def close(self):
         """Hang up. The fork server kills what sessions this connection still has."""
         with self.lock:
@@ -169,6 +178,10 @@ class HeldByPidfd:
     def usage(self):
         """What the session's processes use together now, or None when that cannot be told."""
         return self.meter.read()
+
+    def waited(self):
+        """Seconds that it was ready to run and had no processor: what others did is not to count against it."""
+        return self.meter.waited()
 
     def interrupt(self):
         """Interrupt it as the stop button does; whether that could be done."""

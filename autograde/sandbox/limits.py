@@ -12,8 +12,9 @@ class Limits:
     """What one submission may use. Times are seconds, sizes are bytes.
 
     Attributes:
-        cell: wall time of one cell; then it is interrupted, as by the stop button.
-        probe: wall time of one probe; then it is interrupted.
+        cell: wall time of one cell; then it is interrupted, as by the stop button. Time in which it was ready to run and
+            had no processor does not count, up to a point, since that is other processes' doing.
+        probe: wall time of one probe, counted in the same way; then it is interrupted.
         grace: how long an interrupted cell or probe has to stop, before the whole session is ended.
         session: wall time of everything, from opening to the last answer.
         cpu: CPU time of the session's processes together.

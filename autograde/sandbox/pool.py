@@ -113,7 +113,7 @@ class SandboxPool:
 
     def _connected(self):
         with self.lock:
-            if not self.alive or self.connection.control is None:
+            if not self.alive or self.connection.gone:
                 if self.inherit and self.process is not None:
                     raise SandboxError("the fork server is gone")
                 self._stop()

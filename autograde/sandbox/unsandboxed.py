@@ -197,6 +197,10 @@ class FreshProcess:
     def usage(self):
         """None: it cannot be told."""
 
+    def waited(self):
+        """0: it cannot be told."""
+        return 0.0
+
     def interrupt(self):
         """Interrupt it as the stop button does; whether that could be done."""
         if os.name != "posix":

@@ -5,16 +5,19 @@ import dataclasses
 import os
 import signal
 
+SOCKET_BYTES = 212_992  # what the kernel buffers for a socket, where nobody has changed that
+FEW_DESCRIPTORS = 64  # of a process: for as many, every process has room
 TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 
 @dataclasses.dataclass(frozen=True)
 class Usage:
-    """Of all processes of a session: bytes of memory (what they share with others included), their ids, the number of
-    their threads, seconds of CPU, bytes on disk.
+    """Of all processes of a session: bytes of memory (what they share with others included), bytes that the kernel may
+    hold for their sockets, their ids, the number of their threads, seconds of CPU, bytes on disk.
     """
 
     memory: int
+    buffers: int
     processes: list
     threads: int
     cpu: float
@@ -59,9 +62,15 @@ class Meter:
         """The process ids, the first one's first."""
         return list(_tree(self.root)) if self.root is not None else []
 
+    def waited(self):
+        """Seconds that the process's first thread was ready to run and had no processor; 0 where that cannot be told."""
+        with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{self.root}/schedstat") as file:
+            return int(file.read().split()[1]) / 1e9
+        return 0.0
+
     def read(self):
         """A `Usage`."""
-        resident = threads = 0
+        resident = threads = buffers = 0
         cpu = 0.0
         found = self.processes()
         for process in found:
@@ -70,7 +79,8 @@ class Meter:
                 cpu += sum(int(ticks) for ticks in fields[11:15]) / TICKS  # its own, and of what it has waited for
                 threads += int(fields[17])
                 resident += _kilobytes(f"/proc/{process}/status", ("RssAnon:", "RssShmem:"))
-        return Usage(resident * 1024, found, threads, cpu, _size(self.folder) if self.folder else 0)
+                buffers += _buffers(process)
+        return Usage(resident * 1024, buffers, found, threads, cpu, _size(self.folder) if self.folder else 0)
 
 
 def exact_memory(processes):
@@ -108,6 +118,13 @@ def _tree(root):
 def _stat(process):
     with open(f"/proc/{process}/stat") as file:
         return file.read().rpartition(")")[2].split()
+
+
+def _buffers(process):
+    """Bytes that the kernel may hold for a process's sockets, which no limit counts: estimated by its descriptors."""
+    with open(f"/proc/{process}/status") as file:
+        slots = next(int(line.split()[1]) for line in file if line.startswith("FDSize:"))
+    return max(0, slots - FEW_DESCRIPTORS) * SOCKET_BYTES
 
 
 def _kilobytes(path, names):

@@ -148,6 +148,9 @@ all_of(read, ['link/gradebook.db', 'link/solutions/01.py'])""",
     "new user namespace": "outcome(call, 'unshare', 0x10000000), outcome(call, 'unshare', 0x10020000)",
     "enter another namespace": "outcome(call, 'setns', os.open('/proc/self', os.O_RDONLY), 0)",
     "open by handle": "outcome(call, 'open_by_handle_at', -100, ctypes.create_string_buffer(64), 0)",
+    "gift pages to a pipe": "outcome(call, 'vmsplice', os.pipe()[1], None, 0, 0)",
+    "calls that libseccomp does not know by name": """outcome(call, 'syscall', 457, 0, 0, 0, 0),
+outcome(call, 'syscall', 458, 0, 0, 0, 0), outcome(call, 'syscall', 467, -100, b'/', 0, 0, 0)""",
     # writing
     "write outside": """all_of(write, [O['course'] + '/gradebook.db', O['course'] + '/new', '/new', '/usr/new',
         '/etc/new', os.path.join(sys.prefix, 'lib', 'new'), O['root'] + '/autograde/new',
@@ -573,6 +576,19 @@ time.sleep(100)
         session.run_cell(code)
     assert ended.value.reason == "memory"
     assert "256 MiB" in ended.value.message
+
+
+def test_sockets_count_as_memory(warm):
+    """The kernel holds what waits in them, and counts it against nobody."""
+    if warm.level == "partial":
+        pytest.skip("no socket can be made there")
+    code = "import socket, time\npairs = [socket.socketpair() for _ in range(240)]\ntime.sleep(100)"
+    with (
+        warm.open(limits=dataclasses.replace(PATIENT, memory=64 * MIB)) as session,
+        pytest.raises(SessionEnded) as ended,
+    ):
+        session.run_cell(code)
+    assert ended.value.reason == "memory"
 
 
 def test_cpu_of_children_counts(warm):
