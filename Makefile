@@ -18,7 +18,7 @@ unexport PYTHONHOME PYTHONPATH
 RUN := PATH="$$PWD/.venv/bin:$$PATH" .venv/bin/
 
 # On all cores; tests/conftest.py says in how many processes, and which tests run in one. Those come first.
-PYTEST := $(RUN)python -m pytest -n auto --dist loadgroup --no-loadscope-reorder
+PYTEST := $(RUN)python -m pytest -n auto
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile

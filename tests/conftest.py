@@ -8,6 +8,7 @@ import sample_course
 import torch
 from filelock import FileLock
 from graded_class import make as make_graded_class
+from xdist.scheduler import LoadScopeScheduling
 
 from autograde.project import Course
 
@@ -16,18 +17,33 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch.set_num_threads(1)
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers():
     """One process more than cores, for many tests wait; few on a large machine, for each takes half a gigabyte."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores + 1, 8)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Keep the tests of a file in one process, so that what they share is made once. Unit tests share nothing dear."""
-    for item in items:
-        if item.path.parent.name != "unit" and not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """What pytest-xdist is to send to one process together."""
+    config.option.loadscopereorder = False  # the folders are in the right order: integration comes first, unit last
+    return ByFixtures(config, log)
+
+
+class ByFixtures(LoadScopeScheduling):
+    """Tests that share what takes long to make run in one process: those of a file, outside tests/unit/."""
+
+    TOGETHER = {"test_damaged_submissions", "test_nbgrader_commands"}  # their graded class
+
+    def _split_scope(self, nodeid):
+        """The name of the group of a test."""
+        file, _, test = nodeid.partition("::")
+        if file.startswith("tests/unit/"):
+            return nodeid
+        if Path(file).stem in self.TOGETHER:
+            return "the graded class"
+        return file + "[partial]" * ("[partial" in test)  # the lesser sandbox is a fixture of its own
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from waiting import wait_for
 ROOT = Path(__file__).parents[2]
 LESSON = "00_start_here"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-PATIENCE = 600_000  # milliseconds: a kernel starts, and imports torch, on a machine that may be busy
+PATIENCE = 300_000  # milliseconds: a kernel starts, and imports torch, on a machine that may be busy
 TOKEN = "course-tests"
 
 pytestmark = [
@@ -108,9 +108,14 @@ def answer(page, source):
     """Write `source` into the exercise's cell, as a learner would, and run the lesson from top to bottom."""
     editor = page.locator(".jp-Notebook .jp-CodeCell .cm-content", has_text="def linear_by_hand").first
     editor.scroll_into_view_if_needed()
-    editor.click()
-    page.keyboard.press("Control+A")
-    page.keyboard.insert_text(source)
+
+    def written():
+        editor.click()
+        page.keyboard.press("Control+A")
+        page.keyboard.insert_text(source)
+        return editor.inner_text().split() == source.split()
+
+    wait_for(written)  # a busy browser may give the editor the focus after the keys were pressed
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name=re.compile("^Run All Cells")).click()
 

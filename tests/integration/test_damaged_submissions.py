@@ -9,8 +9,6 @@ from damaged import ALL, CASES, SAID
 from graded_class import CELL_SECONDS
 from sample_course import LESSON, POINTS
 
-pytestmark = pytest.mark.xdist_group("graded-class")
-
 # `make test` has one of each kind in its class, `make test-all` all of them.
 OF_EACH_KIND = {
     "not_json", "merge_conflict", "giant_output", "format_3", "lost_check", "lost_answer", "answer_twice",

@@ -66,10 +66,12 @@ class Dask:
         return self.start("dask_worker", self.address, "--nthreads", "1", "--no-nanny", *self.preload)
 
     def workers(self, count):
-        """Start so many workers; when the scheduler knows them all."""
+        """Start the scheduler and so many workers; wait until it knows them all."""
+        self.scheduler()
         started = [self.worker() for _ in range(count)]
         with Client(self.address, timeout=GENEROUS) as client:
-            client.wait_for_workers(count, timeout=GENEROUS)
+            if count:
+                client.wait_for_workers(count, timeout=GENEROUS)
         return started
 
     def end(self):
@@ -102,7 +104,6 @@ def test_a_class_is_graded_though_workers_are_lost(course, dask, tmp_path):
     count = 40
     for number in range(count):
         hand_in(course, f"student-{number:02}", f"SCORE={number / 20}" + (" DIE-ONCE" if number == 5 else ""))
-    dask.scheduler()
     workers = dask.workers(2)
     store = Store(course.root / "autograde" / "autograded")
     lost = []
@@ -159,8 +160,8 @@ def test_an_address_where_nobody_answers(course, dask, monkeypatch):
         run(course, DaskWorkers(dask.address, False))
     with pytest.raises(ClusterError, match="no Dask scheduler answers at nonsense"):
         run(course, DaskWorkers("nonsense", False))
-    dask.scheduler()
-    monkeypatch.setattr(dask_workers, "CONNECT_SECONDS", GENEROUS)
+    dask.workers(0)
+    monkeypatch.setattr(dask_workers, "CONNECT_SECONDS", 5)
     with pytest.raises(ClusterError, match="has no workers; start some, in this folder, with: dask worker tcp://"):
         run(course, DaskWorkers(dask.address, False))
 

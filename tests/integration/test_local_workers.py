@@ -118,9 +118,9 @@ def test_an_ended_grader_leaves_no_process_and_loses_no_result(course, end):
     if end == signal.SIGINT:
         assert said.split() == ["interrupted", str(len(kept))]
         assert set(_scores(course)) == kept, "what was graded is entered before it ends"
+    (course.root / GO_ON).touch()
     psutil.wait_procs(children, timeout=GENEROUS)
     assert not any(child.is_running() for child in children)
-    (course.root / GO_ON).touch()
     again = run(course, crew(course))
     assert {result.student for result in again.skipped} == kept
     assert len(again.graded) == 10 - len(kept)

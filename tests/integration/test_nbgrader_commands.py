@@ -16,8 +16,6 @@ from autograde.authoring import release
 from autograde.nbgrader_plugin.exporters import REPLACED
 from autograde.project import Course
 
-pytestmark = pytest.mark.xdist_group("graded-class")
-
 
 @pytest.fixture(scope="module")
 def course(graded_class):

@@ -94,10 +94,7 @@ def outside(tmp_path_factory):
 
 @pytest.fixture(
     scope="module",
-    params=[
-        pytest.param("full", marks=pytest.mark.xdist_group("isolation-full")),
-        pytest.param("partial", marks=[pytest.mark.xdist_group("isolation-partial"), pytest.mark.slow]),
-    ],
+    params=["full", pytest.param("partial", marks=pytest.mark.slow)],
 )
 def warm(request, outside):
     os.environ["AUTOGRADE_TEST_SECRET"] = SECRET
