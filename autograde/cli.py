@@ -147,7 +147,7 @@ def progress():
     "--jobs", type=click.IntRange(1), metavar="N", help="Workers on this machine; one for each core if left out."
 )
 @click.option("--scheduler", metavar="ADDRESS", help="Grade on the Dask cluster with its scheduler there.")
-@click.option("--require-isolation", is_flag=True, help="Grade nothing on a machine that has no full box.")
+@click.option("--require-isolation", is_flag=True, help="Grade nothing on a machine that has no full sandbox.")
 @click.option("--force", is_flag=True, help="Grade again what is graded and has not changed.")
 @click.option("--db", metavar="URL", help="The gradebook, in place of the one that nbgrader_config.py names.")
 def grade(lessons, jobs, scheduler, require_isolation, force, db):

@@ -139,7 +139,7 @@ class Grading:
         result, new = self.store.read(submission.student, submission.lesson)
         if result is None or result.status == FAILED or result.version != self.versions[submission.lesson]:
             return None
-        if not self.store.intact(result) or (self.require_isolation and not _boxed(result)):
+        if not self.store.intact(result) or (self.require_isolation and not _isolated(result)):
             return None
         content, sentence = submission.read()
         if result.content != submissions.fingerprint(content, sentence, submissions.beside(submission, self.course)):
@@ -194,5 +194,5 @@ def _master(course, lesson, config):
         raise CourseError(f"{where} cannot be read ({error}); run: autograde build {lesson}") from None
 
 
-def _boxed(result):
+def _isolated(result):
     return result.isolation is None or result.isolation.get("level") == "full"

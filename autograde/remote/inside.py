@@ -1,21 +1,21 @@
 """What `check` is inside the process that runs handed-in code: a note, since the verdict is reached elsewhere."""
 
-_boxed = False
+_inside = False
 
 
 def enter():
     """Say that this process runs handed-in code: from now on it must not load what knows the right answers."""
-    global _boxed
-    _boxed = True
+    global _inside
+    _inside = True
 
 
 def here():
     """Whether this process runs handed-in code."""
-    return _boxed
+    return _inside
 
 
 class ChecksElsewhere:
-    """Answers every `check.<exercise>(...)` in a boxed process with a note, so that stray calls stop nothing."""
+    """Answers every `check.<exercise>(...)` in such a process with a note, so that stray calls stop nothing."""
 
     def __getattr__(self, exercise):
         if exercise.startswith("_"):

@@ -18,7 +18,7 @@ class Limits:
         grace: how long an interrupted cell or probe has to stop, before the whole session is ended.
         session: wall time of everything, from opening to the last answer.
         cpu: CPU time of the session's processes together.
-        memory: memory of the session's processes together, beyond what the warm process shares with them.
+        memory: memory of the session's processes together, beyond what the fork server shares with them.
         processes: processes and threads together.
         disk: what the session's temporary folder may hold. Also the largest file.
         output: what all cells together may show (text, figures).
@@ -79,7 +79,7 @@ def apply(limits, *, shared, alone):
 
     cpu = int(limits["cpu"]) + 1
     wanted = {
-        "RLIMIT_CORE": 1,  # 0 would still start the system's crash handler, outside the box
+        "RLIMIT_CORE": 1,  # 0 would still start the system's crash handler, outside the sandbox
         "RLIMIT_CPU": cpu,
         "RLIMIT_FSIZE": limits["disk"],
         "RLIMIT_NOFILE": 512,

@@ -16,7 +16,7 @@ CONNECTION_LOST = 75  # exit code of the learner's process when its own code has
 
 # the grader's requests
 FILES, CELL, PROBE = 1, 2, 3
-# the far side's frames: the first says what the box reached, events come while a request runs, the others close it
+# the far side's frames: the first says what the sandbox reached, events come while a request runs, the others close it
 READY, EVENT, DONE, ANSWER, REFUSED = 16, 17, 18, 19, 20
 
 _DECODER = json.JSONDecoder(parse_constant=lambda _name: None)

@@ -1,4 +1,4 @@
-"""What a session's processes use together, and how one ended: read by the grader from outside the box."""
+"""What a session's processes use together, and how one ended: read by the grader from outside the sandbox."""
 
 import contextlib
 import dataclasses

@@ -31,6 +31,7 @@ from autograde.submission import message  # noqa: E402
 
 MEMORY = 1536 * 2**20  # bytes that the child may take beyond what it is born with
 CPU_SECONDS = 60  # of the child itself; what is handed in runs in the sandbox, by limits of its own
+TRIES = 2  # of a submission whose child is killed from outside
 MORE_SECONDS = 180  # of wall time beyond the session's
 LARGEST_ANSWER = 512 * 2**20  # bytes
 
@@ -45,6 +46,10 @@ class Hangup(Exception):
 
 class Failed(Exception):
     """The child gave no answer; the message says why."""
+
+
+class Killed(Failed):
+    """It was killed, which no limit of its own does: by a person, or because the machine ran out of memory."""
 
 
 class GradingProcess:
@@ -82,10 +87,14 @@ class GradingProcess:
             return _trouble("its grading process has another version of the course", stop=True)
         self._load(question)
         limits = Limits(**question["limits"])
-        try:
-            return self._in_a_child(lambda client: self._grade(question, content, files, limits, client), limits)
-        except Failed as failed:
-            problem = NOT_GRADED.format(failed)
+        for _ in range(TRIES):
+            try:
+                return self._in_a_child(lambda client: self._grade(question, content, files, limits, client), limits)
+            except Killed as failed:
+                problem = NOT_GRADED.format(failed)
+            except Failed as failed:
+                problem = NOT_GRADED.format(failed)
+                break
         try:
             return self._in_a_child(lambda client: self._not_graded(question, content, files, problem), limits)
         except Failed as failed:
@@ -148,7 +157,8 @@ class GradingProcess:
             child.wait()
         if answer[:1] == _ANSWER and message.is_whole(answer[1:]):
             return answer[1:]
-        raise Failed(_how_it_ended(child, answer))
+        kind = Killed if child.returncode == -signal.SIGKILL and not answer else Failed
+        raise kind(_how_it_ended(child, answer))
 
     def _be_child(self, work, client, reading, writing):
         os.close(reading)

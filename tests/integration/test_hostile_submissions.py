@@ -112,7 +112,8 @@ def fault(content):
     if b"LOOPS" in content:
         while True:
             pass
-    if b"KILLED" in content:
+    if b"KILLED" in content or (b"STRUCK" in content and not os.path.exists("struck")):
+        open("struck", "w").close()
         os.kill(os.getpid(), signal.SIGKILL)
     if b"CRASHES" in content:
         os.kill(os.getpid(), signal.SIGSEGV)
@@ -138,15 +139,20 @@ def test_whatever_ends_the_work_on_a_submission_is_said_and_ends_nothing_else(tm
     course = make_course(tmp_path / "course")
     for name in WORDS:
         hand_in(course, name, f"{RIGHT}\n# {name}")
+    hand_in(course, "ada", f"{RIGHT}\n# STRUCK")  # from outside, once
     hand_in(course, "zoe", RIGHT)
     workers = LocalWorkers(course, 1, False)
     workers.graders[0].command = [sys.executable, "-c", FAULTS]
     outcome = run(course, workers)
     said = {result.student: result.sentence for result in outcome.graded}
-    assert not outcome.failed and said.pop("zoe") == ""
+    assert not outcome.failed and said.pop("ada") == said.pop("zoe") == ""
+    assert (course.root / "struck").exists()
     for name, sentence in said.items():
         assert sentence.startswith("This submission could not be graded, because") and WORDS[name] in sentence, sentence
-    assert {result.student: result.score for result in outcome.graded} == dict.fromkeys(WORDS, 0.0) | {"zoe": 2.0}
+    assert {result.student: result.score for result in outcome.graded} == dict.fromkeys(WORDS, 0.0) | {
+        "ada": 2.0,
+        "zoe": 2.0,
+    }
     notebook = nbformat.read(course.autograded / "RAISES" / LESSON / f"{LESSON}.ipynb", as_version=4)
     assert "could not be graded" in notebook.metadata[METADATA]["unreadable"]
     assert "could not be graded" in str(notebook.cells)

@@ -1,6 +1,6 @@
-"""The outer wall: namespaces of the warm process's own, and of each session's own within them.
+"""The outer wall: namespaces of the fork server's own, and of each session's own within them.
 
-The warm process sees a file system that is built from nothing and holds only what `places` shows, read-only; a network
+The fork server sees a file system that is built from nothing and holds only what `places` shows, read-only; a network
 without a single interface; no process but its own. Each session is then the first process of one more process
 namespace (so everything it has started dies with it, daemons too) and has a file system in memory of its own, limited
 in size and gone with it.
@@ -203,7 +203,7 @@ def settle(limits, refused, shown, given, own_network):
 
     Args:
         limits: a dict of `Limits`.
-        refused: paths in the warm process's file system.
+        refused: paths in the fork server's file system.
         shown: files below them that stay.
         given: whether to change to the id `LEARNER`.
         own_network: whether to have a network apart from other sessions'.

@@ -104,7 +104,7 @@ def modules_of(course, links=None):
 
 
 def plan(private, course):
-    """What the warm process needs to know about paths, as plain data.
+    """What the fork server needs to know about paths, as plain data.
 
     Args:
         private: directories that must not be seen although they may lie below one that is.

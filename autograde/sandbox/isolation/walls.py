@@ -1,4 +1,4 @@
-"""The box around handed-in code, raised in two steps: around the warm process once, around each session again.
+"""The walls of the sandbox, raised in two steps: around the fork server once, around each session again.
 
 What each promise rests on, and what takes its place where that is not to be had:
 
@@ -15,7 +15,7 @@ system calls   seccomp                                                  seccomp
 memory, CPU    rlimits for each process; the grader adds up and ends    the same
 =============  =======================================================  ==========================================
 
-A box is "full" when namespaces and seccomp stand; "partial" when some promise is kept in a lesser way or not at all;
+A sandbox is "full" when namespaces and seccomp stand; "partial" when some promise is kept in a lesser way or not at all;
 "none" when neither files nor network nor other processes are out of reach. Every wall is raised before the first line
 of handed-in code is received, and none can be taken down from inside.
 
@@ -35,7 +35,7 @@ from autograde.sandbox.isolation import import_guard, landlock, namespaces, secc
 
 
 class Outer:
-    """The walls around the warm process.
+    """The walls around the fork server.
 
     Args:
         plan: what `visible_paths.plan` says.
@@ -56,7 +56,7 @@ class Outer:
             self.notes.append(note or "namespaces cannot be had")
 
     def shut(self):
-        """In the process that will be warm (the first child after the constructor, if `namespaces`)."""
+        """In the process that will be the fork server (the first child after the constructor, if `namespaces`)."""
         if self.namespaces:
             namespaces.build(self.plan, namespaces.LEARNER if self.given else os.geteuid())
             importlib.invalidate_caches()
@@ -88,7 +88,7 @@ class Outer:
         Args:
             request: a dict: "limits", those of `Limits`; "given", names of parts of refused modules that may be used; "folder",
                 made for the session where it cannot have a file system of its own; "shared", bytes of address space
-                that are there already; "parent", the warm process's id.
+                that are there already; "parent", the fork server's id.
 
         Returns:
             The record of what was reached, as plain data.
