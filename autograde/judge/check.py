@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from autograde.judge import describe, diagnosis, report
+from autograde.judge import describe, diagnosis, exceptions, report
 from autograde.judge.compare import Fault, agree, fault_between
 from autograde.judge.draw import Draw, devices
 from autograde.judge.misconception import CHANGED_INPUT, Program, misconception
@@ -167,6 +167,10 @@ class Check:
         """Every `KnownMistake` of this exercise: the slips of its answer, and the programs."""
         return [*(self.answer.slips if self.answer else ()), *self._programs]
 
+    def left_out(self, observation):
+        """What of a right observation could not be looked at, and why; empty where all was. A pass says it."""
+        return ""
+
     # Judging ----------------------------------------------------------------------------------------------------------
 
     def failed_call(self, observation):
@@ -178,7 +182,7 @@ class Check:
         if "raised" in observation:
             error = observation["raised"]
             message = describe.clean(f"{error['type']}: {error['message']}".rstrip(": "))
-            return Fault(f"The call raised {message}", where=error["where"])
+            return Fault(f"The call raised {message}", hint=exceptions.hint_for(error), where=error["where"])
         return None
 
     def expected(self, case):
@@ -208,7 +212,7 @@ class Check:
                 return report.not_started(self)
             faults = [self.fault(case, seen) for case, seen in zip(cases, observations, strict=True)]
             if not any(faults):
-                return report.passed(self, cases, seed)
+                return report.passed(self, cases, seed, {self.left_out(seen): None for seen in observations})
             with contextlib.redirect_stderr(sys.stdout):
                 diagnosed = diagnosis.diagnose(self, cases, observations, faults)
             return report.failed(self, cases, faults, diagnosed, seed)

@@ -64,11 +64,12 @@ def _show_picture(verdict):
     display({"text/plain": plain, "text/html": picture(verdict)}, raw=True)
 
 
-def passed(check, cases, seed):
-    """The verdict for a right answer."""
+def passed(check, cases, seed, left_out=()):
+    """The verdict for a right answer; `left_out` says what could not be looked at."""
     devices = sorted({case.device for case in cases})
     where = ", ".join(devices) + ("" if torch.cuda.is_available() or "cuda" in devices else "; no CUDA device here")
     lines = (Line("also right", check.note),) if check.note else ()
+    lines += tuple(Line("left out", each) for each in left_out if each)
     headline = f"Right on all {len(cases)} cases ({where})." if len(cases) > 1 else f"Right ({where})."
     return Verdict(check.name, check.points, check.points, "passed", headline, lines, seed=seed)
 

@@ -24,11 +24,11 @@ def make_base(weight, bias, device="cpu"):
     return base
 
 
-def make_layer(layer_class, base, options):
-    """``(layer, None)``, or ``(None, an observation)`` when there is none."""
+def make_layer(layer_class, base, options, by_position=False):
+    """``(layer, None)``, or ``(None, an observation)`` when there is none; `options` go by name, unless `by_position`."""
     if not callable(layer_class):
         return None, {"not_callable": wire.type_name(layer_class)}
-    layer, error = catch(layer_class, base, **options)
+    layer, error = catch(layer_class, base, *options.values()) if by_position else catch(layer_class, base, **options)
     if error:
         return None, {"raised": error, "during": "construction"}
     if not isinstance(layer, nn.Module):
@@ -96,6 +96,19 @@ def look_at_all(layer):
     ids = {id(tensor) for tensor, _ in known}
     others = [name for name, parameter in parameters_of(layer).items() if id(parameter) not in ids]
     return {name: look_at(layer, name) for name in ADAPTERS} | {"others": others}
+
+
+def move(layer, dtype, device):
+    """Move a layer, its adapters too where they are no parameters of it; None, or an observation of what raised."""
+    _, error = catch(layer.to, device=device, dtype=dtype)
+    if error:
+        return {"raised": error, "during": "move"}
+    for name in ADAPTERS:
+        tensor = under(layer, name)
+        if isinstance(tensor, torch.Tensor) and (tensor.dtype != dtype or tensor.device.type != device):
+            moved = tensor.detach().to(device, dtype).requires_grad_(tensor.requires_grad)
+            catch(setattr, layer, name, moved)
+    return None
 
 
 def base_tensors(layer):

@@ -13,6 +13,7 @@ from autograde.probes.layers import (
     look_at_all,
     make_base,
     make_layer,
+    move,
     parameters_of,
     set_adapters,
     under,
@@ -24,12 +25,12 @@ from autograde.remote.raised import catch
 
 
 @probe
-def start(layer_class, weight, bias, options, x):
+def start(layer_class, weight, bias, options):
     """Make two layers around equal bases and look at them before any training.
 
     Returns:
-        ``held`` (what is under each adapter's name), ``other_A`` (lora_A of the second layer), ``reset`` (whether making
-        a layer set torch's random numbers back), ``out`` (the first layer's output), or ``raised`` with ``during``.
+        ``held`` (what is under each adapter's name), ``other_A`` (lora_A of the second layer) and ``reset`` (whether
+        making a layer set torch's random numbers back), or ``raised`` with ``during``.
     """
     layer, problem = make_layer(layer_class, make_base(weight, bias), options)
     if problem:
@@ -38,60 +39,98 @@ def start(layer_class, weight, bias, options, x):
     second, problem = make_layer(layer_class, make_base(weight, bias), options)  # the base alone draws some numbers
     if problem:
         return problem
-    seen = {
+    return {
         "held": look_at_all(layer),
         "other_A": look_at(second, "lora_A").get("values"),
         "reset": equal(after_first, torch.get_rng_state()),
     }
-    out, error = catch(layer, x)
-    if error:
-        return seen | {"raised": error, "during": "forward"}
-    return seen | {"type": wire.type_name(out), "out": wire.plain(out)}
 
 
 @probe
-def forward(layer_class, weight, bias, options, x, A, B, cotangent, device="cpu"):
-    """Set the adapters to A and B, run the layer on x, and take the gradients of ``(output * cotangent).sum()``.
+def forward(layer_class, weight, bias, options, x, A, B, cotangent, by_position=False, device="cpu"):
+    """Move the layer to x's dtype, set the adapters to A and B, run it on x, and take the gradients of
+    ``(output * cotangent).sum()``; then run it again in other ways.
 
     Returns:
-        ``out``, ``scaling``, ``biased`` (the adapters that are an nn.Linear with a bias), and under ``gradients`` those
-        of x, A and B (None where there is none); or ``unset``, the adapter that could not be set, with ``held``; or
-        ``raised`` with ``during``. With each of these ``defaults``, those of rank and alpha that are numbers or
-        None.
+        ``out``, ``scaling``, ``biased`` (the adapters that are an nn.Linear with a bias), ``changed`` (whether the call
+        changed x), under ``gradients`` those of x, A and B (None where there is none), and under ``again`` what else
+        the layer gave: ``[way, "out" or "raised", value]`` for each way of `WAYS`. Or ``unset``, the adapter that could not be
+        set, with ``held``; or ``raised`` with ``during``. With each of these ``defaults``, those of rank and alpha
+        that are numbers or None, and ``order``, the names of the parameters as far as they can be given by position.
     """
-    return {"defaults": _defaults(layer_class)} | _forward(
-        layer_class, weight, bias, options, x, A, B, cotangent, device
-    )
-
-
-def _defaults(layer_class):
     signature, _ = catch(inspect.signature, layer_class)
     given = signature.parameters if signature else {}
-    found = {name: given[name].default for name in ("rank", "alpha") if name in given}
-    return {name: value for name, value in found.items() if value is None or type(value) in (int, float)}
+    places = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    order = [name for name, parameter in given.items() if parameter.kind in places]
+    defaults = {name: given[name].default for name in ("rank", "alpha") if name in given}
+    noted = {
+        "defaults": {name: value for name, value in defaults.items() if value is None or type(value) in (int, float)},
+        "order": order,
+    }
+    by_position = by_position and not {"rank", "alpha"} - {*order}  # taking them by name only confuses nobody
+    return noted | _forward(layer_class, (weight, bias), options, x, (A, B), cotangent, by_position, device)
 
 
-def _forward(layer_class, weight, bias, options, x, A, B, cotangent, device):
-    tensors = [tensor.to(device) for tensor in (x, A, B, cotangent)]
-    x, A, B, cotangent = tensors
-    layer, problem = make_layer(layer_class, make_base(weight, bias, device), options)
+# The ways in which a layer is run a second time, in this order, with what is written into lora_B before.
+SAME, OPPOSITE = 1, -1
+WAYS = {
+    "the same call again": SAME,
+    "under torch.no_grad()": SAME,
+    "after layer.eval()": SAME,
+    "after layer.train() and new values in lora_B": OPPOSITE,
+    "after new values in lora_B and layer.eval()": OPPOSITE,
+}
+
+
+def _forward(layer_class, base, options, x, values, cotangent, by_position, device):
+    x, cotangent, A, B = (tensor.to(device) for tensor in (x, cotangent, *values))
+    layer, problem = make_layer(layer_class, make_base(*base, device), options, by_position)
+    problem = problem or move(layer, x.dtype, device) or set_adapters(layer, (A, B))
     if problem:
         return problem
-    if problem := set_adapters(layer, (A, B)):
-        return problem
+    both = adapters(layer)
+    for tensor, _ in both:
+        catch(tensor.requires_grad_)  # whether they train is another question
     x.requires_grad_()
-    out, error = catch(layer, x)
+    given = x.clone()  # no leaf, so that what writes into it shows as that
+    out, error = catch(layer, given)
     if error:
         return {"raised": error, "during": "forward"}
-    seen = {"type": wire.type_name(out), "out": wire.plain(out), "scaling": wire.plain(under(layer, "scaling"))}
+    seen = {
+        "type": wire.type_name(out),
+        "out": wire.copy(wire.plain(out)),
+        "scaling": wire.plain(under(layer, "scaling")),
+    }
     seen["biased"] = [name for name in ADAPTERS if look_at(layer, name).get("bias")]
+    seen["changed"] = not equal(given, x)
+    gradients = [None, None, None]
     if isinstance(out, torch.Tensor) and out.shape == cotangent.shape and out.requires_grad:
-        _, error = catch(lambda: (out * cotangent).sum().backward())
+        asked = [i for i, tensor in enumerate((x, *(tensor for tensor, _ in both))) if tensor.requires_grad]
+        tensors = [(x, both[0][0], both[1][0])[i] for i in asked]
+        found, error = catch(torch.autograd.grad, (out * cotangent).sum(), tensors, allow_unused=True)
         if error:
             return {"raised": error, "during": "backward"}
-    both = adapters(layer)
-    grads = [None if t.grad is None else as_convention(t.grad, turned) for t, turned in both]
-    return seen | {"gradients": [wire.plain(x.grad), *(wire.plain(grad) for grad in grads)]}
+        for i, gradient in zip(asked, found, strict=True):
+            turned = i > 0 and both[i - 1][1]
+            gradients[i] = None if gradient is None else wire.plain(as_convention(gradient, turned))
+    return seen | {"gradients": gradients, "again": _again(layer, x.detach(), A, B)}
+
+
+def _again(layer, x, A, B):
+    seen = []
+    for way, sign in WAYS.items():
+        error = None
+        if way.endswith("layer.eval()"):
+            _, error = catch(layer.eval)
+        elif way.startswith("after layer.train()"):
+            _, error = catch(layer.train)
+        set_adapters(layer, (A, sign * B))
+        out = None
+        if not error:
+            with torch.set_grad_enabled(way != "under torch.no_grad()"):
+                out, error = catch(layer, x.clone())
+        seen.append([way, "raised", error] if error else [way, "out", wire.copy(wire.plain(out))])
+    return seen
 
 
 @probe
@@ -99,47 +138,55 @@ def train(layer_class, weight, bias, options, x, A, B, steps, lr, weight_decay):
     """Set the adapters, then take optimiser steps, weight decay included, on all that the layer offers for training.
 
     Returns:
-        ``trains`` (names of the parameters that require a gradient before the first step), ``adapters`` (names of the
-        adapters' own), ``base`` (what layer.base_layer is: "same", "copy", "other" or None), ``base_trains`` (whether
-        weight and bias of the base that was handed in require a gradient), ``before`` and ``after`` (base weight, base
-        bias, A, B), or in their place ``raised`` with ``during``; or ``unset``.
+        ``held`` (what is under each adapter's name), ``trains`` (names of the parameters that require a gradient before
+        the first step), ``adapters`` (names of the adapters' own), ``base`` (what layer.base_layer is: "same", "copy",
+        "other" or None), ``base_trains`` (whether weight and bias of the base that was handed in require a gradient),
+        ``base_now`` (its weight and bias once the layer is made), ``base_out`` (what it makes of x then) and ``before``
+        and ``after`` (base weight, base bias, A, B), or in the place of ``after`` ``raised`` with ``during``.
     """
     base = make_base(weight, bias)
     layer, problem = make_layer(layer_class, base, options)
     if problem:
         return problem
-    if problem := set_adapters(layer, (A, B)):
+    problem = set_adapters(layer, (A, B))
+    if problem and "unset" not in problem:  # adapters of other shapes are trained as they are
         return problem
     both = adapters(layer)
     own = {id(tensor) for tensor, _ in both}
     names = parameters_of(layer)
+
+    def look():
+        tensors = [under(base, "weight"), under(base, "bias")]
+        tensors += [None if tensor is None else as_convention(tensor, turned) for tensor, turned in both]
+        return [wire.copy(wire.plain(tensor)) for tensor in tensors]
+
+    before = look()
+    out, _ = catch(base, x)
     seen = {
+        "held": look_at_all(layer),
         "trains": [name for name, parameter in names.items() if parameter.requires_grad],
         "adapters": [name for name, parameter in names.items() if id(parameter) in own],
         "base": _which(under(layer, "base_layer"), base),
-        "base_trains": [tensor is not None and tensor.requires_grad for tensor in (base.weight, base.bias)],
+        "base_trains": [bool(getattr(under(base, name), "requires_grad", False)) for name in ("weight", "bias")],
+        "base_now": before[:2],
+        "base_out": wire.plain(out),
+        "before": before,
     }
-
-    def look():
-        state = [base.weight, base.bias, *(as_convention(*adapter) for adapter in both)]
-        return [wire.copy(wire.plain(tensor)) for tensor in state]
-
-    before = look()
     trainable = [parameter for parameter in names.values() if parameter.requires_grad]
     if trainable:
         _, error = catch(_steps, layer, trainable, x, steps, lr, weight_decay)
         if error:
             return seen | {"raised": error, "during": "training"}
-    return seen | {"before": before, "after": look()}
+    return seen | {"after": look()}
 
 
 def _which(held, base):
     """What a layer keeps under the name of its base: the very one, a copy of it, something else, or nothing."""
     if held is None or held is base:
         return None if held is None else "same"
-    weight = getattr(held, "weight", None)
-    copied = isinstance(weight, torch.Tensor) and weight.shape == base.weight.shape and equal(weight, base.weight)
-    return "copy" if copied else "other"
+    weight, given = getattr(held, "weight", None), under(base, "weight")
+    both = isinstance(weight, torch.Tensor) and isinstance(given, torch.Tensor)
+    return "copy" if both and weight.shape == given.shape and equal(weight, given) else "other"
 
 
 def _steps(layer, parameters, x, steps, lr, weight_decay):

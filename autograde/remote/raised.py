@@ -1,5 +1,7 @@
 """An exception of the learner's code as plain data, pointing at the learner's own line."""
 
+import builtins
+import difflib
 import linecache
 import os
 import sysconfig
@@ -19,8 +21,26 @@ def _is_learners(filename):
     return not filename.startswith("<frozen") and not os.path.realpath(filename).startswith(_LIBRARIES)
 
 
+def _near(error):
+    """The existing name that a misspelt one is nearest to, as Python's own traceback suggests it; empty where none is."""
+    name = getattr(error, "name", None)
+    try:
+        if isinstance(error, AttributeError):
+            known = dir(error.obj)
+        elif isinstance(error, NameError):
+            *_, (frame, _line) = traceback.walk_tb(error.__traceback__)
+            known = [*frame.f_locals, *frame.f_globals, *dir(builtins)]
+        else:
+            return ""
+        found = [each for each in difflib.get_close_matches(name, known, n=3) if each != name]
+        return found[0] if found else ""
+    except Exception:  # a learner's __dir__ may do anything
+        return ""
+
+
 def raised(error):
-    """`error` as a dict: type, its base types, message, and the learner's innermost line where there is one."""
+    """`error` as a dict: type, its base types, message, the learner's innermost line where there is one, and under
+    ``near`` the existing name that a misspelt one is nearest to."""
     try:
         message = str(error)
     except Exception:  # a learner's __str__ may do anything
@@ -35,6 +55,7 @@ def raised(error):
         "bases": [base.__name__ for base in type(error).__mro__],
         "message": message[:2000],
         "where": where,
+        "near": _near(error),
     }
 
 

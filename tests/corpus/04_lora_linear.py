@@ -509,7 +509,7 @@ class LoRALinear(nn.Module):
         return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
 
 
-# %% chaff="forward is not written" exercise="lora_linear_init" misconception=""
+# %% chaff="forward is not written" exercise="lora_linear_forward" misconception=""
 class LoRALinear(nn.Module):
     def __init__(self, base_layer, rank=4, alpha=1):
         super().__init__()
@@ -897,6 +897,227 @@ class LoRALinear(nn.Module):
 
     def forward(self, x):
         return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="alpha first" exercise="lora_linear_forward" misconception="alpha_before_rank"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, alpha=1, rank=4):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="the update only in training" exercise="lora_linear_forward" misconception="adapter_in_training_only"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        if self.training:
+            out = out + self.scaling * (x @ self.lora_A) @ self.lora_B
+        return out
+
+
+# %% chaff="the base alone without gradients" exercise="lora_linear_forward" misconception="adapter_with_gradients_only"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        base = self.base_layer(x)
+        return base + self.scaling * x @ self.lora_A @ self.lora_B if torch.is_grad_enabled() else base
+
+
+# %% chaff="one merged weight for every evaluation" exercise="lora_linear_forward" misconception="merged_at_eval"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+        self.merged = []
+
+    def forward(self, x):
+        if self.training:
+            return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+        if not self.merged:
+            with torch.no_grad():
+                self.merged.append(self.base_layer.weight + self.scaling * (self.lora_A @ self.lora_B).T)
+        return nn.functional.linear(x, self.merged[0], self.base_layer.bias)
+
+
+# %% chaff="eval merges and forward adds" exercise="lora_linear_forward" misconception="added_twice_at_eval"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def train(self, mode=True):
+        with torch.no_grad():
+            if self.training and not mode:
+                self.base_layer.weight += self.scaling * (self.lora_A @ self.lora_B).T
+            elif mode and not self.training:
+                self.base_layer.weight -= self.scaling * (self.lora_A @ self.lora_B).T
+        return super().train(mode)
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="a dropout module" exercise="lora_linear_forward" misconception="dropout_in_forward"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+        self.dropout = nn.Dropout(0.1)
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (self.dropout(x) @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="x scaled in place" exercise="lora_linear_forward" misconception="changed_input"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        base = self.base_layer(x)
+        with torch.no_grad():
+            x *= self.scaling
+        return base + (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="a hook on the base" exercise="lora_linear_freeze" misconception="hook_on_the_base"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+        base_layer.register_forward_hook(self.add_update)
+
+    def add_update(self, module, args, output):
+        return output + self.scaling * (args[0] @ self.lora_A) @ self.lora_B
+
+    def forward(self, x):
+        return self.base_layer(x)
+
+
+# %% chaff="the bias moved to the layer" exercise="lora_linear_freeze" misconception="base_changed"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+        self.bias = base_layer.bias
+        base_layer.register_parameter("bias", None)
+
+    def forward(self, x):
+        out = self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+        return out if self.bias is None else out + self.bias
+
+
+# %% chaff="the base initialised anew" exercise="lora_linear_freeze" misconception="base_changed"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+        self.base_layer.reset_parameters()
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% wheat="merged while it evaluates, rightly" exercise="LoRALinear"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+        self.merged = None
+
+    def train(self, mode=True):
+        super().train(mode)
+        self.merged = None
+        if not mode:
+            self.merged = (self.base_layer.weight + self.scaling * (self.lora_A @ self.lora_B).T).detach()
+        return self
+
+    def forward(self, x):
+        if self.merged is not None:
+            return nn.functional.linear(x, self.merged, self.base_layer.bias)
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% wheat="rank and alpha by name only" exercise="LoRALinear"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, *, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
 
 
 # %% wheat="filter by prefix" exercise="leaked_parameters"

@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from autograde.checks.lora_linear import modes
 from autograde.checks.shared import next_steps
 from autograde.checks.shared.families import GRADIENT_CUT
 from autograde.checks.shared.lora_layers import (
@@ -21,6 +22,7 @@ from autograde.judge.answer import RightAnswer
 from autograde.judge.check import Case
 from autograde.judge.compare import Fault, agree, fault_between, is_number
 from autograde.judge.draw import devices
+from autograde.judge.misconception import CHANGED_INPUT
 from autograde.probes.lora_linear import forward
 
 INPUTS = ("A", "B", "cotangent")
@@ -29,7 +31,10 @@ answer = RightAnswer(LORA_LINEAR)
 
 
 class LoraLinearForward(LayerCheck):
-    """Compares the output, the gradients of x, A and B, and the scaling."""
+    """Compares the output, the gradients of x, A and B, what the layer gives in other modes, and the scaling.
+
+    The layer is moved to x's dtype and device before it is run: where its adapters are made is not asked here.
+    """
 
     name = "lora_linear_forward"
     points = 3
@@ -54,6 +59,7 @@ class LoraLinearForward(LayerCheck):
             layer_case(draw, (2, 3), "x is a transposed view", inputs=INPUTS, contiguous=False),
             layer_case(draw, (0,), "an empty batch", inputs=INPUTS),
             layer_case(draw, (3,), "rank and alpha left at their defaults", inputs=INPUTS, sizes=(9, 7, 4), options={}),
+            layer_case(draw, (3,), "rank and alpha by position", inputs=INPUTS, by_position=True),
         ]
 
     def make_cases(self, draw, remote=False):
@@ -87,7 +93,11 @@ class LoraLinearForward(LayerCheck):
             ]
             return "out" not in a and "out" not in b and errors[0] == errors[1] and shapes[0] == shapes[1]
         device = case.device
-        return agree(a["out"], b["out"], device=device) and agree(a["gradients"], b["gradients"], device=device)
+        again = [[thing if way == "out" else way for _, way, thing in seen["again"]] for seen in (a, b)]
+        return all(
+            agree(one, other, device=device)
+            for one, other in ((a["out"], b["out"]), (a["gradients"], b["gradients"]), again)
+        )
 
     def fault(self, case, observation):
         if broken := self.broken(case, observation):
@@ -97,7 +107,15 @@ class LoraLinearForward(LayerCheck):
         if fault := fault_between(
             observation["out"], observation["type"], out, dtype=dtype, device=case.device, what="The output"
         ):
+            if modes.differs(case, observation):
+                return Fault("Two calls with the same x gave two outputs.", misconception=modes.DROPOUT)
             return bias_fault(observation["biased"]) or _with_hint(fault, case, observation)
+        if observation["changed"]:
+            return Fault(
+                "The output is right, but the call changed its input x in place.",
+                hint="Look in forward for what writes into x (+=, *=, a name ending in _), and make a new tensor instead.",
+                misconception=CHANGED_INPUT,
+            )
         # Nothing flows back from an empty batch, and nothing has to.
         gradients = gradients if case.args["x"].numel() else []
         for name, got, right in zip(("x", "lora_A", "lora_B"), observation["gradients"], gradients, strict=False):
@@ -111,6 +129,8 @@ class LoraLinearForward(LayerCheck):
                 return Fault(f"The output is right, but the gradient of {name} is not: part of the graph is cut.",
                              hint="Look in forward for .data, .detach() or torch.no_grad() around one of the two paths.",
                              misconception=GRADIENT_CUT)  # fmt: skip
+        if fault := modes.fault(case, observation["again"], out):
+            return fault
         if not is_number(observation["scaling"]) or not agree(observation["scaling"], scaling_of(case)):
             returned = describe.contents(observation["scaling"])
             hint = "Keep alpha / rank on the layer as self.scaling: merging and reports ask for it."
@@ -141,6 +161,10 @@ def _with_hint(fault, case, seen):
 
 def _has_other_defaults(case, seen):
     given = seen.get("defaults", {})
+    if given == {"rank": DEFAULTS["alpha"], "alpha": DEFAULTS["rank"]} or modes.swapped(seen):
+        return False  # another mistake: the two have changed places
+    if seen.get("during") == "construction":
+        return False
     return case.args["options"] == {} and any(agree(given[name], DEFAULTS[name]) is False for name in given)
 
 
@@ -151,6 +175,15 @@ answer.slip(
     thought="rank and alpha are always given.",
     hint="They may be left out. Compare your def line with the one that you were given.",
     recognise=_has_other_defaults,
+)
+
+answer.slip(
+    "alpha_before_rank",
+    "rank=4, alpha=1",
+    "alpha=1, rank=4",
+    thought="rank and alpha are always given by name, so their order plays no part.",
+    hint="They may be given by position. Compare your def line with the one that you were given.",
+    recognise=lambda case, seen: case.args.get("by_position", False) and modes.swapped(seen),
 )
 
 answer.slip(
@@ -325,3 +358,13 @@ answer.slip(
     thought="x is always a batch of rows.",
     hint="x may be one row, or a batch of sequences. Which of your operations takes matrices only?",
 )
+
+answer.slip(
+    CHANGED_INPUT,
+    "return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B",
+    "out = self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B\n        x.mul_(0)\n        return out",
+    hint="Look in forward for what writes into x (+=, *=, a name ending in _), and make a new tensor instead.",
+    recognise=lambda case, seen: seen.get("changed") is True,
+)
+
+modes.add_slips(answer)

@@ -2,14 +2,25 @@
 
 import torch
 
-from autograde.checks.lora_linear.init import unregistered
 from autograde.checks.shared.families import ADAPTERS_WITH_BIAS
-from autograde.checks.shared.lora_layers import ADAPTERS, LORA_LINEAR, LayerCheck, layer_case
+from autograde.checks.shared.lora_layers import ADAPTERS, LORA_LINEAR, LayerCheck, absent_fault, layer_case
 from autograde.judge.answer import RightAnswer
-from autograde.judge.compare import Fault
+from autograde.judge.compare import Fault, agree
 from autograde.judge.describe import clean
+from autograde.judge.misconception import Misconception
 from autograde.probes.lora_linear import train
 
+BASE_CHANGED = Misconception(
+    "base_changed",
+    thought="The base belongs to the layer now, so its parts can be moved or written into.",
+    hint="Other layers may use the same base, and a saved model expects it whole. Which of your lines takes something "
+    "away from base_layer, or writes into it?",
+)
+HOOK_ON_THE_BASE = Misconception(
+    "hook_on_the_base",
+    thought="The base can be made to add the adapter's part itself, by a hook or by another forward.",
+    hint="Call the base itself, after a layer was made around it. Whoever holds the base must get the base's output.",
+)
 STEPS = {"steps": 2, "lr": 0.05, "weight_decay": 0.1}
 
 answer = RightAnswer(LORA_LINEAR)
@@ -38,14 +49,13 @@ class LoraLinearFreeze(LayerCheck):
         return train(target, **case.args, **STEPS)
 
     def same(self, case, a, b):
-        if "after" not in a or "after" not in b:
+        if "trains" not in a or "trains" not in b:
             return False
-        facts = [(sorted(seen["trains"]), len(seen["adapters"]), _changed(seen)) for seen in (a, b)]
-        return facts[0] == facts[1]
+        return _facts(a) == _facts(b)
 
     def fault(self, case, observation):
-        if "trains" not in observation and (fault := self.broken(case, observation)):
-            return fault
+        if "trains" not in observation:
+            return self.broken(case, observation)
         extra = [clean(str(name), 60) for name in observation["trains"] if name not in observation["adapters"]]
         if extra:
             return Fault(
@@ -55,20 +65,27 @@ class LoraLinearFreeze(LayerCheck):
                 returned=", ".join(extra),
                 expected="no parameter but lora_A and lora_B requires a gradient",
             )
-        if fault := _base_fault(observation):
+        if fault := _base_fault(observation) or absent_fault(observation["held"]):
             return fault
-        if len(observation["adapters"]) < len(ADAPTERS):
-            names = [name for name in ADAPTERS if not any(str(own).startswith(name) for own in observation["adapters"])]
-            return unregistered(names[0] if names else ADAPTERS[0])
-        if fault := self.broken(case, observation):
+        for name in ADAPTERS:
+            if observation["held"][name]["trains"] is not True:
+                return Fault(f"{name} does not train: its requires_grad is False.")
+        if fault := _kept_fault(case, observation):
             return fault
+        if "after" not in observation:  # forward raises, which is charged elsewhere
+            return None
         weight, bias, *adapters = _changed(observation)
         if weight or bias:
             return Fault(f"Two optimiser steps changed the base's {'weight' if weight else 'bias'}.")
         for name, moved in zip(ADAPTERS, adapters, strict=True):
-            if not moved:
+            if not moved and observation["held"][name]["registered"]:
                 return Fault(f"Two optimiser steps left {name} as it was: it does not train.")
         return None
+
+    def left_out(self, observation):
+        if "raised" not in observation:
+            return ""
+        return "What an optimiser's steps change was not looked at: forward raises. lora_linear_forward says where."
 
 
 lora_linear_freeze = LoraLinearFreeze()
@@ -78,6 +95,33 @@ def _changed(seen):
     """Which of base weight, base bias, A and B an optimiser's steps have changed."""
     pairs = zip(seen["before"], seen["after"], strict=True)
     return [before is not None and not torch.equal(before, after) for before, after in pairs]
+
+
+def _facts(seen):
+    """What matters of an observation, whatever the numbers are."""
+    trains = [seen["held"][name].get("trains") for name in ADAPTERS]
+    changed = _changed(seen) if "after" in seen else None
+    return sorted(seen["trains"]), len(seen["adapters"]), trains, changed, bool(seen["base_out"] is None)
+
+
+def _kept_fault(case, seen):
+    """The fault of a base that is not as it was handed in; None where it is."""
+    for name, value in zip(("weight", "bias"), seen["base_now"], strict=True):
+        given = case.args[name]
+        if given is None and value is None:
+            continue
+        if not isinstance(value, torch.Tensor) or given is None or not torch.equal(value, given):
+            what = "is gone" if value is None else "has other values"
+            return Fault(
+                f"Once the layer is made, the {name} of the base that was handed in {what}.", misconception=BASE_CHANGED
+            )
+    x, weight, bias = (case.args[name] for name in ("x", "weight", "bias"))
+    if not agree(seen["base_out"], torch.nn.functional.linear(x, weight, bias)):
+        return Fault(
+            "Once the layer is made, base(x) is not what it was, though the base's weight and bias are.",
+            misconception=HOOK_ON_THE_BASE,
+        )
+    return None
 
 
 def _base_fault(seen):
@@ -145,4 +189,22 @@ answer.slip(
     "self.lora_B(self.lora_A(x))",
     hint="nn.Linear brings a bias unless told not to. LoRA has two matrices and nothing else.",
     recognise=lambda case, seen: any(name in seen.get("trains", ()) for name in ("lora_A.bias", "lora_B.bias")),
+)
+
+answer.slip(
+    BASE_CHANGED,
+    "self.base_layer = base_layer.requires_grad_(False)",
+    "self.base_layer = base_layer.requires_grad_(False)\n        self.bias = base_layer.bias\n        base_layer.bias = None",
+    "self.base_layer(x)",
+    "F.linear(x, self.base_layer.weight, self.bias)",
+    recognise=lambda case, seen: False,
+)
+
+answer.slip(
+    HOOK_ON_THE_BASE,
+    "\n\n    def forward(self, x):",
+    "\n        base_layer.register_forward_hook(lambda module, args, out: out + self.update(args[0]))\n\n    def forward(self, x):",
+    "self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B",
+    "self.base_layer(x)\n\n    def update(self, x):\n        return self.scaling * (x @ self.lora_A) @ self.lora_B",
+    recognise=lambda case, seen: False,
 )

@@ -2,12 +2,15 @@
 
 import torch
 
-from autograde.checks.shared.lora_layers import ADAPTERS, LORA_LINEAR, LayerCheck, adapter_fault, layer_case
+from autograde.checks.shared.lora_layers import ADAPTERS, LORA_LINEAR, LayerCheck, absent_fault, layer_case
 from autograde.judge import describe
 from autograde.judge.answer import RightAnswer
 from autograde.judge.compare import Fault
 from autograde.judge.draw import devices
+from autograde.judge.exceptions import DEVICE, DTYPE, kind_of
 from autograde.probes.lora_linear import place
+
+PLACES = (DTYPE, DEVICE)  # the kinds of exception that are about where tensors are
 
 answer = RightAnswer(LORA_LINEAR)
 
@@ -50,7 +53,7 @@ class LoraLinearPlacement(LayerCheck):
     def fault(self, case, observation):
         if "held" not in observation and (fault := self.broken(case, observation)):
             return fault
-        if fault := adapter_fault(case, observation["held"]):
+        if fault := absent_fault(observation["held"]):
             return fault
         dtype, device, target = case.args["weight"].dtype, case.args["device"], case.args["moved_to"]
         if fault := _misplaced(observation["held"], str(dtype), device, "made"):
@@ -59,7 +62,14 @@ class LoraLinearPlacement(LayerCheck):
             fault := _misplaced(observation["moved"], f"torch.{target}", device, f"after layer.to({target})")
         ):
             return fault
-        return self.broken(case, observation)
+        if "raised" in observation and (observation["during"] == "move" or kind_of(observation["raised"]) in PLACES):
+            return self.broken(case, observation)
+        return None
+
+    def left_out(self, observation):
+        if observation.get("during") != "forward":
+            return ""
+        return "Whether the moved layer runs was not looked at: forward raises. lora_linear_forward says where."
 
 
 lora_linear_placement = LoraLinearPlacement()

@@ -1,7 +1,9 @@
 """What the four checks of LoRALinear share: the same class, looked at from four sides."""
 
+import re
+
 from autograde.checks.shared.families import ADAPTERS_WITH_BIAS, TURNED_ROUND
-from autograde.judge import describe
+from autograde.judge import describe, exceptions
 from autograde.judge.check import Case, Check
 from autograde.judge.compare import Fault
 
@@ -34,8 +36,11 @@ class LayerCheck(Check):
         weight, bias, options = (case.args[name] for name in ("weight", "bias", "options"))
         given = "".join(f", {name}={value}" for name, value in options.items())
         label = f"  # {case.label}" if case.label else ""
+        if case.args.get("by_position"):
+            given = "".join(f", {value}" for value in options.values())
         size = f"{weight.shape[1]}, {weight.shape[0]}, bias={bias is not None}, dtype={weight.dtype}"
-        return f"LoRALinear(nn.Linear({size}){given}){label}\n  x = {describe.kind(case.args['x'])}"
+        x = f"\n  x = {describe.kind(case.args['x'])}" if "x" in case.args else ""
+        return f"LoRALinear(nn.Linear({size}){given}){label}{x}"
 
     def unfinished(self, observation):
         """The untouched stub cannot even be made. Later on, it is a method of the class that has not been written."""
@@ -46,8 +51,9 @@ class LayerCheck(Check):
         if "raised" in observation:
             error = observation["raised"]
             if is_stub(error):
-                hint = "This check calls the layer too, so go on to forward, and then run this again."
-                return Fault("forward is not written yet.", hint=hint)
+                what = "__init__" if observation["during"] == "construction" else "forward"
+                hint = "Write it where its cell says YOUR CODE HERE, run the cell, and then run this again."
+                return Fault(f"{what} is not written yet.", hint=hint)
             message = describe.clean(f"{error['type']}: {error['message']}".rstrip(": "))
             during = describe.clean(str(observation["during"]), 20)
             return Fault(f"The {during} raised {message}", hint=_raised_hint(case, error), where=error["where"])
@@ -78,7 +84,7 @@ def _raised_hint(case, error):
     message = str(error["message"])
     if "before Module.__init__() call" in message:
         return CALL_SUPER
-    if "unexpected keyword argument" in message:
+    if re.search(r"unexpected keyword argument|__init__\(\) (missing \d+ required|takes )", message):
         return (
             "A layer is made as LoRALinear(base_layer, rank=…, alpha=…): keep the parameters' names as they were given."
         )
@@ -88,7 +94,7 @@ def _raised_hint(case, error):
         return "Here the base is on another device, and a line of yours moves something from there to a place it names."
     if "does not require grad" in message:
         return "Look in forward for .data, .detach(), torch.no_grad() or a new nn.Parameter: each cuts the gradient."
-    return ""
+    return exceptions.hint_for(error)
 
 
 def rank_of(case):
@@ -103,19 +109,12 @@ def scaling_of(case):
 
 def adapter_fault(case, held):
     """What is wrong with the adapters' kind and shape, as a Fault; None where both are as they should be."""
+    if fault := absent_fault(held):
+        return fault
     out_features, in_features = case.args["weight"].shape
     wanted = {"lora_A": [in_features, rank_of(case)], "lora_B": [rank_of(case), out_features]}
     for name in ADAPTERS:
         found, (given, gives) = held[name], wanted[name]
-        if "shape" not in found:
-            kind = describe.clean(str(found["type"]), 80)
-            problem = f"The layer has no {name}." if kind == "NoneType" else f"{name} is no tensor but a {kind}."
-            hint = f"Give the layer a {name}: an nn.Parameter, or an nn.Linear without bias."
-            others = held.get("others")
-            if others and kind == "NoneType":
-                listed = describe.clean(", ".join(map(str, others[:4])), 120)
-                hint = f"Its parameters, besides the base's, are called {listed}. The names must be lora_A and lora_B."
-            return Fault(problem, hint=hint)
         if found["shape"] != wanted[name]:
             if all(held[each].get("shape") == wanted[each][::-1] for each in ADAPTERS):
                 return _turned_round(held, wanted)
@@ -124,6 +123,23 @@ def adapter_fault(case, held):
                 problem = f"{name} is an nn.Linear from {found['shape'][0]} to {found['shape'][1]} numbers."
             hint = f"{name} takes {given} numbers and gives {gives}: nn.Parameter of ({given}, {gives}), "
             return Fault(problem, hint=hint + f"or nn.Linear({given}, {gives}, bias=False).")
+    return None
+
+
+def absent_fault(held):
+    """The fault of an adapter that is not there, or is no tensor; None where both are."""
+    for name in ADAPTERS:
+        found = held[name]
+        if "shape" in found:
+            continue
+        kind = describe.clean(str(found["type"]), 80)
+        problem = f"The layer has no {name}." if kind == "NoneType" else f"{name} is not a tensor but a {kind}."
+        hint = f"Give the layer a {name}: an nn.Parameter, or an nn.Linear without bias."
+        others = held.get("others")
+        if others and kind == "NoneType":
+            listed = describe.clean(", ".join(map(str, others[:4])), 120)
+            hint = f"Its parameters, besides the base's, are called {listed}. The names must be lora_A and lora_B."
+        return Fault(problem, hint=hint)
     return None
 
 
@@ -152,12 +168,13 @@ def bias_fault(biased):
     )
 
 
-def layer_case(draw, x_shape, label, *, sizes=None, bias=True, options=None, inputs=(), contiguous=True, dtype=None):
+def layer_case(draw, x_shape, label, *, sizes=None, bias=True, options=None, inputs=(), contiguous=True, dtype=None,
+               by_position=False):  # fmt: skip
     """A case around a fresh base.
 
     Args:
         draw: the `Draw`.
-        x_shape: leading axes of x; its last axis is added.
+        x_shape: leading axes of x; its last axis is added. None: no x.
         label: of the case.
         sizes: in_features, out_features, rank; drawn when left out.
         bias: whether the base has one.
@@ -165,16 +182,20 @@ def layer_case(draw, x_shape, label, *, sizes=None, bias=True, options=None, inp
         inputs: names of what the probe takes besides: ``A``, ``B`` and ``cotangent``.
         contiguous: of x.
         dtype: of everything; float32 when left out.
+        by_position: whether rank and alpha are given without their names.
     """
     d, k, r = sizes or draw.layer()
     kind = {} if dtype is None else {"dtype": dtype}
     options = {"rank": r, "alpha": draw.choice([n for n in (3, 5, 7, 11) if n != r])} if options is None else options
     rank = options.get("rank", DEFAULTS["rank"])
-    every = {"A": (d, rank), "B": (rank, k), "cotangent": (*x_shape, k)}
+    every = {"A": (d, rank), "B": (rank, k), "cotangent": (*(x_shape or ()), k)}
     args = {
         "weight": draw.tensor(k, d, **kind),
         "bias": draw.tensor(k, **kind) if bias else None,
         "options": options,
-        "x": draw.tensor(*x_shape, d, contiguous=contiguous, **kind),
     }
+    if x_shape is not None:
+        args["x"] = draw.tensor(*x_shape, d, contiguous=contiguous, **kind)
+    if by_position:
+        args["by_position"] = True
     return Case(args | {name: draw.tensor(*every[name], **kind) for name in inputs}, label)

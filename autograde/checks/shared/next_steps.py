@@ -2,6 +2,8 @@
 
 import torch
 
+from autograde.judge import exceptions
+
 
 def for_x(fault, x, observation):
     """A hint from the kind of the fault and from the x that was given; empty where neither says anything.
@@ -26,6 +28,8 @@ def for_x(fault, x, observation):
         return ""
     if "raised" not in observation:
         return ""
+    if hint := exceptions.hint_for(observation["raised"]):
+        return hint  # an exception is answered by its kind first, and by the x that was given only then
     if not x.numel():
         return "This x has no rows, so the result has none either. Which of your operations needs at least one?"
     if not x.is_contiguous():

@@ -1,0 +1,118 @@
+"""What a LoRALinear must give in every mode: training or evaluating, with gradients or without, and called twice."""
+
+import torch
+from torch import nn
+
+from autograde.checks.shared.lora_layers import is_stub
+from autograde.judge import describe
+from autograde.judge.compare import Fault, agree
+from autograde.judge.misconception import Misconception
+
+DROPOUT = Misconception(
+    "dropout_in_forward",
+    thought="The adapter's part goes through a dropout, as libraries have it.",
+    hint="Call your layer twice with the same x. The formula of this lesson has no random part: which line draws one?",
+)
+IN_TRAINING_ONLY = Misconception(
+    "adapter_in_training_only",
+    thought="The adapter is for training; afterwards the base alone is asked.",
+    hint="What was learned is in lora_A and lora_B. Call your layer after layer.eval(), and compare it with its base.",
+)
+WITH_GRADIENTS_ONLY = Misconception(
+    "adapter_with_gradients_only",
+    thought="Without gradients there is no training, so the adapter is not needed.",
+    hint="Call your layer inside torch.no_grad(), and compare it with its base. What was learned must stay in the output.",
+)
+MERGED_AT_EVAL = Misconception(
+    "merged_at_eval",
+    thought="In evaluation the adapters do not change any more, so one merged weight can be kept.",
+    hint="Evaluate, train on, and evaluate again: does the second evaluation see what was learned in between?",
+)
+ADDED_TWICE_AT_EVAL = Misconception(
+    "added_twice_at_eval",
+    thought="train(False) can put the update into the weight, since evaluating comes after training.",
+    hint="Follow the update after layer.eval(): it is in the weight, and what does forward add besides?",
+)
+
+
+def swapped(seen):
+    """Whether the observed class takes alpha before rank."""
+    order = [name for name in seen.get("order", ()) if name in ("rank", "alpha")]
+    return order == ["alpha", "rank"]
+
+
+def differs(case, seen):
+    """Whether two calls that were the same gave two outputs."""
+    _, kind, second = seen["again"][0]
+    return kind == "out" and isinstance(second, torch.Tensor) and not agree(seen["out"], second, device=case.device)
+
+
+def fault(case, again, right):
+    """The fault of what a layer gave in other modes than the first; None where all is right.
+
+    Args:
+        case: the `Case`.
+        again: what the probe noted, one entry a way.
+        right: the output of the first call, float64; lora_B has changed its sign in the last two ways.
+    """
+    args, dtype = case.args, case.args["x"].dtype
+    bias = None if args["bias"] is None else args["bias"].double()
+    base = nn.functional.linear(args["x"].double(), args["weight"].double(), bias)
+    update = right - base
+    wanted = [right, right, right, base - update, base - update]
+    known = [DROPOUT, WITH_GRADIENTS_ONLY, IN_TRAINING_ONLY, None, MERGED_AT_EVAL]
+    for (way, kind, got), out, misconception in zip(again, wanted, known, strict=True):
+        if kind == "raised":
+            if is_stub(got):
+                continue
+            message = describe.clean(f"{got['type']}: {got['message']}".rstrip(": "))
+            return Fault(
+                f"The output is right, but calling the layer raised {message} {_after(way)}", where=got["where"]
+            )
+        if agree(got, out, dtype, case.device):
+            continue
+        if way == "after layer.eval()" and agree(got, right + update, dtype, case.device):
+            misconception = ADDED_TWICE_AT_EVAL
+        elif misconception in (WITH_GRADIENTS_ONLY, IN_TRAINING_ONLY) and not agree(got, base, dtype, case.device):
+            misconception = None
+        elif misconception is MERGED_AT_EVAL and not agree(got, right, dtype, case.device):
+            misconception = None
+        return Fault(f"The output is right at first, and wrong {_after(way)}", hint=HINT, misconception=misconception)
+    return None
+
+
+HINT = "The formula holds for every call. What does your layer do differently there?"
+
+
+def _after(way):
+    way = describe.clean(str(way), 60)
+    return f"in {way}." if way.startswith("the ") else f"{way}."
+
+
+def add_slips(answer):
+    """Add the mistakes that show in other modes only to the right answer of LoRALinear."""
+    for known, condition in ((IN_TRAINING_ONLY, "self.training"), (WITH_GRADIENTS_ONLY, "torch.is_grad_enabled()")):
+        start = f"if not {condition}:\n            return self.base_layer(x)\n        return self.base_layer(x) +"
+        answer.slip(known, "return self.base_layer(x) +", start)
+    answer.slip(DROPOUT, "(x @ self.lora_A)", "(F.dropout(x, 0.5) @ self.lora_A)", recognise=lambda case, seen: False)
+    answer.slip(
+        MERGED_AT_EVAL,
+        "rank, base_layer.out_features, **like))",
+        "rank, base_layer.out_features, **like))\n        self.cached = None",
+        "return self.base_layer(x) +",
+        "if not self.training:\n"
+        "            if self.cached is None:\n"
+        "                delta = self.scaling * (self.lora_A @ self.lora_B).T\n"
+        "                self.cached = (self.base_layer.weight + delta).detach()\n"
+        "            return F.linear(x, self.cached, self.base_layer.bias)\n"
+        "        return self.base_layer(x) +",
+    )
+    answer.slip(
+        ADDED_TWICE_AT_EVAL,
+        "\n\n    def forward(self, x):",
+        "\n\n    def train(self, mode=True):\n"
+        "        if mode != self.training:\n"
+        "            delta = self.scaling * (self.lora_A @ self.lora_B).T\n"
+        "            self.base_layer.weight.data += -delta if mode else delta\n"
+        "        return super().train(mode)\n\n    def forward(self, x):",
+    )

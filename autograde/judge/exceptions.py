@@ -1,0 +1,59 @@
+"""What kind of mistake an exception is, told from its type and message, and what to do about each kind."""
+
+import re
+
+from autograde.judge.describe import clean
+
+DTYPE, DEVICE, NONE, SHAPE, ATTRIBUTE, NAME, BACKWARD = (
+    "dtype",
+    "device",
+    "None",
+    "shape",
+    "attribute",
+    "name",
+    "second backward",
+)
+
+# The first that fits counts: torch mentions shapes in messages of other kinds too.
+_PATTERNS = (
+    (BACKWARD, r"backward through the graph a second time"),
+    (DEVICE, r"same device|copy out of meta|found at least two devices|Expected .* device"),
+    (DTYPE, r"same dtype|to have the same dtype|dtypes? .*(?:!=|but got)|expected scalar type|expected m1 and m2|Found dtype"),
+    (NONE, r"'?NoneType'?|must be Tensor, not None|but found None|got None"),
+    (SHAPE, r"cannot be multiplied|must match the size|size mismatch|incorrect batch size|is invalid for input|"
+            r"Expected size|inconsistent tensor size|must have the same size|expanded size|doesn't match the broadcast shape"),
+)  # fmt: skip
+
+_HINTS = {
+    DTYPE: "Two tensors of different dtypes meet in this line. Print the dtype of each, and see where the other one was made.",
+    DEVICE: "Two tensors on different devices meet in this line. Print the device of each, and see where the other one was made.",
+    NONE: "Something in this line is None. Which name is it, and in which case does nothing stand behind it?",
+    BACKWARD: "A graph that was built in an earlier call is used again. What does the layer keep from one call to the next?",
+}
+
+
+def kind_of(error):
+    """The kind of an exception, as `remote.raised` gives it: one of the names above, or an empty text."""
+    if error["type"] in ("NameError", "UnboundLocalError"):
+        return NAME
+    message = str(error["message"])
+    for kind, pattern in _PATTERNS:
+        if re.search(pattern, message):
+            return kind
+    return ATTRIBUTE if error["type"] == "AttributeError" else ""
+
+
+def hint_for(error):
+    """What to do about an exception whose kind says it; empty where its kind is unknown, or says too little."""
+    kind, message = kind_of(error), str(error["message"])
+    if kind in _HINTS:
+        return _HINTS[kind]
+    missing = re.search(r"(?:name|variable|attribute) '(\w+)'", message)
+    if kind not in (NAME, ATTRIBUTE) or not missing:
+        return ""
+    there_is_no = f"There is no {missing.group(1)} here"
+    if near := str(error.get("near", "")):
+        return f"{there_is_no}. Did you mean {clean(near, 60)}?"
+    if kind == NAME:
+        return f"{there_is_no}. Compare its spelling with the line that makes it, and see that this line has run."
+    return f"{there_is_no}. Compare its spelling with the line that sets it, and see that this line comes first."
