@@ -50,7 +50,8 @@ def diagnose(check, cases, observations, faults):
     """
     failed = [i for i, fault in enumerate(faults) if fault]
     found = []
-    if all(seen.get("type") == "NoneType" and seen.get("value") is None for seen in observations):
+    nothing = all(seen.get("type") == "NoneType" and seen.get("value") is None for seen in observations)
+    if nothing and len(failed) == len(cases):  # where None is right in some case, it is said on purpose
         found.append(Candidate(RETURNED_NONE, EVERYWHERE, tuple(failed), len(cases)))
     causes = {faults[i].misconception for i in failed if faults[i].misconception}
     for cause in causes:

@@ -79,7 +79,8 @@ def linear_of(function, source, name, weight, bias, options, A, B, x, device="cp
     Returns:
         As `delta_of` where nothing with a `weight` came back. Else, in place of ``value``: ``plain`` (whether the type
         is nn.Linear and no other), ``own`` (whether it is the layer's own base), ``sizes``, ``weight``, ``bias``,
-        ``device``, ``parameter``, ``leaf``, ``graph`` (whether the weight has a grad_fn), ``shares`` (``[its
+        ``device``, ``parameter``, ``leaf``, ``graph`` (whether the weight has a grad_fn),
+        ``inference`` (whether it was made under inference_mode), ``shares`` (``[its
         parameter, the layer's]`` for each two that share memory), ``out`` (what it makes of x, or None where it
         raises) and ``kept`` (the layer's output before and after).
     """
@@ -104,6 +105,7 @@ def linear_of(function, source, name, weight, bias, options, A, B, x, device="cp
         "parameter": isinstance(held, nn.Parameter),
         "leaf": held.is_leaf,
         "graph": held.grad_fn is not None,
+        "inference": any(tensor.is_inference() for tensor in (held, *value.parameters())),
         "shares": [
             [its, ours]
             for its, one in value.named_parameters()
@@ -122,23 +124,29 @@ def run_steps(layer_class, weight, bias, options, A, B, x, steps, device="cpu"):
 
     Args:
         steps: lists: ``["merge"]``, ``["unmerge"]``, ``["train"]``, ``["eval"]``, ``["set", A, B]`` (other values for
-            the adapters) or ``["learn", cotangent]`` (the gradients of ``(layer(x) * cotangent).sum()``).
+            the adapters), ``["load", weight]`` (another weight for the base) or ``["learn", cotangent]`` (the
+            gradients of ``(layer(x) * cotangent).sum()``).
 
     Returns:
         ``snapshots``, one before the first step and one after each, and ``raised`` with ``during`` (a step's name,
         "forward", "construction", "move" or "setting of …") where something raised; or ``no_module`` or ``unset``. A snapshot holds ``weight``
         and ``bias`` of layer.base_layer, ``same`` (whether that weight is the very Parameter that the base came with),
         ``leaf``, ``graph`` (it has a grad_fn), ``trains`` (which of base weight and bias require a gradient),
-        ``merged``, ``out`` and, after learning, ``gradients`` of A and B.
+        ``merged``, ``out`` and, after learning, ``gradients`` of A and B; ``adapters`` (whether each is the Parameter
+        that it was at first), ``alias`` (whether the layer keeps the weight's own memory under another name) and
+        ``zeros`` (whether it keeps a matrix of zeros of the weight's size). With the snapshots comes ``start``: whether
+        lora_A and lora_B of a new layer are zero (None: there is no such tensor).
     """
     base = make_base(weight, bias, device)
     original, x = base.weight, x.to(device)
     layer, problem = make_layer(layer_class, base, options)
     if problem:
         return problem
+    start = [None if tensor is None or tensor.is_meta else not bool(tensor.any()) for tensor, _ in adapters(layer)]
     _, error = catch(layer.to, device=device, dtype=weight.dtype)
     if error:
         return {"raised": error, "during": "move"}
+    own = [tensor for tensor, _ in adapters(layer)]
     if problem := set_adapters(layer, (A.to(device), B.to(device))):
         return problem
     snapshots = []
@@ -147,17 +155,20 @@ def run_steps(layer_class, weight, bias, options, A, B, x, steps, device="cpu"):
         if name != "forward":
             gradients, error = catch(_step, layer, x, name, [tensor.to(device) for tensor in inputs])
             if error:
-                return {"raised": error, "during": name, "snapshots": snapshots}
+                return {"raised": error, "during": name, "snapshots": snapshots, "start": start}
         out, error = catch(layer, x)
         if error:
-            return {"raised": error, "during": "forward", "snapshots": snapshots}
-        snapshots.append(_snapshot(layer, original) | {"out": wire.plain(out), "gradients": wire.plain(gradients)})
-    return {"snapshots": snapshots}
+            return {"raised": error, "during": "forward", "snapshots": snapshots, "start": start}
+        snapshots.append(_snapshot(layer, original, own) | {"out": wire.plain(out), "gradients": wire.plain(gradients)})
+    return {"snapshots": snapshots, "start": start}
 
 
 def _step(layer, x, name, inputs):
     if name == "set":
         set_adapters(layer, inputs)
+    elif name == "load":
+        with torch.no_grad():
+            layer.base_layer.weight.copy_(inputs[0])
     elif name == "learn":
         both = adapters(layer)
         for tensor, _ in both:
@@ -168,7 +179,25 @@ def _step(layer, x, name, inputs):
         getattr(layer, name)()
 
 
-def _snapshot(layer, original):
+def _kept_tensors(layer):
+    """The tensors that `layer` keeps as attributes, buffers or Parameters of its own, inside lists and dicts too."""
+    found = []
+
+    def walk(value, depth):
+        if isinstance(value, torch.Tensor):
+            found.append(value)
+        elif depth and isinstance(value, dict):
+            for each in value.values():
+                walk(each, depth - 1)
+        elif depth and isinstance(value, (list, tuple)):
+            for each in value:
+                walk(each, depth - 1)
+
+    walk(vars(layer), 3)
+    return found
+
+
+def _snapshot(layer, original, own):
     base = getattr(layer, "base_layer", None)
     weight, bias = getattr(base, "weight", None), getattr(base, "bias", None)
     merged, _ = catch(getattr, layer, "merged", None)
@@ -181,4 +210,12 @@ def _snapshot(layer, original):
         "graph": is_tensor and weight.grad_fn is not None,
         "trains": [isinstance(tensor, torch.Tensor) and tensor.requires_grad for tensor in (weight, bias)],
         "merged": wire.copy(wire.plain(merged)),
+        "adapters": [tensor is held for (tensor, _), held in zip(adapters(layer), own, strict=True)],
+        "alias": is_tensor and any(_same_memory(tensor, weight) for tensor in _kept_tensors(layer)),
+        "zeros": any(tensor.shape == original.shape and not tensor.any() for tensor in _kept_tensors(layer)),
     }
+
+
+def _same_memory(one, other):
+    pointers, error = catch(lambda: (one.untyped_storage().data_ptr(), other.untyped_storage().data_ptr()))
+    return not error and pointers[0] == pointers[1]

@@ -403,7 +403,7 @@ def merge(layer):
     return linear
 
 
-# %% chaff="the bias twice" exercise="merge" misconception="bias_left_as_made"
+# %% chaff="the bias twice" exercise="merge" misconception=""
 @torch.no_grad()
 def merge(layer):
     import copy
@@ -679,7 +679,7 @@ class MergeableLoRALinear(nn.Module):
         return self.base_layer(x) + self.scaling * (x @ self.lora_A @ self.lora_B)
 
 
-# %% wheat="a layer inside the layer, the weight kept from the beginning" exercise="MergeableLoRALinear"
+# %% chaff="a layer inside the layer, the weight kept from the beginning" exercise="MergeableLoRALinear" misconception="kept_too_early"
 class Adapter(nn.Module):
     def __init__(self, base_layer, rank, alpha):
         super().__init__()
@@ -1847,3 +1847,436 @@ class MergeableLoRALinear(LoRALinear):
 
     def forward(self, x):
         return self.base_layer(x) if self.merged else super().forward(x)
+
+
+# %% chaff="a decorator for inference" exercise="merge" misconception="inference_mode"
+@torch.inference_mode()
+def merge(layer):
+    base = layer.base_layer
+    linear = nn.Linear(base.in_features, base.out_features, base.bias is not None, base.weight.device, base.weight.dtype)
+    linear.weight.copy_(base.weight + layer.scaling * (layer.lora_A @ layer.lora_B).T)
+    if base.bias is not None:
+        linear.bias.copy_(base.bias)
+    return linear
+
+
+# %% chaff="a state dict" exercise="merge" misconception="parts_returned"
+def merge(layer):
+    weight = layer.base_layer.weight + layer.scaling * (layer.lora_A @ layer.lora_B).T
+    return {"weight": weight.detach(), "bias": layer.base_layer.bias}
+
+
+# %% chaff="a pair of tensors" exercise="merge" misconception="parts_returned"
+def merge(layer):
+    weight = layer.base_layer.weight + layer.scaling * (layer.lora_A @ layer.lora_B).T
+    return weight.detach(), layer.base_layer.bias
+
+
+# %% chaff="both empty at first" exercise="MergeableLoRALinear" misconception="both_zero"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.zeros(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.merged = False
+
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            self.kept = self.base_layer.weight.clone()
+            self.base_layer.weight.add_(self.scaling * (self.lora_A @ self.lora_B).T)
+            self.merged = True
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.copy_(self.kept)
+            self.merged = False
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        return out if self.merged else out + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="both drawn" exercise="MergeableLoRALinear" misconception="both_random"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.randn(rank, base_layer.out_features, **like) * 0.01)
+        self.merged = False
+
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            self.kept = self.base_layer.weight.clone()
+            self.base_layer.weight.add_(self.scaling * (self.lora_A @ self.lora_B).T)
+            self.merged = True
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.copy_(self.kept)
+            self.merged = False
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        return out if self.merged else out + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="the zeros on the other side" exercise="MergeableLoRALinear" misconception="zero_and_random_swapped"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.zeros(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.randn(rank, base_layer.out_features, **like))
+        self.merged = False
+
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            self.kept = self.base_layer.weight.clone()
+            self.base_layer.weight.add_(self.scaling * (self.lora_A @ self.lora_B).T)
+            self.merged = True
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.copy_(self.kept)
+            self.merged = False
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        return out if self.merged else out + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="kept in a buffer when it is made" exercise="MergeableLoRALinear" misconception="kept_too_early"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.merged = False
+        self.register_buffer("first", base_layer.weight.clone())
+
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            self.base_layer.weight.add_(self.scaling * (self.lora_A @ self.lora_B).T)
+            self.merged = True
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.copy_(self.first)
+            self.merged = False
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        return out if self.merged else out + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="the merged weight is what is kept" exercise="MergeableLoRALinear" misconception="kept_too_late"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.merged = False
+
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            self.base_layer.weight.add_(self.scaling * (self.lora_A @ self.lora_B).T)
+            self.kept = self.base_layer.weight.clone()
+            self.merged = True
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.copy_(self.kept)
+            self.merged = False
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        return out if self.merged else out + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="entry by entry before the merge" exercise="MergeableLoRALinear" misconception="elementwise"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.merged = False
+
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            self.kept = self.base_layer.weight.clone()
+            self.base_layer.weight.add_(self.scaling * (self.lora_A @ self.lora_B).T)
+            self.merged = True
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.copy_(self.kept)
+            self.merged = False
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        return out if self.merged else out + self.scaling * (self.lora_A @ self.lora_B) * x
+
+
+# %% chaff="the product alone before the merge" exercise="MergeableLoRALinear" misconception="no_scaling"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.merged = False
+
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            self.kept = self.base_layer.weight.clone()
+            self.base_layer.weight.add_(self.scaling * (self.lora_A @ self.lora_B).T)
+            self.merged = True
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.copy_(self.kept)
+            self.merged = False
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        return out if self.merged else out + x @ self.lora_A @ self.lora_B
+
+
+# %% chaff="the root of the rank" exercise="MergeableLoRALinear" misconception="root_of_rank"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.merged = False
+        self.scaling = alpha / math.sqrt(rank)
+
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            self.kept = self.base_layer.weight.clone()
+            self.base_layer.weight.add_(self.scaling * (self.lora_A @ self.lora_B).T)
+            self.merged = True
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.copy_(self.kept)
+            self.merged = False
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        return out if self.merged else out + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="the adapter alone before the merge" exercise="MergeableLoRALinear" misconception="base_forgotten"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.merged = False
+
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            self.kept = self.base_layer.weight.clone()
+            self.base_layer.weight.add_(self.scaling * (self.lora_A @ self.lora_B).T)
+            self.merged = True
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.copy_(self.kept)
+            self.merged = False
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        return out if self.merged else self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="taken off before the merge" exercise="MergeableLoRALinear" misconception="subtracted"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.merged = False
+
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            self.kept = self.base_layer.weight.clone()
+            self.base_layer.weight.add_(self.scaling * (self.lora_A @ self.lora_B).T)
+            self.merged = True
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.copy_(self.kept)
+            self.merged = False
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        return out if self.merged else out - self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="scaled on both sides before the merge" exercise="MergeableLoRALinear" misconception="scaled_twice"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.merged = False
+
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            self.kept = self.base_layer.weight.clone()
+            self.base_layer.weight.add_(self.scaling * (self.lora_A @ self.lora_B).T)
+            self.merged = True
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.copy_(self.kept)
+            self.merged = False
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        return out if self.merged else out + self.scaling * (self.scaling * x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="no bias before the merge" exercise="MergeableLoRALinear" misconception="bias_lost"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.merged = False
+
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            self.kept = self.base_layer.weight.clone()
+            self.base_layer.weight.add_(self.scaling * (self.lora_A @ self.lora_B).T)
+            self.merged = True
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.copy_(self.kept)
+            self.merged = False
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        return out if self.merged else x @ self.base_layer.weight.T + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="merge deletes the adapters" exercise="MergeableLoRALinear" misconception="trains_no_more"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.merged = False
+
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            self.kept = self.base_layer.weight.clone()
+            self.base_layer.weight.add_(self.scaling * (self.lora_A @ self.lora_B).T)
+            del self.lora_A, self.lora_B
+            self.merged = True
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.copy_(self.kept)
+            self.merged = False
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        return out if self.merged else out + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="the backup is never cleared" exercise="MergeableLoRALinear" misconception=""
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.merged = False
+        self.kept = None
+
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            if self.kept is None:
+                self.kept = self.base_layer.weight.clone()
+                self.base_layer.weight.add_(self.scaling * (self.lora_A @ self.lora_B).T)
+            self.merged = True
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.copy_(self.kept)
+            self.merged = False
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        return out if self.merged else out + self.scaling * (x @ self.lora_A) @ self.lora_B

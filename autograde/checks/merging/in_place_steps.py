@@ -1,17 +1,22 @@
 """What is right for a layer that is merged and unmerged in place, after each step, and what a wrong one does instead."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 
+from autograde.checks.lora_linear import forward, init
 from autograde.checks.merging.given import leaf_in_words
-from autograde.checks.shared.lora_layers import adapter_fault, is_stub, module_fault, scaling_of
-from autograde.judge import describe
+from autograde.checks.shared.lora_layers import ADAPTERS, DEFAULTS, adapter_fault, is_stub, module_fault, scaling_of
+from autograde.judge import describe, exceptions
 from autograde.judge.compare import Fault, agree
 from autograde.remote.bits import same_bits
 
 EXACT = "to the last bit"  # the part of the points that is for giving back exactly what was there
+
+# The mistakes of lesson 04 that this lesson's class can make too, by id.
+LAYER_MISTAKES = {slip.id: slip.misconception for slip in (*init.answer.slips, *forward.answer.slips)}
 
 MODES = ("train", "eval")
 NAME = "MergeableLoRALinear"
@@ -34,7 +39,10 @@ class ExpectedLayer:
         args = {name: value.double() for name, value in case.args.items() if isinstance(value, torch.Tensor)}
         self.W, self.bias, self.x = args["weight"], args.get("bias"), args["x"]
         self.A, self.B, self.scaling = args["A"], args["B"], scaling_of(case)
-        self.merged = None  # the delta in the weight
+        self.given, self.merged = self.W, None  # the weight at first, and the delta in the weight
+        self.bits = case.args["weight"]  # what unmerge has to give back, in the layer's dtype
+        self.alias = False  # whether the weight's own memory was seen under another name
+        self.earlier = []  # the deltas of the merges before this one
 
     def delta(self):
         """What a merge adds now."""
@@ -54,7 +62,11 @@ class ExpectedLayer:
         if name == "merge" and self.merged is None:
             self.merged = self.delta()
         elif name == "unmerge":
+            if self.merged is not None:
+                self.earlier.append(self.merged)
             self.merged = None
+        elif name == "load":
+            self.bits, self.W = inputs[0], inputs[0].double()
         elif name == "set":
             self.A, self.B = (tensor.double() for tensor in inputs)
         elif name == "learn":
@@ -72,7 +84,8 @@ class ExpectedLayer:
 
 def in_words(steps):
     """`merge(), merge(), unmerge()`."""
-    words = {"set": "new values for lora_A and lora_B", "learn": "a backward pass"}
+    words = {"set": "new values for lora_A and lora_B", "learn": "a backward pass",
+             "load": "another weight loaded into base_layer"}  # fmt: skip
     return ", ".join(words.get(name, f"{name}()") for name, *_ in steps)
 
 
@@ -89,10 +102,13 @@ def follow(case, seen):
         return fault, ""
     if "unset" in seen:
         return adapter_fault(case, seen["held"]), ""
+    if not case.args["steps"] and (start := start_fault(seen.get("start"))):
+        return start
     layer, steps, snapshots = ExpectedLayer(case), [[], *case.args["steps"]], seen.get("snapshots", [])
     if "raised" not in seen and len(snapshots) != len(steps):
         raise ValueError("a snapshot is missing")
     for i, snapshot in enumerate(snapshots[: len(steps)]):
+        layer.alias = layer.alias or snapshot["alias"] is True
         before, right = layer.merged, layer.take(*steps[i])
         fault, points_to = _at(case, snapshot, layer, right, steps[: i + 1], before)
         if fault:
@@ -100,6 +116,22 @@ def follow(case, seen):
     if "raised" in seen:
         return _raised(case, seen, layer)
     return None, ""
+
+
+def start_fault(zero):
+    """``(fault, id)`` of adapters that do not start as they should, by which of them are zero; None where they do."""
+    if not isinstance(zero, list) or zero == [False, True] or not all(isinstance(each, bool) for each in zero):
+        return None
+    known = {(True, True): "both_zero", (False, False): "both_random", (True, False): "zero_and_random_swapped"}
+    found = known.get(tuple(zero))
+    if not found:
+        return None
+    what = {
+        "both_zero": "lora_A and lora_B are both zero",
+        "both_random": "neither lora_A nor lora_B is zero",
+        "zero_and_random_swapped": "lora_A is zero, and lora_B is not",
+    }
+    return Fault(f"In a new layer {what[found]}.", misconception=LAYER_MISTAKES[found]), found
 
 
 def _raised(case, seen, layer):
@@ -121,16 +153,29 @@ def _raised(case, seen, layer):
     hint = f"Write the method {during}, under that name, in the class." if absent else ""
     if during == "merge" and layer.merged is not None:
         hint = "On a merged layer, merge changes nothing and raises nothing: whoever runs its cell again did no harm."
+    hint = hint or exceptions.hint_for(error)
     fault = Fault(f"{after}{called} raised {message_text}", hint=hint, where=error["where"])
     if any(part in message for part in ("leaf Variable that requires grad", "assign non-leaf", "graph a second time")):
         return fault, "no_grad_forgotten"
     if "as parameter 'weight'" in message:
         return fault, "base_replaced"
-    if during == "unmerge" and layer.merged is None and not absent:
+    on_purpose = str((error["where"] or {}).get("text", "")).startswith(("raise", "assert"))
+    if during == "unmerge" and layer.merged is None and not absent and not on_purpose:
         return fault, "unmerge_unguarded"
     if during == "learn" and "does not require grad" in message:
         return fault, "trains_no_more"
+    if during in ("forward", "set") and done and any(f"attribute '{name}'" in message for name in ADAPTERS):
+        return fault, "trains_no_more"
+    if during == "forward" and not done and _pairs_entries(case, message):
+        return replace(fault, misconception=LAYER_MISTAKES["elementwise"]), "elementwise"
     return fault, ""
+
+
+def _pairs_entries(case, message):
+    """Whether the sizes that did not fit are those of A @ B and x, paired entry by entry."""
+    k, d = case.args["weight"].shape
+    sizes = re.search(r"tensor a \((\d+)\) must match the size of tensor b \((\d+)\)", message)
+    return bool(sizes) and d != k and {int(size) for size in sizes.groups()} == {d, k}
 
 
 def _at(case, snapshot, layer, right, steps, delta_before):
@@ -202,9 +247,9 @@ def _weight_fault(case, snapshot, layer, right, after, steps, delta_before):
         return agree(got, weight, given.dtype, case.device)
 
     if is_close_to(right.weight):
-        if right.merged or case.part != EXACT or same_bits(got, given):
+        if right.merged or case.part != EXACT or same_bits(got, layer.bits):
             return None
-        others = got.double() - given.double()
+        others = got.double() - layer.bits.double()
         size = describe.number(others.abs().max().item())
         return Fault(
             f"{after}the base's weight is nearly what it was. Of its {given.numel()} values {int((others != 0).sum())} "
@@ -218,8 +263,10 @@ def _weight_fault(case, snapshot, layer, right, after, steps, delta_before):
     if not right.merged:
         if step == "unmerge" and delta_before is None:
             return fault, "unmerge_unguarded"
+        if is_close_to(layer.given) and ["load"] in [taken[:1] for taken in steps]:
+            return fault, "kept_too_early"
         if step == "unmerge" and is_close_to(layer.W + delta_before):
-            return fault, "kept_by_reference"
+            return fault, "kept_by_reference" if layer.alias else "kept_too_late"
         return fault, "drifts" if case.part == EXACT else ""
     product = layer.A @ layer.B
     known = {
@@ -231,10 +278,13 @@ def _weight_fault(case, snapshot, layer, right, after, steps, delta_before):
     for name, weight in known.items():
         if weight is not None and is_close_to(weight):
             return fault, name
+    if ["load"] in [taken[:1] for taken in steps] and is_close_to(layer.given + layer.delta()):
+        return fault, "kept_too_early"
     if is_close_to(layer.W):
         right_out = right.out is not None and agree(snapshot["out"], right.out, given.dtype, case.device)
-        return fault, "merged_beside" if right_out else "delta_too_early"
-    if ["set"] in [taken[:1] for taken in steps]:
+        early = "delta_too_early" if snapshot["zeros"] is True else ""  # made with the layer, where lora_B is zero
+        return fault, "merged_beside" if right_out else early
+    if any(is_close_to(layer.W + delta) for delta in layer.earlier):
         return fault, "delta_too_early"
     return fault, ""
 
@@ -272,7 +322,13 @@ def _out_fault(case, snapshot, layer, right, after):
                 return fault, "bias_dropped"
         elif after.startswith("After") and is_close_to(layer.of_base(layer.W)):
             return fault, "adapter_lost"
+        elif not after.startswith("After"):
+            fitting = [name for name, other in _other_outputs(case, layer) if is_close_to(other)]
+            if len(fitting) == 1:
+                return replace(fault, misconception=LAYER_MISTAKES[fitting[0]]), fitting[0]
         return fault, ""
+    if not right.merged and snapshot["adapters"] != [True, True]:
+        return Fault(f"{after}lora_A and lora_B are not the Parameters that they were."), "trains_no_more"
     if right.gradients is not None:
         got = snapshot["gradients"]
         for name, gradient, wanted in zip(("lora_A", "lora_B"), got or (None, None), right.gradients, strict=True):
@@ -280,3 +336,26 @@ def _out_fault(case, snapshot, layer, right, after):
                 what = "no gradient reaches" if gradient is None else "the gradient is wrong of"
                 return Fault(f"{after}{what} {name}."), "trains_no_more"
     return None
+
+
+def _other_outputs(case, layer):
+    """``(id, output)`` of a layer whose forward makes one of the mistakes of lesson 04."""
+    options = {**DEFAULTS, **case.args["options"]}
+    alpha, rank = options["alpha"], options["rank"]
+    base, product = layer.of_base(layer.W), layer.x @ layer.A @ layer.B
+    of_scaling = {
+        "no_scaling": 1,
+        "alpha_not_divided": alpha,
+        "rank_over_alpha": rank / alpha,
+        "root_of_rank": alpha / rank**0.5,
+        "divided_twice": layer.scaling / rank,
+        "scaled_twice": layer.scaling**2,
+        "subtracted": -layer.scaling,
+        "adapter_unused": 0,
+    }
+    yield from ((name, base + factor * product) for name, factor in of_scaling.items())
+    yield "everything_scaled", layer.scaling * (base + product)
+    yield "base_forgotten", layer.scaling * product
+    if layer.bias is not None:
+        yield "bias_twice", base + layer.scaling * product + layer.bias
+        yield "bias_lost", base + layer.scaling * product - layer.bias

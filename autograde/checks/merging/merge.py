@@ -30,6 +30,13 @@ MERGED_INTO_THE_BASE = Misconception(
     "of its own. Assigning a tensor, and copy.copy, copy nothing.",
 )
 
+INFERENCE_MODE = Misconception(
+    "inference_mode",
+    thought="inference_mode is a faster no_grad.",
+    hint="What is made under inference_mode can never meet autograd again. Put your result behind a layer that trains, "
+    "and call backward().",
+)
+
 FROM_A_LAYER = "Make it with nn.Linear, with the base's sizes, and copy.deepcopy is a way too."
 
 
@@ -186,6 +193,12 @@ class Merge(GivenLayerCheck):
         return None
 
     def _graph_fault(self, seen):
+        if seen["inference"] is not False:
+            return Fault(
+                "The values are right, but the new nn.Linear was made under torch.inference_mode().",
+                hint="Put it behind a layer that trains, and call backward().",
+                misconception=INFERENCE_MODE,
+            )
         if seen["leaf"] is True and seen["graph"] is False:
             if seen["parameter"] is True:
                 return None
@@ -203,7 +216,7 @@ class Merge(GivenLayerCheck):
         """Whether two answers are the same kind of nn.Linear."""
         if "weight" not in a or "weight" not in b:
             return ("weight" in a) == ("weight" in b) and super().same(case, a, b)
-        facts = ("own", "plain", "leaf", "graph", "changed", "replaced", "added", "shares")
+        facts = ("own", "plain", "leaf", "graph", "inference", "changed", "replaced", "added", "shares")
         return (
             all(a[fact] == b[fact] for fact in facts)
             and all(agree(a[name], b[name], device=case.device) for name in ("weight", "bias"))
@@ -306,10 +319,12 @@ answer.slip(
 
 
 def _another_bias(case, bias):
-    """Whether `bias` has the right size and is not the base's, or there should be none."""
+    """Whether `bias` has the right size and is no multiple of the base's, or there should be none."""
     weight, wanted = case.args["weight"], case.args["bias"]
     if not isinstance(bias, torch.Tensor) or bias.shape != weight.shape[:1]:
         return False
+    if wanted is not None and agree(bias.double() * wanted.abs().max() / bias.abs().max().clamp(min=1e-30), wanted):
+        return False  # the base's, multiplied: it was not left as nn.Linear made it
     return wanted is None or not agree(bias, wanted, device=case.device)
 
 
@@ -407,3 +422,28 @@ def not_a_parameter(layer):
     linear.weight = base.weight + layer.scaling * (layer.lora_A @ layer.lora_B).T
     linear.bias = base.bias
     return linear
+
+
+def _parts(value):
+    """Whether plain data is a pair of tensors, or a dict of them."""
+    if isinstance(value, dict):
+        return any(isinstance(each, torch.Tensor) for each in value.values())
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], torch.Tensor)
+
+
+answer.slip(
+    INFERENCE_MODE,
+    "def merge",
+    "@torch.inference_mode()\ndef merge",
+    recognise=lambda case, seen: seen.get("inference") is True and "raised" not in seen,
+)
+
+
+answer.slip(
+    "parts_returned",
+    "return linear",
+    "return linear.weight, linear.bias",
+    thought="A weight and a bias are all that a linear layer is.",
+    hint="Whoever gets the result wants to call it with x. What has a weight and a bias, and can be called?",
+    recognise=lambda case, seen: _parts(seen.get("value")),
+)

@@ -3,7 +3,7 @@
 import torch
 
 from autograde.checks.merging.given import adapted, base_in_words, options_in_words
-from autograde.checks.merging.in_place_steps import EXACT, follow, in_words
+from autograde.checks.merging.in_place_steps import EXACT, LAYER_MISTAKES, follow, in_words
 from autograde.checks.shared.families import BIAS_DROPPED, NO_TRANSPOSE, SCALING_FORGOTTEN, VIEW_FOR_TRANSPOSE
 from autograde.checks.shared.lora_layers import is_stub
 from autograde.judge import describe
@@ -88,7 +88,10 @@ class MergeableLoRALinear(Check):
             case(f"back and forth in {describe.dtype_name(dtype)}", *[MERGE, UNMERGE] * 3, part=EXACT, dtype=dtype)
             for dtype in (torch.float32, torch.bfloat16, torch.float16, torch.float64)
         ]
+        loaded = case("another base is loaded before the first merge", part=EXACT)
+        loaded.args["steps"] += [["load", draw.tensor(*loaded.args["weight"].shape)], MERGE, UNMERGE]
         return [
+            case("as it is made"),
             case("", MERGE, UNMERGE, MERGE),
             case("merged twice, no bias", MERGE, MERGE, UNMERGE, bias=False),
             case("nothing to unmerge", UNMERGE, MERGE, UNMERGE, UNMERGE),
@@ -107,6 +110,7 @@ class MergeableLoRALinear(Check):
             learns,
             *back_and_forth,
             replaced,
+            loaded,
         ]
 
     def called(self, case):
@@ -116,6 +120,8 @@ class MergeableLoRALinear(Check):
             f"layer = {self.subject}({base_in_words(case)}{options_in_words(case)}){label}\n"
             f"random values for lora_A and lora_B; x = {describe.kind(case.args['x'])}; layer(x) after each of:\n"
             f"{in_words(case.args['steps'])}"
+            if case.args["steps"]
+            else f"layer = {self.subject}({base_in_words(case)}{options_in_words(case)}){label}"
         )
 
     def observe(self, target, case):
@@ -311,3 +317,42 @@ slip(
     hint="unmerge is there so that training can go on: lora_A and lora_B must get gradients again, and be the same "
     "Parameters that they were.",
 )
+
+slip(
+    "kept_too_early",
+    "self.merged, self.kept = False, None",
+    "self.merged, self.kept = False, base_layer.weight.detach().clone()",
+    "            self.kept = self.base_layer.weight.detach().clone()\n",
+    "",
+    thought="The base never changes, so its weight can be kept when the layer is made.",
+    hint="A saved model is loaded after its layers are made. Which weight does unmerge have to give back, and when is it there?",
+)
+
+slip(
+    "kept_too_late",
+    "            self.kept = self.base_layer.weight.detach().clone()\n",
+    "",
+    "lora_B).T)\n",
+    "lora_B).T)\n            self.kept = self.base_layer.weight.detach().clone()\n",
+    thought="A copy of the weight is kept as soon as the merge is done.",
+    hint="After unmerge the delta is still in the weight. Look at the order of your lines: which weight is it that you keep?",
+)
+
+LESSON_04 = [
+    ("both_zero", "torch.randn", "torch.zeros"),
+    ("both_random", "torch.zeros", "torch.randn"),
+    ("zero_and_random_swapped", "torch.randn", "torch.zeros", "torch.zeros(rank", "0.02 * torch.randn(rank"),
+    ("elementwise", "(x @ self.lora_A) @ self.lora_B", "(self.lora_A @ self.lora_B) * x"),
+    ("no_scaling", "out + self.scaling * ", "out + "),
+    ("root_of_rank", "alpha / rank", "alpha / rank**0.5"),
+    ("base_forgotten", "else out + self", "else self"),
+    ("subtracted", "else out +", "else out -"),
+    ("scaled_twice", "(x @ self.lora_A)", "(x @ self.lora_A * self.scaling)"),
+    (
+        "bias_lost",
+        "out = self.base_layer(x)",
+        "out = self.base_layer(x) if self.merged else x @ self.base_layer.weight.T",
+    ),
+]
+for known, *edits in LESSON_04:
+    slip(LAYER_MISTAKES[known], *edits)
