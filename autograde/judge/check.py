@@ -13,6 +13,7 @@ from autograde.judge.draw import Draw, devices
 from autograde.judge.misconception import CHANGED_INPUT, Program, misconception
 from autograde.remote.call import call
 from autograde.remote.probe import Missing, ProbeStopped, Remote
+from autograde.remote.torch_state import known_torch_state
 from autograde.remote.wire import WireError
 
 ANSWER = "answer"
@@ -200,6 +201,10 @@ class Check:
             A `Verdict`; whatever the learner's code does, nothing is raised for it.
         """
         seed = secrets.randbelow(2**31) if seed is None else seed
+        with known_torch_state():
+            return self._judged(target, seed)
+
+    def _judged(self, target, seed):
         remote = isinstance(target, Remote)
         try:
             cases = self.make_cases(Draw(seed), remote)

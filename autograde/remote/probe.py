@@ -10,6 +10,7 @@ import functools
 import sys
 
 from autograde.remote import wire
+from autograde.remote.torch_state import known_torch_state
 
 
 class Remote:
@@ -42,7 +43,8 @@ def probe(function):
         if isinstance(target, Remote):
             return target.session.ask(name, target.name, arguments)
         # The learner's code gets copies: what it changes in place must not change what the judge compares with.
-        return wire.plain(function(target, **{key: wire.copy(value) for key, value in arguments.items()}))
+        with known_torch_state():
+            return wire.plain(function(target, **{key: wire.copy(value) for key, value in arguments.items()}))
 
     ask.is_probe = True
     return ask

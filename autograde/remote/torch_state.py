@@ -1,0 +1,28 @@
+"""Torch's global settings: what a notebook has set must not reach the judge, and the judge must leave it as it was."""
+
+import contextlib
+
+import torch
+
+
+@contextlib.contextmanager
+def known_torch_state():
+    """Inside, torch is as it is at its start: gradients on, float32, the CPU, no inference mode, no deterministic mode.
+
+    Afterwards all of that is again as it was before.
+    """
+    dtype, device = torch.get_default_dtype(), torch.get_default_device()
+    deterministic = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    elsewhere = device.type != "cpu"
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", enabled=False):
+        torch.set_default_dtype(torch.float32)
+        if elsewhere:
+            torch.set_default_device(None)
+        torch.use_deterministic_algorithms(False)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(dtype)
+            if elsewhere:
+                torch.set_default_device(device)
+            torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
