@@ -4,9 +4,11 @@ A server that has a base in memory can have a hundred adapters beside it: each h
 weight holds dk, and the base itself is never touched.
 """
 
+import math
 from contextlib import contextmanager
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from .formulas import lora_delta
@@ -67,20 +69,20 @@ class MultiLoRALinear(nn.Module):
         if not self.enabled:
             return out
         if self._rows is not None:
-            return out + self._mixed(x)
+            return self._mixed(x, out)
         if self.active is None:
             return out
         name = self.active
         return out + lora_delta(x, self.lora_A[name], self.lora_B[name], self.scaling[name])
 
-    def _mixed(self, x):
+    def _mixed(self, x, out):
         used = list(dict.fromkeys(name for name in self._rows if name is not None))
         if not used:
-            return 0
+            return out
         place = {None: -1} | {name: i for i, name in enumerate(used)}
         ids = torch.tensor([place[name] for name in self._rows], device=x.device)
         A, B = [self.lora_A[name] for name in used], [self.lora_B[name] for name in used]
-        return route(x, A, B, [self.scaling[name] for name in used], ids)
+        return route(x, A, B, [self.scaling[name] for name in used], ids, out)
 
     def extra_repr(self):
         return f"adapters={list(self.scaling)}, active={self.active!r}"
@@ -141,21 +143,38 @@ def multi_layers(model):
 # One batch, several adapters
 
 
-def route(x, A, B, scaling, adapter_ids):
+def route(x, A, B, scaling, adapter_ids, out=None):
     """The adapters' part for a batch whose rows use different ones: row i is scaling[a] * (x[i] @ A[a]) @ B[a].
 
     x `(n, ..., d)`, A `(m, d, r)` and B `(m, r, k)` or lists of matrices whose ranks may differ, scaling `(m,)`, and
     adapter_ids `(n,)` of integers: a = adapter_ids[i], and -1 stands for no adapter, whose row is zero.
-    Returns `(n, ..., k)`. Raises IndexError for an id outside of -1 ... m - 1: to Python, -2 would be the one before
+    Returns `(n, ..., k)`; with `out`, a tensor of this shape, it is added to that, in place. Raises IndexError for an id outside of -1 ... m - 1: to Python, -2 would be the one before
     the last.
     """
     if len(adapter_ids) != len(x):
         raise ValueError(f"{len(x)} rows need as many adapter ids, not {len(adapter_ids)}.")
     if len(x) and not -1 <= int(adapter_ids.min()) <= int(adapter_ids.max()) < len(A):
         raise IndexError(f"adapter_ids go from -1 to {len(A) - 1}, not {adapter_ids.min()} to {adapter_ids.max()}.")
-    width, (d, k) = sum(a.shape[1] for a in A), (A[0].shape[0], B[0].shape[1])
-    together = _side_by_side if width * (d + k) < d * k else _in_segments
-    return together(x, A, B, scaling, adapter_ids)
+    ranks, (d, k) = [a.shape[1] for a in A], (A[0].shape[0], B[0].shape[1])
+    if math.prod(x.shape[1:-1]) > max(ranks):
+        return _gathered(x, A, B, scaling, adapter_ids, out)
+    together = _side_by_side if sum(ranks) * (d + k) < d * k else _in_segments
+    part = together(x, A, B, scaling, adapter_ids)
+    return part if out is None else out.add_(part)
+
+
+def _gathered(x, A, B, scaling, ids, out=None):
+    """A copy of its adapter's matrices for every row. For long rows, beside which such a copy is small."""
+    r, own, rows = max(a.shape[1] for a in A), ids.clamp(min=0), x.flatten(1, -2)
+    A = torch.stack([F.pad(a, (0, r - a.shape[1])) for a in A])  # (m, d, r): thinner ones get columns of zeros
+    B = torch.stack([F.pad(b, (0, 0, 0, r - b.shape[0])) for b in B])  # (m, r, k)
+    scale = torch.as_tensor(scaling, dtype=x.dtype, device=x.device)[own] * (ids >= 0)  # (n,)
+    thin = torch.bmm(rows, A[own])  # (n, T, d) @ (n, d, r) -> (n, T, r)
+    thin = thin * scale[:, None, None]
+    if out is not None:  # scaled and summed as it is made, as in LoRALinear
+        out.view(*rows.shape[:-1], B.shape[-1]).baddbmm_(thin.to(out.dtype), B[own].to(out.dtype))  # (n, T, k) += ...
+        return out
+    return torch.bmm(thin, B[own]).view(*x.shape[:-1], B.shape[-1])  # (n, T, r) @ (n, r, k) -> (n, T, k)
 
 
 def _side_by_side(x, A, B, scaling, ids):

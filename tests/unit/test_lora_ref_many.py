@@ -24,7 +24,7 @@ from lora_ref import (
     share_base,
     to_linear_weights,
 )
-from lora_ref.many import _in_segments, _side_by_side, multi_layers
+from lora_ref.many import _gathered, _in_segments, _side_by_side, multi_layers
 
 D, K = 12, 10
 
@@ -131,8 +131,8 @@ def by_rows(x, A, B, scaling, ids):
     return torch.stack(rows) if rows else x.new_zeros(*x.shape[:-1], B[0].shape[1])
 
 
-@pytest.mark.parametrize("together", [route, _side_by_side, _in_segments])
-@pytest.mark.parametrize("inside", [(), (3,), (2, 1)])
+@pytest.mark.parametrize("together", [route, _side_by_side, _in_segments, _gathered])
+@pytest.mark.parametrize("inside", [(1,), (3,), (2, 1)])
 @pytest.mark.parametrize(("n", "m"), [(7, 1), (7, 3), (40, 25), (0, 2)])
 def test_route_is_what_a_loop_over_rows_computes(together, inside, n, m):
     x = torch.randn(n, *inside, D, dtype=torch.float64, requires_grad=True)
@@ -147,6 +147,13 @@ def test_route_is_what_a_loop_over_rows_computes(together, inside, n, m):
             torch.autograd.grad(got, (x, A), upstream), torch.autograd.grad(want, (x, A), upstream), strict=True
         ):
             torch.testing.assert_close(one, other)
+
+
+def test_rows_without_an_axis_of_length():
+    x, ids = torch.randn(6, D), torch.tensor([1, -1, 0, 2, 2, -1])
+    A, B, scaling = torch.randn(3, D, 2), torch.randn(3, 2, K), torch.rand(3) + 0.5
+    for together in (route, _side_by_side, _in_segments):
+        torch.testing.assert_close(together(x, A, B, scaling, ids), by_rows(x, A, B, scaling, ids.tolist()))
 
 
 def test_no_row_has_an_adapter():
@@ -203,6 +210,11 @@ def test_a_mixed_batch_is_the_rows_one_by_one(model):
     for i, name in enumerate(ROWS):
         activate(model, name)
         torch.testing.assert_close(got[i], model(x[i : i + 1])[0])
+
+
+def test_an_empty_mixed_batch(model):
+    with mixed_batch(model, []):
+        assert model(torch.randn(0, 3, D)).shape == (0, 3, D)
 
 
 def test_after_a_mixed_batch_all_is_as_before(model):
