@@ -12,7 +12,7 @@ def as_ids(language, characters, device="cpu"):
     return [characters.encode("\n" + "\n".join(part) + "\n").to(device) for part in names(language)]
 
 
-def learn(model, ids, steps, lr=0.01, seed=0, after_step=None):
+def learn(model, ids, steps, lr=0.02, seed=0, after_step=None):
     """Train everything in `model` that requires a gradient on the text `ids`, with Adam and a rate that falls to zero.
 
     after_step: called with the number of steps done, after each of them.
@@ -22,12 +22,11 @@ def learn(model, ids, steps, lr=0.01, seed=0, after_step=None):
     for step in range(steps):
         optimiser.param_groups[0]["lr"] = lr * (1 - step / steps)
         optimiser.zero_grad()
-        model.loss(excerpts(ids, 32, LENGTH, generator)).backward()
+        model.loss(excerpts(ids, 16, LENGTH, generator)).backward()
         optimiser.step()
         if after_step:
             after_step(step + 1)
     optimiser.zero_grad()
-    return model
 
 
 @torch.no_grad()
@@ -36,7 +35,7 @@ def loss_on(model, ids):
     return model.loss(ids[: len(ids) // LENGTH * LENGTH].view(-1, LENGTH)).item()
 
 
-def write_lines(model, characters, starts, seed=0, temperature=0.6, longest=40):
+def write_lines(model, characters, starts, seed=0, temperature=0.5, longest=40):
     """For each of `starts`, texts of one length, the line that the model makes of it."""
     device = next(model.parameters()).device
     ids = torch.stack([characters.encode("\n" + start) for start in starts]).to(device)
@@ -45,7 +44,7 @@ def write_lines(model, characters, starts, seed=0, temperature=0.6, longest=40):
     return [characters.decode(row).split("\n")[1] for row in written.tolist()]
 
 
-def write_text(model, characters, start, length=200, seed=0, temperature=0.6):
+def write_text(model, characters, start, length=200, seed=0, temperature=0.5):
     """A piece of running text that begins with `start`."""
     device = next(model.parameters()).device
     ids = characters.encode(start)[None].to(device)

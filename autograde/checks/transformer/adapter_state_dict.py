@@ -1,0 +1,186 @@
+"""adapter_state_dict: the adapters of a model, all of them and nothing else, under the names of its state_dict."""
+
+import torch
+
+from autograde.checks.transformer.models import ADAPTED, ADAPTERS, shapes_of
+from autograde.judge import describe
+from autograde.judge.answer import RightAnswer
+from autograde.judge.check import Case, Check
+from autograde.judge.compare import Fault
+from autograde.judge.misconception import CHANGED_INPUT
+from autograde.probes.transformer import state_of
+from autograde.remote.bits import same_bits
+
+answer = RightAnswer("""
+from lora_ref.layer import LoRALinear
+
+
+def adapter_state_dict(model):
+    layers = [name for name, module in model.named_modules() if isinstance(module, LoRALinear)]
+    wanted = {f"{name}.{side}" for name in layers for side in ("lora_A", "lora_B")}
+    return {name: value.clone() for name, value in model.state_dict().items() if name in wanted}
+""")
+
+
+class AdapterStateDict(Check):
+    """Compares keys first, then values bit for bit."""
+
+    name = "adapter_state_dict"
+    points = 2
+    answer = answer
+    note = (
+        "a loop over named_modules or named_parameters, a filter of state_dict; references or copies, detached or the "
+        "Parameters themselves."
+    )
+    next_step = "Print your keys beside those of model.state_dict(), and say for each why it is or is not an adapter's."
+
+    def cases(self, draw):
+        def case(label, dtype=torch.float32):
+            d, e, v = draw.sizes(3, low=7, high=11)
+            r, s = draw.sizes(2, low=2, high=4)
+            source = ADAPTED.format(d=d, e=e, v=v, r=r, s=s)
+            values = {name: draw.tensor(*shape, dtype=dtype) for name, shape in shapes_of(d, e, v, r, s).items()}
+            if dtype != torch.float32:
+                source += "        self.to(torch.bfloat16)\n"
+            return Case({"source": source, "seed": draw.integer(0, 10**6), "values": values}, label)
+
+        return [case("float32"), case("bfloat16", torch.bfloat16)]
+
+    def observe(self, target, case):
+        return state_of(target, **case.args)
+
+    def called(self, case):
+        rows = ", ".join(ADAPTERS[:2])
+        return (
+            f"adapter_state_dict(model)  # {case.label}\n"
+            f"the model has {len(ADAPTERS)} tensors in adapters ({rows}, …), a norm that trains,\n"
+            "and layers called flora_proj, lora_norm and lora_A that are no LoRALinear"
+        )
+
+    def fault(self, case, observation):
+        if "not_callable" in observation or "raised" in observation:
+            return self.failed_call(observation)
+        if observation["is_dict"] is not True:
+            return Fault("The result is no dict.", describe.contents(observation["value"]), "a dict")
+        return _keys(observation) or _values(case, observation) or _model(observation)
+
+    def same(self, case, a, b):
+        return _summary(a) == _summary(b)
+
+
+adapter_state_dict = AdapterStateDict()
+
+
+def _keys(seen):
+    keys = set(seen["keys"])
+    extra, missing = sorted(keys - set(ADAPTERS)), [key for key in ADAPTERS if key not in keys]
+    if extra and missing:
+        return Fault(
+            f"The keys are not those of the model's state_dict: there is {extra[0]}, and {missing[0]} is missing."
+        )
+    if extra:
+        shown = ", ".join(extra[:3])
+        return Fault(f"There is more in it than adapters: {shown}{' …' if len(extra) > 3 else ''}.")
+    if missing:
+        return Fault(f"{len(missing)} of the {len(ADAPTERS)} adapters' tensors are missing: {missing[0]} for one.")
+    return None
+
+
+def _values(case, seen):
+    if seen["graph"]:
+        hint = "What is saved must not drag a graph along. Which values does model.state_dict() give?"
+        return Fault(f"The value of {seen['graph'][0]} has a grad_fn.", hint=hint)
+    for key, value in zip(seen["keys"], seen["entries"], strict=True):
+        right = case.args["values"][key]
+        if not isinstance(value, torch.Tensor):
+            return Fault(f"The value of {key} is no tensor.", describe.contents(value), describe.kind(right))
+        if value.shape != right.shape or value.dtype != right.dtype:
+            return Fault(f"The value of {key} has another shape or dtype.", describe.kind(value), describe.kind(right))
+        if not same_bits(value, right):
+            return Fault(f"The values of {key} are not the parameter's.", tensors=(value, right))
+    return None
+
+
+def _model(seen):
+    for what, said in (("replaced", "are not the same Parameters any more"), ("changed", "have other values"), ("grads", "train or are frozen otherwise")):  # fmt: skip
+        if seen[what]:
+            problem = f"The model has changed: {', '.join(seen[what][:3])} {said}."
+            hint = "The model is still in use. Take the values out of it, and leave everything in it as it is."
+            return Fault(problem, hint=hint, misconception=CHANGED_INPUT)
+    return None
+
+
+def _summary(seen):
+    if "keys" not in seen:
+        return seen["raised"]["type"] if "raised" in seen else sorted(seen)
+    entries = [
+        (describe.kind(e), e.double().sum().item()) if isinstance(e, torch.Tensor) else str(e) for e in seen["entries"]
+    ]
+    said = sorted(zip(seen["keys"], map(str, entries), strict=True))
+    return said, sorted(seen["graph"]), [bool(seen[what]) for what in ("replaced", "changed", "grads")]
+
+
+CONDITION = "if name in wanted"
+
+answer.slip(
+    "whole_state", f" {CONDITION}", "",
+    thought="The state of the model is what has to be saved.",
+    hint="Count the numbers in your dict, and those that have been trained. The base is at the other end already.",
+)  # fmt: skip
+answer.slip(
+    "lora_in_the_name", CONDITION, 'if "lora" in name',
+    thought="What is an adapter's has lora in its name.",
+    hint="Other people's layers have names, too: flora_proj, lora_norm. What is there by which an adapter is known for certain?",
+)  # fmt: skip
+answer.slip(
+    "lora_in_the_name", CONDITION, 'if "lora_" in name',
+    thought="What is an adapter's has lora_ in its name.",
+    hint="Other people's layers have names, too: lora_norm. What is there by which an adapter is known for certain?",
+)  # fmt: skip
+answer.slip(
+    "lora_in_the_name", CONDITION, 'if "lora_A" in name or "lora_B" in name',
+    thought="Nobody else calls anything lora_A.",
+    hint="There may be a plain layer called lora_A, and its weight is no adapter. By its class an adapter is known for certain.",
+)  # fmt: skip
+answer.slip(
+    "what_trains", CONDITION, "if model.get_parameter(name).requires_grad",
+    thought="The adapters are what trains.",
+    hint="A norm may train as well, and an adapter may be frozen for a while. Neither makes it what it is.",
+)  # fmt: skip
+answer.slip(
+    "only_B", '("lora_A", "lora_B")', '("lora_B",)',
+    thought="B is what has been trained.",
+    hint="A starts at random and is trained, too. What would somebody compute who has your B and another A?",
+)  # fmt: skip
+answer.slip(
+    "only_A", '("lora_A", "lora_B")', '("lora_A",)',
+    thought="One of the two matrices is enough.",
+    hint="What would somebody compute who has your A, and a B as it is at the start?",
+)  # fmt: skip
+answer.slip(
+    "short_keys", "{name: value.clone()", "{name.rpartition('.')[2]: value.clone()",
+    thought="A key says which matrix it is.",
+    hint="There are several layers. What happens in a dict to the lora_A of the first when that of the second comes?",
+)  # fmt: skip
+answer.slip(
+    "keys_of_peft", "{name: value.clone()", "{'base_model.model.' + name: value.clone()",
+    thought="An adapter's keys begin as they do in PEFT.",
+    hint="That is another file format, and lesson 11 writes it. Here the keys are those of model.state_dict().",
+)  # fmt: skip
+answer.slip(
+    "keys_of_layers", "{name: value.clone()", "{name.replace('.lora_', '_lora_'): value.clone()",
+    thought="A key need only be unique.",
+    hint="Who loads it looks for the keys that model.state_dict() has.",
+)  # fmt: skip
+answer.slip(
+    "graph_kept", "value.clone() for name, value in model.state_dict().items()",
+    "value.clone() for name, value in model.named_parameters()",
+    thought="A clone is a tensor of its own.",
+    hint="Print the grad_fn of a value. What does a clone of a Parameter remember?",
+)  # fmt: skip
+answer.slip(
+    "delta_saved", "    return {name: value.clone() for name, value in model.state_dict().items() if name in wanted}",
+    "    return {f'{name}.delta': model.get_submodule(name).delta_weight().detach() for name in layers}",
+    thought="The change of the weight is what the adapter is.",
+    hint="Compare the number of entries in the change with that of A and B. Why were there two thin matrices?",
+)  # fmt: skip

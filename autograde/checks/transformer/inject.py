@@ -1,0 +1,479 @@
+"""inject: the layers that a list of names stands for, replaced in place, and a model that is otherwise as it was."""
+
+import functools
+
+from torch import nn
+
+from autograde.checks.transformer.models import TO_INJECT
+from autograde.judge import describe
+from autograde.judge.answer import RightAnswer
+from autograde.judge.check import ANSWER, Case, Check
+from autograde.judge.compare import Fault, agree
+from autograde.judge.misconception import Misconception
+from autograde.probes.transformer import inject_into, made
+
+MODEL = "the model"  # the part of the points that is for what must not happen to the model
+
+NESTED = Misconception(
+    "nested",
+    thought="A layer that carries an adapter can take another one.",
+    hint="Print the names in named_modules() after a first call. Under which name does the old layer live on in the new one?",
+)
+ENDLESS = Misconception(
+    "replaced_while_walking",
+    thought="The model can be changed while named_modules() walks through it.",
+    hint="The walk also visits what you have just put in, and the layer inside of that. Collect the names first, in a list.",
+)
+FROZE_OTHERS = Misconception(
+    "freezes_all",
+    thought="LoRA means that only adapters train, so inject freezes the model.",
+    hint="Somebody may want the norms to train. LoRALinear freezes the layer that it is put around, and that is all there is to do.",
+)
+COPIED = Misconception(
+    "base_copied",
+    thought="A copy of the layer does the same as the layer.",
+    hint="Another module may hold the same weight: change one of them, and the other must follow. Use the layer that is there.",
+)
+SILENT = Misconception(
+    "silent_no_match",
+    thought="Where nothing matches there is nothing to do.",
+    hint="Somebody has mistyped a name and would now train a model without an adapter. Who tells them?",
+)
+LETTERS = Misconception(
+    "letters_of_a_string",
+    thought="target_modules holds names, whatever it is.",
+    hint="A string is a sequence, too. What does a loop over 'q_proj' give, one by one?",
+)
+
+answer = RightAnswer("""
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    if isinstance(target_modules, str):
+        raise TypeError("target_modules is a list of names")
+    names = []
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear) and any(f".{name}".endswith(f".{target}") for target in target_modules):
+            names.append(name)
+    if not names:
+        linears = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+        raise ValueError(f"no nn.Linear is called {target_modules}; there are {linears}")
+    for name in names:
+        module = model.get_submodule(name)
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, LoRALinear(module, rank, alpha))
+    return names
+""")
+
+
+class Inject(Check):
+    """Looks at every place in the model where an nn.Linear stood, and at what else has changed."""
+
+    name = "inject"
+    points = 4
+    parts = {ANSWER: 2, MODEL: 2}
+    answer = answer
+    note = (
+        "the last part of a name compared with the last parts of a target, a regular expression, a recursion over "
+        "named_children; the error may come before or after a list of matches is made."
+    )
+    next_step = (
+        "Print the names in model.named_modules(), mark by hand those that are meant, and compare with your list."
+    )
+
+    def cases(self, draw):
+        d, e, v = draw.sizes(3, low=6, high=11)
+        source = TO_INJECT.format(d=d, e=e, v=v)
+        rank, alpha = draw.integer(2, 4), draw.choice([5, 7, 11])
+        ids = draw.tensor(2, 3).abs().long() % v
+
+        def case(targets, label, part=ANSWER, again=None, tied=None):
+            args = {"source": source, "seed": draw.integer(0, 10**6), "target_modules": targets, "rank": rank,
+                    "alpha": alpha, "ids": ids, "again": again, "tied": tied}  # fmt: skip
+            return Case(args, label, part)
+
+        tie = ["lm_head", "embedding"]
+        return [
+            case(["q_proj", "v_proj"], "two names"),
+            case(("q_proj",), "a tuple with one name"),
+            case(["attention.q_proj"], "a name of two parts"),
+            case(["0"], "layers in a Sequential, which are called 0 to 10"),
+            case(["blocks.1.cross.v_proj", "o"], "a full name, and a single letter"),
+            case(["mlp.10", "k_proj"], "one name that is there and one that is not"),
+            case(["q_proj", "v_proj"], "what was frozen, what trains, and the tie", MODEL, tied=tie),
+            case(["lm_head"], "a layer whose weight is tied to the embedding", MODEL, tied=tie),
+            case(["q_proj"], "and once more with the same names", MODEL, again=["q_proj"]),
+            case(["q_proj"], "and once more with further names", MODEL, again=["q_proj", "v_proj"]),
+            case(["query"], "a name that is nowhere", MODEL),
+            case(["norm", "embedding", "memory.v_proj"], "names of modules that are no nn.Linear", MODEL),
+            case("q_proj", "one string and no list", MODEL),
+        ]
+
+    def observe(self, target, case):
+        return inject_into(target, **case.args)
+
+    def called(self, case):
+        targets, rank, alpha = (case.args[name] for name in ("target_modules", "rank", "alpha"))
+        call = f"inject(model, {targets!r}, {rank}, {alpha})  # {case.label}"
+        if case.args["again"]:
+            call += f"\ninject(model, {case.args['again']!r}, {rank}, {alpha})"
+        held = list(linears_of(case))
+        rows = [", ".join(held[i : i + 3]) for i in range(0, len(held), 3)]
+        return "\n".join([call, "the nn.Linears of the model:", *(f"  {row}" for row in rows)])
+
+    def fault(self, case, observation):
+        if "not_callable" in observation:
+            return self.failed_call(observation)
+        wanted = meant(case, case.args["target_modules"])
+        if not wanted or isinstance(case.args["target_modules"], str):
+            return _must_raise(self, case, observation)
+        if "raised" in observation:
+            return _raised(self, case, observation)
+        return (
+            _places(case, observation, wanted)
+            or _names(observation, wanted, "The first call returned" if case.args["again"] else "The result is")
+            or _rest(case, observation)
+            or _second(self, case, observation, wanted)
+        )
+
+    def same(self, case, a, b):
+        return _summary(a) == _summary(b)
+
+
+inject = Inject()
+
+
+def linears_of(case):
+    """The nn.Linears of a case's model: ``{name: (in_features, out_features)}``."""
+    return _linears(case.args["source"])
+
+
+@functools.lru_cache
+def _linears(source):
+    named = made(source, seed=0).named_modules()
+    return {name: (part.in_features, part.out_features) for name, part in named if isinstance(part, nn.Linear)}
+
+
+def meant(case, targets):
+    """The full names of the layers that `targets` stands for, a set."""
+    targets = [targets] if isinstance(targets, str) else targets
+    return {name for name in linears_of(case) if any(f".{name}".endswith(f".{target}") for target in targets)}
+
+
+def _said(names):
+    shown = ", ".join(sorted(names)[:4])
+    return shown + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+def _replaced(seen):
+    return {name for name, place in seen["places"].items() if place["kind"] != "same"} | set(seen["missing"])
+
+
+def _untouched(seen):
+    return not (_replaced(seen) or seen["added"] or seen["grads"] or seen["changed"])
+
+
+def _must_raise(check, case, seen):
+    """The faults of a call that had to raise, or, for one string, may take it for that one name."""
+    one_string = isinstance(case.args["target_modules"], str)
+    wanted = meant(case, case.args["target_modules"])
+    if "raised" not in seen:
+        taken = _replaced(seen)
+        if one_string and taken == wanted:
+            return _places(case, seen, wanted) or _names(seen, wanted, "The result is") or _rest(case, seen)
+        if one_string:
+            return Fault(
+                "One string was taken apart.",
+                returned=f"replaced: {_said(taken) or 'nothing'}",
+                expected="a TypeError, or the layers of that one name",
+                misconception=LETTERS if taken == meant(case, list(case.args["target_modules"])) else None,
+            )
+        if taken:
+            return Fault(f"No nn.Linear has such a name, and {_said(taken)} was replaced.")
+        expected = "a ValueError that names an nn.Linear of the model"
+        returned = describe.contents(seen["value"])
+        return Fault("Nothing matches, and nothing was raised.", returned, expected)
+    error = seen["raised"]
+    kinds = ("TypeError", "ValueError") if one_string else ("ValueError",)
+    said = describe.clean(f"{error['type']}: {error['message']}".rstrip(": "))
+    if not any(kind in error["bases"] for kind in kinds):
+        return Fault(f"The call raised {said}", expected=f"a {kinds[0]}", where=error["where"])
+    if not _untouched(seen):
+        what = _said(_replaced(seen) or set(seen["grads"]) or set(seen["changed"]) or set(seen["added"]))
+        return Fault(f"The call raised {error['type']}, and by then it had changed {what}.",
+                     hint="Find out whether it will work before anything is changed.")  # fmt: skip
+    if not one_string and not _lists_a_linear(case, error["message"]):
+        hint = "Somebody has to correct a name. What would you want to read in the message then?"
+        return Fault("The message of the ValueError names no nn.Linear of the model.", returned=said, hint=hint)
+    return None
+
+
+def _lists_a_linear(case, message):
+    asked = case.args["target_modules"]
+    for target in sorted(asked, key=len, reverse=True):
+        message = message.replace(target, " ")  # what was asked for is no news
+    names = linears_of(case)
+    return any(
+        name in message or name.rpartition(".")[2] in message.replace("'", " ").split() for name in names
+    ) or any(last in message for last in ("seq_proj", "q_proj_old", "lm_head", "inner"))
+
+
+def _raised(check, case, seen):
+    error = seen["raised"]
+    if "RecursionError" in error["bases"]:
+        return Fault("The call never came to an end: it ran out of stack.", misconception=ENDLESS)
+    if case.args["tied"] and case.args["target_modules"] == ["lm_head"] and _untouched(seen):
+        if "ValueError" in error["bases"] and any(word in error["message"].lower() for word in ("tie", "share")):
+            return None  # refusing it, and saying why, is right too
+    return check.failed_call(seen)
+
+
+def _places(case, seen, wanted):
+    """The fault of a place in the model: left alone or replaced when it should not be, or replaced by the wrong thing."""
+    taken = _replaced(seen)
+    if nested := {name for name in wanted if seen["places"].get(name, {}).get("kind") == "nested"}:
+        return Fault(f"An adapter was put into an adapter: {_said(nested)}.", misconception=NESTED)
+    if extra := taken - wanted:
+        return Fault(
+            f"It replaced {_said(extra)}, which {'is' if len(extra) == 1 else 'are'} not meant.",
+            returned=f"replaced: {_said(taken)}",
+            expected=f"replaced: {_said(wanted)}",
+        )
+    if left := wanted - taken:
+        return Fault(
+            f"It left {_said(left)} as {'it was' if len(left) == 1 else 'they were'}.",
+            returned=f"replaced: {_said(taken) or 'nothing'}",
+            expected=f"replaced: {_said(wanted)}",
+        )
+    if seen["added"]:
+        return Fault(f"There are new modules where none was before: {_said(set(seen['added']))}.")
+    sizes, rank, alpha = linears_of(case), case.args["rank"], case.args["alpha"]
+    for name in sorted(wanted):
+        place = seen["places"][name]
+        if place["kind"] == "copy":
+            problem = f"The base_layer of {name} is not the nn.Linear that stood there."
+            return Fault(problem, misconception=COPIED)
+        if place["kind"] != "lora":
+            return Fault(f"{name} is no LoRALinear around the old layer but {describe.clean(place['type'], 60)}.")
+        d, k = sizes[name]
+        if place["shapes"] != [[d, rank], [rank, k]]:
+            shapes = " and ".join(describe.shape(shape) for shape in place["shapes"])
+            return Fault(f"The adapters of {name} have the shapes {shapes}.", expected=f"({d}, {rank}) and ({rank}, {k})",
+                         hint="Look at the order of rank and alpha in the call of LoRALinear.")  # fmt: skip
+        if not agree(place["scaling"], alpha / rank):
+            said = describe.contents(place["scaling"])
+            return Fault(f"The scaling of {name} is {said}, not alpha / rank.",
+                         hint="Does alpha get as far as LoRALinear?")  # fmt: skip
+    return None
+
+
+def _names(seen, wanted, what):
+    value = seen["value"]
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        return Fault(f"{what} no list of names.", describe.contents(value), f"the names: {_said(wanted)}")
+    if sorted(value) != sorted(wanted):
+        return Fault(f"{what} not the list of the full names that were replaced.",
+                     f"[{', '.join(value[:6])}]", f"[{', '.join(sorted(wanted)[:6])}]")  # fmt: skip
+    return None
+
+
+def _rest(case, seen):
+    """The fault of what is not replaced, and of the model as a whole."""
+    if case.part == MODEL:
+        if seen["grads"]:
+            return Fault(
+                f"requires_grad of {_said(set(seen['grads']))} has changed, in no layer that was replaced.",
+                misconception=FROZE_OTHERS,
+            )
+        if case.args["tied"] and not seen["tied"]:
+            return Fault("lm_head and the embedding held one weight, and now they hold two.", misconception=COPIED)
+    if seen["changed"]:
+        return Fault(f"The values of {_said(set(seen['changed']))} have changed.")
+    before, after = seen["out"]
+    if not agree(after, before):
+        return Fault("The model does not compute any more what it computed: B is zero, so nothing should have changed.")
+    return None
+
+
+def _second(check, case, seen, wanted):
+    again = case.args["again"]
+    if again is None:
+        return None
+    second, new = seen["second"], meant(case, again) - wanted
+    places = second["places"]
+    taken = {name for name, place in places.items() if place["kind"] != "same"}
+    if nested := {name for name in taken if places[name]["kind"] == "nested"}:
+        return Fault(f"The second call put an adapter into an adapter: {_said(nested)}.", misconception=NESTED)
+    if "raised" in second:
+        error = second["raised"]
+        if "RecursionError" in error["bases"]:
+            return Fault("The second call never came to an end: it ran out of stack.", misconception=ENDLESS)
+        if new or "ValueError" not in error["bases"]:
+            fault = check.failed_call(second)
+            return Fault(fault.problem.replace("The call", "The second call"), where=fault.where)
+    if not second["kept"]:
+        hint = "Whoever calls it twice by accident loses what was trained. What does a name stand for that is adapted already?"
+        return Fault("The second call replaced adapters that were there, or their values.", hint=hint)
+    if taken != wanted | new:
+        expected = f"adapted: {_said(wanted | new)}"
+        return Fault("After the second call the wrong layers are adapted.", f"adapted: {_said(taken)}", expected)
+    return None if "raised" in second else _names(second, new, "The second call returned")
+
+
+def _summary(seen):
+    """What an observation comes to: two answers that agree in it do the same to the model."""
+    if "places" not in seen:
+        return sorted(seen)
+    value = seen.get("value")
+    names = tuple(sorted(map(str, value))) if isinstance(value, list) else seen.get("type")
+    return (
+        seen["raised"]["type"] if "raised" in seen else None,
+        sorted(
+            (name, place["kind"], str(place.get("shapes")), str(place.get("scaling")))
+            for name, place in seen["places"].items()
+        ),
+        sorted(seen["missing"]),
+        sorted(seen["added"]),
+        sorted(seen["grads"]),
+        sorted(seen["changed"]),
+        names,
+        agree(seen["out"][1], seen["out"][0]),
+        seen.get("tied"),
+        (_short(seen["second"]), seen["second"]["kept"]) if "second" in seen else None,
+    )
+
+
+def _short(second):
+    value = second.get("value")
+    names = tuple(sorted(map(str, value))) if isinstance(value, list) else second.get("type")
+    kinds = sorted((name, place["kind"]) for name, place in second["places"].items())
+    return second["raised"]["type"] if "raised" in second else None, kinds, names
+
+
+# What is known to be wrong --------------------------------------------------------------------------------------------
+
+MATCH = 'f".{name}".endswith(f".{target}")'
+RETURN = "    return names"
+
+answer.slip(
+    "substring_match", MATCH, "target in name",
+    thought="A layer is meant when its name contains the target.",
+    hint="Which of the model's names contain your target without being it? Look at seq_proj, letter by letter.",
+)  # fmt: skip
+answer.slip(
+    "ends_with_letters", MATCH, "name.endswith(target)",
+    thought="A layer is meant when its name ends like the target.",
+    hint="seq_proj ends in the letters q_proj, and mlp.10 in 0. What must stand before the target?",
+)  # fmt: skip
+answer.slip(
+    "any_part_of_the_path", MATCH, "target in name.split('.')",
+    thought="A layer is meant when the target is a part of its path.",
+    hint="A container may be called like the target. Which part of the path is the layer's own name?",
+)  # fmt: skip
+answer.slip(
+    "last_part_only", MATCH, "name.split('.')[-1] == target",
+    thought="A target is always the last part of a name.",
+    hint="Somebody may want only the q_proj of one kind of block and ask for attention.q_proj.",
+)  # fmt: skip
+answer.slip(
+    "full_names_only", MATCH, "name == target",
+    thought="A target is the full name of a layer.",
+    hint="Nobody wants to write down the names of all blocks. A target stands for every layer whose path ends in it.",
+)  # fmt: skip
+answer.slip(
+    "starts_like_it", MATCH, "name.split('.')[-1].startswith(target)",
+    thought="A layer is meant when its own name begins like the target.",
+    hint="q_proj_old is another layer. Where does a name end?",
+)  # fmt: skip
+answer.slip(
+    "containers_too", "isinstance(module, nn.Linear) and any(", "any(",
+    thought="Whatever has the name is meant.",
+    hint="A name may be that of a container or of a norm. Which modules can a LoRALinear be put around?",
+)  # fmt: skip
+answer.slip(
+    SILENT, "    if not names:", "    if names is None:",
+)  # fmt: skip
+answer.slip(
+    "message_without_names", "; there are {linears}", "",
+    thought="Saying that it failed is enough.",
+    hint="Somebody has to correct a name. What would you want to read in the message then?",
+)  # fmt: skip
+answer.slip(
+    "every_name_must_match", "    if not names:",
+    "    if not all(any(f'.{name}'.endswith(f'.{target}') for name in names) for target in target_modules):",
+    thought="A name that is not there is an error, whatever the others are.",
+    hint="A list may be meant for several models. It is an error when nothing at all matches.",
+)  # fmt: skip
+answer.slip(
+    LETTERS, "isinstance(target_modules, str)", "target_modules is None",
+)  # fmt: skip
+answer.slip(
+    "parent_by_first_occurrence", 'parent, _, child = name.rpartition(".")',
+    'child = name.split(".")[-1]\n        parent = name[: name.index(child)].rstrip(".")',
+    thought="What stands before the layer's own name in the path is the parent.",
+    hint="A parent may have the same name as its child. Where does the last part begin?",
+)  # fmt: skip
+answer.slip(
+    "parent_by_strip", 'parent, _, child = name.rpartition(".")',
+    'child = name.split(".")[-1]\n        parent = name.rstrip("." + child)',
+    thought="rstrip takes a word off the end.",
+    hint="Try 'prior.q_proj'.rstrip('.q_proj') in a cell: strip takes off letters, as long as they are among those given.",
+)  # fmt: skip
+answer.slip(
+    "split_at_the_first_dot", 'name.rpartition(".")', 'name.partition(".")',
+    thought="A path has two parts, the parent and the child.",
+    hint="A path may have many parts. Which of the dots stands between the parent and the layer?",
+)  # fmt: skip
+answer.slip(
+    "set_on_the_model", "model.get_submodule(parent)", "model",
+    thought="The model holds its layers, so the layer is set on the model.",
+    hint="Whose attribute is the layer? Print the names of the model's modules after the call.",
+)  # fmt: skip
+answer.slip(
+    "first_only", "alpha))\n    return names", "alpha))\n        return names",
+    thought="There is one layer of each name.",
+    hint="Count the names that match. Where does your function return?",
+)  # fmt: skip
+answer.slip(
+    COPIED, "LoRALinear(module, rank", "LoRALinear(__import__('copy').deepcopy(module), rank",
+)  # fmt: skip
+answer.slip(
+    FROZE_OTHERS, "    names = []", "    model.requires_grad_(False)\n    names = []",
+)  # fmt: skip
+answer.slip(
+    "alpha_forgotten", "LoRALinear(module, rank, alpha)", "LoRALinear(module, rank)",
+    thought="LoRALinear knows its alpha.",
+    hint="LoRALinear has a default for alpha. Does the alpha that inject gets reach it?",
+)  # fmt: skip
+answer.slip(
+    "rank_and_alpha_swapped", "LoRALinear(module, rank, alpha)", "LoRALinear(module, alpha, rank)",
+    thought="The order of two numbers does not matter.",
+    hint="Which one comes first in LoRALinear? Passing them by name leaves no doubt.",
+)  # fmt: skip
+answer.slip(
+    "short_names", RETURN, "    return [name.split('.')[-1] for name in names]",
+    thought="The name of a layer is the last part of its path.",
+    hint="Who gets the list must be able to find each layer with it: model.get_submodule(name).",
+)  # fmt: skip
+answer.slip(
+    "model_returned", RETURN, "    return model",
+    thought="The function changes a model, so it returns it.",
+    hint="The model is changed in place: whoever called has it already, and wants to know which layers were replaced.",
+)  # fmt: skip
+answer.slip(
+    "count_returned", RETURN, "    return len(names)",
+    thought="How many there were says enough.",
+    hint="Two models can have as many matches and not the same. The names tell.",
+)  # fmt: skip
+answer.slip(
+    NESTED, MATCH, 'f".{name}".removesuffix(".base_layer").endswith(f".{target}")',
+)  # fmt: skip
+answer.slip(
+    "adapter_renewed",
+    "isinstance(module, nn.Linear) and any(", "isinstance(module, (nn.Linear, LoRALinear)) and any(",
+    "module = model.get_submodule(name)",
+    "module = model.get_submodule(name)\n        module = getattr(module, 'base_layer', module)",
+    thought="A second call starts again.",
+    hint="Whoever calls it twice by accident loses what was trained. What does a name stand for that is adapted already?",
+)  # fmt: skip

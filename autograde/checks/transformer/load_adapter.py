@@ -1,0 +1,310 @@
+"""load_adapter: everything fits and is written in place, or the key to blame is named and nothing has changed."""
+
+import torch
+
+from autograde.checks.transformer.models import ADAPTED, ADAPTERS, shapes_of
+from autograde.judge import describe
+from autograde.judge.answer import RightAnswer
+from autograde.judge.check import ANSWER, Case, Check
+from autograde.judge.compare import Fault
+from autograde.judge.misconception import Misconception
+from autograde.probes.transformer import load_into
+from autograde.remote.bits import same_bits
+
+REFUSALS = "what does not fit"  # the part of the points that is for what must raise
+
+HALF_LOADED = Misconception(
+    "half_loaded",
+    thought="Each tensor can be looked at when its turn comes.",
+    hint="When the last key does not fit, the first ones are written already. Look at all of them before you write one.",
+)
+SHARED = Misconception(
+    "memory_shared",
+    thought="A tensor that is handed over can be used as it is.",
+    hint="Change one entry of the state after loading, and look at the parameter. Who else holds these numbers?",
+)
+NEW_PARAMETERS = Misconception(
+    "new_parameters",
+    thought="A new Parameter with the new values does the same.",
+    hint="An optimiser holds the old ones, and goes on training those. Write the values into the Parameters that are there.",
+)
+STATE_CHANGED = Misconception(
+    "state_changed",
+    thought="The state has been used up when it is loaded.",
+    hint="Somebody may load it into a second model. Look for pop, del, or an operation in place.",
+)
+SILENT = Misconception(
+    "nothing_named",
+    thought="That something is wrong is all there is to say.",
+    hint="Somebody has to find out what is wrong with a file. The message must contain the key.",
+)
+
+answer = RightAnswer("""
+from lora_ref.layer import LoRALinear
+
+
+def load_adapter(model, state):
+    adapters = {}
+    for name, module in model.named_modules():
+        if isinstance(module, LoRALinear):
+            adapters |= {f"{name}.lora_A": module.lora_A, f"{name}.lora_B": module.lora_B}
+    for key in adapters:
+        if key not in state:
+            raise KeyError(f"missing: {key}")
+    for key in state:
+        if key not in adapters:
+            raise KeyError(f"not an adapter of this model: {key}")
+    for key, parameter in adapters.items():
+        if state[key].shape != parameter.shape:
+            raise ValueError(f"{key} has the wrong shape")
+    with torch.no_grad():
+        for key, parameter in adapters.items():
+            parameter.copy_(state[key])
+""")
+
+
+class LoadAdapter(Check):
+    """Hands over states that fit, and states that do not in one way each."""
+
+    name = "load_adapter"
+    points = 3
+    parts = {ANSWER: 1, REFUSALS: 2}
+    answer = answer
+    note = (
+        "any exception whose message has the key; a comparison of two sets of keys, load_state_dict on single layers, "
+        "copy_ under no_grad or into .data."
+    )
+    next_step = "List what must be true of state before the first number is written, and check it in that order."
+
+    def cases(self, draw):
+        d, e, v = draw.sizes(3, low=7, high=11)
+        r, s = draw.sizes(2, low=2, high=4)
+        shapes = shapes_of(d, e, v, r, s)
+        source = ADAPTED.format(d=d, e=e, v=v, r=r, s=s)
+
+        def case(label, part=REFUSALS, order=None, blame=None, **edits):
+            values = {name: draw.tensor(*shape) for name, shape in shapes.items()}
+            state = {name: draw.tensor(*shapes[name]) for name in order or ADAPTERS}
+            for edit, argument in edits.items():
+                state = EDITS[edit](state, argument, draw)
+            args = {"source": source, "seed": draw.integer(0, 10**6), "values": values, "keys": list(state),
+                    "tensors": list(state.values())}  # fmt: skip
+            return Case({**args, "blame": blame or next(iter(edits.values()), None)}, label, part)
+
+        first, last = ADAPTERS[0], ADAPTERS[-1]
+        middle = draw.choice(ADAPTERS[2:-2])
+        base = "blocks.1.q_proj.base_layer.weight"
+        return [
+            case("all keys, in the order of the model", ANSWER),
+            case("all keys, in another order", ANSWER, order=[*ADAPTERS[5:], *ADAPTERS[:5]]),
+            case("all keys, strided tensors", ANSWER, strided=first, blame="none"),
+            case(f"without {last}", missing=last),
+            case(f"without {first}", missing=first),
+            case("without any lora_B", without_B="lora_B", blame=ADAPTERS[1]),
+            case("with one more layer", extra="blocks.7.q_proj.lora_B"),
+            case("with a key of the base", extra=base),
+            case("with a key of the norm, which is in the model", extra="lora_norm.weight"),
+            case(f"{middle} transposed", transposed=middle),
+            case(f"{last} transposed", transposed=last),
+            case(f"{last} of another rank", longer=last),
+            case(f"{last} with a single row", one_row=last),
+            case(f"{first} with one more axis", axis=first),
+        ]
+
+    def observe(self, target, case):
+        args = {name: value for name, value in case.args.items() if name != "blame"}
+        return load_into(target, **args)
+
+    def called(self, case):
+        call = f"load_adapter(model, state)  # state: {case.label}"
+        return f"{call}\nthe model has {len(ADAPTERS)} tensors in adapters: {ADAPTERS[0]}, {ADAPTERS[1]}, …, {ADAPTERS[-1]}"
+
+    def fault(self, case, observation):
+        if "not_callable" in observation:
+            return self.failed_call(observation)
+        return _fits(self, case, observation) if case.part == ANSWER else _refuses(case, observation)
+
+    def same(self, case, a, b):
+        return _summary(a) == _summary(b)
+
+
+def _with(state, key, tensor):
+    return {**state, key: tensor}
+
+
+EDITS = {
+    "strided": lambda state, key, draw: {name: value.mT.contiguous().mT for name, value in state.items()},
+    "missing": lambda state, key, draw: {name: value for name, value in state.items() if name != key},
+    "without_B": lambda state, side, draw: {name: value for name, value in state.items() if side not in name},
+    "extra": lambda state, key, draw: _with(state, key, draw.tensor(5, 3)),
+    "transposed": lambda state, key, draw: _with(state, key, state[key].T.contiguous()),
+    "longer": lambda state, key, draw: _with(state, key, torch.cat([state[key], state[key]])),
+    "one_row": lambda state, key, draw: _with(state, key, state[key][:1].clone()),
+    "axis": lambda state, key, draw: _with(state, key, state[key][None].clone()),
+}
+load_adapter = LoadAdapter()
+
+
+def _changed(seen):
+    return [name for what in ("replaced", "changed", "grads") for name in seen[what]]
+
+
+def _fits(check, case, seen):
+    """The faults of loading what fits."""
+    if "raised" in seen:
+        return check.failed_call(seen)
+    if seen["replaced"]:
+        return Fault(f"{seen['replaced'][0]} is not the Parameter any more that it was.", misconception=NEW_PARAMETERS)
+    state = dict(zip(case.args["keys"], case.args["tensors"], strict=True))
+    for name in ADAPTERS:
+        got = seen["now"].get(name, case.args["values"][name])
+        if not isinstance(got, torch.Tensor) or not same_bits(got, state[name]):
+            tensors = (got, state[name]) if isinstance(got, torch.Tensor) and got.shape == state[name].shape else None
+            kept = name not in seen["changed"]
+            problem = (
+                f"{name} has kept its old values." if kept else f"{name} has not the values that the state has for it."
+            )
+            return Fault(problem, tensors=tensors)
+    if others := [name for name in seen["changed"] if name not in ADAPTERS]:
+        return Fault(f"The values of {others[0]} have changed, and it is no adapter.")
+    if seen["grads"]:
+        hint = "Whether a parameter trains is none of the loader's business: leave requires_grad alone."
+        return Fault(f"requires_grad of {seen['grads'][0]} has changed.", hint=hint)
+    if seen["shares"]:
+        return Fault(f"{seen['shares'][0]} shares its memory with the state.", misconception=SHARED)
+    if seen["state"] is not True:
+        return Fault("The state that was handed over has changed.", misconception=STATE_CHANGED)
+    return None
+
+
+def _refuses(case, seen):
+    """The faults of loading what does not fit."""
+    blame, changed = case.args["blame"], _changed(seen)
+    if "raised" not in seen:
+        what = f"and {len(changed)} parameters have changed" if changed else "and nothing was loaded"
+        return Fault(
+            f"The state does not fit, nothing was raised, {what}.", expected=f"an exception that names {blame}"
+        )
+    error = seen["raised"]
+    said = describe.clean(f"{error['type']}: {error['message']}".rstrip(": "), 200)
+    if changed:
+        shown = ", ".join(changed[:2])
+        return Fault(f"It raised {error['type']}, and by then {shown}{' …' if len(changed) > 2 else ''} had changed.",
+                     misconception=HALF_LOADED)  # fmt: skip
+    if not any(key in error["message"] for key in _to_blame(case)):
+        return Fault("The exception does not say which key is to blame.", said, f"a message that contains {blame}",
+                     misconception=SILENT, where=error["where"])  # fmt: skip
+    if seen["state"] is not True:
+        return Fault("The state that was handed over has changed.", misconception=STATE_CHANGED)
+    return None
+
+
+def _to_blame(case):
+    blame = case.args["blame"]
+    return [key for key in ADAPTERS if key.endswith("lora_B")] if case.label == "without any lora_B" else [blame]
+
+
+def _summary(seen):
+    if "replaced" not in seen:
+        return sorted(seen)
+    now = sorted(
+        (name, value.double().sum().item()) for name, value in seen["now"].items() if isinstance(value, torch.Tensor)
+    )
+    raised = seen["raised"]["type"] if "raised" in seen else None
+    return raised, sorted(seen["replaced"]), now, sorted(seen["grads"]), sorted(seen["shares"]), seen["state"]
+
+
+MISSING = 'if key not in state:\n            raise KeyError(f"missing: {key}")'
+EXTRA = 'if key not in adapters:\n            raise KeyError(f"not an adapter of this model: {key}")'
+SHAPE = "if state[key].shape != parameter.shape:"
+COPY = "parameter.copy_(state[key])"
+WRITE = "        for key, parameter in adapters.items():\n            parameter.copy_(state[key])"
+
+answer.slip(
+    "missing_ignored", MISSING, "pass", SHAPE, "if key in state and state[key].shape != parameter.shape:",
+    COPY, "parameter.copy_(state.get(key, parameter))",
+    thought="What is in the file is loaded, and the rest stays as it is.",
+    hint="The rest is an adapter's half. What does a layer compute with your A and a B that is still zero?",
+)  # fmt: skip
+answer.slip(
+    "extra_ignored", EXTRA, "pass",
+    thought="What the model has no place for does no harm.",
+    hint="It was trained, and now it is not used: the model computes something else than the one that was saved.",
+)  # fmt: skip
+answer.slip(
+    "only_lora_keys_looked_at", "if key not in adapters:", "if 'lora_' in key and key not in adapters:",
+    thought="Only keys with lora in them can be wrong.",
+    hint="A file with a weight of the base in it is no adapter. What is to be done with a key that nobody uses?",
+)  # fmt: skip
+answer.slip(
+    "keys_of_the_base_accepted", "if key not in adapters:", "if key not in model.state_dict():",
+    thought="Every key of the model can be loaded.",
+    hint="The model has keys that belong to no adapter. What does your loader do with them?",
+)  # fmt: skip
+answer.slip(
+    "shape_not_looked_at", SHAPE, "if False:",
+    thought="copy_ raises when a shape does not fit.",
+    hint="copy_ broadcasts: try torch.zeros(3, 4).copy_(torch.ones(1, 4)). And where it raises, which key does it name?",
+)  # fmt: skip
+answer.slip(
+    "reshaped_to_fit", SHAPE, "if state[key].numel() != parameter.numel():",
+    COPY, "parameter.copy_(state[key].reshape(parameter.shape))",
+    thought="With as many numbers it can be made to fit.",
+    hint="A transposed matrix has as many numbers, in another order. What does reshape do to them?",
+)  # fmt: skip
+answer.slip(
+    "transposed_to_fit", SHAPE, "if state[key].shape != parameter.shape and state[key].T.shape != parameter.shape:",
+    COPY, "parameter.copy_(state[key] if state[key].shape == parameter.shape else state[key].T)",
+    thought="A transposed matrix only has to be turned back.",
+    hint="On a square matrix nobody can tell whether it is transposed. A file in another layout is refused, not guessed at.",
+)  # fmt: skip
+answer.slip(
+    "loaded_by_order", WRITE,
+    "        for value, parameter in zip(state.values(), adapters.values()):\n            if value.shape == parameter.shape:\n"
+    "                parameter.copy_(value)",
+    thought="A dict keeps its order, so the values are in the order of the layers.",
+    hint="A file may give its keys in any order. What says where a tensor belongs?",
+)  # fmt: skip
+answer.slip(
+    HALF_LOADED,
+    "    for key, parameter in adapters.items():\n        if state[key].shape != parameter.shape:\n"
+    '            raise ValueError(f"{key} has the wrong shape")\n    with torch.no_grad():\n' + WRITE,
+    "    with torch.no_grad():\n        for key, parameter in adapters.items():\n"
+    "            if state[key].shape != parameter.shape:\n"
+    '                raise ValueError(f"{key} has the wrong shape")\n            parameter.copy_(state[key])',
+)  # fmt: skip
+answer.slip(
+    HALF_LOADED,
+    MISSING, "pass",
+    "    with torch.no_grad():\n" + WRITE,
+    "    with torch.no_grad():\n        for key, parameter in adapters.items():\n            if key not in state:\n"
+    '                raise KeyError(f"missing: {key}")\n            parameter.copy_(state[key])',
+    SHAPE, "if key in state and state[key].shape != parameter.shape:",
+)  # fmt: skip
+answer.slip(SHARED, COPY, "parameter.data = state[key]")
+answer.slip(
+    NEW_PARAMETERS, WRITE,
+    "        for key in adapters:\n            name, _, side = key.rpartition('.')\n"
+    "            setattr(model.get_submodule(name), side, nn.Parameter(state[key].clone()))",
+)  # fmt: skip
+answer.slip(STATE_CHANGED, COPY, "parameter.copy_(state.pop(key))")
+answer.slip(
+    SILENT, 'f"missing: {key}"', '"a key is missing"', 'f"not an adapter of this model: {key}"', '"one key too many"',
+    'f"{key} has the wrong shape"', '"a wrong shape"',
+)  # fmt: skip
+answer.slip(
+    "made_trainable", COPY, "parameter.copy_(state[key])\n            parameter.requires_grad_(True)",
+    thought="Adapters train, so what is loaded must train.",
+    hint="Somebody loads an adapter only to use it, and has frozen it. What does your loader change besides the numbers?",
+)  # fmt: skip
+answer.slip(
+    "no_grad_forgotten", "with torch.no_grad():", "if True:",
+    thought="Copying numbers has nothing to do with autograd.",
+    hint="A parameter that trains is a leaf of a graph. Writing into it must be hidden from autograd.",
+)  # fmt: skip
+answer.slip(
+    "strict_false",
+    answer.source[answer.source.index("    adapters = {}") :], "    model.load_state_dict(state, strict=False)\n",
+    thought="load_state_dict with strict=False loads what is there.",
+    hint="It loads what is there, and says nothing of what is not. Which of your keys did it use? It also writes before it raises.",
+)  # fmt: skip

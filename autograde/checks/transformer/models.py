@@ -1,0 +1,82 @@
+"""The models that lesson 09's checks hand to an answer, as source text: it is run where the learner's code lives.
+
+Their names are traps: `seq_proj` ends in the letters q_proj, `mlp.10` ends in the letter of `mlp.0`, a container is called
+`v_proj`, another one holds a layer of its own name, and the letters that q_proj is made of are names of layers, too.
+"""
+
+# d, e and v are sizes, pairwise distinct.
+TO_INJECT = """
+class Attention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.q_proj = nn.Linear({d}, {e})
+        self.v_proj = nn.Linear({d}, {e}, bias=False)
+        self.q_proj_old = nn.Linear({d}, {e})
+        self.seq_proj = nn.Linear({e}, {d})
+
+    def forward(self, x):
+        return self.seq_proj(self.q_proj(x) + self.v_proj(x) * self.q_proj_old(x))
+
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding({v}, {d})
+        self.norm = nn.LayerNorm({d})
+        self.blocks = nn.ModuleList(
+            nn.ModuleDict({{"attention": Attention(), "cross": Attention(), "norm": nn.LayerNorm({d})}}) for _ in range(2)
+        )
+        self.prior = nn.ModuleDict({{"q_proj": nn.Linear({d}, {e}), "out": nn.Linear({e}, {d}, bias=False)}})
+        self.q_proj = nn.ModuleDict({{"q_proj": nn.Linear({d}, {e}), "out": nn.Linear({e}, {d})}})
+        self.memory = nn.ModuleDict({{"v_proj": nn.ModuleDict({{"inner": nn.Linear({d}, {d})}})}})
+        self.letters = nn.ModuleDict({{"q": nn.Linear({d}, {d}), "o": nn.Linear({d}, {d})}})
+        self.mlp = nn.Sequential(*(nn.Linear({d}, {d}) for _ in range(11)))
+        self.lm_head = nn.Linear({d}, {v}, bias=False)
+        self.lm_head.weight = self.embedding.weight
+        self.prior["out"].requires_grad_(False)
+
+    def forward(self, ids):
+        x = self.norm(self.embedding(ids))
+        for block in self.blocks:
+            x = x + block["norm"](block["attention"](x) + block["cross"](x))
+        for pair in (self.prior, self.q_proj):
+            x = x + pair["out"](pair["q_proj"](x))
+        x = self.memory["v_proj"]["inner"](x) + self.letters["o"](self.letters["q"](x))
+        return self.lm_head(self.mlp(x))
+"""
+
+# Adapters of different ranks and shapes, beside parts whose names sound like adapters, and a norm that trains.
+ADAPTED = """
+from lora_ref.layer import LoRALinear
+
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            nn.ModuleDict({{
+                "q_proj": LoRALinear(nn.Linear({d}, {e}), rank={r}, alpha=3),
+                "o_proj": LoRALinear(nn.Linear({e}, {d}, bias=False), rank={s}, alpha=1),
+                "norm": nn.LayerNorm({d}),
+            }})
+            for _ in range(2)
+        )
+        self.flora_proj = nn.Linear({d}, {d})
+        self.lora_norm = nn.LayerNorm({d})
+        self.lora_A = nn.Linear({d}, {e})
+        self.head = LoRALinear(nn.Linear({d}, {v}), rank={s}, alpha=2)
+        self.head.lora_A.requires_grad_(False)
+"""
+HEAD = ["head"]
+LAYERS = [f"blocks.{i}.{name}" for i in range(2) for name in ("q_proj", "o_proj")] + HEAD
+ADAPTERS = [f"{layer}.{side}" for layer in LAYERS for side in ("lora_A", "lora_B")]
+
+
+def shapes_of(d, e, v, r, s):
+    """The shape of each of `ADAPTERS`, by name, in a model made from `ADAPTED`."""
+    of_layer = {"q_proj": (d, e, r), "o_proj": (e, d, s), "head": (d, v, s)}
+    shapes = {}
+    for layer in LAYERS:
+        first, last, rank = of_layer[layer.rpartition(".")[2]]
+        shapes |= {f"{layer}.lora_A": (first, rank), f"{layer}.lora_B": (rank, last)}
+    return shapes

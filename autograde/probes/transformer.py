@@ -1,0 +1,227 @@
+"""What lesson 09 asks: what an answer does to a model that it is handed, and to the adapters in it.
+
+The judge sends the source of a model, which defines `Model`. Which layers have adapters, and what they are called, is
+for the judge to know; here is only looked at what is there.
+"""
+
+import torch
+from torch import equal, nn
+
+from autograde.remote import wire
+from autograde.remote.bits import same_bits
+from autograde.remote.probe import probe
+from autograde.remote.raised import catch
+
+SIDES = ("lora_A", "lora_B")
+DEPTH = 12  # of names: no model that is handed over is half as deep
+
+
+def made(source, seed):
+    """The model that `source` defines, with the same random numbers for the same seed."""
+    given = {"__name__": "given", "torch": torch, "nn": nn}
+    exec(source, given)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return given["Model"]()
+
+
+def _modules(model):
+    """Every module by its name, at each of its places. An answer may have put layers into layers without an end."""
+    found, waiting = {}, [("", model)]
+    while waiting:
+        name, module = waiting.pop()
+        found[name] = module
+        if name.count(".") < DEPTH:
+            children = reversed(list(nn.Module.named_children(module)))
+            waiting += [(f"{name}.{child}".lstrip("."), part) for child, part in children]
+    return found
+
+
+def _parameters(model):
+    """Every parameter by its name, at each of its places."""
+    return {
+        f"{name}.{own}".lstrip("."): parameter
+        for name, module in _modules(model).items()
+        for own, parameter in nn.Module.named_parameters(module, recurse=False)
+    }
+
+
+def _look(module, before):
+    """What stands at the place where `before` stood: its kind, and of an adapted layer what it holds."""
+    if module is before:
+        return {"kind": "same"}
+    base = getattr(module, "base_layer", None)
+    sides = [getattr(module, side, None) for side in SIDES]
+    if not isinstance(base, nn.Module) or not all(isinstance(side, (torch.Tensor, nn.Module)) for side in sides):
+        return {"kind": "other", "type": wire.type_name(module)}
+    kind = "lora" if base is before else "copy" if type(base) is type(before) else "other"
+    if isinstance(getattr(base, "base_layer", None), nn.Module):
+        kind = "nested"
+    tensors = [side.weight.mT if isinstance(side, nn.Module) else side for side in sides]
+    return {
+        "kind": kind,
+        "type": wire.type_name(module),
+        "shapes": [list(tensor.shape) for tensor in tensors],
+        "scaling": wire.plain(getattr(module, "scaling", None)),
+        "frozen": [not parameter.requires_grad for parameter in before.parameters()],
+    }
+
+
+def _call(function, model, targets, rank, alpha):
+    value, error = catch(function, model, targets, rank, alpha)
+    if error:
+        return {"raised": error}
+    is_names = isinstance(value, (list, tuple))
+    return {"type": wire.type_name(value), "value": wire.plain(list(value) if is_names else value)}
+
+
+@probe
+def inject_into(function, source, seed, target_modules, rank, alpha, ids, again=None, tied=None):
+    """Hand a model made from `source` to the learner's function, once, and again with the names `again` if given.
+
+    Returns:
+        ``not_callable``; or for the first call ``raised``, or ``type`` and ``value``, and
+
+        - ``places``: for each name of an nn.Linear in the model as it was what stands there now (see `_look`);
+        - ``missing``: names of those that nothing stands at any more; ``added``: names of new modules elsewhere;
+        - ``grads``: names of parameters that are in no replaced layer and whose requires_grad changed;
+        - ``changed``: names of parameters that got other values;
+        - ``out``: the model's output on `ids` before and after (None where it raises);
+        - ``tied``: whether the two paths in `tied` still lead to one Parameter;
+        - ``second``: of the second call ``raised`` or ``value``, the ``places``, and ``kept``, whether the adapters of
+          the first call are the same Parameters with the values that were written into them in between.
+    """
+    if not callable(function):
+        return {"not_callable": wire.type_name(function)}
+    model = made(source, seed)
+    modules, parameters = _modules(model), _parameters(model)
+    linears = {name: module for name, module in modules.items() if isinstance(module, nn.Linear)}
+    grads = {name: parameter.requires_grad for name, parameter in parameters.items()}
+    values = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+    out_before, _ = catch(model, ids)
+
+    seen = _call(function, model, target_modules, rank, alpha)
+    now = _modules(model)
+    seen["places"] = {name: _look(now.get(name), linear) for name, linear in linears.items() if name in now}
+    seen["missing"] = [name for name in linears if name not in now]
+    replaced = [name for name, place in seen["places"].items() if place["kind"] != "same"]
+    seen["added"] = [
+        name for name in now if name not in modules and not any(name.startswith(f"{top}.") for top in replaced)
+    ][:20]
+    own = {id(parameter) for name in replaced for parameter in linears[name].parameters()}
+    changed = [name for name, parameter in parameters.items() if parameter.requires_grad != grads[name]]
+    seen["grads"] = [name for name in changed if id(parameters[name]) not in own]
+    seen["changed"] = [name for name, parameter in parameters.items() if not same_bits(parameter, values[name])]
+    out_after, _ = catch(model, ids)
+    seen["out"] = [wire.plain(out_before), wire.plain(out_after)]
+    if tied:
+        ends, _ = catch(lambda: [_weight_at(model, path) for path in tied])
+        seen["tied"] = bool(ends) and ends[0] is ends[1]
+    if again is not None and "raised" not in seen:
+        seen["second"] = _second(function, model, linears, again, rank, alpha)
+    return seen
+
+
+def _weight_at(model, path):
+    module = model.get_submodule(path)
+    while isinstance(getattr(module, "base_layer", None), nn.Module):
+        module = module.base_layer
+    return module.weight
+
+
+def _second(function, model, linears, again, rank, alpha):
+    adapters = {name: part for name, part in _parameters(model).items() if name.rpartition(".")[2] in SIDES}
+    with torch.no_grad():
+        for parameter in adapters.values():
+            parameter.fill_(0.5)  # as if it had been trained
+    seen = _call(function, model, again, rank, alpha)
+    now, parameters = _modules(model), _parameters(model)
+    seen["places"] = {name: _look(now.get(name), linear) for name, linear in linears.items() if name in now}
+    seen["kept"] = all(parameters.get(name) is part and bool((part == 0.5).all()) for name, part in adapters.items())
+    return seen
+
+
+def _fill(model, values):
+    """Write `values`, by name, into a model's parameters."""
+    parameters = _parameters(model)
+    with torch.no_grad():
+        for name, value in values.items():
+            parameters[name].copy_(value)
+
+
+def _snapshot(model):
+    return {name: (id(p), p.requires_grad, p.detach().clone()) for name, p in _parameters(model).items()}
+
+
+def _changes(model, before):
+    """Names of the parameters that are gone or new or other objects, that got other values, another requires_grad."""
+    now = _parameters(model)
+    both = [name for name in before if name in now]
+    return {
+        "replaced": [name for name in {**before, **now} if name not in now or name not in before]
+        + [name for name in both if id(now[name]) != before[name][0]],
+        "changed": [name for name in both if not _same(now[name], before[name][2])],
+        "grads": [name for name in both if now[name].requires_grad != before[name][1]],
+    }
+
+
+def _same(a, b):
+    return a.shape == b.shape and a.dtype == b.dtype and equal(a, b)
+
+
+@probe
+def state_of(function, source, seed, values):
+    """Hand a model made from `source`, with `values` in its parameters, to the learner's function.
+
+    Returns:
+        ``not_callable`` or ``raised``; or ``type``, ``is_dict``, ``keys`` (in order), ``values`` (plain, by key),
+        ``graph`` (keys of tensors with a grad_fn) and what `_changes` says of the model.
+    """
+    if not callable(function):
+        return {"not_callable": wire.type_name(function)}
+    model = made(source, seed)
+    _fill(model, values)
+    before = _snapshot(model)
+    value, error = catch(function, model)
+    if error:
+        return {"raised": error}
+    seen = {"type": wire.type_name(value), "is_dict": isinstance(value, dict)} | _changes(model, before)
+    if not isinstance(value, dict):
+        return seen | {"value": wire.plain(value)}
+    entries = {str(key): entry for key, entry in value.items()}
+    return seen | {
+        "keys": list(entries),
+        "entries": [wire.plain(entry) for entry in entries.values()],
+        "graph": [key for key, entry in entries.items() if getattr(entry, "grad_fn", None) is not None],
+    }
+
+
+@probe
+def load_into(function, source, seed, values, keys, tensors):
+    """Hand a model made from `source`, with `values` in its parameters, and a state to the learner's function.
+
+    Args:
+        keys, tensors: of the state, in this order.
+
+    Returns:
+        ``not_callable``; or ``raised`` where it raised, and in any case what `_changes` says of the model, ``now``
+        (values of the parameters that changed, by name), ``shares`` (names of parameters that share memory with the
+        state) and ``state`` (whether the state is as it was).
+    """
+    if not callable(function):
+        return {"not_callable": wire.type_name(function)}
+    model = made(source, seed)
+    _fill(model, values)
+    before = _snapshot(model)
+    state = dict(zip(keys, tensors, strict=True))
+    kept = {key: tensor.clone() for key, tensor in state.items()}
+    _, error = catch(function, model, state)
+    seen = {"raised": error} if error else {}
+    seen |= _changes(model, before)
+    memory = {tensor.untyped_storage().data_ptr() for tensor in tensors if tensor.numel()}
+    now = _parameters(model)
+    return seen | {
+        "now": {name: wire.plain(now[name]) for name in seen["changed"]},
+        "shares": [name for name, part in now.items() if part.untyped_storage().data_ptr() in memory],
+        "state": list(state) == keys and all(_same(state[key], kept[key]) for key in keys),
+    }

@@ -1,0 +1,674 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+r"""
+# 09 · A transformer
+
+At the end of this lesson you can put LoRA into a model that somebody else wrote, by the names of its layers; teach it
+another language; and ship the adapter in a file that is refused where it does not fit.
+
+*About 60 minutes · difficulty 4 of 5 · builds on: [04](../04_lora_linear/04_lora_linear.ipynb) for the layer,
+[06](../06_merging/06_merging.ipynb) for merging, and lesson 08 for training*
+
+## From memory
+
+Three questions about earlier lessons. Answer aloud or on paper, then open the answers.
+
+1. A fresh LoRA layer has taken no step yet. What does it compute, and which of $A$ and $B$ has a gradient that is not zero?
+2. How many numbers does an adapter of rank $r$ hold on a layer from $d$ to $k$ features?
+3. You hand a merged layer's weight to a colleague who merges the adapter into it. What does the colleague's model compute?
+
+<details><summary>Answers</summary>
+1. Exactly what its base computes, since B is zero; B has the gradient, A gets one from the second step on (04).<br>
+2. r (d + k) (05).<br>
+3. The base and twice the adapter's part, without any error (06).
+</details>
+"""
+
+# %%
+import matplotlib.pyplot as plt
+import torch
+from torch import nn
+
+from autograde import check
+from autograde.lesson_kit.base import load_base
+from autograde.lesson_kit.language import as_ids, learn, loss_on, write_lines, write_text
+from lora_ref.layer import LoRALinear
+
+device = "cuda" if torch.cuda.is_available() else "cpu"
+
+# %% [markdown]
+r"""
+## A model that writes
+
+Here is a small GPT. It reads up to 64 characters and guesses the next one. It was trained on English only: on the prose
+in Python's documentation, and on the English names of languages, places and currencies. You can read all of it in
+`autograde/lesson_kit/gpt.py`. It begins with what you give it, and goes on by itself:
+"""
+
+# %% demonstration=true
+base, characters = load_base(device)
+print(f"{sum(p.numel() for p in base.parameters()):,} parameters\n")
+print(write_text(base, characters, "The function returns "), "…\n")
+print("\n".join(write_lines(base, characters, ["No", "Sa", "Ma", "Su"], seed=2)))
+
+# %% [markdown]
+r"""
+It has hardly seen a German word. You will train 12,288 numbers, about one for every forty that it has, on German names of
+the same kind, for some seconds. All its own numbers stay as they are.
+
+> What will it write then? English, with a German word here and there? A mixture of letters? Words that look German, most of
+> which do not exist? And with the adapter switched off again: will it write what it writes above?
+"""
+
+# %%
+my_prediction = {"with the adapter": "?", "switched off again": "?"}
+
+# %% [markdown]
+r"""
+## A layer's name is its address
+
+LoRA goes around `nn.Linear`s that somebody else has put somewhere deep in a model. PyTorch gives every one of them a
+name, the path that leads to it:
+"""
+
+# %% demonstration=true
+for name, module in base.named_modules():
+    if isinstance(module, nn.Linear) and (
+        name.startswith("blocks.0.") or "blocks" not in name
+    ):
+        print(f"{name:28} {module.in_features} -> {module.out_features}")
+
+# %% [markdown]
+r"""
+Three blocks have the same six layers, and the last one, `lm_head`, turns the model's width into a score for each
+character. In these names a dot means "inside of". So replacing one layer takes four steps. By hand, for a single layer of
+a copy of the model:
+
+1. **find** · the `nn.Linear`s in `named_modules()`;
+2. **match** · this one is called `blocks.0.attention.q_proj`, and we want the `q_proj`s;
+3. **parent** · the module that it is inside of is `blocks.0.attention`;
+4. **replace** · the parent's attribute `q_proj` becomes a `LoRALinear` around the old layer.
+"""
+
+# %% demonstration=true
+model, _ = load_base(device)
+parent = model.get_submodule("blocks.0.attention")
+parent.q_proj = LoRALinear(parent.q_proj, rank=8, alpha=16)
+print(parent)
+
+# %% [markdown]
+r"""
+Step 2 looks harmless. Somebody asks for `q_proj`, and a model holds layers with the names below.
+
+> Which of them are meant? And which of them does each of two rules take that are often seen: `"q_proj" in name`, and
+> `name.endswith("q_proj")`?
+"""
+
+# %%
+some_names = [
+    "q_proj",
+    "blocks.0.attention.q_proj",
+    "blocks.0.attention.seq_proj",
+    "blocks.0.attention.q_proj.inner",
+    "blocks.0.attention.q_proj_old",
+]
+my_second_prediction = {"meant": "?", "in": "?", "endswith": "?"}
+
+# %%
+print("you predicted:", my_second_prediction, "\n")
+print(f"{'':34} in     endswith")
+for name in some_names:
+    print(f"{name:34} {'q_proj' in name!s:6} {name.endswith('q_proj')}")
+
+# %% [markdown]
+r"""
+Meant are the first two: a name stands for the modules that are called exactly so, wherever they are. Both rules take more.
+Look at what the second one makes of `seq_proj`: it *does* end in the six characters `q_proj`. Nothing will ever say so: the
+wrong layer gets an adapter, the loss goes down, and the file that you ship does not fit anybody else's model.
+
+## Exercise: `inject`
+
+*About 15 minutes · difficulty 4 of 5 · 4 points: 2 for the layers that it takes, 2 for the model that it leaves*
+
+Build it here: grading refuses `inject` from `lora_ref`, and hands you `LoRALinear`.
+
+<details><summary>Hint 1: what to look at</summary>
+Make a list of all names in <code>some_names</code> by hand: meant or not. Then write the rule as one expression that gives
+your list. What must stand before <code>q_proj</code> in a name, if anything stands there at all?
+</details>
+<details><summary>Hint 2: the idea</summary>
+Do it in two passes: first collect what is to be replaced, and only then change anything. <code>named_modules()</code> walks
+through the model while you use it; what you put in on the way, it will find.
+</details>
+<details><summary>Hint 3: nearly there</summary>
+Strings have a method that splits at the last of several dots. <code>get_submodule</code> finds the parent, also in lists
+of modules, also for the path <code>""</code>. Which condition tells you that nothing matched, and
+what do you have at hand then to list in the message?
+</details>
+"""
+
+
+# %% exercise="inject"
+def inject(model, target_modules, rank, alpha):
+    """Put a LoRALinear around every nn.Linear that ``target_modules`` names, in place.
+
+    Args:
+        model: an nn.Module, which is itself no nn.Linear.
+        target_modules: a list or tuple of names. Each stands for the modules whose full name
+            is this name, or ends in "." and this name: "q_proj" and "attention.q_proj" both
+            find "blocks.0.attention.q_proj".
+        rank, alpha: for LoRALinear.
+
+    Returns:
+        A list of the full names of the layers that were replaced, in any order.
+
+    Only an nn.Linear is replaced. The layer that stood there becomes the LoRALinear's
+    ``base_layer``, itself and no copy. What is not replaced is left as it is, and goes on
+    training if it did. A second call with the same names adds nothing: it returns [] or
+    raises ValueError.
+
+    Raises:
+        ValueError: no nn.Linear matches any of the names. The message names at least one
+            nn.Linear that is there, and the model is left as it was.
+        TypeError: ``target_modules`` is one string. (Taking it for that one name is right,
+            too.)
+    """
+    ### BEGIN SOLUTION
+    if isinstance(target_modules, str):
+        raise TypeError(f"target_modules must be a list of names: [{target_modules!r}]")
+    linears = {
+        name: part for name, part in model.named_modules() if isinstance(part, nn.Linear)
+    }
+    found = [
+        name
+        for name in linears
+        if any(name == target or name.endswith("." + target) for target in target_modules)
+    ]
+    if not found:
+        raise ValueError(
+            f"no nn.Linear is called {target_modules}; there are {sorted(linears)}"
+        )
+    for name in found:
+        parent, _, child = name.rpartition(".")
+        layer = LoRALinear(linears[name], rank=rank, alpha=alpha)
+        setattr(model.get_submodule(parent), child, layer)
+    return found
+    ### END SOLUTION
+
+
+# %% check="inject"
+check.inject(inject)
+
+# %% [markdown]
+r"""
+## What trains now?
+
+Your function is done, so take it to the base: an adapter of rank 8 for every `q_proj` and every `v_proj`, the choice of the
+LoRA paper. Three blocks, two layers in each, from 128 to 128 features: $3 \cdot 2 \cdot 8 \cdot (128 + 128) = 12{,}288$ numbers.
+
+> How many numbers of the model require a gradient now: 12,288, fewer, or more?
+"""
+
+# %%
+my_third_prediction = "?"
+
+# %% demonstration=true
+first, _ = load_base(device)
+inject(first, ["q_proj", "v_proj"], rank=8, alpha=16)
+training = {name: p for name, p in first.named_parameters() if p.requires_grad}
+print("you predicted:", my_third_prediction)
+print(f"{sum(p.numel() for p in training.values()):,} numbers train\n")
+adapters = [name for name in training if "lora_" in name]
+others = [name for name in training if "lora_" not in name]
+print(f"{len(adapters)} tensors of adapters, and {len(others)} others:")
+print(", ".join(others[:8]), "…")
+
+# %% [markdown]
+r"""
+A `LoRALinear` freezes the layer that it is put around, and nothing else. Embeddings, norms and every layer that was not
+named go on training. That can be what you want, but it must not be an accident. So freeze first, then inject: what comes in
+afterwards is the only thing that trains.
+"""
+
+
+# %% demonstration=true
+def adapted(target_modules, rank, alpha, seed=0):
+    """A frozen base, and adapters in the layers that are named."""
+    torch.manual_seed(seed)  # A is random
+    model, _ = load_base(device)
+    model.requires_grad_(False)
+    inject(model, target_modules, rank=rank, alpha=alpha)
+    return model
+
+
+def trainable(model):
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+# %% [markdown]
+r"""
+## It learns German
+
+The text is a list of names, a line each; about every seventh name is held out, to measure the loss on what it has not seen.
+The adapter goes into all six layers of a block, at rank 2. From time to time the model writes the line that it makes of "No".
+"""
+
+# %% demonstration=true
+ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj"]
+german, german_held_out = as_ids("de", characters, device)
+model = adapted(ALL, rank=2, alpha=4)
+print(f"{trainable(model):,} numbers train")
+
+
+def say(step):
+    if step % 40 == 0:
+        line = write_lines(model, characters, ["No"])[0]
+        loss = loss_on(model, german_held_out)
+        print(f"step {step:3}   loss {loss:.2f}   {line}", flush=True)
+
+
+say(0)
+learn(model, german, steps=200, after_step=say)
+
+# %% [markdown]
+r"""
+Now side by side, from the same beginnings and with the same random numbers. To switch the adapters off, `adapters_off` from
+`lora_ref` skips them in every layer.
+"""
+
+# %% demonstration=true
+from lora_ref import adapters_off
+
+starts = ["No", "Sa", "Al", "Ma", "Be", "Gu", "Ka", "Su"]
+with_adapter = write_lines(model, characters, starts, seed=2)
+with adapters_off(model):
+    without = write_lines(model, characters, starts, seed=2)
+    loss_off = loss_on(model, german_held_out)
+print(f"{'the base':34} with the adapter, switched on")
+for before, after in zip(write_lines(base, characters, starts, seed=2), with_adapter):
+    print(f"{before:34} {after}")
+
+print("\nyou predicted:", my_prediction)
+same_text = without == write_lines(base, characters, starts, seed=2)
+print("switched off, it writes what the base writes:", same_text)
+print("and its loss is the same number:", loss_off == loss_on(base, german_held_out))
+
+# %% [markdown]
+r"""
+The endings are German, most of the words are not in any dictionary, and the base is still there, to the last bit. With
+12,288 numbers it has not learned the country names by heart. It has learned how German names are built.
+
+## Which layers?
+
+The LoRA paper put its adapters into $W_q$ and $W_v$ only. Is that the best place for a given number of parameters? You have
+met two ways to spend 12,288 numbers:
+
+- rank 8 on `q_proj` and `v_proj`: $3 \cdot 2 \cdot 8 \cdot 256$;
+- rank 2 on all six layers of a block: $3 \cdot 2 \cdot (4 \cdot 256 + 2 \cdot 512)$, where 512 is 128 + 384, in and out of the MLP.
+
+> Which of the two has the lower loss on held-out German after 80 steps? Where do you expect full fine-tuning of all 521,088?
+"""
+
+# %%
+my_fourth_prediction = {"lowest": "?", "then": "?", "last": "?"}
+
+# %% demonstration=true
+SEEDS = (0, 1, 2)
+
+
+def full(seed):
+    return load_base(device)[0]
+
+
+ways = {
+    "q and v, rank 8": lambda seed: adapted(["q_proj", "v_proj"], rank=8, alpha=16, seed=seed),
+    "all layers, rank 2": lambda seed: adapted(ALL, rank=2, alpha=4, seed=seed),
+    "full fine-tuning": full,
+}
+# What suits LoRA is too much for all weights at once: lesson 08.
+RATES = {"full fine-tuning": 0.002}
+results = {}
+for way, make in ways.items():
+    losses = []
+    for seed in SEEDS:
+        student = make(seed)
+        learn(student, german, steps=80, lr=RATES.get(way, 0.02), seed=seed)
+        losses.append(loss_on(student, german_held_out))
+    results[way] = losses
+    shown = ", ".join(f"{loss:.3f}" for loss in losses)
+    print(f"{way:19} {trainable(student):7,} numbers   held-out loss {shown}", flush=True)
+print("\nyou predicted:", my_fourth_prediction)
+
+# %% demonstration=true alt="Held-out loss on German names for three ways of training, three seeds each as dots. Rank 8 on q and v has the highest losses, rank 2 on all layers lower ones with the same number of parameters, full fine-tuning the lowest. The dots of a way lie close together. A dashed line far above marks the base without training."
+figure, axis = plt.subplots(figsize=(6.5, 3.4), layout="constrained")
+for position, losses in enumerate(results.values()):
+    axis.plot(
+        [position] * len(losses),
+        losses,
+        "o",
+        color="black",
+        markerfacecolor="white",
+        markersize=8,
+    )
+axis.axhline(
+    loss_on(base, german_held_out), color="black", linestyle="--", label="base, not trained"
+)
+axis.set_xticks(
+    range(len(results)),
+    [f"{way}\n{n}" for way, n in zip(results, ("12,288", "12,288", "521,088"))],
+)
+axis.set(
+    ylabel="held-out loss, nats a character", xlim=(-0.5, 2.5), title="Same text, same steps"
+)
+axis.legend()
+plt.show()
+
+# %% [markdown]
+r"""
+A thin adapter everywhere beats a thicker one in two places, in each of the three seeds, with the same number of parameters.
+Published work found the same at scale: adapt all layers, the MLP above all ("LoRA Without Regret", 2025). This is one small
+model and one short training; what it shows is that *where* is a choice to be tested, and that the paper's was not the last word.
+
+## Two names, one weight
+
+One layer was left out: `lm_head`. In this model, as in many, its weight is **tied**: the Parameter of `lm_head` and that of the
+embedding are one and the same. Suppose that you inject an adapter there.
+
+> 1. Is the embedding frozen afterwards? 2. Does the adapter change what the embedding gives back for a character?
+> 3. And after the adapter has been merged in place?
+"""
+
+# %%
+my_fifth_prediction = {"frozen": "?", "changed by adapter": "?", "changed by merge": "?"}
+
+# %% demonstration=true
+tied, _ = load_base(device)
+before = tied.embedding.weight.detach().clone()
+inject(tied, ["lm_head"], rank=4, alpha=8)
+head = tied.lm_head
+print("one Parameter still:   ", head.base_layer.weight is tied.embedding.weight)
+print("the embedding is frozen:", not tied.embedding.weight.requires_grad)
+nn.init.normal_(head.lora_B, std=0.1)  # as if it had been trained
+print("changed by the adapter: ", not torch.equal(tied.embedding.weight, before))
+head.merge()
+print("changed by the merge:   ", not torch.equal(tied.embedding.weight, before))
+print("\nyou predicted:", my_fifth_prediction)
+
+# %% [markdown]
+r"""
+The tie lives on because `base_layer` is the very layer that stood there. While the adapter runs beside the weight, only the
+head feels it. A merge writes into the weight, and the embedding is that weight: now every character comes *in* changed, too,
+which nobody has trained. To merge a tied head, make a new layer (`merge` of lesson 06) and give up the tie.
+
+## The file
+
+What you ship is what was trained: 12,288 numbers, and not the base.
+
+### Exercise: `adapter_state_dict`
+
+*About 6 minutes · difficulty 2 of 5 · 2 points*
+
+<details><summary>Hint 1: what to look at</summary>
+Print the keys of <code>model.state_dict()</code> for an adapted model. Which part of a key tells an adapter from a base, and
+could a layer of somebody's model have that part in its own name?
+</details>
+<details><summary>Hint 2: the idea</summary>
+You know by its class which module is an adapter's, whatever the names are. <code>named_modules()</code> gives each with its path.
+</details>
+<details><summary>Hint 3: nearly there</summary>
+A key is the path of the layer, a dot, and the name of the matrix. And does a value of yours still belong to the graph that
+autograd keeps? Print its <code>grad_fn</code>.
+</details>
+"""
+
+
+# %% exercise="adapter_state_dict"
+def adapter_state_dict(model):
+    """The adapters of a model alone, to be saved.
+
+    Args:
+        model: a module that holds LoRALinears, at any depth. Other parts of it may train as
+            well, and may have "lora" in their names.
+
+    Returns:
+        A dict with an entry for each ``lora_A`` and ``lora_B`` of a LoRALinear, and no other.
+        The keys are those that ``model.state_dict()`` has for them, the values tensors
+        without a grad_fn, equal bit for bit.
+    """
+    ### BEGIN SOLUTION
+    state = model.state_dict()
+    layers = [name for name, module in model.named_modules() if isinstance(module, LoRALinear)]
+    keys = [f"{name}.{side}".lstrip(".") for name in layers for side in ("lora_A", "lora_B")]
+    return {key: state[key].clone() for key in keys}
+    ### END SOLUTION
+
+
+# %% check="adapter_state_dict"
+check.adapter_state_dict(adapter_state_dict)
+
+# %% demonstration=true
+from safetensors.torch import save
+
+for name, state in [
+    ("the base", base.state_dict()),
+    ("the adapter", adapter_state_dict(model)),
+]:
+    state = {
+        key: value.clone() for key, value in state.items() if key != "lm_head.weight"
+    }  # tied: once
+    print(f"{name:12} {len(save(state)):>9,} bytes in {len(state)} tensors")
+
+# %% [markdown]
+r"""
+## Half a file
+
+Loading looks like the easy half. It is where adapters get lost. Somebody's script writes only the `lora_A`s; a colleague loads the
+file with PEFT, the library that most people use for this.
+
+> What does PEFT do with the file without its `lora_B`s: raise, warn, or nothing? What will the model write?
+"""
+
+# %%
+my_sixth_prediction = {"PEFT": "?", "the model writes": "?"}
+
+# %% [markdown]
+r"""
+The next cell needs `peft`, which `make lab` has installed. It writes your adapter the way PEFT keeps it (how that is done is
+lesson 11's subject), once whole and then damaged in four ways, and has the real PEFT load each.
+"""
+
+# %% demonstration=true
+import logging
+import tempfile
+import warnings
+from pathlib import Path
+
+import peft
+from safetensors.torch import load_file, save_file
+
+from lora_ref import write_peft_adapter
+
+logging.disable(logging.WARNING)
+
+
+def without_B(state):
+    return {key: value for key, value in state.items() if "lora_B" not in key}
+
+
+def another_prefix(state):
+    return {key.replace("base_model.model.", "model."): value for key, value in state.items()}
+
+
+def one_more(state):
+    key = next(iter(state))
+    return state | {key.replace("blocks.0", "blocks.7"): state[key].clone()}
+
+
+def transposed(state):
+    return {key: value.T.contiguous() for key, value in state.items()}
+
+
+def whole(state):
+    return state
+
+
+def load_with_peft(damage, folder):
+    """(what PEFT said, the loss on German, the line that the model makes of "No")."""
+    write_peft_adapter(model, folder, rank=2, alpha=4, target_modules=ALL)
+    file = Path(folder, "adapter_model.safetensors")
+    save_file(damage(load_file(file)), file, {"format": "pt"})
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            theirs = peft.PeftModel.from_pretrained(load_base()[0], folder)
+    except Exception as error:
+        return f"raises {type(error).__name__}", None, ""
+    about_keys = any("missing adapter keys" in str(warning.message) for warning in caught)
+    theirs = theirs.base_model.model
+    said = "warns" if about_keys else "says nothing"
+    return (
+        said,
+        loss_on(theirs, german_held_out.cpu()),
+        write_lines(theirs, characters, ["No"])[0],
+    )
+
+
+print("you predicted:", my_sixth_prediction, "\n")
+print(f"your file holds {len(adapter_state_dict(model))} tensors\n")
+for damage in (whole, without_B, another_prefix, one_more, transposed):
+    with tempfile.TemporaryDirectory() as folder:
+        said, loss, line = load_with_peft(damage, folder)
+    shown = f"loss {loss:.3f}   {line}" if loss else ""
+    print(f"{damage.__name__:15} PEFT {said:20} {shown}", flush=True)
+print(f"{'':15} the base alone            loss {loss_on(base, german_held_out):.3f}")
+
+# %% [markdown]
+r"""
+Twice PEFT computes the base, and all that tells you so is a warning, among the others that scroll by. An adapter that
+does nothing is hard to notice: the model runs, and what it writes is good English. Once it drops a tensor without a word.
+
+## Exercise: `load_adapter`
+
+*About 12 minutes · difficulty 3 of 5 · 3 points: 1 for what fits, 2 for what does not*
+
+Write the loader that you would want: everything fits, or it raises, says which key, and nothing has changed.
+
+<details><summary>Hint 1: what to look at</summary>
+<code>set(state)</code> and <code>set(adapter_state_dict(model))</code> are two sets of keys. Which two differences between them are
+there, and what does each mean?
+</details>
+<details><summary>Hint 2: the idea</summary>
+Look at everything first, write afterwards: a loop that checks and copies in one go has changed half of the model when it meets the
+key that does not fit.
+</details>
+<details><summary>Hint 3: nearly there</summary>
+The Parameters must stay the ones that they are, because an optimiser may hold them: write into them, under
+<code>no_grad</code>. And beware of operations that make room for a shape that is not the right one: some of them broadcast.
+</details>
+"""
+
+
+# %% exercise="load_adapter"
+def load_adapter(model, state):
+    """Write the adapters of ``state`` into ``model``, in place: all of them, or none.
+
+    Args:
+        model: a module with LoRALinears.
+        state: a dict as ``adapter_state_dict`` makes it, for a model with the same adapters.
+            It is left as it is, and the model shares no memory with it afterwards.
+
+    The adapters stay the same Parameters; which parameters require a gradient does not change.
+
+    Raises:
+        Any exception whose message contains the key that is to blame: a key of the model that
+            ``state`` lacks, a key of
+        ``state`` that is no adapter of the model, a tensor that has not the shape of its
+        parameter. Nothing in the model has changed then.
+    """
+    ### BEGIN SOLUTION
+    layers = {
+        name: part for name, part in model.named_modules() if isinstance(part, LoRALinear)
+    }
+    adapters = {
+        f"{name}.{side}".lstrip("."): getattr(layer, side)
+        for name, layer in layers.items()
+        for side in ("lora_A", "lora_B")
+    }
+    if adapters.keys() != state.keys():
+        missing, extra = adapters.keys() - state.keys(), state.keys() - adapters.keys()
+        raise KeyError(
+            f"missing: {sorted(missing)}, not an adapter of this model: {sorted(extra)}"
+        )
+    for key, parameter in adapters.items():
+        if state[key].shape != parameter.shape:
+            shapes = f"{tuple(state[key].shape)}, not {tuple(parameter.shape)}"
+            raise ValueError(f"{key} has the shape {shapes}")
+    with torch.no_grad():
+        for key, parameter in adapters.items():
+            parameter.copy_(state[key])
+    ### END SOLUTION
+
+
+# %% check="load_adapter"
+check.load_adapter(load_adapter)
+
+# %% [markdown]
+r"""
+Your loader and the same damages, in this course's keys. (There is no prefix to get wrong here, so it is added.)
+"""
+
+# %% demonstration=true
+fresh = adapted(ALL, rank=2, alpha=4, seed=1)
+
+
+def a_prefix(state):
+    return {"base_model.model." + key: value for key, value in state.items()}
+
+
+for damage in (without_B, a_prefix, one_more, transposed, whole):
+    try:
+        load_adapter(fresh, damage(adapter_state_dict(model)))
+        print(f"{damage.__name__:12} loaded: loss {loss_on(fresh, german_held_out):.3f}")
+    except Exception as error:
+        print(f"{damage.__name__:12} {type(error).__name__}: {str(error)[:76]}…")
+        print(f"{'':12} loss {loss_on(fresh, german_held_out):.3f}, as before")
+
+# %% [markdown]
+r"""
+One thing no loader can see: an adapter for another base with the same names and shapes. It fits everywhere and is wrong
+everywhere. That is why adapter files say which base they belong to, and why you should look at what comes out.
+
+## Try it
+
+`as_ids` knows `nl`, `da`, `sv`, `es`, `pt`, `it`, `fr`, `fi` and `tr`, too. Which of them is hardest for a model that knows English?
+Change the two letters, run the cell, and compare the losses before and after.
+"""
+
+# %% demonstration=true
+language = "fi"
+text, held_out = as_ids(language, characters, device)
+another = adapted(ALL, rank=4, alpha=8)
+before = loss_on(another, held_out)
+learn(another, text, steps=80)
+after = loss_on(another, held_out)
+print(f"{language}: held-out loss {before:.2f} before, {after:.2f} after 80 steps\n")
+print("\n".join(write_lines(another, characters, ["No", "Sa", "Al", "Ka"], seed=2)))
+
+# %% [markdown]
+r"""
+## What to remember
+
+- A name in `target_modules` stands for whole parts of a path, up to a dot. Nothing matched is an error, never a silent success.
+- Injecting freezes what it wraps. What else trains is your decision: list it.
+- Thin adapters in all layers did better than thick ones in two, for the same number of parameters.
+- A loader checks everything before it changes anything. One that only warns can hand you the base.
+
+**Next:** 10 · Many adapters keeps one base in memory, and serves a language to each row of a batch.
+"""

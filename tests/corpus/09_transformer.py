@@ -1,0 +1,709 @@
+# Right answers in other styles (wheat) and wrong ones (chaff) for lesson 09; format: tests/corpus/README.md
+
+
+# %% wheat="two passes, rpartition" exercise="inject"
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    if isinstance(target_modules, str):
+        raise TypeError("give a list of names")
+    linears = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    found = [n for n in linears if any(n == t or n.endswith("." + t) for t in target_modules)]
+    if not found:
+        raise ValueError(f"{target_modules} not found among {list(linears)}")
+    for n in found:
+        parent, _, child = n.rpartition(".")
+        setattr(model.get_submodule(parent), child, LoRALinear(linears[n], rank, alpha))
+    return found
+
+
+# %% wheat="as in peft: key, parent, target, target_name" exercise="inject"
+from lora_ref.layer import LoRALinear
+
+
+def _check_target_module_exists(target_modules, key):
+    if isinstance(target_modules, str):
+        return key == target_modules or key.endswith(f".{target_modules}")
+    if key in target_modules:
+        return True
+    return any(key.endswith(f".{target_key}") for target_key in target_modules)
+
+
+def _get_submodules(model, key):
+    parent = model.get_submodule(".".join(key.split(".")[:-1]))
+    target_name = key.split(".")[-1]
+    target = model.get_submodule(key)
+    return parent, target, target_name
+
+
+def inject(model, target_modules, rank, alpha):
+    key_list = [key for key, _ in model.named_modules()]
+    targeted_module_names = []
+    for key in key_list:
+        if not _check_target_module_exists(target_modules, key):
+            continue
+        parent, target, target_name = _get_submodules(model, key)
+        if not isinstance(target, nn.Linear):
+            continue
+        new_module = LoRALinear(target, rank=rank, alpha=alpha)
+        setattr(parent, target_name, new_module)
+        targeted_module_names.append(key)
+    if not targeted_module_names:
+        names = sorted(n for n, m in model.named_modules() if isinstance(m, nn.Linear))
+        raise ValueError(
+            f"Target modules {target_modules} not found in the base model. "
+            f"Please check the target modules and try again. Candidates: {names}"
+        )
+    return targeted_module_names
+
+
+# %% wheat="recursion over named_children, torchtune's way" exercise="inject"
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    if isinstance(target_modules, str):
+        target_modules = [target_modules]
+    target_modules = tuple("." + target for target in target_modules)
+    replaced, seen = [], []
+
+    def visit(module, prefix):
+        for name, child in list(module.named_children()):
+            full = f"{prefix}{name}"
+            if isinstance(child, LoRALinear):
+                continue
+            if isinstance(child, nn.Linear):
+                seen.append(full)
+                if ("." + full).endswith(target_modules):
+                    setattr(module, name, LoRALinear(child, rank=rank, alpha=alpha))
+                    replaced.append(full)
+            else:
+                visit(child, full + ".")
+
+    visit(model, "")
+    if not replaced:
+        raise ValueError("nothing matched; there are: " + ", ".join(seen))
+    return replaced
+
+
+# %% wheat="parts of the name compared from the end" exercise="inject"
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    assert_list = list(target_modules) if not isinstance(target_modules, str) else None
+    if assert_list is None:
+        raise TypeError("one string")
+
+    def matches(name):
+        parts = name.split(".")
+        for target in assert_list:
+            wanted = target.split(".")
+            if parts[-len(wanted):] == wanted:
+                return True
+        return False
+
+    todo = []
+    for parent_name, parent in model.named_modules():
+        if isinstance(parent, LoRALinear):
+            continue
+        for child_name, child in parent.named_children():
+            full_name = child_name if parent_name == "" else parent_name + "." + child_name
+            if type(child) is nn.Linear and matches(full_name):
+                todo.append((full_name, parent, child_name, child))
+    if len(todo) == 0:
+        known = {n.split(".")[-1] for n, m in model.named_modules() if type(m) is nn.Linear}
+        raise ValueError(f"no layer for {target_modules}, only {known}")
+    for _, parent, child_name, child in todo:
+        parent._modules[child_name] = LoRALinear(child, rank, alpha)
+    return tuple(name for name, *_ in todo)
+
+
+# %% wheat="a regular expression; a second call returns an empty list" exercise="inject"
+import re
+
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    targets = [target_modules] if isinstance(target_modules, str) else target_modules
+    pattern = re.compile(r"(?:.*\.)?(?:%s)" % "|".join(map(re.escape, targets)))
+    modules = dict(model.named_modules())
+    done = [n for n, m in modules.items() if isinstance(m, LoRALinear) and pattern.fullmatch(n)]
+    todo = [n for n, m in modules.items() if isinstance(m, nn.Linear) and pattern.fullmatch(n)]
+    if not todo and not done:
+        raise ValueError("no match. Linear layers: %s" % [n for n, m in modules.items() if isinstance(m, nn.Linear)])
+    for n in todo:
+        *path, last = n.split(".")
+        parent = model
+        for part in path:
+            parent = getattr(parent, part)
+        setattr(parent, last, LoRALinear(modules[n], rank=rank, alpha=alpha))
+    return todo
+
+
+# %% wheat="set_submodule" exercise="inject"
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    if not isinstance(target_modules, (list, tuple, set)):
+        raise TypeError(type(target_modules))
+    names = []
+    for name, module in list(model.named_modules()):
+        is_wanted = any(("." + name).endswith("." + t) for t in target_modules)
+        if isinstance(module, nn.Linear) and is_wanted:
+            model.set_submodule(name, LoRALinear(module, rank, alpha))
+            names.append(name)
+    if not names:
+        linear = next(n for n, m in model.named_modules() if isinstance(m, nn.Linear))
+        raise ValueError(f"nothing is called {target_modules}; for example there is {linear}")
+    return names
+
+
+# %% wheat="refuses a tied weight, and says so" exercise="inject"
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    if isinstance(target_modules, str):
+        raise TypeError("a list, please")
+    linears = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    found = [n for n in linears if any(f".{n}".endswith(f".{t}") for t in target_modules)]
+    if not found:
+        raise ValueError(f"none of {target_modules}; the model has {list(linears)}")
+    holders = {}
+    for n, m in model.named_modules():
+        for p in m.parameters(recurse=False):
+            holders.setdefault(id(p), []).append(n)
+    for n in found:
+        if len(holders[id(linears[n].weight)]) > 1:
+            raise ValueError(f"{n} shares its weight with another module: they are tied")
+    for n in found:
+        parent, _, child = n.rpartition(".")
+        setattr(model.get_submodule(parent), child, LoRALinear(linears[n], rank, alpha))
+    return found
+
+
+# %% chaff="substring, and replaced while walking" exercise="inject" misconception="replaced_while_walking"
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    if isinstance(target_modules, str):
+        raise TypeError
+    names = []
+    for name, module in model.named_modules():
+        for child_name, child in module.named_children():
+            full = f"{name}.{child_name}" if name else child_name
+            if isinstance(child, nn.Linear) and any(t in full.split(".") for t in target_modules):
+                setattr(module, child_name, LoRALinear(child, rank, alpha))
+                names.append(full)
+    if not names:
+        raise ValueError([n for n, m in model.named_modules() if isinstance(m, nn.Linear)])
+    return names
+
+
+# %% chaff="only children of the model itself" exercise="inject" misconception=""
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    names = []
+    for name, child in list(model.named_children()):
+        if isinstance(child, nn.Linear) and name in target_modules:
+            setattr(model, name, LoRALinear(child, rank, alpha))
+            names.append(name)
+    if not names:
+        raise ValueError([n for n, m in model.named_modules() if isinstance(m, nn.Linear)])
+    return names
+
+
+# %% chaff="a new Linear with the old weight, so the tie is kept and the layer is not" exercise="inject" misconception="base_copied"
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    if isinstance(target_modules, str):
+        raise TypeError
+    linears = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    found = [n for n in linears if any(f".{n}".endswith(f".{t}") for t in target_modules)]
+    if not found:
+        raise ValueError(list(linears))
+    for n in found:
+        old = linears[n]
+        new = nn.Linear(old.in_features, old.out_features, bias=old.bias is not None)
+        new.weight = old.weight
+        new.bias = old.bias
+        parent, _, child = n.rpartition(".")
+        setattr(model.get_submodule(parent), child, LoRALinear(new, rank, alpha))
+    return found
+
+
+# %% chaff="an error of the wrong kind" exercise="inject" misconception=""
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    if isinstance(target_modules, str):
+        raise TypeError
+    linears = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    found = [n for n in linears if any(f".{n}".endswith(f".{t}") for t in target_modules)]
+    if not found:
+        raise KeyError(f"no match among {list(linears)}")
+    for n in found:
+        parent, _, child = n.rpartition(".")
+        setattr(model.get_submodule(parent), child, LoRALinear(linears[n], rank, alpha))
+    return found
+
+
+# %% chaff="freezes first, and then finds no match" exercise="inject" misconception=""
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    if isinstance(target_modules, str):
+        raise TypeError
+    linears = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    kept = {n: p.requires_grad for n, p in model.named_parameters()}
+    model.requires_grad_(False)
+    found = [n for n in linears if any(f".{n}".endswith(f".{t}") for t in target_modules)]
+    if not found:
+        raise ValueError(f"no match among {list(linears)}")
+    for n, p in model.named_parameters():
+        p.requires_grad_(kept[n])
+    for n in found:
+        parent, _, child = n.rpartition(".")
+        setattr(model.get_submodule(parent), child, LoRALinear(linears[n], rank, alpha))
+    return found
+
+
+# %% chaff="every Linear, whatever was asked for" exercise="inject" misconception=""
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    names = [n for n, m in model.named_modules() if isinstance(m, nn.Linear)]
+    for n in names:
+        parent, _, child = n.rpartition(".")
+        setattr(model.get_submodule(parent), child, LoRALinear(model.get_submodule(n), rank, alpha))
+    return names
+
+
+# %% chaff="keeps it to itself" exercise="inject" misconception=""
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    if isinstance(target_modules, str):
+        raise TypeError
+    linears = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    found = [n for n in linears if any(f".{n}".endswith(f".{t}") for t in target_modules)]
+    if not found:
+        raise ValueError(list(linears))
+    for n in found:
+        parent, _, child = n.rpartition(".")
+        setattr(model.get_submodule(parent), child, LoRALinear(linears[n], rank, alpha))
+
+
+# %% chaff="trained values are lost, B is filled at once" exercise="inject" misconception=""
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    if isinstance(target_modules, str):
+        raise TypeError
+    linears = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    found = [n for n in linears if any(f".{n}".endswith(f".{t}") for t in target_modules)]
+    if not found:
+        raise ValueError(list(linears))
+    for n in found:
+        parent, _, child = n.rpartition(".")
+        layer = LoRALinear(linears[n], rank, alpha)
+        nn.init.normal_(layer.lora_B)
+        setattr(model.get_submodule(parent), child, layer)
+    return found
+
+
+# %% wheat="over named_modules, detached copies" exercise="adapter_state_dict"
+from lora_ref.layer import LoRALinear
+
+
+def adapter_state_dict(model):
+    state = {}
+    for name, module in model.named_modules():
+        if isinstance(module, LoRALinear):
+            state[f"{name}.lora_A"] = module.lora_A.detach().clone()
+            state[f"{name}.lora_B"] = module.lora_B.detach().clone()
+    return state
+
+
+# %% wheat="a filter of state_dict by a set of ids" exercise="adapter_state_dict"
+from lora_ref.layer import LoRALinear
+
+
+def adapter_state_dict(model):
+    ids = {id(p) for m in model.modules() if isinstance(m, LoRALinear) for p in (m.lora_A, m.lora_B)}
+    return {n: p.data for n, p in model.named_parameters() if id(p) in ids}
+
+
+# %% wheat="adapter names of each layer, torchtune's way" exercise="adapter_state_dict"
+def adapter_state_dict(model):
+    adapter_params = {}
+    for k, v in model.named_modules():
+        if hasattr(v, "adapter_names"):
+            for name, p in v.named_parameters(recurse=False):
+                if name in v.adapter_names:
+                    adapter_params[f"{k}.{name}"] = p
+    return adapter_params
+
+
+# %% wheat="an OrderedDict, on the cpu" exercise="adapter_state_dict"
+from collections import OrderedDict
+
+from lora_ref.layer import LoRALinear
+
+
+def adapter_state_dict(model):
+    full = model.state_dict()
+    prefixes = tuple(n + ".lora_" for n, m in model.named_modules() if isinstance(m, LoRALinear))
+    return OrderedDict((k, v.cpu()) for k, v in full.items() if k.startswith(prefixes))
+
+
+# %% wheat="the Parameters themselves" exercise="adapter_state_dict"
+from lora_ref.layer import LoRALinear
+
+
+def adapter_state_dict(model):
+    return {
+        f"{prefix}.{side}": getattr(layer, side)
+        for prefix, layer in model.named_modules()
+        if isinstance(layer, LoRALinear)
+        for side in ("lora_A", "lora_B")
+    }
+
+
+# %% wheat="a layer's own state_dict, with a prefix" exercise="adapter_state_dict"
+from lora_ref.layer import LoRALinear
+
+
+def adapter_state_dict(model):
+    state = {}
+    for prefix, layer in model.named_modules():
+        if isinstance(layer, LoRALinear):
+            own = layer.state_dict(prefix=prefix + ".")
+            state.update({k: v for k, v in own.items() if ".base_layer." not in k})
+    return state
+
+
+# %% chaff="as loralib filters: lora_ in the name" exercise="adapter_state_dict" misconception="lora_in_the_name"
+def adapter_state_dict(model):
+    my_state_dict = model.state_dict()
+    return {k: my_state_dict[k] for k in my_state_dict if "lora_" in k}
+
+
+# %% chaff="named_parameters that require a gradient" exercise="adapter_state_dict" misconception="what_trains"
+def adapter_state_dict(model):
+    return {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
+
+
+# %% chaff="everything" exercise="adapter_state_dict" misconception="whole_state"
+def adapter_state_dict(model):
+    return model.state_dict()
+
+
+# %% chaff="all that is not of a base" exercise="adapter_state_dict" misconception=""
+def adapter_state_dict(model):
+    return {k: v for k, v in model.state_dict().items() if "base_layer" not in k}
+
+
+# %% chaff="a list of pairs" exercise="adapter_state_dict" misconception=""
+from lora_ref.layer import LoRALinear
+
+
+def adapter_state_dict(model):
+    return [(n, m.lora_A, m.lora_B) for n, m in model.named_modules() if isinstance(m, LoRALinear)]
+
+
+# %% chaff="transposed for nn.Linear" exercise="adapter_state_dict" misconception=""
+from lora_ref.layer import LoRALinear
+
+
+def adapter_state_dict(model):
+    return {
+        f"{n}.{side}": getattr(m, side).detach().T.contiguous()
+        for n, m in model.named_modules()
+        if isinstance(m, LoRALinear)
+        for side in ("lora_A", "lora_B")
+    }
+
+
+# %% chaff="in float32, to be safe" exercise="adapter_state_dict" misconception=""
+from lora_ref.layer import LoRALinear
+
+
+def adapter_state_dict(model):
+    ids = {id(p) for m in model.modules() if isinstance(m, LoRALinear) for p in (m.lora_A, m.lora_B)}
+    return {n: p.detach().float() for n, p in model.named_parameters() if id(p) in ids}
+
+
+# %% chaff="only the layers in the blocks" exercise="adapter_state_dict" misconception=""
+def adapter_state_dict(model):
+    return {
+        k: v for k, v in model.state_dict().items()
+        if k.startswith("blocks") and k.endswith(("lora_A", "lora_B"))
+    }
+
+
+# %% chaff="freezes what it saves" exercise="adapter_state_dict" misconception="changed_input"
+from lora_ref.layer import LoRALinear
+
+
+def adapter_state_dict(model):
+    state = {}
+    for n, m in model.named_modules():
+        if isinstance(m, LoRALinear):
+            state[f"{n}.lora_A"] = m.lora_A.requires_grad_(False)
+            state[f"{n}.lora_B"] = m.lora_B.requires_grad_(False)
+    return state
+
+
+# %% chaff="keeps it to itself" exercise="adapter_state_dict" misconception="returned_none"
+from lora_ref.layer import LoRALinear
+
+
+def adapter_state_dict(model):
+    state = {}
+    for n, m in model.named_modules():
+        if isinstance(m, LoRALinear):
+            state[f"{n}.lora_A"], state[f"{n}.lora_B"] = m.lora_A, m.lora_B
+
+
+# %% wheat="two differences of sets, then shapes, then copies" exercise="load_adapter"
+from lora_ref.layer import LoRALinear
+
+
+def load_adapter(model, state):
+    own = {}
+    for n, m in model.named_modules():
+        if isinstance(m, LoRALinear):
+            own[n + ".lora_A"], own[n + ".lora_B"] = m.lora_A, m.lora_B
+    missing, unexpected = set(own) - set(state), set(state) - set(own)
+    if missing or unexpected:
+        raise KeyError(f"missing {sorted(missing)}, unexpected {sorted(unexpected)}")
+    for k in own:
+        if own[k].shape != state[k].shape:
+            raise ValueError(f"size mismatch for {k}: {state[k].shape} against {own[k].shape}")
+    for k in own:
+        own[k].data.copy_(state[k])
+
+
+# %% wheat="assertions with messages" exercise="load_adapter"
+from lora_ref.layer import LoRALinear
+
+
+@torch.no_grad()
+def load_adapter(model, state):
+    adapters = {
+        f"{name}.{side}": getattr(module, side)
+        for name, module in model.named_modules()
+        if isinstance(module, LoRALinear)
+        for side in ("lora_A", "lora_B")
+    }
+    for key in {**adapters, **state}:
+        assert key in adapters, f"{key} is no adapter here"
+        assert key in state, f"{key} is missing"
+        assert adapters[key].shape == state[key].shape, f"{key} has another shape"
+    for key, tensor in state.items():
+        adapters[key].copy_(tensor)
+
+
+# %% wheat="a strict load of the whole state, tried on a copy first" exercise="load_adapter"
+import copy
+
+from lora_ref.layer import LoRALinear
+
+
+def load_adapter(model, state):
+    ids = {id(p) for m in model.modules() if isinstance(m, LoRALinear) for p in (m.lora_A, m.lora_B)}
+    keys = {n for n, p in model.named_parameters() if id(p) in ids}
+    for k in keys ^ set(state):
+        raise KeyError(k)
+    whole = {**model.state_dict(), **state}
+    copy.deepcopy(model).load_state_dict(whole)
+    model.load_state_dict(whole)
+
+
+# %% wheat="all errors gathered, torch's way" exercise="load_adapter"
+from lora_ref.layer import LoRALinear
+
+
+def load_adapter(model, state):
+    layers = [(n, m) for n, m in model.named_modules() if isinstance(m, LoRALinear)]
+    wanted = {f"{n}.{p}": getattr(m, p) for n, m in layers for p in ("lora_A", "lora_B")}
+    error_msgs = []
+    for key in wanted.keys() - state.keys():
+        error_msgs.append(f"Missing key: {key}")
+    for key in state.keys() - wanted.keys():
+        error_msgs.append(f"Unexpected key: {key}")
+    for key in wanted.keys() & state.keys():
+        if tuple(wanted[key].shape) != tuple(state[key].shape):
+            error_msgs.append(f"size mismatch for {key}")
+    if error_msgs:
+        raise RuntimeError("Error(s) in loading:\n\t" + "\n\t".join(error_msgs))
+    with torch.no_grad():
+        for key, parameter in wanted.items():
+            parameter[...] = state[key].to(parameter)
+
+
+# %% wheat="a backup, given back when something fails" exercise="load_adapter"
+from lora_ref.layer import LoRALinear
+
+
+def load_adapter(model, state):
+    own = {}
+    for n, m in model.named_modules():
+        if isinstance(m, LoRALinear):
+            own[f"{n}.lora_A"] = m.lora_A
+            own[f"{n}.lora_B"] = m.lora_B
+    backup = {k: p.detach().clone() for k, p in own.items()}
+    left = dict(state)
+    try:
+        with torch.no_grad():
+            for k, p in own.items():
+                if k not in left:
+                    raise KeyError(f"{k} is not in the state")
+                value = left.pop(k)
+                if value.shape != p.shape:
+                    raise ValueError(f"{k}: {tuple(value.shape)} is not {tuple(p.shape)}")
+                p.copy_(value)
+            if left:
+                raise KeyError(f"not used: {list(left)}")
+    except Exception:
+        with torch.no_grad():
+            for k, p in own.items():
+                p.copy_(backup[k])
+        raise
+
+
+# %% chaff="strict=False, as loralib's README says" exercise="load_adapter" misconception="strict_false"
+def load_adapter(model, state):
+    model.load_state_dict(state, strict=False)
+
+
+# %% chaff="strict load of adapters alone" exercise="load_adapter" misconception="half_loaded"
+def load_adapter(model, state):
+    model.load_state_dict(state)
+
+
+# %% chaff="only what is in the state" exercise="load_adapter" misconception="missing_ignored"
+from lora_ref.layer import LoRALinear
+
+
+def load_adapter(model, state):
+    ids = {id(p) for m in model.modules() if isinstance(m, LoRALinear) for p in (m.lora_A, m.lora_B)}
+    own = {n: p for n, p in model.named_parameters() if id(p) in ids}
+    for k, v in state.items():
+        if k not in own or own[k].shape != v.shape:
+            raise KeyError(k)
+    with torch.no_grad():
+        for k, v in state.items():
+            own[k].copy_(v)
+
+
+# %% chaff="setattr, one by one, with checks on the way" exercise="load_adapter" misconception="new_parameters"
+from lora_ref.layer import LoRALinear
+
+
+def load_adapter(model, state):
+    ids = {id(p) for m in model.modules() if isinstance(m, LoRALinear) for p in (m.lora_A, m.lora_B)}
+    own = {n: p for n, p in model.named_parameters() if id(p) in ids}
+    for k in set(own) ^ set(state):
+        raise KeyError(k)
+    for k in own:
+        if own[k].shape != state[k].shape:
+            raise ValueError(k)
+    for k, v in state.items():
+        name, side = k.rsplit(".", 1)
+        setattr(model.get_submodule(name), side, nn.Parameter(v.clone(), requires_grad=own[k].requires_grad))
+
+
+# %% chaff="broadcasts a row" exercise="load_adapter" misconception="nothing_named"
+from lora_ref.layer import LoRALinear
+
+
+def load_adapter(model, state):
+    ids = {id(p) for m in model.modules() if isinstance(m, LoRALinear) for p in (m.lora_A, m.lora_B)}
+    own = {n: p for n, p in model.named_parameters() if id(p) in ids}
+    for k in set(own) ^ set(state):
+        raise KeyError(k)
+    for k in own:
+        if own[k].shape[1] != state[k].shape[-1]:
+            raise ValueError(k)
+    with torch.no_grad():
+        for k, v in state.items():
+            own[k].copy_(v.expand_as(own[k]) if v.shape[0] == 1 else v[: own[k].shape[0]])
+
+
+# %% chaff="adds to what is there" exercise="load_adapter" misconception=""
+from lora_ref.layer import LoRALinear
+
+
+def load_adapter(model, state):
+    ids = {id(p) for m in model.modules() if isinstance(m, LoRALinear) for p in (m.lora_A, m.lora_B)}
+    own = {n: p for n, p in model.named_parameters() if id(p) in ids}
+    for k in set(own) ^ set(state):
+        raise KeyError(k)
+    for k in own:
+        if own[k].shape != state[k].shape:
+            raise ValueError(k)
+    with torch.no_grad():
+        for k, v in state.items():
+            own[k].add_(v)
+
+
+# %% chaff="returns False instead of raising" exercise="load_adapter" misconception=""
+from lora_ref.layer import LoRALinear
+
+
+def load_adapter(model, state):
+    ids = {id(p) for m in model.modules() if isinstance(m, LoRALinear) for p in (m.lora_A, m.lora_B)}
+    own = {n: p for n, p in model.named_parameters() if id(p) in ids}
+    if set(own) != set(state) or any(own[k].shape != state[k].shape for k in own):
+        return False
+    with torch.no_grad():
+        for k, v in state.items():
+            own[k].copy_(v)
+    return True
+
+
+# %% chaff="warns" exercise="load_adapter" misconception=""
+import warnings
+
+from lora_ref.layer import LoRALinear
+
+
+def load_adapter(model, state):
+    ids = {id(p) for m in model.modules() if isinstance(m, LoRALinear) for p in (m.lora_A, m.lora_B)}
+    own = {n: p for n, p in model.named_parameters() if id(p) in ids}
+    for k in set(own) ^ set(state):
+        warnings.warn(f"{k} does not fit")
+    with torch.no_grad():
+        for k in set(own) & set(state):
+            if own[k].shape == state[k].shape:
+                own[k].copy_(state[k])
+
+
+# %% chaff="an assertion without a word" exercise="load_adapter" misconception="nothing_named"
+from lora_ref.layer import LoRALinear
+
+
+def load_adapter(model, state):
+    ids = {id(p) for m in model.modules() if isinstance(m, LoRALinear) for p in (m.lora_A, m.lora_B)}
+    own = {n: p for n, p in model.named_parameters() if id(p) in ids}
+    assert set(own) == set(state)
+    assert all(own[k].shape == state[k].shape for k in own)
+    with torch.no_grad():
+        for k, v in state.items():
+            own[k].copy_(v)
