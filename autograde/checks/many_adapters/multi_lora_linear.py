@@ -1,0 +1,495 @@
+"""MultiLoRALinear: adapters under names, one of them active, all of them registered, none of them shared."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from autograde.checks.shared.lora_layers import module_fault
+from autograde.judge import describe
+from autograde.judge.answer import RightAnswer
+from autograde.judge.check import ANSWER, Case, Check
+from autograde.judge.compare import Fault, agree
+from autograde.judge.misconception import Misconception
+from autograde.probes.many_adapters import follow
+from autograde.remote.bits import same_bits
+
+REGISTERED = "registered"  # the part of the points that is for what an optimiser and a file get
+NAMES = "names"  # the part that is for names that are not there, or there already
+
+NOT_REGISTERED = Misconception(
+    "not_registered",
+    thought="A Parameter in a dict of the module is a parameter of the module.",
+    hint="Print list(layer.parameters()) after an add. Which containers of torch register what is put into them?",
+)
+BASE_TRAINS = Misconception(
+    "base_trains",
+    thought="An adapter that is there keeps the base from changing.",
+    hint="Ten adapters share this base. Which of its two tensors would an optimiser still change?",
+)
+LATE = Misconception(
+    "unknown_name_fails_late",
+    thought="A name that is not there will show when the adapter is used.",
+    hint="By then it is somebody else's line that fails. Who knows the wrong name first?",
+)
+OVERWRITES = Misconception(
+    "doubled_name_overwrites",
+    thought="The last one that is added under a name counts.",
+    hint="What was trained under this name is gone, and nobody has been told. What should add do?",
+)
+REMADE = Misconception(
+    "adapter_remade",
+    thought="Activating an adapter sets it up.",
+    hint="What was trained under this name is gone after the second activate. In which method is an adapter made?",
+)
+MERGES = Misconception(
+    "merges_into_the_base",
+    thought="The active adapter may as well be added to the weight.",
+    hint="All adapters share this base, and sums of floats do not come back: what is left of its bits after a hundred switches?",
+)
+BOTH_RANDOM = Misconception(
+    "both_random",
+    thought="Weights start at random.",
+    hint="A new adapter must not change the output. Which matrix takes care of that?",
+)
+SAME_VALUES = Misconception(
+    "same_start",
+    thought="Every adapter can start from the same A.",
+    hint="Compare lora_A of two adapters: they should be two draws. What makes them equal?",
+)
+
+answer = RightAnswer("""
+from lora_ref.layer import LoRALinear
+
+
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer
+        self.base_layer.requires_grad_(False)
+        self.lora_A = nn.ParameterDict()
+        self.lora_B = nn.ParameterDict()
+        self.scaling = {}
+        self.active = None
+
+    def add(self, name, rank, alpha):
+        if name in self.scaling:
+            raise ValueError(f"there is an adapter {name!r} already")
+        weight = self.base_layer.weight
+        k, d = weight.shape
+        self.lora_A[name] = nn.Parameter(torch.randn(d, rank, dtype=weight.dtype, device=weight.device) / d**0.5)
+        self.lora_B[name] = nn.Parameter(torch.zeros(rank, k, dtype=weight.dtype, device=weight.device))
+        self.scaling[name] = alpha / rank
+
+    def activate(self, name):
+        if name is not None and name not in self.scaling:
+            raise KeyError(f"there is no adapter {name!r}")
+        self.active = name
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        if self.active is None:
+            return out
+        name = self.active
+        return out + self.scaling[name] * ((x @ self.lora_A[name]) @ self.lora_B[name])
+""")
+
+
+@dataclass
+class Right:
+    """A right layer in float64, taken through the steps of a case."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor | None
+    x: torch.Tensor
+    active: str | None = None
+    scaling: dict = field(default_factory=dict)
+    matrices: dict = field(default_factory=dict)  # by name (A, B); B is None for one that nobody has filled
+    learned: bool = False
+
+    def take(self, name, *inputs):
+        """Take one step. Returns whether it has to raise."""
+        if name == "add":
+            key, rank, alpha = inputs
+            if key in self.scaling:
+                return True
+            self.scaling[key], self.matrices[key] = alpha / rank, None
+        elif name == "fill":
+            self.matrices[inputs[0]] = tuple(tensor.double() for tensor in inputs[1:])
+        elif name == "activate":
+            if inputs[0] is not None and inputs[0] not in self.scaling:
+                return True
+            self.active = inputs[0]
+        elif name == "learn":
+            self.learned = True
+        return False
+
+    def part(self, name):
+        """What an adapter adds to the output."""
+        if self.matrices[name] is None:
+            return 0
+        A, B = self.matrices[name]
+        return self.scaling[name] * (self.x @ A) @ B
+
+    def out(self):
+        """The output, or None where training has changed what it is."""
+        if self.learned:
+            return None
+        base = nn.functional.linear(self.x, self.weight, self.bias)
+        return base if self.active is None else base + self.part(self.active)
+
+
+class MultiLoRALinearCheck(Check):
+    """Follows a layer through rows of steps. The first look that is not right says what is wrong."""
+
+    name = "MultiLoRALinear"
+    points = 4
+    parts = {ANSWER: 2, REGISTERED: 1, NAMES: 1}
+    answer = answer
+    note = (
+        "two nn.ParameterDicts, an nn.ModuleDict of small modules or of LoRALinears around the one base, setattr with "
+        "names of your own; adapters as Parameters or as bias-free nn.Linears."
+    )
+    next_step = "Write down for each of the steps what the layer must hold afterwards, and print it after each."
+
+    def cases(self, draw):
+        d, k = draw.sizes(2, low=7, high=11)
+        r, s, t = draw.sizes(3, low=2, high=5)
+        alphas = dict(zip(("de", "fi", "pt"), draw.sizes(3, low=7, high=13), strict=True))
+        ranks = {"de": r, "fi": s, "pt": t}
+
+        def add(name):
+            return ["add", name, ranks[name], alphas[name]]
+
+        def fill(name, dtype):
+            return ["fill", name, draw.tensor(d, ranks[name], dtype=dtype), draw.tensor(ranks[name], k, dtype=dtype)]
+
+        def case(label, *steps, part=ANSWER, shape=(4,), bias=True, dtype=torch.float32):
+            filled = [fill(step[1], dtype) if step[0] == "fill" else step for step in steps]
+            args = {
+                "weight": draw.tensor(k, d, dtype=dtype),
+                "bias": draw.tensor(k, dtype=dtype) if bias else None,
+                "steps": filled,
+                "x": draw.tensor(*shape, d, dtype=dtype),
+            }
+            return Case(args, label, part)
+
+        de, fi, pt = (["fill", name] for name in ("de", "fi", "pt"))
+
+        def on(name):
+            return ["activate", name]
+
+        return [
+            case("one adapter", add("de"), de, on("de"), on(None), on("de")),
+            case("added and not activated", add("de"), de, add("fi"), fi),
+            case("three adapters of different ranks", add("de"), add("fi"), add("pt"), de, fi, pt,
+                 on("fi"), on("pt"), on("de"), on("fi"), on(None), shape=(2, 3)),
+            case("one more while another is active", add("de"), de, on("de"), add("fi"), fi, on("fi"), on("de"), bias=False),
+            case("a single row, float64", add("fi"), fi, on("fi"), add("de"), on("de"), shape=(), dtype=torch.float64),
+            case("what is registered", add("de"), add("fi"), add("pt"), part=REGISTERED),
+            case("two adapters of one rank", add("de"), ["add", "sv", r, alphas["de"]], part=REGISTERED),
+            case("a step of training", add("de"), add("fi"), de, fi, on("fi"), ["learn"], part=REGISTERED),
+            case("a step of training, no bias", add("pt"), pt, on("pt"), ["learn"], part=REGISTERED, bias=False),
+            case("moved to float64", add("de"), add("fi"), de, fi, on("de"), ["double"], on("fi"), part=REGISTERED),
+            case("a name that is not there", add("de"), de, on("de"), on("fi"), on("de"), part=NAMES),
+            case("a name before any adapter", on("de"), part=NAMES),
+            case("a name that is there already", add("de"), de, on("de"), add("de"), part=NAMES),
+        ]  # fmt: skip
+
+    def observe(self, target, case):
+        return follow(target, **case.args)
+
+    def called(self, case):
+        bias = "" if case.args["bias"] is not None else ", bias=False"
+        k, d = case.args["weight"].shape
+        x = describe.shape(case.args["x"].shape)
+        steps = [in_words(step) for step in case.args["steps"]]
+        made = f"layer = MultiLoRALinear(nn.Linear({d}, {k}{bias}))  # {case.label}"
+        return "\n".join([made, *steps, f"and after each step layer(x), x of shape {x}"])
+
+    def unfinished(self, observation):
+        raised = observation.get("raised")
+        return bool(raised) and observation.get("during") == "construction" and "NotImplementedError" in raised["bases"]
+
+    def fault(self, case, observation):
+        if fault := module_fault(self.name, observation):
+            return fault
+        if "not_callable" in observation or "raised" in observation:
+            return self.failed_call(observation)
+        return _first_fault(case, observation)
+
+    def same(self, case, a, b):
+        return _summary(a) == _summary(b)
+
+
+def in_words(step):
+    """A step as a learner would write it."""
+    name, *inputs = step
+    if name == "fill":
+        return f"random values into the adapter {inputs[0]!r}"
+    if name == "learn":
+        return "one step of an optimiser on layer.parameters()"
+    return f"layer.{name}({', '.join(repr(value) for value in inputs)})"
+
+
+multi_lora_linear = MultiLoRALinearCheck()
+
+
+def _first_fault(case, seen):
+    double = {name: v.double() for name, v in case.args.items() if isinstance(v, torch.Tensor)}
+    right = Right(double["weight"], double.get("bias"), double["x"])
+    steps, looks = [["start"], *case.args["steps"]], seen["looks"]
+    for i, step in enumerate(steps):
+        if i == len(looks):
+            break
+        before, must_raise = right.active, right.take(*step)
+        after = "At the start: " if i == 0 else f"After {in_words(step)}: "
+        if fault := _at(case, looks[i], right, step, must_raise, before, after):
+            return fault
+    if "unset" in seen:
+        return Fault(f"The adapter {seen['unset']!r} could not be filled.")
+    if len(looks) != len(steps):
+        raise ValueError("a look is missing")
+    return None
+
+
+def _at(case, look, right, step, must_raise, before, after):
+    if must_raise and "raised" not in look:
+        if step[0] == "add":
+            return Fault(f"{after}nothing was raised, and there is such an adapter already.",
+                         expected="an exception")  # fmt: skip
+        return Fault(f"{after}nothing was raised, and there is no such adapter.",
+                     expected="an exception")  # fmt: skip
+    if "raised" in look and not must_raise:
+        error = look["raised"]
+        said = describe.clean(f"{error['type']}: {error['message']}".rstrip(": "))
+        if "NotImplementedError" in error["bases"]:
+            return Fault(
+                f"{step[0]} is not written yet.", hint="Every method of the class has its place for your code."
+            )
+        return Fault(f"{in_words(step)} raised {said}", where=error["where"])
+    return (
+        _held(case, look, right, step, after)
+        or _active(look, right, after)
+        or _values(case, look, right, step, must_raise, after)
+        or _out(case, look, right, before, after)
+    )
+
+
+def _held(case, look, right, step, after):
+    """The fault of what an add has registered, and of the base."""
+    if look["same"] is not True:
+        return Fault(f"{after}layer.base_layer is not the nn.Linear that the layer was made around.")
+    for name, trains in zip(("weight", "bias"), look["trains"], strict=True):
+        if trains:
+            return Fault(f"{after}the base's {name} requires a gradient.", misconception=BASE_TRAINS)
+    if step[0] == "add" and "raised" not in look:
+        name, rank, _ = step[1:]
+        adapter = look["adapters"][name]
+        k, d = case.args["weight"].shape
+        if adapter["count"] != 2:
+            what = "no new parameter" if not adapter["count"] else f"{adapter['count']} new parameters"
+            if adapter["count"] == 1:
+                what = "one new parameter"
+            return Fault(f"{after}there is {what}, and not two." if adapter["count"] < 2 else f"{after}there are {what}, and not two.",
+                         misconception=NOT_REGISTERED if adapter["count"] == 0 else None,
+                         hint="" if adapter["count"] == 0 else "Each adapter has an A and a B that are its own, and nothing else.")  # fmt: skip
+        if not adapter["fits"]:
+            shapes = " and ".join(describe.shape(shape) for shape in adapter["shapes"])
+            return Fault(
+                f"{after}the new parameters have the shapes {shapes}.", expected=f"({d}, {rank}) and ({rank}, {k})"
+            )
+        return _start(look, name, after)
+    if look["kept"] is not True:
+        return Fault(f"{after}parameters that were there are gone, or are other objects.",
+                     hint="An optimiser holds the ones that were there. An adapter is made once, in add.",
+                     misconception=REMADE if step[0] == "activate" else None)  # fmt: skip
+    return None
+
+
+def _start(look, name, after):
+    values = {key: adapter["values"] for key, adapter in look["adapters"].items() if adapter["fits"]}
+    A, B = values[name]["A"], values[name]["B"]
+    if not bool((B == 0).all()):
+        return Fault(f"{after}B is not zero.", misconception=BOTH_RANDOM)
+    if bool((A == A.flatten()[0]).all()):
+        return Fault(f"{after}A is not random.", hint="With A zero, too, nothing would ever learn: see lesson 04.")
+    for other, held in values.items():
+        if other != name:
+            size = min(A.numel(), held["A"].numel())
+            if bool((held["A"].flatten()[:size] == A.flatten()[:size]).sum() > size / 2):
+                return Fault(f"{after}its A has the numbers of the A of {other!r}.", misconception=SAME_VALUES)
+    return None
+
+
+def _active(look, right, after):
+    if look["active"] != right.active:
+        said = describe.contents(look["active"]), repr(right.active)
+        return Fault(f"{after}layer.active is {said[0]}, and it should be {said[1]}.")
+    return None
+
+
+def _values(case, look, right, step, must_raise, after):
+    """The fault of numbers that should have stayed as they were: the base's always, an adapter's mostly."""
+    wide = step[0] == "double"
+    for name, got, given in zip(
+        ("weight", "bias"), look["base"], (case.args["weight"], case.args["bias"]), strict=True
+    ):
+        if given is None:
+            continue
+        if not isinstance(got, torch.Tensor) or got.shape != given.shape:
+            return Fault(f"{after}the base has no {name} any more as it was.")
+        same = same_bits(got, given) or agree(got, given, torch.float64)
+        if not same or (got.dtype == given.dtype and not same_bits(got, given)):
+            cause = {"activate": MERGES, "learn": BASE_TRAINS}.get(step[0])
+            return Fault(f"{after}the base's {name} has changed.", misconception=cause)
+    if step[0] == "learn":
+        if "raised" not in look and right.active not in look["moved"]:
+            return Fault(f"{after}the active adapter has not changed.",
+                         hint="Does a gradient reach its A and its B? Look for .data, .detach() or no_grad.")  # fmt: skip
+        if others := [name for name in look["moved"] if name != right.active]:
+            return Fault(f"{after}the adapter {others[0]!r} has changed, and it is not active.")
+    elif not wide and step[0] != "fill" and look["moved"]:
+        return Fault(f"{after}the values of the adapter {look['moved'][0]!r} have changed.",
+                     misconception=OVERWRITES if must_raise else None)  # fmt: skip
+    if wide and (
+        narrow := [name for name, adapter in look["adapters"].items() if set(adapter["dtypes"]) != {"torch.float64"}]
+    ):
+        return Fault(f"After layer.double(): the adapter {narrow[0]!r} is not float64.", misconception=NOT_REGISTERED)
+    return None
+
+
+def _out(case, look, right, before, after):
+    expected = right.out()
+    if expected is None:
+        return None
+    if "out_raised" in look:
+        error = look["out_raised"]
+        said = describe.clean(f"{error['type']}: {error['message']}".rstrip(": "))
+        return Fault(f"{after}layer(x) raised {said}", where=error["where"])
+    out = look["out"]
+    if not isinstance(out, torch.Tensor):
+        return Fault(f"{after}layer(x) is no tensor.", returned=describe.contents(out))
+    if out.shape != expected.shape:
+        return Fault(f"{after}layer(x) has shape {describe.shape(out.shape)}, not {describe.shape(expected.shape)}.")
+    dtype = torch.float64 if out.dtype == torch.float64 else case.args["weight"].dtype
+    if agree(out, expected, dtype):
+        return None
+    difference = describe.largest_difference(out, expected)
+    who = "the base alone" if right.active is None else f"the adapter {right.active!r}"
+    return Fault(f"{after}layer(x) is not what {who} gives: {difference}.", tensors=(out, expected))
+
+
+def _summary(seen):
+    if "looks" not in seen:
+        return sorted(seen)
+    return [_short(look) for look in seen["looks"]], seen.get("unset")
+
+
+def _starts(adapter, look):
+    """What can be said of random numbers: whether A is constant, B is zero, and how many adapters have this A."""
+    if not adapter["fits"]:
+        return ()
+    A, B = adapter["values"]["A"], adapter["values"]["B"]
+    others = [one["values"].get("A") for one in look["adapters"].values()]
+    alike = sum(other is not None and other.shape == A.shape and bool((other == A).all()) for other in others)
+    return bool((A == A.flatten()[0]).all()), bool((B == 0).all()), alike
+
+
+def _short(look):
+    out = look["out"]
+    shown = [round(value, 3) for value in out.double().flatten().tolist()] if isinstance(out, torch.Tensor) else None
+    adapters = sorted((name, one["count"], one["fits"], *_starts(one, look)) for name, one in look["adapters"].items())
+    base = [round(part.double().sum().item(), 4) if isinstance(part, torch.Tensor) else None for part in look["base"]]
+    kept = look["kept"], sorted(look["moved"]), look["same"], look["trains"], base
+    return look.get("raised", {}).get("type"), look["active"], shown, adapters, kept, "out_raised" in look
+
+
+ACTIVE = "if self.active is None:\n            return out\n        name = self.active\n        return out + "
+DELTA = "self.scaling[name] * ((x @ self.lora_A[name]) @ self.lora_B[name])"
+UNKNOWN = 'if name is not None and name not in self.scaling:\n            raise KeyError(f"there is no adapter {name!r}")\n        '
+DOUBLED = 'if name in self.scaling:\n            raise ValueError(f"there is an adapter {name!r} already")\n        '
+A_START = "nn.Parameter(torch.randn(d, rank, dtype=weight.dtype, device=weight.device) / d**0.5)"
+
+answer.slip(
+    NOT_REGISTERED, "self.lora_A = nn.ParameterDict()", "self.lora_A = {}", "self.lora_B = nn.ParameterDict()", "self.lora_B = {}",
+)  # fmt: skip
+answer.slip(
+    BASE_TRAINS, "        self.base_layer.requires_grad_(False)\n", "",
+)  # fmt: skip
+answer.slip(
+    "bias_trains", "self.base_layer.requires_grad_(False)", "self.base_layer.weight.requires_grad_(False)",
+    thought="The base is its weight.",
+    hint="Print name and requires_grad for all of layer.base_layer.named_parameters().",
+)  # fmt: skip
+answer.slip(
+    "shared_A", f"self.lora_A[name] = {A_START}",
+    f"self.lora_A[name] = next(iter(self.lora_A.values()), None)\n        if self.lora_A[name] is None:\n            self.lora_A[name] = {A_START}",
+    thought="A is random anyway, so one A serves all adapters.",
+    hint="A is trained, too. What becomes of the first adapter while the second one learns?",
+)  # fmt: skip
+answer.slip(
+    SAME_VALUES, f"self.lora_A[name] = {A_START}", f"torch.manual_seed(0)\n        self.lora_A[name] = {A_START}",
+)  # fmt: skip
+answer.slip(
+    "all_adapters_summed", ACTIVE + DELTA,
+    "if self.active is None:\n            return out\n        for name in self.scaling:\n            out = out + " + DELTA + "\n        return out",
+    thought="All adapters that are there take part.",
+    hint="One is active. Add a second one and leave it inactive: may the output change?",
+)  # fmt: skip
+answer.slip(
+    "none_keeps_the_last", UNKNOWN + "self.active = name", "if name is not None:\n            "
+    'if name not in self.scaling:\n                raise KeyError(f"there is no adapter {name!r}")\n            self.active = name',
+    thought="None means that nothing is to be changed.",
+    hint="None is how one gets the base back. What is active after activate(None)?",
+)  # fmt: skip
+answer.slip(LATE, UNKNOWN, "")
+answer.slip(OVERWRITES, DOUBLED, "")
+answer.slip(
+    "add_activates", "self.scaling[name] = alpha / rank", "self.scaling[name] = alpha / rank\n        self.active = name",
+    thought="Who adds an adapter wants to use it.",
+    hint="Somebody may be using another one. Adding and choosing are two calls.",
+)  # fmt: skip
+answer.slip(
+    "scaling_of_the_last", "self.scaling = {}", "self.scaling, self.s = {}, None",
+    "self.scaling[name] = alpha / rank", "self.scaling[name] = self.s = alpha / rank",
+    "self.scaling[name] * (", "self.s * (",
+    thought="The layer has one scaling.",
+    hint="Each adapter comes with its rank and its alpha. What happens to the scaling of the first when the second is added?",
+)  # fmt: skip
+answer.slip(
+    "alpha_not_divided", "= alpha / rank", "= alpha",
+    thought="alpha itself is the scaling.",
+    hint="Two adapters with one alpha and two ranks: which is louder? Lesson 04 says what alpha is divided by.",
+)  # fmt: skip
+answer.slip(
+    "scaling_forgotten", "self.scaling[name] * (", "(",
+    thought="The product of the two matrices is all there is.",
+    hint="Which of the things that add gets does forward never use?",
+)  # fmt: skip
+answer.slip(
+    "active_ignored", ACTIVE, "if not self.scaling:\n            return out\n        name = list(self.scaling)[-1]\n        return out + ",
+    thought="The adapter that was added last is the one in use.",
+    hint="Which line of forward looks at self.active?",
+)  # fmt: skip
+answer.slip(
+    REMADE, "self.active = name\n", "self.active = name\n        if name is not None:\n"
+    "            k, d = self.base_layer.weight.shape\n            r = self.lora_A[name].shape[1]\n"
+    "            self.lora_A[name] = nn.Parameter(torch.randn(d, r, dtype=self.base_layer.weight.dtype) / d**0.5)\n"
+    "            self.lora_B[name] = nn.Parameter(torch.zeros(r, k, dtype=self.base_layer.weight.dtype))\n",
+)  # fmt: skip
+answer.slip(
+    "both_zero", "torch.randn(d, rank, dtype=weight.dtype, device=weight.device) / d**0.5",
+    "torch.zeros(d, rank, dtype=weight.dtype, device=weight.device)",
+    thought="A new adapter changes nothing, so it starts at zero.",
+    hint="With both zero both gradients are zero. Which of the two may be zero, and what must the other be?",
+)  # fmt: skip
+answer.slip(
+    BOTH_RANDOM, "torch.zeros(rank, k, dtype=weight.dtype, device=weight.device)",
+    "torch.randn(rank, k, dtype=weight.dtype, device=weight.device)",
+)  # fmt: skip
+answer.slip(
+    "gradient_cut", "self.lora_A[name]) @ self.lora_B[name]", "self.lora_A[name].data) @ self.lora_B[name].data",
+    thought="forward needs only the numbers in the tensors.",
+    hint="Look in forward for .data or .detach(): each cuts the gradient.",
+)  # fmt: skip

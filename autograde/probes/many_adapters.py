@@ -1,0 +1,168 @@
+"""What lesson 10 asks: a layer with many adapters step by step, a batch with several of them, one made of several."""
+
+import torch
+from torch import equal, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from autograde.probes.layers import make_base, make_layer
+from autograde.remote import wire
+from autograde.remote.probe import probe
+from autograde.remote.raised import catch
+
+
+class _Adapter:
+    """The parameters that an add() registered. Two of them are seen as A (d, r) and B (r, k), however they lie."""
+
+    def __init__(self, new, d, k, rank):
+        self.new = new
+        self.shapes = {"A": (d, rank), "B": (rank, k)}
+
+    def sides(self):
+        """``{"A": tensor, "B": tensor}``, views of the parameters, as far as there are such."""
+        found = {}
+        for side, shape in self.shapes.items():
+            for parameter in self.new:
+                if tuple(parameter.shape) in (shape, shape[::-1]):
+                    found[side] = parameter.detach() if tuple(parameter.shape) == shape else parameter.detach().mT
+        return found
+
+    def fits(self):
+        return len(self.new) == 2 and len(self.sides()) == 2
+
+    def look(self):
+        return {
+            "count": len(self.new),
+            "shapes": [list(parameter.shape) for parameter in self.new],
+            "fits": self.fits(),
+            "values": {side: wire.copy(wire.plain(value)) for side, value in self.sides().items()},
+            "dtypes": [str(parameter.dtype) for parameter in self.new],
+        }
+
+
+@probe
+def follow(layer_class, weight, bias, steps, x):
+    """Make a layer around a base and take it through `steps`, looking after each.
+
+    Args:
+        steps: lists: ``["add", name, rank, alpha]``, ``["fill", name, A, B]`` (other values for an adapter),
+            ``["activate", name or None]``, ``["learn"]`` (an optimiser's step on all that trains), ``["double"]`` (to
+            float64).
+
+    Returns:
+        ``not_callable``, ``no_module`` and the like (see `layers.make_layer`); or ``looks``, one for the start and one
+        after each step: ``raised``, ``active``, ``out`` (of x, or None) with ``out_raised``, ``base`` (weight and bias
+        of base_layer), ``trains`` (whether each of them requires a gradient), ``same`` (whether base_layer is the layer
+        that was handed in), ``adapters`` (see `_Adapter.look`, by name), ``kept`` (whether all parameters of earlier
+        adds are the same objects) and ``moved`` (names of adapters whose values the step has changed); and ``unset``,
+        the name of an adapter that cannot be filled, where a step had to be left out for it.
+    """
+    base = make_base(weight, bias)
+    layer, problem = make_layer(layer_class, base, {})
+    if problem:
+        return problem
+    d, k = base.in_features, base.out_features
+    adapters, looks = {}, []
+    for name, *inputs in [["start"], *steps]:
+        known = {id(parameter): parameter for parameter in nn.Module.parameters(layer)}
+        values = {key: [part.detach().clone() for part in one.new] for key, one in adapters.items()}
+        error = None
+        if name == "fill":
+            key, A, B = inputs
+            if key not in adapters or not adapters[key].fits():
+                return {"looks": looks, "unset": key}
+            sides = adapters[key].sides()
+            sides["A"].copy_(A)
+            sides["B"].copy_(B)
+        elif name == "double":
+            _, error = catch(layer.double)
+            x = x.double()
+        elif name == "learn":
+            _, error = catch(_learn, layer, x)
+        elif name != "start":
+            _, error = catch(getattr(layer, name, None) or _absent(name), *inputs)
+            if name == "add" and inputs[0] not in adapters:
+                new = [parameter for parameter in nn.Module.parameters(layer) if id(parameter) not in known]
+                adapters[inputs[0]] = _Adapter(new, d, k, inputs[1])
+        moved = [key for key, old in values.items() if not all(map(_same, old, adapters[key].new))]
+        looks.append(_look(layer, base, x, adapters, known) | {"moved": moved} | ({"raised": error} if error else {}))
+    return {"looks": looks}
+
+
+def _absent(name):
+    def call(*_):
+        raise AttributeError(f"the layer has no method {name}")
+
+    return call
+
+
+def _same(a, b):
+    return a.shape == b.shape and a.dtype == b.dtype and equal(a, b)
+
+
+def _learn(layer, x):
+    layer.zero_grad()
+    layer(x).square().mean().backward()
+    with torch.no_grad():
+        for parameter in nn.Module.parameters(layer):
+            if parameter.requires_grad and parameter.grad is not None:
+                parameter.sub_(0.1 * parameter.grad.sign())
+
+
+def _look(layer, base, x, adapters, known):
+    out, error = catch(layer, x)
+    held = getattr(layer, "base_layer", None)
+    tensors = [getattr(held, name, None) for name in ("weight", "bias")]
+    now = {id(parameter) for parameter in nn.Module.parameters(layer)}
+    active, _ = catch(getattr, layer, "active", "nothing")
+    seen = {
+        "active": wire.plain(active),
+        "out": wire.copy(wire.plain(out)),
+        "base": [wire.copy(wire.plain(tensor)) for tensor in tensors],
+        "trains": [isinstance(tensor, torch.Tensor) and tensor.requires_grad for tensor in tensors],
+        "same": held is base,
+        "adapters": {name: adapter.look() for name, adapter in adapters.items()},
+        "kept": set(known) <= now,
+    }
+    return seen | ({"out_raised": error} if error else {})
+
+
+class _Operations(TorchDispatchMode):
+    """Counts the operations on tensors."""
+
+    count = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls):
+        return False  # without this, the first operator would import torch's compiler, for seconds
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+@probe
+def operations(function, args):
+    """How many operations on tensors a call takes: ``count``; or ``not_callable``, or ``raised``."""
+    if not callable(function):
+        return {"not_callable": wire.type_name(function)}
+    with _Operations() as mode:
+        _, error = catch(function, *args)
+    return {"raised": error} if error else {"count": mode.count}
+
+
+@probe
+def combined(function, adapters, weights):
+    """Call ``function([(A, B, scaling), ...], weights)``.
+
+    Returns:
+        As `call.call`; ``changed`` holds the positions of the adapters that have changed.
+    """
+    if not callable(function):
+        return {"not_callable": wire.type_name(function)}
+    given = [tuple(adapter) for adapter in adapters]
+    before = [(A.clone(), B.clone()) for A, B, _ in given]
+    value, error = catch(function, given, list(weights))
+    if error:
+        return {"raised": error}
+    changed = [i for i, (A, B, _) in enumerate(given) if not (_same(A, before[i][0]) and _same(B, before[i][1]))]
+    return {"type": wire.type_name(value), "value": wire.plain(value), "changed": changed}

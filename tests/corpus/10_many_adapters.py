@@ -1,0 +1,616 @@
+# Right answers in other styles (wheat) and wrong ones (chaff) for lesson 10; format: tests/corpus/README.md
+
+
+# %% wheat="two ParameterDicts, as in peft" exercise="MultiLoRALinear"
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer
+        for param in self.base_layer.parameters():
+            param.requires_grad = False
+        self.r = {}
+        self.lora_alpha = {}
+        self.scaling = {}
+        self.lora_A = nn.ModuleDict({})
+        self.lora_B = nn.ModuleDict({})
+        self.active = None
+
+    def add(self, name, rank, alpha):
+        if name in self.r:
+            raise ValueError(f"Adapter with name {name} already exists. Please use a different name.")
+        place = {"device": self.base_layer.weight.device, "dtype": self.base_layer.weight.dtype}
+        self.r[name], self.lora_alpha[name] = rank, alpha
+        self.lora_A[name] = nn.Linear(self.base_layer.in_features, rank, bias=False, **place)
+        self.lora_B[name] = nn.Linear(rank, self.base_layer.out_features, bias=False, **place)
+        nn.init.kaiming_uniform_(self.lora_A[name].weight, a=math.sqrt(5))
+        nn.init.zeros_(self.lora_B[name].weight)
+        self.scaling[name] = alpha / rank
+
+    def activate(self, name):
+        if name is None:
+            self.active = None
+            return
+        if name not in self.r:
+            raise ValueError(f"Adapter {name} not found in {list(self.r)}")
+        self.active = name
+
+    def forward(self, x):
+        result = self.base_layer(x)
+        if self.active is not None:
+            lora_A, lora_B = self.lora_A[self.active], self.lora_B[self.active]
+            result = result + lora_B(lora_A(x)) * self.scaling[self.active]
+        return result
+
+
+# %% wheat="LoRALinears around one base" exercise="MultiLoRALinear"
+from lora_ref.layer import LoRALinear
+
+
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.adapters = nn.ModuleDict()
+        self.active = None
+
+    def add(self, name, rank, alpha):
+        assert name not in self.adapters, name
+        self.adapters[name] = LoRALinear(self.base_layer, rank, alpha)
+
+    def activate(self, name):
+        if name is not None:
+            self.adapters[name]
+        self.active = name
+
+    def forward(self, x):
+        layer = self.base_layer if self.active is None else self.adapters[self.active]
+        return layer(x)
+
+
+# %% wheat="register_parameter with names of its own" exercise="MultiLoRALinear"
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer
+        self.base_layer.weight.requires_grad = False
+        if self.base_layer.bias is not None:
+            self.base_layer.bias.requires_grad = False
+        self.scalings = {}
+        self.active = None
+
+    def add(self, name, rank, alpha):
+        if name in self.scalings:
+            raise KeyError(name)
+        w = self.base_layer.weight
+        self.register_parameter(f"A_{name}", nn.Parameter(w.new_empty(w.shape[1], rank).normal_(std=0.02)))
+        self.register_parameter(f"B_{name}", nn.Parameter(w.new_zeros(rank, w.shape[0])))
+        self.scalings[name] = alpha / rank
+
+    def activate(self, name):
+        if name not in (None, *self.scalings):
+            raise KeyError(f"no adapter {name}")
+        self.active = name
+
+    def forward(self, x):
+        y = self.base_layer(x)
+        if self.active:
+            A = getattr(self, f"A_{self.active}")
+            B = getattr(self, f"B_{self.active}")
+            y = y + x @ A @ B * self.scalings[self.active]
+        return y
+
+
+# %% wheat="a small module for each adapter" exercise="MultiLoRALinear"
+class Adapter(nn.Module):
+    def __init__(self, like, rank, alpha):
+        super().__init__()
+        out_features, in_features = like.shape
+        self.down = nn.Parameter(torch.randn(rank, in_features).to(like) / in_features**0.5)
+        self.up = nn.Parameter(torch.zeros(out_features, rank).to(like))
+        self.scale = alpha / rank
+
+    def forward(self, x):
+        return nn.functional.linear(nn.functional.linear(x, self.down), self.up) * self.scale
+
+
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer
+        self.base_layer.requires_grad_(False)
+        self.adapters = nn.ModuleDict()
+        self._active = None
+
+    @property
+    def active(self):
+        return self._active
+
+    def add(self, name, rank, alpha):
+        if name in self.adapters:
+            raise ValueError(f"{name!r} is taken")
+        self.adapters[name] = Adapter(self.base_layer.weight, rank, alpha)
+
+    def activate(self, name):
+        if name is not None and name not in self.adapters:
+            raise ValueError(f"unknown: {name!r}")
+        self._active = name
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        return out if self._active is None else out + self.adapters[self._active](x)
+
+
+# %% wheat="the inactive ones are frozen" exercise="MultiLoRALinear"
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.A, self.B, self.scaling, self.active = nn.ParameterDict(), nn.ParameterDict(), {}, None
+
+    def add(self, name, rank, alpha):
+        if name in self.A:
+            raise ValueError(name)
+        d, k = self.base_layer.in_features, self.base_layer.out_features
+        dtype = self.base_layer.weight.dtype
+        self.A[name] = nn.Parameter(torch.nn.init.xavier_normal_(torch.empty(d, rank, dtype=dtype)))
+        self.B[name] = nn.Parameter(torch.zeros((rank, k), dtype=dtype))
+        self.scaling[name] = alpha / rank
+
+    def activate(self, name):
+        if not (name is None or name in self.A):
+            raise KeyError(name)
+        self.active = name
+        for key in self.A:
+            self.A[key].requires_grad_(key == name)
+            self.B[key].requires_grad_(key == name)
+
+    def forward(self, x):
+        if self.active is None:
+            return self.base_layer(x)
+        return self.base_layer(x) + self.scaling[self.active] * (x @ self.A[self.active] @ self.B[self.active])
+
+
+# %% chaff="parameters in a list" exercise="MultiLoRALinear" misconception="not_registered"
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.names, self.all, self.active = [], [], None
+
+    def add(self, name, rank, alpha):
+        if name in self.names:
+            raise ValueError(name)
+        w = self.base_layer.weight
+        A = nn.Parameter(torch.randn(w.shape[1], rank, dtype=w.dtype))
+        self.names.append(name)
+        self.all.append((A, nn.Parameter(torch.zeros(rank, w.shape[0], dtype=w.dtype)), alpha / rank))
+
+    def activate(self, name):
+        if name is not None and name not in self.names:
+            raise KeyError(name)
+        self.active = name
+
+    def forward(self, x):
+        if self.active is None:
+            return self.base_layer(x)
+        A, B, s = self.all[self.names.index(self.active)]
+        return self.base_layer(x) + s * x @ A @ B
+
+
+# %% chaff="buffers instead of parameters" exercise="MultiLoRALinear" misconception="not_registered"
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.s, self.active = {}, None
+
+    def add(self, name, rank, alpha):
+        if name in self.s:
+            raise ValueError(name)
+        w = self.base_layer.weight
+        self.register_buffer("A" + name, torch.randn(w.shape[1], rank, dtype=w.dtype))
+        self.register_buffer("B" + name, torch.zeros(rank, w.shape[0], dtype=w.dtype))
+        self.s[name] = alpha / rank
+
+    def activate(self, name):
+        if name is not None and name not in self.s:
+            raise KeyError(name)
+        self.active = name
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        if self.active is not None:
+            out = out + self.s[self.active] * x @ getattr(self, "A" + self.active) @ getattr(self, "B" + self.active)
+        return out
+
+
+# %% chaff="adapters with a bias" exercise="MultiLoRALinear" misconception=""
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.A, self.B, self.s, self.active = nn.ModuleDict(), nn.ModuleDict(), {}, None
+
+    def add(self, name, rank, alpha):
+        if name in self.s:
+            raise ValueError(name)
+        w = self.base_layer.weight
+        self.A[name] = nn.Linear(w.shape[1], rank, dtype=w.dtype)
+        self.B[name] = nn.Linear(rank, w.shape[0], dtype=w.dtype)
+        nn.init.zeros_(self.B[name].weight)
+        self.s[name] = alpha / rank
+
+    def activate(self, name):
+        if name is not None and name not in self.s:
+            raise KeyError(name)
+        self.active = name
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        return out if self.active is None else out + self.s[self.active] * self.B[self.active](self.A[self.active](x))
+
+
+# %% chaff="the base is copied for each adapter" exercise="MultiLoRALinear" misconception=""
+import copy
+
+from lora_ref.layer import LoRALinear
+
+
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.adapters, self.active = nn.ModuleDict(), None
+
+    def add(self, name, rank, alpha):
+        if name in self.adapters:
+            raise ValueError(name)
+        self.adapters[name] = LoRALinear(copy.deepcopy(self.base_layer), rank, alpha)
+
+    def activate(self, name):
+        if name is not None and name not in self.adapters:
+            raise KeyError(name)
+        self.active = name
+
+    def forward(self, x):
+        return (self.adapters[self.active] if self.active else self.base_layer)(x)
+
+
+# %% chaff="activate merges into the base" exercise="MultiLoRALinear" misconception="merges_into_the_base"
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.A, self.B, self.s, self.active = nn.ParameterDict(), nn.ParameterDict(), {}, None
+
+    def add(self, name, rank, alpha):
+        if name in self.s:
+            raise ValueError(name)
+        w = self.base_layer.weight
+        self.A[name] = nn.Parameter(torch.randn(w.shape[1], rank, dtype=w.dtype))
+        self.B[name] = nn.Parameter(torch.zeros(rank, w.shape[0], dtype=w.dtype))
+        self.s[name] = alpha / rank
+
+    @torch.no_grad()
+    def activate(self, name):
+        if name is not None and name not in self.s:
+            raise KeyError(name)
+        for key, sign in ((self.active, -1), (name, 1)):
+            if key is not None:
+                self.base_layer.weight += sign * self.s[key] * (self.A[key] @ self.B[key]).T
+        self.active = name
+
+    def forward(self, x):
+        return self.base_layer(x)
+
+
+# %% chaff="active stays, the layer remembers something else" exercise="MultiLoRALinear" misconception=""
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.A, self.B, self.s, self.active, self.current = nn.ParameterDict(), nn.ParameterDict(), {}, None, None
+
+    def add(self, name, rank, alpha):
+        if name in self.s:
+            raise ValueError(name)
+        w = self.base_layer.weight
+        self.A[name] = nn.Parameter(torch.randn(w.shape[1], rank, dtype=w.dtype))
+        self.B[name] = nn.Parameter(torch.zeros(rank, w.shape[0], dtype=w.dtype))
+        self.s[name] = alpha / rank
+
+    def activate(self, name):
+        if name is not None and name not in self.s:
+            raise KeyError(name)
+        self.current = name
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        return out if self.current is None else out + self.s[self.current] * x @ self.A[self.current] @ self.B[self.current]
+
+
+# %% chaff="float32 whatever the base is" exercise="MultiLoRALinear" misconception=""
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.A, self.B, self.s, self.active = nn.ParameterDict(), nn.ParameterDict(), {}, None
+
+    def add(self, name, rank, alpha):
+        if name in self.s:
+            raise ValueError(name)
+        self.A[name] = nn.Parameter(torch.randn(self.base_layer.in_features, rank))
+        self.B[name] = nn.Parameter(torch.zeros(rank, self.base_layer.out_features))
+        self.s[name] = alpha / rank
+
+    def activate(self, name):
+        if name is not None and name not in self.s:
+            raise KeyError(name)
+        self.active = name
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        return out if self.active is None else out + self.s[self.active] * x @ self.A[self.active] @ self.B[self.active]
+
+
+# %% wheat="gather and bmm" exercise="route"
+def route(x, A, B, scaling, adapter_ids):
+    m = A.shape[0]
+    if ((adapter_ids < -1) | (adapter_ids > m - 1)).any():
+        raise ValueError("unknown adapter id")
+    has = adapter_ids != -1
+    index = torch.where(has, adapter_ids, 0)
+    y = torch.bmm(torch.bmm(x.unsqueeze(1), A[index]), B[index]).squeeze(1)
+    return y * (scaling[index] * has).unsqueeze(1)
+
+
+# %% wheat="a loop over the adapters, as in peft" exercise="route"
+def route(x, A, B, scaling, adapter_ids):
+    result = torch.zeros(x.shape[0], B.shape[2], dtype=x.dtype, device=x.device)
+    unknown = (adapter_ids < -1) | (adapter_ids >= A.shape[0])
+    assert not unknown.any(), "unknown adapter"
+    for i in range(A.shape[0]):
+        sub_batch_indices = torch.where(adapter_ids == i)[0]
+        sub_batch = x[sub_batch_indices]
+        result[sub_batch_indices] += sub_batch @ A[i] @ B[i] * scaling[i]
+    return result
+
+
+# %% wheat="masks, all adapters on all rows" exercise="route"
+def route(x, A, B, scaling, adapter_ids):
+    if len(adapter_ids) and (adapter_ids.min() < -1 or adapter_ids.max() >= len(A)):
+        raise IndexError(adapter_ids)
+    every = torch.einsum("nd,mdr,mrk->mnk", x, A, B) * scaling[:, None, None]
+    mask = adapter_ids == torch.arange(len(A), device=x.device)[:, None]
+    return (every * mask[:, :, None]).sum(0)
+
+
+# %% wheat="one more adapter, of zeros, in the last place" exercise="route"
+def route(x, A, B, scaling, adapter_ids):
+    m = len(A)
+    bad = adapter_ids[(adapter_ids < -1) | (adapter_ids >= m)]
+    if bad.numel():
+        raise IndexError(f"no adapters {bad.tolist()}")
+    A = torch.cat([A, torch.zeros_like(A[:1])])
+    B = torch.cat([B, torch.zeros_like(B[:1])])
+    scaling = torch.cat([scaling, torch.zeros_like(scaling[:1])])
+    thin = (x.unsqueeze(-1) * A[adapter_ids]).sum(1)
+    return scaling[adapter_ids].unsqueeze(-1) * (thin.unsqueeze(-1) * B[adapter_ids]).sum(1)
+
+
+# %% wheat="sorted segments" exercise="route"
+def route(x, A, B, scaling, adapter_ids):
+    m, n = A.size(0), x.size(0)
+    if n and not bool(((adapter_ids >= -1) & (adapter_ids < m)).all()):
+        raise ValueError
+    order = torch.argsort(adapter_ids)
+    counts = torch.bincount(adapter_ids + 1, minlength=m + 1).tolist()
+    out = x.new_zeros(n, B.size(2))
+    start = counts[0]
+    for a, count in enumerate(counts[1:]):
+        rows = order[start : start + count]
+        out[rows] = scaling[a] * (x[rows] @ A[a] @ B[a])
+        start += count
+    return out
+
+
+# %% wheat="one wide product, side by side" exercise="route"
+import torch.nn.functional as F
+
+
+def route(x, A, B, scaling, adapter_ids):
+    m, d, r = A.shape
+    one_hot = F.one_hot(adapter_ids + 1, m + 1)[:, 1:].to(x.dtype)
+    if (adapter_ids < -1).any():
+        raise IndexError
+    thin = (x @ A.permute(1, 0, 2).reshape(d, m * r)).view(-1, m, r)
+    thin = thin * (one_hot * scaling)[:, :, None]
+    return thin.reshape(-1, m * r) @ B.reshape(m * r, -1)
+
+
+# %% wheat="index_add of the rows that have one" exercise="route"
+def route(x, A, B, scaling, adapter_ids):
+    if any(a < -1 or a >= len(A) for a in adapter_ids.unique().tolist()):
+        raise KeyError("no such adapter")
+    rows = (adapter_ids >= 0).nonzero().flatten()
+    a = adapter_ids[rows]
+    part = (x[rows, None] @ A[a] @ B[a])[:, 0] * scaling[a, None]
+    return torch.zeros(len(x), B.shape[-1], dtype=x.dtype).index_add(0, rows, part)
+
+
+# %% chaff="plain gather" exercise="route" misconception="last_adapter_for_minus_one"
+def route(x, A, B, scaling, adapter_ids):
+    return torch.einsum("nd,ndr,nrk->nk", x, A[adapter_ids], B[adapter_ids]) * scaling[adapter_ids, None]
+
+
+# %% chaff="vmap, without a look at the ids" exercise="route" misconception="last_adapter_for_minus_one"
+def route(x, A, B, scaling, adapter_ids):
+    one = torch.vmap(lambda row, a, b, s: s * (row @ a) @ b)
+    return one(x, A[adapter_ids], B[adapter_ids], scaling[adapter_ids])
+
+
+# %% chaff="skips the rows without one" exercise="route" misconception=""
+def route(x, A, B, scaling, adapter_ids):
+    if ((adapter_ids < -1) | (adapter_ids >= len(A))).any():
+        raise IndexError
+    rows = adapter_ids >= 0
+    a = adapter_ids[rows]
+    return torch.einsum("nd,ndr,nrk->nk", x[rows], A[a], B[a]) * scaling[a, None]
+
+
+# %% chaff="a row of its own x for -1" exercise="route" misconception=""
+def route(x, A, B, scaling, adapter_ids):
+    if ((adapter_ids < -1) | (adapter_ids >= len(A))).any():
+        raise IndexError
+    a = adapter_ids.clamp(min=0)
+    out = torch.einsum("nd,ndr,nrk->nk", x, A[a], B[a]) * scaling[a, None]
+    out[adapter_ids < 0] = 1.0
+    return out
+
+
+# %% chaff="the delta of each row in full" exercise="route" misconception="loop_over_rows"
+def route(x, A, B, scaling, adapter_ids):
+    out = []
+    for row, a in zip(x, adapter_ids.tolist()):
+        if a == -1:
+            out.append(row.new_zeros(B.shape[2]))
+        elif 0 <= a < len(A):
+            out.append(row @ (scaling[a] * A[a] @ B[a]))
+        else:
+            raise IndexError(a)
+    return torch.stack(out) if out else x.new_zeros(0, B.shape[2])
+
+
+# %% chaff="einsum with one letter too few" exercise="route" misconception="all_adapters_summed"
+def route(x, A, B, scaling, adapter_ids):
+    if ((adapter_ids < -1) | (adapter_ids >= len(A))).any():
+        raise IndexError
+    a = adapter_ids.clamp(min=0)
+    thin = torch.einsum("nd,mdr->nr", x, A)
+    return (scaling[a] * (adapter_ids >= 0))[:, None] * torch.einsum("nr,nrk->nk", thin, B[a])
+
+
+# %% chaff="first and last swapped by flip" exercise="route" misconception=""
+def route(x, A, B, scaling, adapter_ids):
+    if ((adapter_ids < -1) | (adapter_ids >= len(A))).any():
+        raise IndexError
+    a = adapter_ids.clamp(min=0)
+    out = torch.einsum("nd,ndr,nrk->nk", x, A[a], B[a.flip(0)])
+    return (scaling[a] * (adapter_ids >= 0))[:, None] * out
+
+
+# %% chaff="the first adapter for every row" exercise="route" misconception=""
+def route(x, A, B, scaling, adapter_ids):
+    return x @ A[0] @ B[0] * scaling[0]
+
+
+# %% wheat="joined, weights on B" exercise="combine"
+def combine(adapters, weights):
+    As, Bs, scalings = zip(*adapters)
+    A = torch.cat(As, dim=1)
+    B = torch.cat([B * s * w for B, s, w in zip(Bs, scalings, weights)])
+    return A, B, 1.0
+
+
+# %% wheat="weights on A, hstack and vstack" exercise="combine"
+def combine(adapters, weights):
+    A = torch.hstack([(weight * scaling) * A for (A, _, scaling), weight in zip(adapters, weights)])
+    return A, torch.vstack([B for _, B, _ in adapters]), 1
+
+
+# %% wheat="half on each, the sign on one side" exercise="combine"
+def combine(adapters, weights):
+    columns, rows = [], []
+    for (A, B, scaling), weight in zip(adapters, weights):
+        share = weight * scaling
+        columns.append(math.sqrt(abs(share)) * A)
+        rows.append(math.copysign(math.sqrt(abs(share)), share) * B)
+    return torch.cat(columns, 1), torch.cat(rows, 0), 1.0
+
+
+# %% wheat="the scaling of the first is kept" exercise="combine"
+def combine(adapters, weights):
+    first = adapters[0][2]
+    A = torch.cat([a for a, b, s in adapters], dim=-1)
+    B = torch.cat([b * (w * s / first) for (a, b, s), w in zip(adapters, weights)], dim=0)
+    return A, B, first
+
+
+# %% wheat="an SVD of the sum, of the rank that is needed" exercise="combine"
+def combine(adapters, weights):
+    rank = sum(A.shape[1] for A, _, _ in adapters)
+    total = sum(w * s * A.double() @ B.double() for w, (A, B, s) in zip(weights, adapters))
+    U, S, Vh = torch.linalg.svd(total, full_matrices=False)
+    dtype = adapters[0][0].dtype
+    rank = min(rank, len(S))
+    return (U[:, :rank] * S[:rank]).to(dtype), Vh[:rank].to(dtype), 1.0
+
+
+# %% wheat="zeros, filled block by block; a list comes back" exercise="combine"
+def combine(adapters, weights):
+    total = sum(A.shape[1] for A, B, s in adapters)
+    A_all = adapters[0][0].new_zeros(adapters[0][0].shape[0], total)
+    B_all = adapters[0][1].new_zeros(total, adapters[0][1].shape[1])
+    start = 0
+    for (A, B, s), w in zip(adapters, weights):
+        stop = start + A.shape[1]
+        A_all[:, start:stop] = A
+        B_all[start:stop] = w * s * B
+        start = stop
+    return [A_all, B_all, 1.0]
+
+
+# %% chaff="mean of the factors" exercise="combine" misconception=""
+def combine(adapters, weights):
+    A = torch.stack([A for A, _, _ in adapters]).mean(0)
+    B = torch.stack([B for _, B, _ in adapters]).mean(0)
+    return A, B, adapters[0][2]
+
+
+# %% chaff="factors summed, weights on both, as peft's linear" exercise="combine" misconception="factors_summed"
+def combine(adapters, weights):
+    A = sum(math.copysign(math.sqrt(abs(w * s)), w * s) * a for (a, b, s), w in zip(adapters, weights))
+    B = sum(math.sqrt(abs(w * s)) * b for (a, b, s), w in zip(adapters, weights))
+    return A, B, 1.0
+
+
+# %% chaff="weights divided among both, without a sign" exercise="combine" misconception="sign_lost"
+def combine(adapters, weights):
+    roots = [abs(w * s) ** 0.5 for (_, _, s), w in zip(adapters, weights)]
+    A = torch.cat([root * a for root, (a, _, _) in zip(roots, adapters)], 1)
+    B = torch.cat([root * b for root, (_, b, _) in zip(roots, adapters)], 0)
+    return A, B, 1.0
+
+
+# %% chaff="the update itself and no factors" exercise="combine" misconception=""
+def combine(adapters, weights):
+    return sum(w * s * A @ B for w, (A, B, s) in zip(weights, adapters))
+
+
+# %% chaff="an SVD cut at the rank of the first" exercise="combine" misconception=""
+def combine(adapters, weights):
+    total = sum(w * s * A @ B for w, (A, B, s) in zip(weights, adapters))
+    U, S, Vh = torch.linalg.svd(total, full_matrices=False)
+    r = adapters[0][0].shape[1]
+    return U[:, :r] * S[:r], Vh[:r], 1.0
+
+
+# %% chaff="scales the adapters in place" exercise="combine" misconception="changed_input"
+def combine(adapters, weights):
+    for (A, B, scaling), w in zip(adapters, weights):
+        B *= w * scaling
+    return torch.cat([A for A, _, _ in adapters], 1), torch.cat([B for _, B, _ in adapters], 0), 1.0
+
+
+# %% chaff="softmax of the weights" exercise="combine" misconception=""
+def combine(adapters, weights):
+    weights = torch.tensor(weights).softmax(0).tolist()
+    A = torch.cat([A for A, _, _ in adapters], 1)
+    B = torch.cat([w * s * B for (_, B, s), w in zip(adapters, weights)], 0)
+    return A, B, 1.0
+
+
+# %% chaff="keeps it to itself" exercise="combine" misconception="returned_none"
+def combine(adapters, weights):
+    A = torch.cat([A for A, _, _ in adapters], 1)
+    B = torch.cat([w * s * B for (_, B, s), w in zip(adapters, weights)], 0)
