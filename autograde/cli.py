@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from autograde import __version__
+from autograde import __version__, terminal
 from autograde.startup import quickly
 
 # nbgrader calls `alembic` by name; it lies beside this interpreter even when that folder is not on PATH.
@@ -18,6 +18,7 @@ os.environ["PATH"] = str(Path(sys.executable).parent) + os.pathsep + os.environ.
 def main():
     """Build the lessons, check answers, grade a class."""
     quickly()
+    terminal.prepare()
 
 
 class _Problem(click.ClickException):
@@ -26,7 +27,7 @@ class _Problem(click.ClickException):
     exit_code = 2
 
     def show(self, file=None):
-        click.echo(f"autograde: {self.message}", err=True)
+        terminal.say(f"autograde: {self.message}", error=True)
 
 
 def _course():
@@ -77,9 +78,9 @@ def build(lessons, only_check, run_all, force):
     for lesson, result in building.each(action, chosen):
         if isinstance(result, CourseError):
             failed += 1
-            click.echo(f"✗ {result}", err=True)
+            terminal.say(f"✗ {result}", error=True)
         else:
-            click.echo(f"✓ {lesson}: {result}")
+            terminal.say(f"✓ {lesson}: {result}")
     if failed:
         sys.exit(1)
 
@@ -102,13 +103,13 @@ def check(file, exercises, as_json):
     except (AnswerFileError, KeyError) as error:
         raise _Problem(error.args[0]) from None
     if trouble:
-        click.echo(f"autograde: {file} did not run to its end: {trouble}", err=True)
+        terminal.say(f"autograde: {file} did not run to its end: {trouble}", error=True)
     if as_json:
         told = ("points", "score", "passed", "misconception", "message")
         every = {name: verdict.as_data() for name, verdict in verdicts.items()}
-        click.echo(json.dumps({name: {key: data[key] for key in told} for name, data in every.items()}, indent=2))
+        terminal.say(json.dumps({name: {key: data[key] for key in told} for name, data in every.items()}, indent=2))
     else:
-        click.echo("\n\n".join(verdict.message for verdict in verdicts.values()))
+        terminal.say("\n\n".join(verdict.message for verdict in verdicts.values()))
     if not all(verdict.passed for verdict in verdicts.values()):
         sys.exit(1)
 
@@ -126,19 +127,19 @@ def progress():
     for lesson in course.lessons:
         path = course.release(lesson)
         if not edited(path):
-            click.echo(f"○ {lesson} · " + ("not started yet" if path.exists() else "its notebook is missing"))
+            terminal.say(f"○ {lesson} · " + ("not started yet" if path.exists() else "its notebook is missing"))
             continue
         try:
             verdicts, _ = judge_file(path, [check.name for check in known.of_lesson(lesson)])
         except AnswerFileError as error:
-            click.echo(f"✗ {lesson} · {error}")
+            terminal.say(f"✗ {lesson} · {error}")
             continue
         score = sum(verdict.score for verdict in verdicts.values())
         most = sum(verdict.points for verdict in verdicts.values())
         mark = "✓" if all(verdict.passed for verdict in verdicts.values()) else "…"
-        click.echo(f"{mark} {lesson} · {score:g} of {most:g} points")
+        terminal.say(f"{mark} {lesson} · {score:g} of {most:g} points")
         for verdict in verdicts.values():
-            click.echo(f"    {title(verdict)}")
+            terminal.say(f"    {title(verdict)}")
 
 
 @main.command()
@@ -189,7 +190,7 @@ def sample_class(force, if_empty, remove):
             sample_files.remove(course)
         else:
             count = sample_files.write(course, force)
-            click.echo(f"{count} submissions of invented students, in {os.path.relpath(course.submitted)}")
+            terminal.say(f"{count} submissions of invented students, in {os.path.relpath(course.submitted)}")
     except CourseError as error:
         raise _Problem(str(error)) from None
 
@@ -204,7 +205,7 @@ def report(lessons, output):
 
     try:
         course = _course()
-        click.echo(write(course, _lessons(course, lessons), output))
+        terminal.say(str(write(course, _lessons(course, lessons), output)))
     except CourseError as error:
         raise _Problem(str(error)) from None
 

@@ -24,13 +24,12 @@ def run(course, lessons, *, jobs, scheduler, require_isolation, force, db):
     Raises:
         CourseError, ClusterError: what the person must mend first.
     """
-    from rich.console import Console
-
+    from autograde import terminal
     from autograde.batch import local_workers, pipeline, progress, table
     from autograde.nbgrader_plugin import config
 
-    console = Console(soft_wrap=False, width=None if sys.stdout.isatty() else 110)
-    showing = progress.Bar(console) if console.is_terminal else progress.Lines(lambda line: print(line, flush=True))
+    console = terminal.console(soft_wrap=False, width=None if sys.stdout.isatty() else 110)
+    showing = progress.Bar(console) if console.is_terminal else progress.Lines(terminal.say)
     grading = pipeline.Grading(
         course,
         lessons,
@@ -52,17 +51,17 @@ def run(course, lessons, *, jobs, scheduler, require_isolation, force, db):
     table.show(console, outcome, lessons)
     if not (outcome.graded or outcome.skipped or outcome.failed or reason):
         where = os.path.relpath(course.submitted)
-        print(f"There is nothing to grade: {where}/<student>/<lesson>/<lesson>.ipynb is where submissions go.")
+        terminal.say(f"There is nothing to grade: {where}/<student>/<lesson>/<lesson>.ipynb is where submissions go.")
     else:
-        print(table.summary(outcome))
-    for sentence in outcome.problems:
-        print(f"autograde: {sentence}", file=sys.stderr)
+        terminal.say(table.summary(outcome))
+    for message in outcome.problems:
+        terminal.say(f"autograde: {message}", error=True)
     if outcome.problems:
-        print("autograde: The results are kept. Grade again to enter them; none is graded twice.", file=sys.stderr)
+        terminal.say("autograde: The results are kept. Grade again to enter them; none is graded twice.", error=True)
     if reason:
-        print(f"autograde: {reason}", file=sys.stderr)
+        terminal.say(f"autograde: {reason}", error=True)
     if outcome.interrupted:
-        print("autograde: stopped. What is graded is kept; grade again to go on.", file=sys.stderr)
+        terminal.say("autograde: stopped. What is graded is kept; grade again to go on.", error=True)
         return INTERRUPTED
     return 1 if reason or outcome.failed or outcome.problems else 0
 

@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from autograde.project import CourseError
 from autograde.submission.files import TIMESTAMP
@@ -146,9 +146,14 @@ class Store:
             path.unlink(missing_ok=True)
 
     def _bring(self, files, target):
-        for path in target.rglob("*") if target.is_dir() else ():
-            if path.is_file() and path.suffix != ".ipynb" and path.relative_to(target).as_posix() not in files:
-                path.unlink()
+        kept = {str(parent) for name in files for parent in (PurePosixPath(name), *PurePosixPath(name).parents)}
+        for path in sorted(target.rglob("*")) if target.is_dir() else ():
+            name = path.relative_to(target).as_posix()
+            if path.is_dir() and not path.is_symlink():
+                if name not in kept or name in files:
+                    shutil.rmtree(path, ignore_errors=True)
+            elif path.suffix != ".ipynb" and name not in files:
+                path.unlink(missing_ok=True)
         for name, content in files.items():
             self._replace(target / name, content, READ_ONLY)
 

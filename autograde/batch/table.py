@@ -2,7 +2,6 @@
 
 from collections import Counter, defaultdict
 
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -31,8 +30,8 @@ def show(console, outcome, lessons):
         console.print(_run(outcome, lessons))
     for result in outcome.failed:
         console.print(Text(f"not graded: {result.student} {result.lesson}: {result.sentence}", style="bold"))
-    for sentence in outcome.notices:
-        console.print(Text(sentence, style="dim"))
+    for message in outcome.notices:
+        console.print(Text(message, style="dim"))
 
 
 def _table(title):
@@ -56,7 +55,7 @@ def _class(results, lessons):
     for student in sorted(by_student)[:MOST_STUDENTS]:
         theirs = by_student[student]
         cells = [_score(theirs[lesson]) if lesson in theirs else "·" for lesson in shown]
-        table.add_row(escape(student), *cells, f"{sum(result.score for result in theirs.values()):g}")
+        table.add_row(Text(student), *cells, f"{sum(result.score for result in theirs.values()):g}")
     return table
 
 
@@ -79,16 +78,16 @@ def _mistakes(results):
     order = {verdict["exercise"]: i for i, verdict in enumerate(v for r in results for v in r.verdicts)}
     for (exercise, mistake), students in sorted(met.items(), key=lambda item: (order[item[0][0]], -len(item[1]))):
         names = ", ".join(sorted(students)[:MOST_NAMES]) + (", …" if len(students) > MOST_NAMES else "")
-        table.add_row(exercise, mistake, str(len(students)), escape(names))
+        table.add_row(Text(exercise), Text(mistake), str(len(students)), Text(names))
     return table
 
 
 def _damaged(console, results):
     for result in results:
-        sentences = {result.sentence} if result.sentence else set()
-        sentences |= {v["headline"] for v in result.verdicts if v["status"] in ("damaged", "stopped")}
-        for sentence in sorted(sentences):
-            console.print(Text(f"{result.student} {result.lesson}: {sentence}"))
+        messages = {result.sentence} if result.sentence else set()
+        messages |= {v["headline"] for v in result.verdicts if v["status"] in ("damaged", "stopped")}
+        for message in sorted(messages):
+            console.print(Text(f"{result.student} {result.lesson}: {message}"))
 
 
 def _run(outcome, lessons):

@@ -6,7 +6,6 @@ moment at which ours sees to it that every submission gets its grade, and says w
 
 import copy
 import fnmatch
-import glob
 import hashlib
 import os
 import shutil
@@ -14,25 +13,28 @@ import time
 from pathlib import Path
 
 import nbformat
-from nbconvert.exporters import HTMLExporter, NotebookExporter
+from nbconvert.exporters import NotebookExporter
 from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.converters.base import NbGraderException
-from nbgrader.utils import parse_utc
 
 from autograde.authoring import release
 from autograde.nbgrader_plugin import reference
 from autograde.nbgrader_plugin.config import Settings
+from autograde.nbgrader_plugin.folders import find_folders
 from autograde.nbgrader_plugin.gradebook import Book, GradebookError
+from autograde.nbgrader_plugin.pages import FEEDBACK_POLICY, CleanHTMLExporter, with_policy
 from autograde.notebook.cells import METADATA
 from autograde.project import Course
 from autograde.submission import grader_version
-from autograde.submission.files import TIMESTAMP
+from autograde.submission.files import Submission, oddities, unusable
+from autograde.terminal import one_line
 
-REPLACED = "replaced"  # in autograde/: what nbgrader's --force would have deleted
+REPLACED = "replaced"  # beside the graded notebooks: what nbgrader's --force would have deleted
+LINK = "is a link to another place, to other people's work perhaps; left alone."
 
 
 def _names(ids):
-    ids = sorted(ids)
+    ids = sorted(one_line(name) for name in ids)
     return ", ".join(ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
 
 
@@ -67,18 +69,30 @@ class SubmissionExporter(_Exporter, NotebookExporter):
     """
 
     def begin(self, converter):
-        self._released, self._versions = {}, {}
+        self._released, self._versions, self._known = {}, {}, {}
         for assignment in {self._folders.assignment_id, *(Path(folder).name for folder in converter.assignments)}:
             self._register(assignment)
-            names = self._notebooks(assignment)
+            names = self._known[assignment] = self._notebooks(assignment)
             self._list_what_is_missing(converter, assignment, names)
             if not converter.force:
                 self._warn_of_skipping(converter, assignment, names)
         for folder in list(converter.assignments):
-            self._keep_out_links(Path(folder))
-            if reason := self._refused(Path(folder)):
-                del converter.assignments[folder]
-                self.log.error("%s %s. It is left alone.", ascii(os.path.relpath(folder, self._folders.root)), reason)
+            self._look_into(converter, folder)
+
+    def _look_into(self, converter, folder):
+        """Take a folder that is nobody's off nbgrader's list, and notebooks that are no part of the lesson; say so."""
+        student, lesson = Path(folder).parent, Path(folder).name
+        shown = one_line(os.path.relpath(folder, self._folders.root), 200)
+        reason = unusable(student) or (LINK if Path(folder).is_symlink() else None)
+        if reason:
+            del converter.assignments[folder]
+            self.log.error("%s %s", shown, reason)
+            return
+        for problem in oddities(Submission(student.name, lesson, Path(folder))):
+            self.log.warning("%s %s.", shown, problem)
+        if known := self._known[lesson]:  # of others, nbgrader would say one by one that it passes over them
+            listed = converter.assignments[folder]
+            converter.assignments[folder] = [path for path in listed if Path(path).stem in known]
 
     def _register(self, assignment):
         """Make a lesson known to the gradebook, as generate_assignment does, so that nobody has to run that first."""
@@ -114,7 +128,8 @@ class SubmissionExporter(_Exporter, NotebookExporter):
 
     def _list_what_is_missing(self, converter, assignment, names):
         """nbgrader passes over a folder without notebooks, and over notebooks under other names: list them, too."""
-        for folder in self._path(self._folders.submitted_directory, ".", ".").glob(self._folders.student_id):
+        students = self._path(self._folders.submitted_directory, ".", ".") / self._folders.student_id
+        for folder in map(Path, find_folders(str(students))):
             if names and not folder.name.startswith(".") and (folder / assignment).is_dir():
                 found = converter.assignments.setdefault(str(folder / assignment), [])
                 found += [path for name in names if (path := str(folder / assignment / f"{name}.ipynb")) not in found]
@@ -138,28 +153,8 @@ class SubmissionExporter(_Exporter, NotebookExporter):
 
     def _newer(self, folder, graded):
         """Whether nbgrader takes the submission for a newer one by its timestamp, and so does not skip it."""
-        old, new = _timestamp(graded), _timestamp(folder)
+        old, new = (self._folders.get_existing_timestamp(path) for path in (graded, folder))
         return old is not None and new is not None and new > old
-
-    def _keep_out_links(self, folder):
-        """nbgrader copies what a link leads to, and hands it back: other people's work, say, or the gradebook."""
-        for inside, _, files in os.walk(folder):
-            for path in (Path(inside, name) for name in files):
-                if (path.is_symlink() or not path.is_file()) and path.suffix != ".ipynb":
-                    self.log.warning("%s is no regular file, and is not looked at.", ascii(str(path)))
-                    self._folders.ignore = [*self._folders.ignore, glob.escape(str(path))]
-
-    def _refused(self, folder):
-        """Why a submission is not to be graded: nbgrader would stop at it, or follow a link; None for others."""
-        if not str(folder).isprintable():
-            return "has a name that nbgrader cannot read"
-        if folder.is_symlink() or folder.parent.is_symlink():
-            return "is a link to another place, to other people's work perhaps"
-        try:
-            _timestamp(folder)
-        except ValueError:
-            return f"has a {TIMESTAMP} that holds no date: mend it or remove it, and grade again"
-        return None
 
     def from_filename(self, filename, resources=None, **kwargs):
         """The notebook in a file. For a submitted file, the notebook that it is held against: what was handed in is read
@@ -184,12 +179,6 @@ class SubmissionExporter(_Exporter, NotebookExporter):
         return self._released[assignment, name]
 
 
-def _timestamp(folder):
-    """When it was handed in, as nbgrader reads it; None where that is not known."""
-    text = Path(folder, TIMESTAMP).read_text(encoding="utf-8").strip() if Path(folder, TIMESTAMP).exists() else ""
-    return parse_utc(text) if text else None
-
-
 def _digest(data):
     return hashlib.sha256(data).hexdigest()
 
@@ -198,7 +187,7 @@ def _differs(folder, graded, name):
     """Whether a submitted file is another one than the one that was graded, as far as that can be told."""
     try:
         notebook = nbformat.read(graded / f"{name}.ipynb", as_version=4)
-        return notebook.metadata[METADATA]["submission"] != _digest((folder / f"{name}.ipynb").read_bytes())
+        return notebook.metadata[METADATA]["submission"] != _digest(Submission("", name, folder).read()[0])
     except (OSError, ValueError, KeyError):
         return False
 
@@ -259,8 +248,15 @@ class ReleaseExporter(_Exporter, NotebookExporter):
         )
 
 
-class FeedbackExporter(_Exporter, HTMLExporter):
-    """For `nbgrader generate_feedback`: says which pages are older than the grades, and skipped."""
+class FeedbackExporter(_Exporter, CleanHTMLExporter):
+    """For `nbgrader generate_feedback`: pages in which nothing of a learner's runs. Says which pages are older than the
+    grades, and skipped.
+    """
+
+    def from_notebook_node(self, nb, resources=None, **kwargs):
+        """The page, and what belongs to it."""
+        page, resources = super().from_notebook_node(nb, resources, **kwargs)
+        return with_policy(page, FEEDBACK_POLICY), resources
 
     def begin(self, converter):
         if converter.force:

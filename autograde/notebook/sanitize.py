@@ -1,14 +1,21 @@
 """Removes active content, such as scripts, from a learner's notebook before others open it in a browser.
 
 formgrader shows graded notebooks from the address of the instructor's own Jupyter server. A script in one of them could
-do there whatever the instructor can: run code, change marks. So nothing active gets into a graded notebook.
+do there whatever the instructor can: run code, change marks. Two layers keep that out, and each is enough alone:
+
+* nothing active enters a graded notebook: `output` cleans what cells showed, `text_cell` what learners wrote;
+* our pages clean the HTML that they show, after Markdown has been rendered: `html` and `rendered`.
+
+What is shown is an allow-list (`_TAGS`, `_attribute`). Markdown is judged by what nbconvert's own renderer makes of it,
+since only a second reading of Markdown could come to another result than the page does.
 """
 
-import html
+import base64
 import re
+from html import escape
 
-import bleach
 import nbformat
+import nh3
 
 _IMAGES = ("image/png", "image/jpeg")
 _SHOWN = {"text/plain", "text/latex", "image/svg+xml", "application/json"}  # as they are: templates escape these
@@ -17,21 +24,107 @@ _TAGS = frozenset(
     "h5 h6 hr i img ins kbd li mark ol p pre q s small span strong sub summary sup table tbody td tfoot th thead tr "
     "u ul var wbr".split()
 )
+_REMOVED_WITH_CONTENT = {"script", "style", "template", "textarea", "title", "noscript", "iframe", "xmp", "noembed"}
 _ATTRIBUTES = {
-    "*": ["title"],
-    "a": ["href"],
-    "details": ["open"],
-    "img": ["src", "alt", "width", "height"],
-    "td": ["colspan", "rowspan", "align"],
-    "th": ["colspan", "rowspan", "align"],
+    "a": {"href"},
+    "details": {"open"},
+    "div": {"class"},
+    "img": {"src", "alt", "width", "height", "title"},
+    "ol": {"start"},
+    "span": {"class"},
+    "td": {"colspan", "rowspan", "align"},
+    "th": {"colspan", "rowspan", "align"},
 }
-_DROPPED = re.compile(r"<(script|style)\b.*?(</\1\s*>|\Z)", re.IGNORECASE | re.DOTALL)
-
-_TAG_LIKE = re.compile(r"<(?=[a-zA-Z/!?])")
-_PLAIN_TAG = re.compile(
-    rf"</?({'|'.join(sorted(_TAGS - {'a', 'img'}))})( open)?\s*/?>|<https?://[^\s<>]*>|<!--[^<>]*-->"
+_LINK = re.compile(
+    r"(https?://|mailto:)[^\s\\]+"
+    r"|#[\w-]*"
+    r"|(\.\./)?(\w[\w-]*/)*\w[\w-]*\.ipynb(#[\w-]*)?",  # another lesson: a notebook's text is no page
+    re.IGNORECASE,
 )
-_ACTIVE_ADDRESS = re.compile(r"(\]\(|\]:|<)<?(javascript|vbscript|data):", re.IGNORECASE)
+_EMBEDDED_IMAGE = re.compile(r"data:image/(png|jpeg|gif|webp|bmp|svg\+xml);base64,[A-Za-z0-9+/=\s]*")
+_FILE = re.compile(r"(?:\w(?:[\w. -]|%20)*/)*\w(?:[\w. -]|%20)*\.(png|jpe?g|gif|webp|bmp|svg)", re.IGNORECASE)
+_NUMBER = re.compile(r"\d{1,4}")
+_COLOURED = re.compile(r"highlight|hll|err|[a-z][a-z0-9]?")  # what Pygments calls its pieces
+
+# Beyond these, parsing as browsers do it takes quadratic time or memory.
+MAX_HTML = 100_000  # characters
+MAX_MARKDOWN = 20_000  # characters in one cell; the longest of a lesson has 3,000
+_MAX_TAGS = 10_000
+_MAX_FORMATTED = 50  # browsers repeat an unclosed <b title="…"> in every paragraph that follows
+_FORMATTED = re.compile(r"<(?:b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)[^a-zA-Z>]", re.IGNORECASE)
+
+TOO_COMPLEX = "[HTML that is too large to show]"
+NO_PICTURE = "a picture that is not in the notebook"
+
+
+# HTML --------------------------------------------------------------------------------------------------------------
+
+
+def html(source, longest=MAX_HTML):
+    """HTML as a page may show it: without anything that runs, loads, covers, or has an id. Always a whole fragment:
+    what it opens, it closes.
+
+    Args:
+        source: the HTML.
+        longest: characters; of more than that, `TOO_COMPLEX` is shown.
+    """
+    if len(source) > longest or source.count("<") > _MAX_TAGS:
+        return TOO_COMPLEX
+    return _cleaned(source) if len(_FORMATTED.findall(source)) <= _MAX_FORMATTED else TOO_COMPLEX
+
+
+def _cleaned(source):
+    return _cleaner().clean(source)
+
+
+def _cleaner():
+    global _CLEANER
+    if _CLEANER is None:
+        _CLEANER = nh3.Cleaner(
+            tags=set(_TAGS),
+            clean_content_tags=_REMOVED_WITH_CONTENT,
+            attributes=_ATTRIBUTES,
+            attribute_filter=_attribute,
+            url_schemes={"http", "https", "mailto", "data"},
+            strip_comments=True,
+            link_rel="noopener noreferrer",
+            set_tag_attribute_values={"a": {"target": "_blank"}},
+        )
+    return _CLEANER
+
+
+_CLEANER = None
+
+
+def _attribute(tag, name, value):
+    """The value of an attribute that may stay; None for others."""
+    if name == "href":
+        allowed = _is_link(value)
+    elif name == "src":
+        allowed = _is_image(value)
+    elif name == "class":
+        allowed = all(_COLOURED.fullmatch(word) for word in value.split())
+    elif name == "align":
+        allowed = value in ("left", "right", "center")
+    elif name in ("width", "height", "colspan", "rowspan", "start"):
+        allowed = _NUMBER.fullmatch(value)
+    else:
+        allowed = True
+    return value if allowed else None
+
+
+def _is_link(address):
+    return _LINK.fullmatch(address) is not None
+
+
+def _is_image(address):
+    """A picture in the page itself, or in a file beside the notebook. Nothing else is loaded: neither another server's
+    address, which would tell it who reads, nor one of our own, which might do something (``/logout``).
+    """
+    return (_EMBEDDED_IMAGE.fullmatch(address) or _FILE.fullmatch(address)) is not None
+
+
+# Outputs -----------------------------------------------------------------------------------------------------------
 
 
 def output(found):
@@ -48,11 +141,11 @@ def output(found):
 def _data(bundle):
     for mime, data in bundle.items():
         if mime in _SHOWN:
-            yield mime, data
+            yield mime, data if mime == "application/json" or isinstance(data, str) else None
         elif mime in _IMAGES:
             yield mime, data if is_base64(data) else None
         elif mime == "text/html" and isinstance(data, str):
-            yield mime, bleach.clean(_DROPPED.sub("", data), _TAGS, _ATTRIBUTES, strip=True)
+            yield mime, html(data)
         elif mime == "text/markdown" and isinstance(data, str):
             yield mime, markdown(data)
 
@@ -62,11 +155,114 @@ def is_base64(data):
     return isinstance(data, str) and re.fullmatch(r"[A-Za-z0-9+/=\s]*", data) is not None
 
 
-def markdown(source):
-    """Markdown as it is when nothing in it can become active; else its source, to be read and not to be rendered."""
-    plain = all(_PLAIN_TAG.match(source, like.start()) for like in _TAG_LIKE.finditer(source))
-    # Markdown reads entities in addresses, and browsers leave out white space and control characters.
-    addresses = re.sub(r"[\x00-\x20]+", "", html.unescape(html.unescape(source)))
-    if plain and not _ACTIVE_ADDRESS.search(addresses):
-        return source
-    return f"<pre>{html.escape(source)}</pre>"
+# Markdown ----------------------------------------------------------------------------------------------------------
+
+
+def rendered(source, attachments=None):
+    """Markdown as HTML that a page may show: rendered by nbconvert, then cleaned. Formulas stay as they are written."""
+    if len(source) > MAX_MARKDOWN:
+        return f"<pre>{escape(source)}</pre>"
+    from nbconvert.filters.markdown_mistune import MarkdownWithMath, import_plugin
+
+    renderer = _renderers()[0](attachments=attachments or {}, escape=False, exclude_anchor_links=True)
+    plugins = [import_plugin(name) for name in MarkdownWithMath.DEFAULT_PLUGINS if name != "task_lists"]  # no <input>
+    return _cleaned(MarkdownWithMath(renderer, plugins=plugins).render(source))
+
+
+def markdown(source, attachments=None):
+    """Markdown as it is when nbconvert makes nothing active of it; else its source, to be read and not to be rendered.
+
+    Args:
+        source: the text.
+        attachments: the cell's, ``{name: {mime type: base64}}``; None where there can be none. A picture that the text
+            shows and that is not among them gets a stand-in there: without it, nbconvert gives up the whole page.
+    """
+    if len(source) > MAX_MARKDOWN:
+        return _literal(source)
+    from nbconvert.filters.markdown_mistune import MarkdownWithMath
+
+    watching = _renderers()[1](attachments=attachments or {}, escape=False)
+    try:
+        MarkdownWithMath(watching).render(source)
+    except Exception:  # what one renderer cannot read, another one would stop at
+        return _literal(source)
+    if watching.active or (watching.missing and attachments is None):
+        return _literal(source)
+    for name in watching.missing:
+        attachments[name] = {"image/svg+xml": _STAND_IN}
+    return source
+
+
+def _literal(text):
+    """Markdown that shows `text` letter for letter: no character is left in it that means something to Markdown, to
+    HTML or to formulas.
+    """
+    spelt = re.sub(r"[^\w\s]|_", lambda found: f"&#{ord(found[0])};", text)
+    return f"<pre>{spelt}</pre>"
+
+
+def text_cell(cell):
+    """Make a text cell harmless, in place: nothing in it can become active in any page."""
+    if cell.cell_type == "markdown":
+        attachments = cell.get("attachments", {})
+        cell.source = markdown(cell.source, attachments)
+        if attachments:
+            cell.attachments = nbformat.from_dict(attachments)
+    elif cell.cell_type == "raw" and "<" in cell.source:  # nbconvert takes a raw cell for HTML
+        cell.source = escape(cell.source)
+
+
+_STAND_IN = base64.b64encode(
+    b'<svg xmlns="http://www.w3.org/2000/svg" width="260" height="24"><text x="4" y="17" font-size="14" fill="gray">'
+    + NO_PICTURE.encode()
+    + b"</text></svg>"
+).decode()
+
+_PLAIN_HTML = re.compile(
+    rf"(?:[^<]|</?(?:{'|'.join(sorted(_TAGS - {'a', 'img'}))})(?: open)?\s*/?>|<!--(?!>|->)[^<>-]*-->)*"
+)
+_RENDERERS = None
+
+
+def _renderers():
+    """nbconvert's renderer, once kind to pictures that are missing, and once watching what becomes of the text."""
+    global _RENDERERS
+    if _RENDERERS is None:
+        from nbconvert.filters.markdown_mistune import IPythonRenderer
+
+        class Kind(IPythonRenderer):
+            def image(self, text, url, title=None):
+                if url.startswith("attachment:") and not self.attachments.get(url[len("attachment:") :]):
+                    return f"<i>[{escape(NO_PICTURE)}]</i>"
+                return super().image(text, url, title)
+
+            def block_mermaidjs(self, code):
+                return f"<pre>{escape(code)}</pre>"
+
+        class Watching(IPythonRenderer):
+            active = False
+
+            def __init__(self, **options):
+                super().__init__(**options)
+                self.missing = set()
+
+            def _html(self, source):
+                self.active |= _PLAIN_HTML.fullmatch(source) is None
+                return ""
+
+            block_html = inline_html = block_mermaidjs = _html
+
+            def link(self, text, url, title=None):
+                self.active |= not _is_link(url)
+                return text
+
+            def image(self, text, url, title=None):
+                if url.startswith("attachment:"):
+                    name = url[len("attachment:") :]
+                    self.missing |= set() if self.attachments.get(name) else {name}
+                else:
+                    self.active |= not _is_image(url)
+                return ""
+
+        _RENDERERS = Kind, Watching
+    return _RENDERERS

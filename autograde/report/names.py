@@ -3,11 +3,12 @@
 import re
 from html import escape
 
+from autograde.terminal import one_line
+
 
 def plain(text, limit=200):
     """Text without control characters and without changes of writing direction, cut to `limit` characters."""
-    kept = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-    return kept if len(kept) <= limit else kept[: limit - 1] + "…"
+    return one_line(text, limit)
 
 
 def named(text, limit=200):

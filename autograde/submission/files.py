@@ -1,20 +1,76 @@
-"""What a class handed in: ``autograde/submitted/<student>/<lesson>/<lesson>.ipynb``, and whatever else lies there."""
+"""What a class handed in, a folder for each student and lesson (``<student>/<lesson>/<lesson>.ipynb``), and whatever else
+lies there.
 
+Anything can lie there: pipes, links, directories in place of files, a file that claims two gigabytes. Files are opened
+without waiting, looked at through what was opened, and read up to a limit. Both doors read submissions through here.
+"""
+
+import errno
 import hashlib
 import os
+import stat
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
+from autograde.terminal import one_line
+
 MAX_BYTES = 64 * 2**20  # of one notebook; with all its figures, an honest one has a hundredth of that
+MAX_FILES = 1_000  # beside a notebook
+MAX_PATH = 1_000  # bytes, below the folder that was handed in
 LONGEST_NAME = 128  # characters of a student's id in nbgrader's gradebook
 LITTER = {"__MACOSX", "__pycache__"}  # left by archives and by Python: no person's work
 TIMESTAMP = "timestamp.txt"  # nbgrader's: when it was handed in
 
 NO_NOTEBOOK = "The folder that was handed in holds no {0}.ipynb{1}. Hand in the notebook under the name it was given."
 A_LINK = "The notebook that was handed in is a link to another place. Hand in the file itself."
+NO_FILE = "What was handed in as {0}.ipynb is {1}, not a file. Hand in the notebook itself."
 TOO_LARGE = "The file that was handed in has {0:.0f} MB. Clear the outputs (Edit, Clear Outputs of All Cells) and save."
 NOT_READ = "The file that was handed in could not be read ({0})."
+NO_DATE = (
+    f"has a {TIMESTAMP} that holds no date, so it is graded as handed in at an unknown time: mend or remove that file"
+)
+TOO_MUCH = "has more files beside the notebook than are looked at ({0}); it is graded without them"
+
+_KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+
+
+class NotRegular(Exception):
+    """Something else lies where a file is expected; the message says what."""
+
+
+class TooLarge(Exception):
+    """A file is larger than the limit; the message is its size in bytes."""
+
+
+def read_regular(path, limit):
+    """The bytes of a regular file. Waits for nothing and follows no link in the last place.
+
+    Raises:
+        NotRegular: it is a pipe, a folder, a link, ….
+        TooLarge: it has more than `limit` bytes.
+        OSError: it is not there, or cannot be read.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        descriptor = os.open(path, flags)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise NotRegular("a link") from None
+        if error.errno == errno.ENXIO:
+            raise NotRegular("a socket") from None
+        raise
+    about = os.fstat(descriptor)
+    if not stat.S_ISREG(about.st_mode):
+        os.close(descriptor)
+        raise NotRegular(_KINDS.get(stat.S_IFMT(about.st_mode), "a device"))
+    with os.fdopen(descriptor, "rb") as file:
+        if about.st_size > limit:
+            raise TooLarge(about.st_size)
+        content = file.read(limit + 1)
+    if len(content) > limit:  # it has grown meanwhile
+        raise TooLarge(len(content))
+    return content
 
 
 @dataclass(frozen=True)
@@ -31,69 +87,115 @@ class Submission:
         return self.folder / f"{self.lesson}.ipynb"
 
     def read(self):
-        """``(contents as bytes, None)``, or ``(b"", a sentence for the learner)`` where there is nothing to grade."""
-        path = self.notebook
+        """``(contents as bytes, None)``, or ``(b"", a message for the learner)`` where there is nothing to grade."""
         try:
-            if path.is_symlink():
+            if self.notebook.is_symlink():
                 return b"", A_LINK
-            if not path.is_file():
-                others = sorted(other.name for other in self.folder.glob("*.ipynb"))
-                return b"", NO_NOTEBOOK.format(self.lesson, f", but {others[0]!r}" if others else "")
-            if path.stat().st_size > MAX_BYTES:
-                return b"", TOO_LARGE.format(path.stat().st_size / 1e6)
-            return path.read_bytes(), None
+            return read_regular(self.notebook, MAX_BYTES), None
+        except NotRegular as error:
+            return b"", NO_FILE.format(self.lesson, error)
+        except TooLarge as error:
+            return b"", TOO_LARGE.format(error.args[0] / 1e6)
+        except (FileNotFoundError, NotADirectoryError):
+            return b"", NO_NOTEBOOK.format(self.lesson, self._instead())
         except OSError as error:
             return b"", NOT_READ.format(error.strerror or type(error).__name__)
 
+    def _instead(self):
+        """What there is in place of the notebook, in words."""
+        names = sorted(path.name for path in _entries(self.folder))
+        nested = [name for name in names if (self.folder / name / f"{self.lesson}.ipynb").is_file()]
+        likely = [name for name in names if ".ipynb" in name.lower()] or names
+        if nested:
+            return f"; it lies one folder deeper, in {_quoted(nested[0])}"
+        if archives := [
+            name for name in names if name.lower().endswith((".zip", ".tar", ".gz", ".tgz", ".7z", ".rar"))
+        ]:
+            return f", but the archive {_quoted(archives[0])}, which has to be unpacked"
+        return f", but {_quoted(likely[0])}" if likely else ""
+
     def timestamp(self):
-        """When it was handed in, as the text of nbgrader's timestamp file; None without one."""
-        path = self.folder / TIMESTAMP
-        try:
-            if path.is_symlink() or path.stat().st_size > 200:
-                return None
-            return path.read_text(encoding="utf-8").strip() or None
-        except (OSError, UnicodeDecodeError):
-            return None
+        """When it was handed in, as the text of nbgrader's timestamp file; None where that is not known."""
+        return hand_in_time(self.folder)[0]
 
     def others(self):
-        """Other files in the folder, relative to it: regular ones only, since a link may lead anywhere."""
-        found = []
+        """``(other files in the folder, a message or None)``: paths relative to it, of regular files only, since a link
+        may lead anywhere; none of them where there are too many or too large ones, which the message says.
+        """
+        found, size, seen = [], 0, 0
         for folder, folders, files in os.walk(self.folder):
-            folders[:] = [name for name in folders if not name.startswith(".")]
+            folders[:] = [name for name in folders if name[0] != "." and not name.endswith(".ipynb")]
+            seen += len(folders) + len(files)
+            if seen > MAX_FILES:
+                return [], TOO_MUCH.format(f"{MAX_FILES:,} files")
             for name in files:
                 path = Path(folder, name)
-                if not name.startswith(".") and path != self.notebook and path.suffix != ".ipynb":
-                    if path.is_file() and not path.is_symlink():
-                        found.append(path.relative_to(self.folder))
-        return sorted(found)
+                relative = path.relative_to(self.folder)
+                if name[0] == "." or path.suffix == ".ipynb" or relative.parts[0] == TIMESTAMP:
+                    continue
+                try:
+                    about = path.lstat()
+                except OSError:  # it was there a moment ago
+                    continue
+                if stat.S_ISREG(about.st_mode) and len(os.fsencode(relative)) <= MAX_PATH:
+                    found.append(relative)
+                    size += about.st_size
+            if size > MAX_BYTES:
+                return [], TOO_MUCH.format(f"{MAX_BYTES // 2**20} MB")
+        return sorted(found), None
+
+
+def hand_in_time(folder):
+    """``(text of nbgrader's timestamp file, whether it is there and holds no date)``; the text is None without a date."""
+    from nbgrader.utils import parse_utc
+
+    try:
+        text = read_regular(Path(folder, TIMESTAMP), 200).decode("utf-8").strip()
+        if text:
+            parse_utc(text)
+        return text or None, not text
+    except FileNotFoundError:
+        return None, False
+    except (NotRegular, TooLarge, OSError, ValueError, OverflowError, TypeError):
+        return None, True
 
 
 def beside(submission, course):
     """``{name: bytes}`` of what lies beside a notebook when it runs: what was handed in with it, and over that, as nbgrader
-    does, the lesson's own files. Without the hand-in time; and empty where that is too much.
+    does, the lesson's own files. Without the hand-in time.
     """
+    theirs = _contents(submission)
+    ours = _contents(Submission(submission.student, submission.lesson, course.solved(submission.lesson).parent))
+    for name in ours:
+        theirs = {path: data for path, data in theirs.items() if not _in_the_way(path, name)}
+    return theirs | ours
+
+
+def _contents(submission):
     found = {}
-    for folder in (submission.folder, course.solved(submission.lesson).parent):
-        source = Submission(submission.student, submission.lesson, folder)
+    for path in submission.others()[0]:
         try:
-            paths = [path for path in source.others() if str(path) != TIMESTAMP]
-            if sum((folder / path).stat().st_size for path in paths) <= MAX_BYTES:
-                found |= {path.as_posix(): (folder / path).read_bytes() for path in paths}
-        except OSError:  # it was there a moment ago
+            found[path.as_posix()] = read_regular(submission.folder / path, MAX_BYTES)
+        except (OSError, NotRegular, TooLarge):  # it was another one a moment ago
             continue
     return found
 
 
-def fingerprint(content, sentence, files):
+def _in_the_way(one, other):
+    """Whether two paths cannot both be files in one folder."""
+    return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
+
+
+def fingerprint(content, message, files):
     """A hash of what there is to grade.
 
     Args:
         content: of the notebook.
-        sentence: what stands in its place, or None.
+        message: what stands in its place, or None.
         files: ``{name: bytes}`` of what lies beside it.
     """
     digest = hashlib.sha256(content)
-    for part in (sentence or "", *sorted(files)):
+    for part in (message or "", *sorted(files)):
         digest.update(b"\0" + part.encode("utf-8", "surrogateescape") + b"\0" + files.get(part, b""))
     return digest.hexdigest()
 
@@ -106,48 +208,64 @@ def find(course, lessons):
         lessons: ids of the lessons that are wanted.
 
     Returns:
-        ``(submissions sorted by lesson and student, sentences about what else lies there)``.
+        ``(submissions sorted by lesson and student, messages about what else lies there)``.
     """
     found, notices = [], []
     for student in _entries(course.submitted):
-        where = f"submitted/{_shown(student.name)}"
-        if problem := _unusable(student):
+        where = f"{course.submitted.name}/{one_line(student.name)}"
+        if problem := unusable(student):
             notices.append(f"{where} {problem}")
             continue
         for folder in _entries(student):
-            inside = f"{where}/{_shown(folder.name)}"
+            inside = f"{where}/{one_line(folder.name)}"
             if folder.name not in course.lessons:
                 notices.append(f"{inside} is no lesson of this course; left alone.")
             elif folder.is_symlink() or not folder.is_dir():
                 notices.append(f"{inside} is not a folder; left alone.")
             elif folder.name in lessons:
                 found.append(Submission(student.name, folder.name, folder))
-                extra = [path.name for path in sorted(folder.glob("*.ipynb")) if path.stem != folder.name]
-                if extra and found[-1].notebook.exists():
-                    notices.append(f"{inside} also holds {_shown(extra[0])}, which is no notebook of it; left alone.")
+                notices += [f"{inside} {problem}." for problem in oddities(found[-1])]
     return sorted(found, key=lambda one: (one.lesson, one.student)), notices
+
+
+def oddities(submission):
+    """What an instructor should know of a submission that is graded all the same, as ends of a sentence."""
+    found = []
+    extra = sorted(path.name for path in _entries(submission.folder) if path.suffix == ".ipynb")
+    extra = [name for name in extra if name != submission.notebook.name]
+    if extra and os.path.lexists(submission.notebook):
+        more = f" and {len(extra) - 1} more notebooks, which are" if len(extra) > 1 else ", which is"
+        found.append(f"also holds {one_line(extra[0])}{more} no part of the lesson; left alone")
+    if hand_in_time(submission.folder)[1]:
+        found.append(NO_DATE)
+    if too_much := submission.others()[1]:
+        found.append(too_much)
+    return found
 
 
 def _entries(folder):
     try:
         return sorted(path for path in folder.iterdir() if path.name[0] != "." and path.name not in LITTER)
-    except FileNotFoundError:
+    except OSError:
         return []
 
 
-def _unusable(student):
-    """Why a folder's name cannot be a student's id, or None."""
+def unusable(student):
+    """Why a folder cannot be a student's: what nbgrader's gradebook or its pages cannot take. None where it can."""
     if student.is_symlink():
         return "is a link to another place; left alone. Put the folder itself there."
     if not student.is_dir():
         return "is a file, not a student's folder; left alone."
     if len(student.name) > LONGEST_NAME:
         return f"has a name of more than {LONGEST_NAME} characters, which no gradebook takes; rename it."
-    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in student.name):
-        return "has control characters or broken text in its name, which no gradebook takes; rename it."
+    if any(unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") for character in student.name):
+        return "has control or invisible characters, or broken text, in its name, which no gradebook takes; rename it."
+    if set(student.name) & set('<>"\\'):
+        return 'has one of the characters < > " \\ in its name, which a web page could take for markup; rename it.'
+    if set(student.name) <= {"*", "?"}:
+        return "has a name that nbgrader takes for all students; rename it."
     return None
 
 
-def _shown(name):
-    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
-    return shown if len(shown) <= 60 else shown[:59] + "…"
+def _quoted(name):
+    return repr(one_line(name))

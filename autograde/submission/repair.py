@@ -52,7 +52,7 @@ TOO_LONG = (
 )
 
 _ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-_PICTURE = re.compile(r"image/(png|jpeg|gif|webp)")
+_PICTURE = re.compile(r"image/(png|jpeg|gif|webp|bmp|svg\+xml)")
 
 
 # Reading -----------------------------------------------------------------------------------------------------------
@@ -71,13 +71,18 @@ def read_submission(data, released):
 
     Returns:
         ``(notebook, sentence or None)``. Outputs are gone, since they are the learner's word for what their code does;
-        but for those of demonstrations, which say nothing that counts.
+        but for those of demonstrations, which say nothing that counts. What learners wrote in text cells is harmless
+        to the pages that will show it.
     """
     try:
         notebook = _notebook(_parsed(data), demonstration.sources(released))
         if not notebook.cells:
             raise _Unusable(EMPTY)
         nbformat.validate(notebook)
+        own = {cell.source for cell in released.cells if cell.cell_type != "code"}
+        for cell in notebook.cells:
+            if cell.source not in own:
+                sanitize.text_cell(cell)
         return notebook, None
     except _Unusable as unusable:
         return copy.deepcopy(released), str(unusable)
@@ -169,9 +174,8 @@ def _cell(raw, position, used):
     if not isinstance(identity, str) or not _ID.fullmatch(identity) or identity in used:
         identity = next(name for n in range(len(used) + 1) if (name := f"cell-{position}-{n}") not in used)
     used.add(identity)
-    source = sanitize.markdown(_clean(source)) if kind == "markdown" else _clean(source)
     # nbformat.v4.new_code_cell validates each one against the schema; the whole notebook is validated anyway.
-    made = nbformat.from_dict({"cell_type": kind, "id": identity, "metadata": kept, "source": source})
+    made = nbformat.from_dict({"cell_type": kind, "id": identity, "metadata": kept, "source": _clean(source)})
     if kind == "code":
         made |= {"execution_count": None, "outputs": []}
     if kind != "code" and (pictures := _attachments(raw.get("attachments"))):
@@ -201,14 +205,15 @@ def _text(lines):
 
 
 def _attachments(found):
-    """The pictures that were pasted into a text cell."""
-    return {
+    """The pictures that were pasted into a text cell. None of them can run: a page shows them as images."""
+    pictures = {
         _clean(name): {
             mime: data for mime, data in bundle.items() if _PICTURE.fullmatch(mime) and sanitize.is_base64(data)
         }
         for name, bundle in (found if isinstance(found, dict) else {}).items()
         if isinstance(bundle, dict)
     }
+    return {name: bundle for name, bundle in pictures.items() if bundle}
 
 
 def _clean(value):
@@ -299,6 +304,7 @@ def _restore(cell, original, name):
         made = getattr(nbformat.v4, f"new_{original.cell_type}_cell")(cell.source, metadata=cell.metadata, id=cell.id)
         cell.clear()
         cell.update(made)
+        sanitize.text_cell(cell)
         _stop(cell)
     graded = original.metadata.nbgrader
     if not graded.get("solution") and (graded.get("grade") or graded.get("locked")):

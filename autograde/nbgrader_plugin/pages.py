@@ -1,0 +1,50 @@
+"""The pages that show a learner's notebook: what they hold of it is clean, and the browser is told to run nothing else."""
+
+import re
+from html import escape
+
+from jinja2 import pass_context
+from nbconvert.exporters import HTMLExporter
+
+from autograde.notebook import sanitize
+
+# Formulas are set by MathJax, from the address and in the version that nbconvert's template names. MathJax 2 evaluates
+# its own configuration, which stands in the page, hence 'unsafe-eval'; nothing of a learner's gets there.
+MATHJAX = "https://cdnjs.cloudflare.com/ajax/libs/mathjax/2.7.7/"
+NOTHING_ELSE = "default-src 'none'; base-uri 'none'; form-action 'none'"
+FEEDBACK_POLICY = (
+    f"{NOTHING_ELSE}; script-src 'unsafe-eval' {MATHJAX}; style-src 'unsafe-inline' {MATHJAX}; "
+    f"font-src data: {MATHJAX}; img-src 'self' file: data: {MATHJAX}; connect-src {MATHJAX}"
+)
+
+_HEAD = re.compile(r"<head[^>]*>", re.IGNORECASE)
+_LONGEST = 4 * sanitize.MAX_HTML  # what was cleaned in grading may have grown by it
+
+
+class CleanHTMLExporter(HTMLExporter):
+    """nbconvert's, with every fragment that comes from a notebook cleaned after it was rendered."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.sanitize_html = True  # nbconvert's templates then show no JavaScript and no widget, and clean HTML
+
+    def default_filters(self):
+        """nbconvert's filters, but for those two that give out a notebook's own HTML."""
+        yield from super().default_filters()
+        yield "markdown2html", _markdown
+        yield "clean_html", _html
+
+
+@pass_context
+def _markdown(context, source):
+    return sanitize.rendered(source, context.get("cell", {}).get("attachments"))
+
+
+def _html(source):
+    return sanitize.html(source.decode("utf-8", "replace") if isinstance(source, bytes) else str(source), _LONGEST)
+
+
+def with_policy(page, policy):
+    """A page with its Content-Security-Policy in its head, for pages that are opened as files."""
+    meta = f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">'
+    return _HEAD.sub(lambda found: found[0] + meta, page, count=1)
