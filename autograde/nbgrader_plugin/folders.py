@@ -5,6 +5,7 @@ ever at a pipe, and takes hours for a folder of 20,000 files. It has no setting 
 three functions by which its converters look at folders.
 """
 
+import contextlib
 import datetime
 import fnmatch
 import glob
@@ -14,7 +15,8 @@ from pathlib import Path
 
 from nbgrader.utils import parse_utc
 
-from autograde.submission.files import Submission, hand_in_time
+from autograde.project import CourseError, find_course
+from autograde.submission.files import Submission, apart_from, hand_in_time
 
 
 def guard():
@@ -56,6 +58,9 @@ def files_beside(folder, exclude=()):
     """
     folder = Path(folder)
     found, _ = Submission("", "", folder).others()
+    with contextlib.suppress(CourseError):  # nbgrader puts the lesson's own files over them, and stops at a folder
+        lesson = find_course(folder).solved(folder.name).parent
+        found = found if lesson == folder.resolve() else apart_from(found, Submission("", "", lesson).others()[0])
     timestamp = [Path("timestamp.txt")] if hand_in_time(folder)[0] else []
     return [
         str(folder / path)

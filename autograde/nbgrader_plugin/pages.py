@@ -5,6 +5,7 @@ from html import escape
 
 from jinja2 import pass_context
 from nbconvert.exporters import HTMLExporter
+from nbconvert.filters import get_metadata
 
 from autograde.notebook import sanitize
 
@@ -29,10 +30,11 @@ class CleanHTMLExporter(HTMLExporter):
         self.sanitize_html = True  # nbconvert's templates then show no JavaScript and no widget, and clean HTML
 
     def default_filters(self):
-        """nbconvert's filters, but for those two that give out a notebook's own HTML."""
+        """nbconvert's filters, but for those that give out what a notebook holds as HTML."""
         yield from super().default_filters()
         yield "markdown2html", _markdown
         yield "clean_html", _html
+        yield "get_metadata", _metadata
 
 
 @pass_context
@@ -42,6 +44,12 @@ def _markdown(context, source):
 
 def _html(source):
     return sanitize.html(source.decode("utf-8", "replace") if isinstance(source, bytes) else str(source), _LONGEST)
+
+
+def _metadata(output, key, mime=None):
+    """As nbconvert's filter; but a size, which its templates write without quotes, is a number."""
+    value = get_metadata(output, key, mime)
+    return value if key == "alt" or isinstance(value, (int, float)) else None
 
 
 def with_policy(page, policy):

@@ -24,7 +24,7 @@ TIMESTAMP = "timestamp.txt"  # nbgrader's: when it was handed in
 
 NO_NOTEBOOK = "The folder that was handed in holds no {0}.ipynb{1}. Hand in the notebook under the name it was given."
 A_LINK = "The notebook that was handed in is a link to another place. Hand in the file itself."
-NO_FILE = "What was handed in as {0}.ipynb is {1}, not a file. Hand in the notebook itself."
+NO_FILE = "The folder that was handed in holds no {0}.ipynb, but {1} of that name. Hand in the notebook itself."
 TOO_LARGE = "The file that was handed in has {0:.0f} MB. Clear the outputs (Edit, Clear Outputs of All Cells) and save."
 NOT_READ = "The file that was handed in could not be read ({0})."
 NO_DATE = (
@@ -164,26 +164,25 @@ def beside(submission, course):
     """``{name: bytes}`` of what lies beside a notebook when it runs: what was handed in with it, and over that, as nbgrader
     does, the lesson's own files. Without the hand-in time.
     """
-    theirs = _contents(submission)
-    ours = _contents(Submission(submission.student, submission.lesson, course.solved(submission.lesson).parent))
-    for name in ours:
-        theirs = {path: data for path, data in theirs.items() if not _in_the_way(path, name)}
-    return theirs | ours
+    ours = Submission(submission.student, submission.lesson, course.solved(submission.lesson).parent)
+    theirs = apart_from(submission.others()[0], ours.others()[0])
+    return _contents(submission.folder, theirs) | _contents(ours.folder, ours.others()[0])
 
 
-def _contents(submission):
+def apart_from(paths, others):
+    """Those of `paths` that can be files in one folder with `others`: none has the same name, or takes one for a folder."""
+    taken = {Path(*path.parts[:n]) for path in others for n in range(1, len(path.parts) + 1)}
+    return [path for path in paths if path not in taken and not taken & set(path.parents) & set(others)]
+
+
+def _contents(folder, paths):
     found = {}
-    for path in submission.others()[0]:
+    for path in paths:
         try:
-            found[path.as_posix()] = read_regular(submission.folder / path, MAX_BYTES)
+            found[path.as_posix()] = read_regular(folder / path, MAX_BYTES)
         except (OSError, NotRegular, TooLarge):  # it was another one a moment ago
             continue
     return found
-
-
-def _in_the_way(one, other):
-    """Whether two paths cannot both be files in one folder."""
-    return one == other or one.startswith(f"{other}/") or other.startswith(f"{one}/")
 
 
 def fingerprint(content, message, files):
@@ -234,8 +233,8 @@ def oddities(submission):
     extra = sorted(path.name for path in _entries(submission.folder) if path.suffix == ".ipynb")
     extra = [name for name in extra if name != submission.notebook.name]
     if extra and os.path.lexists(submission.notebook):
-        more = f" and {len(extra) - 1} more notebooks, which are" if len(extra) > 1 else ", which is"
-        found.append(f"also holds {one_line(extra[0])}{more} no part of the lesson; left alone")
+        more = f" and {len(extra) - 1} more, which are no notebooks" if len(extra) > 1 else ", which is no notebook"
+        found.append(f"also holds {one_line(extra[0])}{more} of it; left alone")
     if hand_in_time(submission.folder)[1]:
         found.append(NO_DATE)
     if too_much := submission.others()[1]:

@@ -6,7 +6,7 @@ import attacks
 import nbformat
 import pytest
 from nbconvert.exporters import HTMLExporter
-from playwright.sync_api import Error, sync_playwright
+from playwright.sync_api import sync_playwright
 
 from autograde.nbgrader_plugin import formgrader, pages
 from autograde.notebook import sanitize
@@ -21,57 +21,67 @@ pytestmark = [
 ORIGIN = "http://course.example"
 
 
+# Presses everything in a frame that can be pressed.
+PRESS = """() => {
+    for (const frame of document.querySelectorAll('iframe')) {
+        let page; try { page = frame.contentDocument } catch { continue }
+        if (!page) continue;
+        for (const it of page.querySelectorAll('#notebook-container *')) {
+            for (const name of ['mouseover', 'pointerenter', 'focus']) it.dispatchEvent(new Event(name, {bubbles: true}));
+            if (it.matches('a, button, b, input')) { it.target = ''; it.click && it.click(); }
+            else if (it.matches('text, mtext')) it.dispatchEvent(new MouseEvent('click', {bubbles: true}));
+        }
+    }
+}"""
+
+
 class Watch:
-    """A browser that notes what a page does: code that runs, dialogs, requests that it should not make."""
+    """A browser that shows many pages, each in a frame, and notes what each does: code that runs, and requests."""
 
     def __init__(self, browser):
-        self.context = browser.new_context()
-        self.context.expose_function("ran", lambda *_: self.seen.append("ran"))
-        self.context.route("**/*", self._answer)
-        self.page = None
-        self.content, self.policy, self.seen = "", "", []
+        context = browser.new_context()
+        context.expose_binding("ran", lambda source, *_: self._note(source["frame"], "ran"))
+        context.route("**/*", self._answer)
+        self.page = context.new_page()
+        self.page.on("dialog", lambda dialog: dialog.dismiss())
+        self.pages, self.policy, self.seen = [], "", {}
 
-    def _dialog(self, dialog):
-        self.seen.append("dialog")
-        dialog.dismiss()
+    def _note(self, frame, what):
+        while frame.parent_frame and not frame.name.startswith("page-"):
+            frame = frame.parent_frame
+        self.seen.setdefault(frame.name, set()).add(what)
 
     def _answer(self, route):
         url = route.request.url
-        if url == f"{ORIGIN}/a/b/page":
-            headers = {"Content-Security-Policy": self.policy} if self.policy else {}
-            route.fulfill(body=self.content, content_type="text/html; charset=utf-8", headers=headers)
+        headers = {"Content-Security-Policy": self.policy} if self.policy else {}
+        if url == f"{ORIGIN}/":
+            frames = "".join(f'<iframe name="page-{i}" src="/a/b/page-{i}"></iframe>' for i in range(len(self.pages)))
+            route.fulfill(body=frames, content_type="text/html")
             return
-        if "canary" in url or url.startswith((f"{ORIGIN}/logout", f"{ORIGIN}/a/b/evil")) or "javascript" in url:
-            self.seen.append(url)
+        if url.startswith(f"{ORIGIN}/a/b/page-"):
+            body = self.pages[int(url.rsplit("-", 1)[1])]
+            route.fulfill(body=body, content_type="text/html; charset=utf-8", headers=headers)
+            return
+        if "canary" in url or url.startswith((f"{ORIGIN}/logout", f"{ORIGIN}/a/b/evil")):
+            self._note(route.request.frame, url)
         route.fulfill(status=404, body="")
 
-    def open(self, content, policy="", press=True):
-        """What a page does when it is opened, and (if wanted) every link and button in it pressed."""
-        for page in self.context.pages:
-            page.close()
-        self.content, self.policy, self.seen = content, policy, []
-        self.page = self.context.new_page()
-        self.page.on("dialog", self._dialog)
-        try:
-            self.page.goto(f"{ORIGIN}/a/b/page", wait_until="load")
-        except Error as error:  # a page that leads elsewhere by itself
-            if "interrupted" not in str(error):
-                raise
-        pressing = """() => {
-            for (const it of document.querySelectorAll('#notebook-container *')) {
-                for (const name of ['mouseover', 'pointerenter', 'focus'])
-                    it.dispatchEvent(new Event(name, {bubbles: true}));
-                if (it.closest('a, button, b') === it || it.type === 'submit') { it.target = ''; it.click && it.click(); }
-                if (it.tagName === 'A' || it.tagName === 'text') it.dispatchEvent(new MouseEvent('click', {bubbles: true, cancelable: true}));
-            }
-        }"""
-        try:
-            self.page.evaluate(f"{pressing if press else '() => {}'}")
-            self.page.evaluate("() => new Promise(done => setTimeout(done, 30))")
-        except Error as error:  # a link that leads away takes the page with it
-            if not any(word in str(error) for word in ("navigation", "destroyed", "closed")):
-                raise
-        return list(self.seen)
+    def open(self, pages, policy="", press=True):
+        """What pages do when they are opened and, if wanted, everything in them is pressed.
+
+        Args:
+            pages: ``{name: HTML}``.
+            policy: Content-Security-Policy that they are served with.
+
+        Returns:
+            ``{name: what it did}`` of those that did something.
+        """
+        self.pages, self.policy, self.seen = list(pages.values()), policy, {}
+        self.page.goto(f"{ORIGIN}/", wait_until="load")
+        if press:
+            self.page.evaluate(PRESS)
+            self.page.evaluate("() => new Promise(done => setTimeout(done, 1000))")
+        return {name: sorted(self.seen[f"page-{i}"]) for i, name in enumerate(pages) if f"page-{i}" in self.seen}
 
 
 @pytest.fixture(scope="module")
@@ -120,31 +130,29 @@ def graded(cell):
 
 
 def page_of(exporter, cell):
-    return exporter.from_notebook_node(nbformat.v4.new_notebook(cells=[nbformat.from_dict(cell)]))[0]
+    body = exporter.from_notebook_node(nbformat.v4.new_notebook(cells=[nbformat.from_dict(cell)]))[0]
+    return f'<!DOCTYPE html><html><head><title>x</title></head><body><div id="notebook-container">{body}</div></body></html>'
 
 
 @pytest.fixture(scope="module")
 def plain():
-    """nbconvert as nbgrader uses it, and without nbconvert's own check of attachments, which takes the page away."""
-    return HTMLExporter(template_name="classic")
+    """nbconvert as nbgrader uses it, but for the style sheets, which are most of a page and take most of the time."""
+    return HTMLExporter(template_name="basic")
 
 
-def shown(watch, make, policy=""):
-    """``{attack: what it did}`` of those that did something."""
-    did = {}
+def pages_by(make):
+    """``{attack: page}``. nbconvert gives up a page for an attachment that is missing; then there is none."""
+    made = {}
     for name, cell in CELLS.items():
         try:
-            page = make(cell)
+            made[name] = make(cell)
         except Exception as error:
             assert "missing attachment" in str(error), error
-            continue
-        if seen := watch.open(page, policy):
-            did[name] = seen
-    return did
+    return made
 
 
 def test_without_guards_most_attacks_work(watch, plain):
-    did = shown(watch, lambda cell: page_of(plain, cell))
+    did = watch.open(pages_by(lambda cell: page_of(plain, cell)))
     assert len(did) > len(CELLS) / 2, sorted(set(CELLS) - set(did))
     for kind in ("text: ", "html: ", "output: ", "markdown output: "):
         assert any(name.startswith(kind) for name in did), kind
@@ -152,17 +160,18 @@ def test_without_guards_most_attacks_work(watch, plain):
 
 
 def test_what_grading_writes_is_harmless_in_any_page(watch, plain):
-    assert shown(watch, lambda cell: page_of(plain, graded(cell))) == {}
+    assert watch.open(pages_by(lambda cell: page_of(plain, graded(cell)))) == {}
 
 
 def test_our_pages_are_harmless_whatever_a_notebook_holds(watch):
-    exporter = pages.CleanHTMLExporter(template_name="classic")
-    assert shown(watch, lambda cell: page_of(exporter, cell)) == {}
+    exporter = pages.CleanHTMLExporter(template_name="basic")
+    made = pages_by(lambda cell: page_of(exporter, cell))
+    assert set(made) == set(CELLS) and watch.open(made) == {}
 
 
 def test_the_policy_alone_keeps_scripts_from_running(watch, plain):
-    did = shown(watch, lambda cell: pages.with_policy(page_of(plain, cell), pages.FEEDBACK_POLICY))
-    assert not any("ran" in seen or "dialog" in seen for seen in did.values()), did
+    did = watch.open(pages_by(lambda cell: page_of(plain, cell)), pages.FEEDBACK_POLICY)
+    assert not any("ran" in seen for seen in did.values()), did
     # It cannot tell a link that a person presses, nor a page that leads elsewhere, from an honest one.
     assert all("canary" not in url for name, seen in did.items() for url in seen if "refresh" not in name), did
 
@@ -171,8 +180,8 @@ def test_honest_text_stays(watch):
     pictures = {"paste.svg": {"image/svg+xml": "PHN2Zy8+"}, "paste.bmp": {"image/bmp": "Qk0="}}
     cell = graded(nbformat.v4.new_markdown_cell(attacks.HONEST, attachments=pictures))
     assert cell.source == attacks.HONEST
-    watch.open(page_of(pages.CleanHTMLExporter(template_name="classic"), cell), press=False)
-    container = watch.page.locator("#notebook-container")
+    watch.open({"honest": page_of(pages.CleanHTMLExporter(template_name="basic"), cell)}, press=False)
+    container = watch.page.frame_locator("iframe").locator("#notebook-container")
     text = container.inner_text()
     assert "$a < b$" in text and "$$\\sum_i x_i$$" in text and "[ ] open" in text.replace("\n", " ")
     assert {it.get_attribute("src").split(",")[0] for it in container.locator("img").all()} == {

@@ -1,0 +1,122 @@
+"""Folders as a hostile student or a careless archive leaves them: both doors grade everybody else, and say what is there."""
+
+import os
+
+import nbformat
+import pytest
+from sample_course import LESSON, POINTS, RIGHT, copy_of, hand_in, plant, run, scores
+
+from autograde.submission import files
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="pipes and links")]
+
+HONEST = ["aaron", "Doe Jane [12345]", "[ab]*", "a b", "--force", "~", "zoe"]
+SAYS = {  # what both doors say of each
+    "folder_as_notebook": "but a folder of that name",
+    "pipe_as_notebook": "but a pipe of that name",
+    "sparse": "Clear the outputs",
+    "zipped": "the archive 'work.zip'",
+    "nested": "one folder deeper",
+    "text": f"but '{LESSON}.ipynb.txt'",
+    "zero\u200bwidth": "invisible characters",
+    "<img src=x onerror=alert(1)>": "could take for markup",
+    "esc\x1b]0;title\x07": "control or invisible characters",
+}
+ODD_BUT_GRADED = {
+    "folder_as_time": files.NO_DATE,
+    "pipe_as_time": files.NO_DATE,
+    "word_as_time": files.NO_DATE,
+    "overflowing_time": files.NO_DATE,
+    "many_files": "1,000 files",
+    "sparse_beside": "64 MB",
+    "pipe_beside": None,
+    "lesson_files_shadowed": None,
+}
+
+
+def lay(course, name, answered):
+    folder = hand_in(course, name, answered).parent
+    notebook = folder / f"{LESSON}.ipynb"
+    time = folder / "timestamp.txt"
+    match name:
+        case "folder_as_notebook":
+            notebook.unlink()
+            notebook.mkdir()
+            (notebook / "data.txt").write_text("x")
+        case "pipe_as_notebook":
+            notebook.unlink()
+            os.mkfifo(notebook)
+        case "sparse":
+            os.truncate(notebook, 2**31)
+        case "zipped":
+            notebook.rename(folder / "work.zip")
+        case "nested":
+            (folder / LESSON).mkdir()
+            notebook.rename(folder / LESSON / notebook.name)
+        case "text":
+            notebook.rename(folder / f"{notebook.name}.txt")
+        case "folder_as_time":
+            time.mkdir()
+        case "pipe_as_time":
+            os.mkfifo(time)
+        case "word_as_time":
+            time.write_text("yesterday, I think")
+        case "overflowing_time":
+            time.write_text("99999999999999999999999999")
+        case "many_files":
+            for i in range(20_000):
+                (folder / f"{i}.txt").touch()
+        case "sparse_beside":
+            (folder / "big.bin").touch()
+            os.truncate(folder / "big.bin", 2**31)
+        case "pipe_beside":
+            os.mkfifo(folder / "pipe.txt")
+        case "lesson_files_shadowed":
+            (folder / "data.txt").mkdir()
+            (folder / "data.txt" / "x").write_text("theirs")
+
+
+@pytest.fixture(scope="module")
+def course(sample, tmp_path_factory):
+    course = copy_of(sample, tmp_path_factory.mktemp("class") / "course")
+    (course.solved(LESSON).parent / "data.txt").write_text("ours")
+    answered = plant(nbformat.read(course.release(LESSON), as_version=4), RIGHT)
+    for student in [*HONEST, *SAYS, *ODD_BUT_GRADED]:
+        lay(course, student, answered)
+    return course
+
+
+def check(course, log):
+    for student in [*HONEST, *ODD_BUT_GRADED]:
+        assert scores(course, student) == POINTS, student
+    flat = " ".join(log.split())
+    for student, words in (SAYS | ODD_BUT_GRADED).items():
+        assert words is None or words in flat, (student, flat[-3000:])
+    assert "\x1b" not in log and "\x07" not in log and "\u200b" not in log
+    graded = course.autograded
+    assert (graded / "lesson_files_shadowed" / LESSON / "data.txt").read_text() == "ours"
+    assert not (graded / "pipe_beside" / LESSON / "pipe.txt").exists()
+    assert len(list((graded / "many_files" / LESSON).iterdir())) <= 2
+
+
+def test_our_door(course, tmp_path):
+    course = copy_of_class(course, tmp_path / "course")
+    log = run(course, "autograde", "grade", "--jobs", "2")
+    check(course, log)
+    assert "Nothing" not in run(course, "autograde", "report")
+
+
+def test_nbgraders_door(course, tmp_path):
+    course = copy_of_class(course, tmp_path / "course")
+    log = run(course, "nbgrader", "autograde", LESSON)
+    check(course, log)
+    log = run(course, "nbgrader", "generate_feedback", LESSON)
+    for student in [*HONEST, *ODD_BUT_GRADED]:
+        assert (course.feedback / student / LESSON / f"{LESSON}.html").exists(), log[-3000:]
+
+
+def copy_of_class(course, folder):
+    """A copy that shares what was handed in: pipes and sparse files are not for copying."""
+    made = copy_of(course, folder, without=[course.submitted.name])
+    made.submitted.symlink_to(course.submitted)
+    return made
