@@ -13,6 +13,7 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
+from autograde.submission.nbgrader_rules import nbgrader_utils
 from autograde.terminal import one_line
 
 MAX_BYTES = 64 * 2**20  # of one notebook; with all its figures, an honest one has a hundredth of that
@@ -147,12 +148,10 @@ class Submission:
 
 def hand_in_time(folder):
     """``(text of nbgrader's timestamp file, whether it is there and holds no date)``; the text is None without a date."""
-    from nbgrader.utils import parse_utc
-
     try:
         text = read_regular(Path(folder, TIMESTAMP), 200).decode("utf-8").strip()
         if text:
-            parse_utc(text)
+            nbgrader_utils().parse_utc(text)
         return text or None, not text
     except FileNotFoundError:
         return None, False
