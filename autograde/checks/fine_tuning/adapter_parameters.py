@@ -1,0 +1,184 @@
+"""adapter_parameters: lora_A and lora_B of every LoRALinear, and nothing else."""
+
+from autograde.checks.fine_tuning.given import FLAT, LAYER, NESTED, adapters, fresh_state, linears, made
+from autograde.judge import describe
+from autograde.judge.answer import RightAnswer
+from autograde.judge.check import Case, Check
+from autograde.judge.compare import Fault
+from autograde.judge.misconception import RETURNED_NONE, Misconception
+from autograde.probes.fine_tuning import collected
+
+ALL_THAT_TRAIN = Misconception(
+    "all_that_train",
+    thought="Whatever requires a gradient is an adapter.",
+    hint="In this model a norm requires a gradient as well. Look for the layers that have adapters, and ask them.",
+)
+ALL_PARAMETERS = Misconception(
+    "all_parameters",
+    thought="The optimiser leaves alone what is frozen.",
+    hint="Look at model.named_parameters(): which of them are adapters? Only those are asked for.",
+)
+COPIES = Misconception(
+    "copies",
+    thought="The values are what counts.",
+    hint="An optimiser changes the very tensors that it is given. Are these the model's own?",
+)
+TWICE = Misconception(
+    "twice",
+    thought="A model is a tree, so each layer is met once.",
+    hint="A layer may stand at two places. An optimiser that is given a parameter twice warns, and moves it twice.",
+)
+ONE_OF_TWO = Misconception(
+    "one_of_two",
+    thought="The other matrix stays as it is.",
+    hint="Both matrices of each layer learn. Count what your function returns, and compare with the number of layers.",
+)
+TOP_LEVEL_ONLY = Misconception(
+    "top_level_only",
+    thought="A model's layers are its children.",
+    hint="Children have children. Which method gives the modules at every depth?",
+)
+NAMES_TOO = Misconception(
+    "names_too",
+    thought="A parameter comes with its name.",
+    hint="named_parameters() gives pairs. An optimiser wants the Parameters alone.",
+)
+
+answer = RightAnswer("""
+from lora_ref.layer import LoRALinear
+
+
+def adapter_parameters(model):
+    found = []
+    for module in model.modules():
+        if isinstance(module, LoRALinear):
+            found += [module.lora_A, module.lora_B]
+    return found
+""")
+
+
+class AdapterParameters(Check):
+    """Compares what came back with the model's own adapters, by identity."""
+
+    name = "adapter_parameters"
+    answer = answer
+    points = 1
+    note = "a list, a set or a generator; by class, or by the last part of a parameter's name."
+    next_step = "Print the names of what your function returns: which of model.named_parameters() are they?"
+
+    def cases(self, draw):
+        everywhere = list(linears(NESTED))
+        return [
+            self._case(draw, FLAT, ["0", "2"], "a flat model"),
+            self._case(draw, NESTED, everywhere, "a nested model, whose norms require a gradient"),
+            self._case(draw, NESTED, everywhere, "one LoRALinear at two places", twice=["blocks.0.up", "again"]),
+            self._case(draw, NESTED, ["first.0", "blocks.1.down"], "two LoRALinears among plain layers that train"),
+        ]
+
+    def _case(self, draw, source, paths, label, twice=()):
+        there = adapters(draw, source, paths, rank=2)
+        args = {"source": source, "state": fresh_state(draw, source), "layer": LAYER}
+        args |= {"adapted": [[path, 2, 3, *pair] for path, pair in there.items()], "twice": list(twice)}
+        return Case(args, label)
+
+    def make_cases(self, draw, remote=False):
+        """The cases, on the CPU alone: where a model is has no part in this."""
+        return self.cases(draw)
+
+    def called(self, case):
+        """The call, and where the adapters are."""
+        return f"adapter_parameters(model)  # {case.label}\n  LoRALinears at {', '.join(path for path, *_ in case.args['adapted'])}"
+
+    def observe(self, target, case):
+        """Ask for the adapters of the case's model."""
+        return collected(target, **case.args)
+
+    def fault(self, case, observation):
+        """What is wrong with what came back."""
+        seen = observation
+        if fault := self.failed_call(seen):
+            return fault
+        if seen["type"] == "NoneType":
+            return Fault("The call returned None.", misconception=RETURNED_NONE)
+        if "items" not in seen:
+            return Fault(f"What came back cannot be gone through: {describe.clean(str(seen['type']), 80)}.")
+        wanted = [f"{path}.{name}" for path, *_ in case.args["adapted"] for name in ("lora_A", "lora_B")]
+        if stranger := next((item for item in seen["items"] if "name" not in item), None):
+            return _stranger(stranger)
+        names = [item["name"] for item in seen["items"]]
+        return _surplus(case, names, wanted) or _missing(names, wanted)
+
+    def same(self, case, a, b):
+        """Whether two answers hold the same, in whatever order."""
+        if "items" not in a or "items" not in b:
+            return super().same(case, a, b)
+        return sorted(map(str, a["items"])) == sorted(map(str, b["items"]))
+
+
+def _stranger(item):
+    if "copy" in item:
+        name = describe.clean(str(item["copy"]), 60)
+        return Fault(
+            f"A tensor with the values of {name} came back, and not that Parameter itself.", misconception=COPIES
+        )
+    kind = describe.clean(str(item["other"]), 60)
+    return Fault(
+        f"What came back holds a {kind}, and not only the model's Parameters.",
+        misconception=NAMES_TOO if kind in ("tuple", "str") else None,
+    )
+
+
+def _surplus(case, names, wanted):
+    more = [name for name in names if name not in wanted]
+    if more:
+        trained = {name for name in made(case.args["source"]).state_dict() if not _frozen(case, name)}
+        cause = ALL_THAT_TRAIN if set(more) <= trained else ALL_PARAMETERS
+        listed = describe.clean(", ".join(map(str, more[:3])), 120)
+        return Fault(f"There are parameters among them that are no adapters: {listed}.", misconception=cause)
+    doubled = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if doubled:
+        return Fault(
+            f"{describe.clean(str(doubled[0]), 60)} is there {names.count(doubled[0])} times.", misconception=TWICE
+        )
+    return None
+
+
+def _frozen(case, name):
+    return any(name.startswith(f"{path}.") for path, *_ in case.args["adapted"])
+
+
+def _missing(names, wanted):
+    missing = [name for name in wanted if name not in names]
+    if not missing:
+        return None
+    ends = {name.rpartition(".")[2] for name in missing}
+    cause = ONE_OF_TWO if len(ends) == 1 and len(missing) * 2 == len(wanted) else None
+    if cause is None and len(ends) == 2 and all(name.count(".") >= 2 for name in missing):
+        cause = TOP_LEVEL_ONLY
+    return Fault(
+        f"{len(missing)} of {len(wanted)} adapters are missing, the first of them {missing[0]}.", misconception=cause
+    )
+
+
+adapter_parameters = AdapterParameters()
+
+answer.slip(ONE_OF_TWO, "[module.lora_A, module.lora_B]", "[module.lora_B]")
+answer.slip(COPIES, "[module.lora_A, module.lora_B]", "[module.lora_A.data, module.lora_B.data]")
+answer.slip(ALL_PARAMETERS, "[module.lora_A, module.lora_B]", "module.parameters()")
+answer.slip(TOP_LEVEL_ONLY, "model.modules()", "model.children()")
+answer.slip(TWICE, "for module in model.modules():", "for _, module in model.named_modules(remove_duplicate=False):")
+
+
+@adapter_parameters.misconception(ALL_THAT_TRAIN)
+def all_that_train(model):
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+@adapter_parameters.misconception(ALL_PARAMETERS)
+def all_parameters(model):
+    return list(model.parameters())
+
+
+@adapter_parameters.misconception(NAMES_TOO)
+def names_too(model):
+    return [pair for pair in model.named_parameters() if "lora_A" in pair[0] or "lora_B" in pair[0]]

@@ -1,0 +1,233 @@
+"""add_lora: a LoRALinear around every nn.Linear of a model."""
+
+from autograde.checks.fine_tuning.given import FLAT, LAYER, NESTED, adapters, fresh_state, linears, output
+from autograde.checks.shared.observed import alike
+from autograde.judge import describe
+from autograde.judge.answer import RightAnswer
+from autograde.judge.check import Case, Check
+from autograde.judge.compare import Fault, agree, as_number, fault_between, is_number
+from autograde.judge.misconception import RETURNED_NONE, Misconception
+from autograde.probes.fine_tuning import lora_added
+
+NESTED_MISSED = Misconception(
+    "nested_missed",
+    thought="A model's layers are its children.",
+    hint="Children have children. Print the names in model.named_modules() and tick off those that your loop has met.",
+)
+NEVER_TWICE = Misconception(
+    "wrapped_twice",
+    thought="Whatever is an nn.Linear is to be wrapped.",
+    hint="A LoRALinear holds an nn.Linear too: its base_layer. Your code must not look into a layer that it has made, nor "
+    "into one that stood there before.",
+)
+RENEWED = Misconception(
+    "renewed",
+    thought="A second call starts the adapters afresh.",
+    hint="What they have learned is gone then. A LoRALinear that is there stays as it is.",
+)
+FROZE_ALL = Misconception(
+    "froze_all",
+    thought="LoRA means that everything else is frozen.",
+    hint="LoRALinear freezes the layer that it is put around. Whether a norm trains is decided by whoever calls add_lora.",
+)
+BASE_COPIED = Misconception(
+    "base_copied",
+    thought="A layer with the same values is the same layer.",
+    hint="Another module may hold the same weight: a copy cuts that tie, and doubles the memory. Hand the layer itself over.",
+)
+COPY_RETURNED = Misconception(
+    "copy_returned",
+    thought="It is safer to change a copy of the model.",
+    hint="In place means: the model that came in has the adapters afterwards. Hand back that very object.",
+)
+ALPHA_OR_RANK_LOST = Misconception(
+    "alpha_or_rank_lost",
+    thought="LoRALinear knows what rank and alpha are meant.",
+    hint="Its defaults are rank=4 and alpha=1. Print one of the layers that your function has made.",
+)
+
+answer = RightAnswer("""
+from lora_ref.layer import LoRALinear
+
+
+def add_lora(model, rank, alpha):
+    for name, part in list(model.named_children()):
+        if isinstance(part, nn.Linear):
+            setattr(model, name, LoRALinear(part, rank, alpha))
+        elif not isinstance(part, LoRALinear):
+            add_lora(part, rank, alpha)
+    return model
+""")
+
+
+class AddLora(Check):
+    """Looks at every place where an nn.Linear stood."""
+
+    name = "add_lora"
+    answer = answer
+    points = 3
+    note = "a function that calls itself, or a list of names with get_submodule; setattr, _modules or set_submodule."
+    next_step = "Call it on a small nested model in a cell, and print the model before, after, and after a second call."
+
+    def cases(self, draw):
+        return [
+            self._case(draw, FLAT, "a flat model"),
+            self._case(draw, NESTED, "a nested model"),
+            self._case(
+                draw,
+                NESTED,
+                "a nested model with two trained LoRALinears in it",
+                ["blocks.0.up", "heads.main"],
+                ["blocks.1.norm.weight"],
+            ),
+        ]
+
+    def _case(self, draw, source, label, paths=(), frozen=()):
+        rank = draw.choice([2, 3])
+        alpha = draw.choice([n for n in (5, 7, 11) if n != rank])
+        there = adapters(draw, source, paths, rank=2)
+        args = {
+            "source": source,
+            "state": fresh_state(draw, source),
+            "layer": LAYER,
+            "adapted": [[path, 2, 3, *pair] for path, pair in there.items()],
+            "frozen": list(frozen),
+            "rank": rank,
+            "alpha": alpha,
+            "values": adapters(draw, source, [path for path in linears(source) if path not in paths], rank),
+            "x": draw.tensor(3, 6),
+        }
+        return Case(args, label)
+
+    def make_cases(self, draw, remote=False):
+        """The cases, on the CPU alone: where a model is has no part in this."""
+        return self.cases(draw)
+
+    def called(self, case):
+        """The call, and where the model has its Linears."""
+        args = case.args
+        lines = [f"add_lora(model, rank={args['rank']}, alpha={args['alpha']})  # {case.label}"]
+        lines.append("  nn.Linears at " + ", ".join(args["values"]))
+        if args["adapted"]:
+            lines.append("  LoRALinears at " + ", ".join(path for path, *_ in args["adapted"]))
+        return "\n".join(lines)
+
+    def observe(self, target, case):
+        """Hand the case's model over."""
+        return lora_added(target, **case.args)
+
+    def fault(self, case, observation):
+        """What is wrong with one model afterwards."""
+        seen, args = observation, case.args
+        if "raised" in seen and "during" in seen:
+            error = seen["raised"]
+            message = describe.clean(f"{error['type']}: {error['message']}".rstrip(": "))
+            return Fault(f"Afterwards, calling the model raised {message}", where=error["where"])
+        if fault := self.failed_call(seen):
+            return fault
+        if seen["same"] is not True:
+            kind = describe.clean(str(seen["type"]), 80)
+            if kind == "NoneType":
+                return Fault("The call returned None, and not the model.", misconception=RETURNED_NONE)
+            return Fault(f"The call returned another {kind}, and not the model itself.", misconception=COPY_RETURNED)
+        return self._places(args, seen) or self._rest(args, seen) or self._values(args, seen) or self._again(seen)
+
+    def _places(self, args, seen):
+        places = seen["places"]
+        plain = [path for path, place in places.items() if place["adapted"] is not True]
+        if plain:
+            below = {path for path in places if "." in path}
+            problem = f"There is no LoRALinear at {', '.join(plain[:4])}{' and further' if len(plain) > 4 else ''}."
+            return Fault(problem, misconception=NESTED_MISSED if below == set(plain) else None)
+        for path, place in places.items():
+            (d, k), rank = linears(args["source"])[path], args["rank"]
+            if place["layers"] > 1:
+                return Fault(f"At {path} a LoRALinear stands around another one.", misconception=NEVER_TWICE)
+            if place["base"] != "same":
+                what = "another nn.Linear" if place["base"] == "another" else describe.clean(str(place["base"]), 60)
+                return Fault(
+                    f"base_layer at {path} is {what}, and not the nn.Linear that stood there.",
+                    misconception=BASE_COPIED,
+                )
+            scale = place["scaling"]
+            right = is_number(scale) and agree(float(as_number(scale)), args["alpha"] / rank)
+            if place["shapes"] != [[d, rank], [rank, k]] or not right:
+                shapes = " and ".join(str(tuple(shape or ())) for shape in place["shapes"])
+                return Fault(
+                    f"At {path}, A and B have shapes {shapes}, and scaling is {describe.contents(scale)}.",
+                    expected=f"{(d, rank)} and {(rank, k)}, and {describe.contents(args['alpha'] / rank)}",
+                    misconception=ALPHA_OR_RANK_LOST,
+                )
+            if place["frozen"] is not True:
+                return Fault(f"base_layer at {path} requires a gradient.")
+            if place["trains"] != [True, True]:
+                return Fault(f"The adapter at {path} does not require a gradient, so nothing trains.")
+        return None
+
+    def _rest(self, args, seen):
+        if seen["kept"] is not True:
+            return Fault(
+                "A LoRALinear that stood in the model before has been replaced or wrapped, or has other values.",
+                hint="It stays as it is, and nothing is put inside it. What does your code do when it meets one?",
+            )
+        if seen["others"]:
+            names = describe.clean(", ".join(map(str, seen["others"][:3])), 120)
+            return Fault(f"Other parameters are not as they were: {names}.", misconception=FROZE_ALL)
+        return None
+
+    def _values(self, args, seen):
+        if seen["at_start"] is not True:
+            return Fault("Before any training, the model does not compute what it computed before, to the last bit.")
+        updates = {path: (A, B, args["alpha"] / args["rank"]) for path, (A, B) in args["values"].items()}
+        updates |= {path: (A, B, alpha / rank) for path, rank, alpha, A, B in args["adapted"]}
+        right = output(args["source"], args["state"], updates, args["x"])
+        return fault_between(seen["out"], "torch.Tensor", right, dtype=args["x"].dtype, what="The model's output")
+
+    def _again(self, seen):
+        again = seen["again"]
+        if again["raised"]:
+            said = describe.clean(f"{again['raised']['type']}: {again['raised']['message']}".rstrip(": "))
+            hint = "A model that holds LoRALinears already is no error. What does your code do when it meets one?"
+            return Fault(f"A second call raised {said}", hint=hint, where=again["raised"]["where"])
+        if again["layers"]:
+            return Fault("A second call has put LoRALinears around layers of LoRALinears.", misconception=NEVER_TWICE)
+        if again["kept"] is not True:
+            return Fault("A second call has replaced the adapters, and what they had learned.", misconception=RENEWED)
+        return None
+
+    def same(self, case, a, b):
+        """Whether two functions leave the same, in all that was looked at."""
+        return alike(a, b)
+
+
+add_lora = AddLora()
+
+answer.slip(
+    NESTED_MISSED, "        elif not isinstance(part, LoRALinear):\n            add_lora(part, rank, alpha)\n", ""
+)
+answer.slip(NEVER_TWICE, "elif not isinstance(part, LoRALinear):", "else:")
+answer.slip(ALPHA_OR_RANK_LOST, "LoRALinear(part, rank, alpha)", "LoRALinear(part)")
+answer.slip(ALPHA_OR_RANK_LOST, "LoRALinear(part, rank, alpha)", "LoRALinear(part, alpha, rank)", exactly=True)
+answer.slip(
+    BASE_COPIED,
+    "from lora_ref.layer import LoRALinear\n",
+    "import copy\n\nfrom lora_ref.layer import LoRALinear\n",
+    "LoRALinear(part, rank, alpha)",
+    "LoRALinear(copy.deepcopy(part), rank, alpha)",
+)
+answer.slip(FROZE_ALL, "    for name, part in list", "    model.requires_grad_(False)\n    for name, part in list")
+answer.slip(RETURNED_NONE, "\n    return model", "")
+answer.slip(
+    RENEWED,
+    "        elif not isinstance(part, LoRALinear):\n",
+    "        elif isinstance(part, LoRALinear):\n"
+    "            setattr(model, name, LoRALinear(part.base_layer, rank, alpha))\n"
+    "        else:\n",
+)
+answer.slip(
+    COPY_RETURNED,
+    "from lora_ref.layer import LoRALinear\n",
+    "import copy\n\nfrom lora_ref.layer import LoRALinear\n",
+    "    for name, part in list",
+    "    model = copy.deepcopy(model)\n    for name, part in list",
+)

@@ -1,0 +1,393 @@
+"""fine_tune: judged by what the model has learned, and by what is left of everything else."""
+
+import functools
+
+import torch
+from torch import nn
+
+from autograde.checks.fine_tuning.given import LAYER, linears, made, output
+from autograde.judge.answer import RightAnswer
+from autograde.judge.check import ANSWER, Case, Check
+from autograde.judge.compare import Fault
+from autograde.judge.misconception import Misconception
+from autograde.lesson_kit.digits import digits, turned
+from autograde.probes.fine_tuning import tuned
+from autograde.remote.bits import same_bits
+
+BAR = 0.8  # of 397 held-out digits; before training it is below .5, and the slowest right answers we know reach .86
+RANK, ALPHA = 8, 16
+EPOCHS, RATE = 30, 1e-2
+LEFT = "what is left behind"
+
+READER = """
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        hidden = [nn.Linear(64, 128), nn.LayerNorm(128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU()]
+        self.body = nn.Sequential(*hidden)
+        self.head = nn.Linear(128, 10)
+
+    def forward(self, x):
+        return self.head(self.body(x))
+"""
+
+ALL_HANDED_OVER = Misconception(
+    "all_handed_over",
+    thought="The optimiser leaves alone what is not an adapter.",
+    hint="It changes whatever it is given and has a gradient, and a norm of this model has one. Which of your functions "
+    "says what it should get?",
+)
+BASE_UNFROZEN = Misconception(
+    "base_unfrozen",
+    thought="Training means that everything requires a gradient.",
+    hint="Which line of yours sets requires_grad, and for which parameters?",
+)
+NOT_CLEARED = Misconception(
+    "gradients_not_cleared",
+    thought="backward() makes new gradients each time.",
+    hint="It adds to what is in .grad. After ten steps, whose gradients does the optimiser use?",
+)
+CLEARED_TOO_EARLY = Misconception(
+    "cleared_before_step",
+    thought="Gradients are cleared once per step, somewhere.",
+    hint="The step uses what backward() has left in .grad. What is in it when your optimiser steps?",
+)
+NO_STEP = Misconception(
+    "step_forgotten",
+    thought="backward() trains the model.",
+    hint="It works out gradients. Which call changes parameters by them?",
+)
+WITHOUT_ADAPTERS = Misconception(
+    "optimiser_without_adapters",
+    thought="An optimiser made from the model trains the model.",
+    hint="Print how many numbers your optimiser holds, and how many of them are lora_A's and lora_B's.",
+)
+OF_COPIES = Misconception(
+    "optimiser_of_copies",
+    thought="The values are what counts.",
+    hint="The optimiser has changed tensors that are not this model's own. Was it given the model's Parameters, or copies of "
+    "them, or those of a copy of the model?",
+)
+EVAL_FORGOTTEN = Misconception(
+    "eval_forgotten",
+    thought="The model comes back as the training has left it.",
+    hint="Print model.training after the call. Dropout would still be active for whoever uses the model next.",
+)
+GRADIENTS_LEFT = Misconception(
+    "gradients_left",
+    thought="After the last step nobody looks at .grad.",
+    hint="They take as much memory as the adapters, and whoever trains on adds to them. Where in your loop are they cleared, "
+    "and what happens after the last step?",
+)
+LEFT_FROZEN = Misconception(
+    "left_frozen",
+    thought="What is frozen for the training can stay frozen.",
+    hint="Compare requires_grad of every parameter before and after the call. Does the optimiser need anything to be frozen?",
+)
+WRONG_AXIS = Misconception(
+    "wrong_axis",
+    thought="Probabilities add up to 1 over the batch.",
+    hint="Here all labels were the same, and the model does not answer that label. The classes of one row compete with each "
+    "other: over which axis does your loss normalise?",
+)
+ONE_EPOCH = Misconception(
+    "one_epoch",
+    thought="The loop runs as often as it should.",
+    hint="Count the rows that pass through the model. Does something end the loop in its first round?",
+)
+SHUFFLED_APART = Misconception(
+    "shuffled_apart",
+    thought="Shuffling the rows and shuffling the labels are two things to be done.",
+    hint="Each row needs its own label. Draw one order, and use it for both.",
+)
+RATE_IGNORED = Misconception(
+    "rate_ignored",
+    thought="The optimiser knows a good learning rate.",
+    hint="It has a default. Where does lr go in your function?",
+)
+
+answer = RightAnswer("""
+from lora_ref.layer import LoRALinear
+
+
+def fine_tune(model, x, y, epochs, lr):
+    layers = [module for module in model.modules() if isinstance(module, LoRALinear)]
+    adapters = [p for layer in layers for p in (layer.lora_A, layer.lora_B)]
+    optimiser = torch.optim.Adam(adapters, lr=lr)
+    model.train()
+    for epoch in range(epochs):
+        optimiser.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        optimiser.step()
+    optimiser.zero_grad()
+    model.eval()
+""")
+
+
+@functools.cache
+def data():
+    """Turned digits, ``((x, y), (x, y))`` as rows of 64 pixels: 1,400 to learn from and 397 held out."""
+    return tuple((turned(images, 30).flatten(1), labels) for images, labels in digits())
+
+
+@functools.cache
+def trained_state():
+    """The values of a `READER` that has learned the upright digits."""
+    (images, y), _ = digits()
+    rows = images.flatten(1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = made(READER)
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
+    with torch.enable_grad():
+        for _ in range(60):
+            loss = nn.functional.cross_entropy(model(rows), y)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+class FineTune(Check):
+    """Lets a network learn turned digits, one single label, and a little, and looks at the network afterwards."""
+
+    name = "fine_tune"
+    answer = answer
+    points = 4
+    parts = {ANSWER: 2, LEFT: 2}
+    note = "any optimiser and schedule, batches or all rows at once; how often the model is called is up to you."
+    next_step = "Train the lesson's network in a cell, and print the loss in every epoch: does it fall?"
+
+    def cases(self, draw):
+        (x, y), _ = data()
+        order = torch.randperm(len(x), generator=torch.Generator().manual_seed(draw.integer(0, 10**6)))
+        x, y = x[order], y[order]
+        label = draw.integer(0, 9)
+        return [
+            self._case(draw, "1,400 turned digits", x, y, EPOCHS),
+            self._case(draw, f"256 digits, and every label is {label}", x[:256], torch.full((256,), label), EPOCHS),
+            self._case(draw, "a little: 64 digits, 2 epochs", x[:64], y[:64], 2, ["body.1.bias"], LEFT),
+        ]
+
+    def _case(self, draw, label, x, y, epochs, frozen=(), part=ANSWER):
+        adapted = [
+            [path, RANK, ALPHA, draw.tensor(d, RANK) / d**0.5, torch.zeros(RANK, k)]
+            for path, (d, k) in linears(READER).items()
+        ]
+        args = {"source": READER, "state": trained_state(), "layer": LAYER, "adapted": adapted, "frozen": list(frozen)}
+        args |= {"training": part == LEFT, "x": x, "y": y, "epochs": epochs, "lr": RATE}
+        return Case(args, label, part)
+
+    def make_cases(self, draw, remote=False):
+        """The cases, on the CPU alone: what is learned is the same elsewhere."""
+        return self.cases(draw)
+
+    def called(self, case):
+        """The call, and the model."""
+        rows = len(case.args["x"])
+        return (
+            f"fine_tune(model, x, y, epochs={case.args['epochs']}, lr={RATE})  # {case.label}\n"
+            f"  model: 64 → 128 → norm → 128 → 10, LoRALinears with rank {RANK} and alpha {ALPHA}; the norm requires a gradient\n"
+            f"  x = float32 tensor of shape ({rows}, 64), y = int64 tensor of shape ({rows},)"
+        )
+
+    def observe(self, target, case):
+        """Let the case's model be trained."""
+        return tuned(target, **case.args)
+
+    def fault(self, case, observation):
+        """What is wrong with the model afterwards."""
+        seen = observation
+        if fault := self.failed_call(seen):
+            return fault
+        before = _before(case)
+        if sorted(seen["parameters"]) != sorted(before):
+            return Fault(
+                "The model has other parameters than before.", hint="Train the model as it is: replace no layer."
+            )
+        if case.part == LEFT:
+            return _base_fault(case, seen, before) or _state_fault(seen)
+        return _learned_fault(case, seen, before)
+
+    def same(self, case, a, b):
+        """Whether two functions go wrong in the same way. Right ones differ in every digit, so values are not compared."""
+        if "raised" in a or "raised" in b:
+            return super().same(case, a, b)
+        return False
+
+
+def _before(case):
+    """The values of all parameters before the call."""
+    paths = {path: (A, B) for path, _, _, A, B in case.args["adapted"]}
+    values = {}
+    for name, value in case.args["state"].items():
+        path, _, last = name.rpartition(".")
+        values[f"{path}.base_layer.{last}" if path in paths else name] = value
+    for path, (A, B) in paths.items():
+        values |= {f"{path}.lora_A": A, f"{path}.lora_B": B}
+    return values
+
+
+def _is_adapter(name):
+    return name.endswith((".lora_A", ".lora_B"))
+
+
+def _changed(seen, before):
+    return [name for name, value in before.items() if not same_bits(seen["parameters"][name], value)]
+
+
+def _base_fault(case, seen, before):
+    changed = [name for name in _changed(seen, before) if not _is_adapter(name)]
+    if not changed:
+        return None
+    frozen = [name for name in changed if ".base_layer." in name or name in case.args["frozen"]]
+    return Fault(
+        f"{len(changed)} parameters that are no adapters have changed, the first of them {changed[0]}.",
+        misconception=BASE_UNFROZEN if frozen else ALL_HANDED_OVER,
+    )
+
+
+def _state_fault(seen):
+    if seen["training"] is not False:
+        return Fault("Afterwards the model, or a part of it, is in training mode.", misconception=EVAL_FORGOTTEN)
+    if seen["left"]:
+        watched = seen["watched"]
+        piled = watched["backwards"] > 1 and watched["piled_up"] == watched["backwards"] - 1
+        return Fault(
+            f"Afterwards {len(seen['left'])} adapters still have a gradient that is not zero.",
+            misconception=NOT_CLEARED if piled else GRADIENTS_LEFT,
+        )
+    was, now = seen["trains"]
+    if was != now:
+        name = sorted(set(was) ^ set(now))[0]
+        said = (
+            "required a gradient before, and does not now"
+            if name in was
+            else "requires a gradient now, and did not before"
+        )
+        return Fault(f"{name} {said}.", misconception=LEFT_FROZEN if name in was else BASE_UNFROZEN)
+    return None
+
+
+def _logits(case, seen, x):
+    updates = {
+        path: (seen["parameters"][f"{path}.lora_A"], seen["parameters"][f"{path}.lora_B"], ALPHA / RANK)
+        for path, *_ in case.args["adapted"]
+    }
+    return output(READER, case.args["state"], updates, x)  # with the base as it was: what the adapters have learned
+
+
+def _learned_fault(case, seen, before):
+    watched = seen["watched"]
+    if not any(map(_is_adapter, _changed(seen, before))):
+        return _nothing_learned(watched)
+    _, (x, y) = data()
+    logits = _logits(case, seen, x)
+    answers = logits.argmax(-1)
+    if len(set(case.args["y"].tolist())) == 1:
+        share = (answers == case.args["y"][0]).double().mean().item()
+        if share >= 0.9:
+            return None
+        # Normalised over the rows, the loss is least where this class's logit is the same for all of them.
+        along = logits.std(0)
+        over_rows = bool(along[case.args["y"][0]] < 0.5 * along.mean())
+        cause = _cause(watched, case) or (WRONG_AXIS if over_rows else None)
+        problem = f"Every label was the same, and the model answers it for {share:.0%} of other digits only."
+        return Fault(problem, misconception=cause)
+    reached = (answers == y).double().mean().item()
+    if reached >= BAR:
+        return None
+    cause = _cause(watched, case)
+    if cause is None and logits.softmax(-1).amax(-1).mean() < 0.35 and watched["backwards"] >= EPOCHS:
+        cause = SHUFFLED_APART  # certain of nothing, after all that training: there was nothing to be learned
+    return Fault(
+        f"After the training the model reads {reached:.0%} of held-out digits.",
+        expected=f"{BAR:.0%} or more; before the training it is below 50 %",
+        misconception=cause,
+    )
+
+
+def _nothing_learned(watched):
+    problem = "No adapter has changed."
+    if watched["steps"] and not watched["held"]:
+        return Fault(problem + " The optimiser holds no parameter of this model.", misconception=OF_COPIES)
+    if watched["steps"] and not any(map(_is_adapter, watched["held"])):
+        return Fault(problem + " The optimiser holds none of them.", misconception=WITHOUT_ADAPTERS)
+    if watched["backwards"] and not watched["steps"]:
+        return Fault(problem + " Gradients were worked out, and no optimiser has made a step.", misconception=NO_STEP)
+    if watched["backwards"] and watched["empty"] == watched["steps"]:
+        return Fault(
+            problem + " Whenever the optimiser made a step, the gradients were gone.", misconception=CLEARED_TOO_EARLY
+        )
+    return Fault(problem, hint="Print the loss and one lora_B before and after each step.")
+
+
+def _cause(watched, case):
+    """Why a training came to little, as far as it was seen."""
+    rows = len(case.args["x"])
+    if 0 < watched["rows"] <= 1.5 * rows:
+        return ONE_EPOCH
+    if watched["backwards"] > 2 and watched["piled_up"] == watched["backwards"] - 1:
+        return NOT_CLEARED
+    lr = watched["lr"]
+    if watched["steps"] and isinstance(lr, float) and lr == 1e-3:
+        return RATE_IGNORED
+    return None
+
+
+fine_tune = FineTune()
+
+
+def _never(case, seen):
+    return False  # the fault itself says which mistake it is
+
+
+MADE = "optimiser = torch.optim.Adam(adapters, lr=lr)\n"  # where most slips are made
+
+answer.slip(ALL_HANDED_OVER, MADE, MADE.replace("adapters", "model.parameters()"), recognise=_never)
+answer.slip(
+    BASE_UNFROZEN,
+    MADE,
+    "adapters = list(model.requires_grad_(True).parameters())\n    " + MADE,
+    recognise=_never,
+)
+answer.slip(NOT_CLEARED, "        optimiser.zero_grad()\n        loss =", "        loss =", recognise=_never)
+answer.slip(
+    CLEARED_TOO_EARLY,
+    "loss.backward()\n        optimiser.step()",
+    "loss.backward()\n        model.zero_grad()\n        optimiser.step()",
+    recognise=_never,
+)
+answer.slip(NO_STEP, "        optimiser.step()\n", "", recognise=_never)
+answer.slip(
+    WITHOUT_ADAPTERS,
+    MADE,
+    MADE.replace("adapters", "[p for n, p in model.named_parameters() if 'lora' not in n]"),
+    recognise=_never,
+)
+answer.slip(
+    EVAL_FORGOTTEN, "    optimiser.zero_grad()\n    model.eval()\n", "    optimiser.zero_grad()\n", recognise=_never
+)
+answer.slip(OF_COPIES, MADE, MADE.replace("adapters", "[p.detach().clone() for p in adapters]"), recognise=_never)
+answer.slip(GRADIENTS_LEFT, "    optimiser.zero_grad()\n    model.eval()", "    model.eval()", recognise=_never)
+answer.slip(
+    LEFT_FROZEN,
+    MADE,
+    MADE + "    model.requires_grad_(False)\n    for p in adapters:\n        p.requires_grad_(True)\n",
+    recognise=_never,
+)
+answer.slip(WRONG_AXIS, "cross_entropy(model(x), y)", "nll_loss(model(x).log_softmax(dim=0), y)", recognise=_never)
+answer.slip(
+    ONE_EPOCH,
+    "        optimiser.step()\n    optimiser",
+    "        optimiser.step()\n        break\n    optimiser",
+    recognise=_never,
+)
+answer.slip(
+    SHUFFLED_APART,
+    "cross_entropy(model(x), y)",
+    "cross_entropy(model(x[torch.randperm(len(x))]), y[torch.randperm(len(y))])",
+    recognise=_never,
+)
+answer.slip(RATE_IGNORED, MADE, MADE.replace(", lr=lr", ""), recognise=_never)

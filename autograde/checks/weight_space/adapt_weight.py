@@ -1,0 +1,293 @@
+"""adapt_weight: LoRA in front of the weight of a linear layer or a convolution."""
+
+import torch
+from torch import nn
+
+from autograde.checks.shared.families import GRADIENT_CUT, SCALING_FORGOTTEN
+from autograde.checks.weight_space.given import (
+    ALPHA_NOT_DIVIDED,
+    LORA_WEIGHT,
+    SIZES_SWAPPED,
+    alike,
+    change,
+    gradient_fault,
+    held_fault,
+    in_place_fault,
+    in_words,
+    layer_case,
+    output,
+)
+from autograde.judge import describe
+from autograde.judge.answer import RightAnswer
+from autograde.judge.check import Check
+from autograde.judge.compare import Fault, fault_between
+from autograde.judge.misconception import Misconception
+from autograde.probes.weight_space import adapted_layer
+from autograde.remote.bits import same_bits
+
+ORIGINAL_TRAINS = Misconception(
+    "original_trains",
+    thought="Whoever registers a parametrisation has replaced the weight.",
+    hint="The weight is still there, as parametrizations.weight.original, and an optimiser finds it. What has to happen "
+    "to it?",
+)
+BIAS_TRAINS = Misconception(
+    "bias_trains",
+    thought="LoRA is about the weight, so it is the weight that is frozen.",
+    hint="List the parameters that require a gradient. There should be two.",
+)
+ADAPTER_FROZEN = Misconception(
+    "adapter_frozen",
+    thought="The module is frozen when everything is in place.",
+    hint="Once it is registered, the adapter is a part of the module too. In which order do you freeze and register?",
+)
+NESTED = Misconception(
+    "nested",
+    thought="A second call replaces the first one, or does no harm.",
+    hint="It puts a second adapter in front of the first, and nothing says so. What does parametrize.is_parametrized tell "
+    "you before you begin?",
+)
+SILENT_SECOND_CALL = Misconception(
+    "silent_second_call",
+    thought="There is nothing to do the second time, so nothing is done.",
+    hint="Whoever calls it with another rank believes to have that rank. What does the docstring ask for?",
+)
+NOT_PARAMETRISED = Misconception(
+    "not_parametrised",
+    thought="The adapted weight is worked out and put into the layer.",
+    hint="Then it is worked out once, and what A and B learn later never shows. The parametrisation works it out anew "
+    "at each access: register it.",
+)
+DTYPE_FORGOTTEN = Misconception(
+    "dtype_forgotten",
+    thought="LoRAWeight makes what the layer needs.",
+    hint="It makes float32. Try it on a layer in float64, and print the dtype of A.",
+)
+KERNEL_FLATTENED_WRONG = Misconception(
+    "kernel_flattened_wrong",
+    thought="Any two numbers whose product is the size of the weight will do as rows and columns.",
+    hint="One row of the matrix is all that one output looks at. How many outputs has the layer, and how many numbers "
+    "does each of them look at?",
+)
+GROUPS_IGNORED = Misconception(
+    "groups_ignored",
+    thought="A kernel has in_channels times kh times kw numbers.",
+    hint="Print the shape of the weight of nn.Conv2d(6, 10, (3, 2), groups=2). Which of its sizes did you expect to be "
+    "another one?",
+)
+
+answer = RightAnswer(f"""
+from torch.nn.utils import parametrize
+
+{LORA_WEIGHT}
+
+def adapt_weight(module, rank, alpha):
+    if parametrize.is_parametrized(module, "weight"):
+        raise ValueError("this weight is adapted already")
+    weight = module.weight
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)
+    lora = LoRAWeight(weight.shape[0], weight[0].numel(), rank, alpha, weight.device)
+    parametrize.register_parametrization(module, "weight", lora.to(weight.dtype))
+    return module
+""")
+
+
+class AdaptWeight(Check):
+    """Looks at the layer from all sides: what trains, what is computed, what a second call does."""
+
+    name = "adapt_weight"
+    answer = answer
+    points = 4
+    note = "sizes from the weight or from the layer's own channels, kernel and groups; requires_grad_ on each part or on all."
+    next_step = (
+        "Adapt an nn.Conv2d(6, 10, (3, 2), groups=2) in a cell, and print name, shape and requires_grad of all its "
+    )
+    next_step += "parameters."
+
+    def cases(self, draw):
+        def case(*what, **more):
+            made = layer_case(draw, *what, **more)
+            made.args["cotangent"] = draw.tensor(*output(made.args, made.args["weight"].double()).shape).to(
+                made.args["weight"].dtype
+            )
+            return made
+
+        return [
+            case("a linear layer"),
+            case("a convolution"),
+            case("a grouped convolution"),
+            case("a grouped convolution", "a grouped convolution, rank 1, no bias", rank=1, bias=False),
+            case("a linear layer", "float64, no bias", dtype=torch.float64, bias=False, rank=2),
+            case("a convolution", "a convolution in float64", dtype=torch.float64, rank=2),
+        ]
+
+    def called(self, case):
+        """The call, and how the layer was made."""
+        args = case.args
+        return f"adapt_weight(module, rank={args['rank']}, alpha={args['alpha']})  # {case.label}\n  module = {in_words(args)}"
+
+    def observe(self, target, case):
+        """Hand the case's layer over."""
+        return adapted_layer(target, **case.args, device=case.device)
+
+    def fault(self, case, observation):
+        """What is wrong with what was made of one layer."""
+        seen, args = observation, case.args
+        if fault := in_place_fault(self, seen):
+            return fault
+        if seen["parametrised"] != 1:
+            count = seen["parametrised"]
+            if count:
+                return Fault(f"{count} parametrisations are registered on the weight, and there should be one.")
+            return Fault(
+                "The weight has no parametrisation afterwards: parametrize.is_parametrized(module, 'weight') is False.",
+                misconception=NOT_PARAMETRISED,
+            )
+        return self._frozen(args, seen) or self._adapter(args, seen) or self._values(case, seen) or self._again(seen)
+
+    def _frozen(self, args, seen):
+        values, trains = seen["original"]
+        if not isinstance(values, torch.Tensor) or not same_bits(values, args["weight"]):
+            return Fault("The module's own weight (parametrizations.weight.original) has changed.")
+        if (seen["bias"] is None) != (args["bias"] is None):
+            return Fault("The module's bias is another one than before.")
+        if seen["bias"] is not None and not same_bits(seen["bias"][0], args["bias"]):
+            return Fault("The module's bias has changed.")
+        if trains:
+            return Fault("The module's own weight still requires a gradient.", misconception=ORIGINAL_TRAINS)
+        if seen["bias"] is not None and seen["bias"][1]:
+            return Fault("The module's bias still requires a gradient.", misconception=BIAS_TRAINS)
+        return None
+
+    def _adapter(self, args, seen):
+        weight, rank = args["weight"], args["rank"]
+        fresh, rows, columns = seen["fresh"], len(weight), weight[0].numel()
+        if all(fresh[name].get("registered") is True and fresh[name]["trains"] is False for name in "AB"):
+            return Fault("A and B do not require a gradient, so nothing trains.", misconception=ADAPTER_FROZEN)
+        wanted = {"A": (rank, columns), "B": (rows, rank)}
+        if fault := held_fault(fresh, wanted, args["alpha"], rank, "The module in front of the weight"):
+            a, b = fresh["A"].get("shape"), fresh["B"].get("shape")
+            if a and b and fault.misconception is None and a[0] == b[1] == rank and a[1] * b[0] == weight.numel():
+                return Fault(fault.problem, misconception=KERNEL_FLATTENED_WRONG)
+            return fault
+        for name in "AB":
+            if fresh[name]["dtype"] != str(weight.dtype):
+                names = fresh[name]["dtype"].removeprefix("torch."), describe.dtype_name(weight.dtype)
+                return Fault(f"{name} is {names[0]}, and the weight is {names[1]}.", misconception=DTYPE_FORGOTTEN)
+        return None
+
+    def _values(self, case, seen):
+        args, dtype = case.args, case.args["weight"].dtype
+        if "unset" in seen:
+            return Fault(f"{seen['unset']} is not a tensor that values can be written into.")
+        if seen["at_start"] is not True:
+            return Fault("A freshly adapted layer does not compute what it computed before, to the last bit.")
+        right = output(args, args["weight"].double() + change(args))
+        fault = fault_between(seen["out"], "torch.Tensor", right, dtype=dtype, device=case.device, what="The output")
+        if fault:
+            return fault
+        if fault := gradient_fault(seen, _gradients(args), dtype, case.device):
+            return fault
+        if seen["off"] is not True:
+            return Fault("With en = False the layer does not compute what it computed before it was adapted.")
+        return None
+
+    def _again(self, seen):
+        if seen["again"]["changed"]:
+            return Fault("A second call changed the module, where it should raise a ValueError.", misconception=NESTED)
+        if "ValueError" not in seen["again"]["raised"]:
+            kinds = seen["again"]["raised"]
+            if kinds:
+                return Fault(f"A second call raised a {describe.clean(str(kinds[0]), 40)}, and not a ValueError.")
+            return Fault("A second call raised nothing.", misconception=SILENT_SECOND_CALL)
+        return None
+
+    def same(self, case, a, b):
+        """Whether two functions do the same with a layer, in all that was looked at."""
+        return alike(a, b, case.device)
+
+
+def _gradients(args):
+    A, B = (args[name].double().requires_grad_() for name in "AB")
+    with torch.enable_grad():
+        weight = args["weight"].double() + change(args | {"A": A, "B": B})
+        return torch.autograd.grad((output(args, weight) * args["cotangent"].double()).sum(), (A, B))
+
+
+adapt_weight = AdaptWeight()
+
+
+def _groups_did_not_fit(case, seen):
+    """Whether a grouped kernel was taken for a whole one, and torch said that it has not so many entries."""
+    said = str(seen["raised"]["message"]) if "raised" in seen else ""
+    return case.args["options"].get("groups", 1) > 1 and "is invalid for input of size" in said
+
+
+answer.slip(ORIGINAL_TRAINS, "    for parameter in module.parameters():\n        parameter.requires_grad_(False)\n", "")
+answer.slip(
+    BIAS_TRAINS,
+    "for parameter in module.parameters():\n        parameter.requires_grad_(False)",
+    "weight.requires_grad_(False)",
+)
+answer.slip(
+    GROUPS_IGNORED,
+    "weight[0].numel()",
+    "(module.in_channels * weight[0, 0].numel() if weight.dim() == 4 else weight.shape[1])",
+    recognise=_groups_did_not_fit,
+)
+answer.slip(
+    KERNEL_FLATTENED_WRONG,
+    "weight.shape[0], weight[0].numel()",
+    "weight.numel() // weight.shape[-1], weight.shape[-1]",
+)
+answer.slip(SIZES_SWAPPED, "weight.shape[0], weight[0].numel()", "weight[0].numel(), weight.shape[0]")
+answer.slip(
+    NESTED,
+    '    if parametrize.is_parametrized(module, "weight"):\n        raise ValueError("this weight is adapted already")\n',
+    "",
+)
+answer.slip(SILENT_SECOND_CALL, 'raise ValueError("this weight is adapted already")', "return module")
+answer.slip(DTYPE_FORGOTTEN, "lora.to(weight.dtype)", "lora", recognise=lambda case, seen: _refused_dtype(case, seen))
+answer.slip(ALPHA_NOT_DIVIDED, "alpha / rank", "alpha")
+answer.slip(SCALING_FORGOTTEN, " * self.scale", "")
+answer.slip(GRADIENT_CUT, "self.B @ self.A", "self.B.data @ self.A.data")
+
+
+def _refused_dtype(case, seen):
+    """Whether torch refused a parametrisation that would have given the weight another dtype."""
+    said = str(seen["raised"]["message"]) if "raised" in seen else ""
+    return "must return a tensor with the same dtype" in said or "expected m1 and m2 to have the same dtype" in said
+
+
+@adapt_weight.misconception(ADAPTER_FROZEN)
+def adapter_frozen(module, rank, alpha):
+    from torch.nn.utils import parametrize
+
+    class LoRAWeight(nn.Module):
+        def __init__(self, in_f, out_f, rank, alpha):
+            super().__init__()
+            self.A = nn.Parameter(torch.randn(rank, out_f))
+            self.B = nn.Parameter(torch.zeros(in_f, rank))
+            self.scale = alpha / rank
+            self.en = True
+
+        def forward(self, wts):
+            return wts + (self.B @ self.A).view(wts.shape) * self.scale if self.en else wts
+
+    if parametrize.is_parametrized(module, "weight"):
+        raise ValueError("this weight is adapted already")
+    lora = LoRAWeight(module.weight.shape[0], module.weight[0].numel(), rank, alpha).to(module.weight)
+    parametrize.register_parametrization(module, "weight", lora)
+    return module.requires_grad_(False)
+
+
+@adapt_weight.misconception(NOT_PARAMETRISED)
+def not_parametrised(module, rank, alpha):
+    weight = module.weight
+    A = nn.Parameter(torch.randn(rank, weight[0].numel()).to(weight))
+    B = nn.Parameter(torch.zeros(weight.shape[0], rank).to(weight))
+    module.requires_grad_(False)
+    module.lora_A, module.lora_B = A, B
+    module.weight = nn.Parameter(weight.data + alpha / rank * (B @ A).view(weight.shape).data, requires_grad=False)
+    return module

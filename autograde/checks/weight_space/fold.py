@@ -1,0 +1,178 @@
+"""fold: the adapted weight left in the layer, and the parametrisation gone."""
+
+import torch
+
+from autograde.checks.weight_space.given import LORA_WEIGHT, alike, change, in_place_fault, in_words, layer_case, output
+from autograde.judge import describe
+from autograde.judge.answer import RightAnswer
+from autograde.judge.check import Case, Check
+from autograde.judge.compare import Fault, fault_between
+from autograde.judge.misconception import Misconception
+from autograde.probes.weight_space import folded
+from autograde.remote.bits import same_bits
+
+CHANGE_LOST = Misconception(
+    "change_lost",
+    thought="Removing the parametrisation is all that folding is.",
+    hint="Which weight is left when it is removed: the original one or the adapted one? help() names both cases.",
+)
+UNFROZEN = Misconception(
+    "unfrozen",
+    thought="A plain layer trains, so its parameters do.",
+    hint="Compare requires_grad of weight and bias before and after the call. A new nn.Parameter requires a gradient "
+    "unless told otherwise.",
+)
+FROZEN = Misconception(
+    "frozen",
+    thought="The layer was frozen, so everything in it is frozen at the end.",
+    hint="Somebody may have made the bias or the original weight train. Compare requires_grad before and after the call.",
+)
+ONLY_SWITCHED_OFF = Misconception(
+    "only_switched_off",
+    thought="When the adapter is off, the layer is a plain one.",
+    hint="Look at type(module) and at the names in its state_dict: would it load where nobody knows LoRA?",
+)
+LEFT_BEHIND = Misconception(
+    "left_behind",
+    thought="The values are in the weight, and what else the module holds does no harm.",
+    hint="Print the names in module.state_dict(): a plain layer has a weight and perhaps a bias.",
+)
+PLAIN_ACCEPTED = Misconception(
+    "plain_accepted",
+    thought="Where there is nothing to fold, nothing needs to be said.",
+    hint="Whoever folds a layer twice, or the wrong one, wants to know. What does torch's own function do there, and does "
+    "your code still let it?",
+)
+
+answer = RightAnswer("""
+from torch.nn.utils import parametrize
+
+
+def fold(module):
+    parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+    return module
+""")
+
+
+class Fold(Check):
+    """Looks at what is left of an adapted layer."""
+
+    name = "fold"
+    answer = answer
+    points = 2
+    note = "torch's own function, or a new Parameter put in the place of the old one."
+    next_step = (
+        "Print type(module), its state_dict's names, and requires_grad of each parameter, before and after the call."
+    )
+
+    def cases(self, draw):
+        def case(what, label, *, trains=(False, False), en=True, **more):
+            return layer_case(draw, what, label, **more, source=LORA_WEIGHT, en=en, trains=list(trains))
+
+        plain = case("a linear layer", "a layer that is not adapted")
+        return [
+            case("a linear layer", "a linear layer"),
+            case("a grouped convolution", "a grouped convolution"),
+            case("a convolution", "the bias trains", trains=(False, True)),
+            case("a linear layer", "the original weight trains", trains=(True, False), bias=False),
+            case("a linear layer", "the adapter is off", en=False),
+            Case(plain.args | {"rank": 0}, plain.label),
+        ]
+
+    def called(self, case):
+        """The call, and how the module was made."""
+        args = case.args
+        adapted = (
+            f", adapted with rank {args['rank']} and alpha {args['alpha']}; A and B are not zero"
+            if args["rank"]
+            else ""
+        )
+        return f"fold(module)  # {case.label}\n  module = {in_words(args)}{adapted}"
+
+    def observe(self, target, case):
+        """Hand the case's module over."""
+        return folded(target, **case.args, device=case.device)
+
+    def fault(self, case, observation):
+        """What is wrong with what is left of one module."""
+        seen, args = observation, case.args
+        if not args["rank"]:
+            if "raised" in seen or "not_callable" in seen:
+                return self.failed_call(seen) if "not_callable" in seen else None
+            return Fault("The module has no parametrisation, and no error was raised.", misconception=PLAIN_ACCEPTED)
+        if fault := in_place_fault(self, seen):
+            return fault
+        return self._plain(args, seen) or self._values(case, seen) or self._training(args, seen)
+
+    def _plain(self, args, seen):
+        wanted = sorted(["weight"] + (["bias"] if args["bias"] is not None else []))
+        if seen["plain"] is True and seen["parameters"] == wanted:
+            return None
+        names = describe.clean(", ".join(map(str, seen["parameters"])), 160)
+        if any(str(name).startswith("parametrizations.") for name in seen["parameters"]):
+            return Fault(f"The module is still parametrised. It holds {names}.", misconception=ONLY_SWITCHED_OFF)
+        if seen["parameters"] != wanted:
+            return Fault(f"The module holds {names}, and should hold {', '.join(wanted)}.", misconception=LEFT_BEHIND)
+        return Fault(f"The module is no plain {args['kind']} afterwards: its class is another one.")
+
+    def _values(self, case, seen):
+        args, dtype = case.args, case.args["weight"].dtype
+        weight = args["weight"].double() + (change(args) if args["en"] else 0)
+        fault = fault_between(
+            seen["weight"], "torch.Tensor", weight, dtype=dtype, device=case.device, what="The weight"
+        )
+        if fault:
+            lost = args["en"] and isinstance(seen["weight"], torch.Tensor) and same_bits(seen["weight"], args["weight"])
+            if lost:
+                problem = "The weight is the original one: the change of the adapter is gone."
+                return Fault(problem, fault.returned, fault.expected, misconception=CHANGE_LOST)
+            return fault
+        right = output(args, weight)
+        if fault := fault_between(
+            seen["out"], "torch.Tensor", right, dtype=dtype, device=case.device, what="The output"
+        ):
+            return fault
+        if args["bias"] is not None and not same_bits(seen["bias"], args["bias"]):
+            return Fault("The module's bias has changed.")
+        return None
+
+    def _training(self, args, seen):
+        if seen["leaf"] is not True or seen["graph"] is not False or seen["parameter"] is not True:
+            return Fault(
+                "The values are right, but the weight is no leaf Parameter.",
+                hint="Autograd has recorded how it was made, or it is a plain tensor. What do you put in its place?",
+            )
+        wanted = [args["trains"][0], args["trains"][1] and args["bias"] is not None]
+        for name, got, right in zip(("weight", "bias"), seen["trains"], wanted, strict=True):
+            if got != right:
+                said = ("required no gradient before, and does now", "required a gradient before, and does not now")[
+                    right
+                ]
+                return Fault(f"The {name} {said}.", misconception=FROZEN if right else UNFROZEN)
+        return None
+
+    def same(self, case, a, b):
+        """Whether two functions leave the same, in all that was looked at."""
+        return alike(a, b, case.device)
+
+
+fold = Fold()
+
+answer.slip(CHANGE_LOST, "leave_parametrized=True", "leave_parametrized=False")
+answer.slip(UNFROZEN, "return module", "return module.requires_grad_(True)")
+answer.slip(FROZEN, "return module", "return module.requires_grad_(False)")
+answer.slip(
+    ONLY_SWITCHED_OFF,
+    'parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)',
+    "module.parametrizations.weight[0].en = False",
+)
+answer.slip(
+    LEFT_BEHIND,
+    "    parametrize.remove",
+    "    lora = module.parametrizations.weight[0]\n    module.A, module.B = lora.A, lora.B\n    parametrize.remove",
+)
+answer.slip(
+    PLAIN_ACCEPTED,
+    "def fold(module):\n    parametrize.remove",
+    "def fold(module):\n    if not parametrize.is_parametrized(module):\n        return module\n    parametrize.remove",
+)

@@ -1,0 +1,235 @@
+"""What the three checks share: the layers that are adapted, and what A, B, scale and en must be."""
+
+import torch
+
+from autograde.checks.shared import observed
+from autograde.checks.shared.families import GRADIENT_CUT
+from autograde.judge import describe
+from autograde.judge.check import Case
+from autograde.judge.compare import Fault, agree, as_number, is_number
+from autograde.judge.misconception import RETURNED_NONE, Misconception
+
+BOTH_ZERO = Misconception(
+    "both_zero",
+    thought="An update that starts at nothing starts with both matrices at nothing.",
+    hint="That is the published module from the beginning of the lesson. The gradient of each matrix contains the other "
+    "one: what is it, when both are zero?",
+)
+BOTH_RANDOM = Misconception(
+    "both_random",
+    thought="Weights are initialised at random, so both matrices are.",
+    hint="What does the fresh module return for a weight? It should be that weight: training starts from the layer as it was.",
+)
+ALPHA_NOT_DIVIDED = Misconception(
+    "alpha_not_divided",
+    thought="alpha itself is the scale.",
+    hint="Double the rank and keep alpha: how should the size of the update change?",
+)
+NOT_REGISTERED = Misconception(
+    "not_registered",
+    thought="A tensor that requires a gradient is a parameter.",
+    hint="Ask the module for its parameters(): an optimiser, .to() and a state_dict know only those.",
+)
+
+LORA_WEIGHT = """
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        if not self.en:
+            return wts
+        return wts + (self.B @ self.A).view(wts.shape) * self.scale
+"""
+
+LAYERS = {
+    "a linear layer": ("nn.Linear", False),
+    "a convolution": ("nn.Conv2d", False),
+    "a grouped convolution": ("nn.Conv2d", True),
+}
+
+
+def layer_case(draw, what, label="", *, bias=True, dtype=torch.float32, rank=None, **more):
+    """A case around one of the `LAYERS`: its options, weight, bias, rank, alpha, A, B and an x."""
+    kind, grouped = LAYERS[what]
+    r = rank or draw.choice([2, 3])
+    alpha = draw.choice([n for n in (3, 5, 7, 11) if n != r])
+    if kind == "nn.Linear":
+        d, k = draw.sizes(2, low=5, high=9)
+        options, shape, x_shape = {"in_features": d, "out_features": k}, (k, d), (3, d)
+    else:
+        groups = 2 if grouped else 1
+        inputs, outputs = (2 * n for n in draw.sizes(2, low=2, high=5))
+        kh, kw = draw.sizes(2, low=1, high=3)
+        options = {
+            "in_channels": inputs,
+            "out_channels": outputs,
+            "kernel_size": [kh, kw],
+            "groups": groups,
+            "padding": 1,
+        }
+        shape, x_shape = (outputs, inputs // groups, kh, kw), (2, inputs, 4, 5)
+    rows, columns = shape[0], torch.Size(shape[1:]).numel()
+    args = {
+        "kind": kind,
+        "options": options,
+        "weight": draw.tensor(*shape, dtype=dtype),
+        "bias": draw.tensor(rows, dtype=dtype) if bias else None,
+        "rank": r,
+        "alpha": alpha,
+        "A": draw.tensor(r, columns, dtype=dtype),
+        "B": draw.tensor(rows, r, dtype=dtype),
+        "x": draw.tensor(*x_shape, dtype=dtype),
+    }
+    return Case(args | more, label or what)
+
+
+def in_words(args):
+    """`nn.Conv2d(4, 6, (3, 2), groups=2)`: the call that makes the case's layer."""
+    options = args["options"]
+    dtype = "" if args["weight"].dtype == torch.float32 else f", dtype={args['weight'].dtype}"
+    bias = "" if args["bias"] is not None else ", bias=False"
+    if args["kind"] == "nn.Linear":
+        return f"nn.Linear({options['in_features']}, {options['out_features']}{bias}{dtype})"
+    groups = f", groups={options['groups']}" if options["groups"] > 1 else ""
+    channels = f"{options['in_channels']}, {options['out_channels']}, {tuple(options['kernel_size'])}"
+    return f"nn.Conv2d({channels}{groups}{bias}{dtype})"
+
+
+def change(args):
+    """What the adapter adds to the weight, in float64."""
+    scale = args["alpha"] / args["rank"]
+    return scale * (args["B"].double() @ args["A"].double()).view(args["weight"].shape)
+
+
+def output(args, weight):
+    """What the case's layer makes of its x with this weight, in float64."""
+    x, bias = args["x"].double(), args["bias"]
+    bias = bias.double() if bias is not None else None
+    if args["kind"] == "nn.Linear":
+        return torch.nn.functional.linear(x, weight, bias)
+    options = args["options"]
+    return torch.nn.functional.conv2d(x, weight, bias, padding=options["padding"], groups=options["groups"])
+
+
+def held_fault(held, wanted, alpha, rank, whose):
+    """What is wrong with A, B, scale and en of a fresh module, as a Fault; None where they are right.
+
+    Args:
+        held: what the probe saw.
+        wanted: ``{"A": shape, "B": shape}``.
+        alpha, rank: of the call.
+        whose: the subject of the sentences.
+    """
+    for name, size in wanted.items():
+        found = held[name]
+        if "shape" not in found:
+            return Fault(f"{whose} has no tensor {name}, but {describe.clean(str(found['type']), 60)}.")
+        if found["shape"] != list(size):
+            swapped = all(held[n].get("shape") == list(wanted[n])[::-1] for n in wanted)
+            hint = (
+                "Both are the other way round: A is (rank, out_f) and B is (in_f, rank), so that B stands on the left."
+            )
+            return Fault(
+                f"{name} of {whose[0].lower() + whose[1:]} has shape {tuple(found['shape'])}, not {tuple(size)}.",
+                hint=hint if swapped else "A is (rank, out_f), and B is (in_f, rank).",
+                misconception=SIZES_SWAPPED if _other_way(held, wanted) else None,
+            )
+        if found["registered"] is not True:
+            return Fault(f"{name} is no Parameter of {whose[0].lower() + whose[1:]}.", misconception=NOT_REGISTERED)
+        if found["trains"] is not True:
+            return Fault(f"{name} does not require a gradient, so nothing can learn.")
+    if not is_number(held["scale"]) or not agree(float(as_number(held["scale"])), alpha / rank):
+        said = describe.contents(held["scale"]), describe.contents(alpha / rank)
+        wrong = is_number(held["scale"]) and agree(float(as_number(held["scale"])), float(alpha))
+        return Fault("scale is not alpha / rank.", *said, misconception=ALPHA_NOT_DIVIDED if wrong else None)
+    if held["en"] is not True:
+        return Fault("en is not True at the start.", describe.contents(held["en"]), "True")
+    a, b = held["A"], held["B"]
+    if a["zero"] and b["zero"]:
+        return Fault("A and B are both zero: their gradients are zero too, at every step.", misconception=BOTH_ZERO)
+    if not a["zero"] and not b["zero"]:
+        return Fault(
+            "Neither A nor B is zero, so a fresh module changes the weight already.", misconception=BOTH_RANDOM
+        )
+    random, name = (b, "B") if a["zero"] else (a, "A")
+    if random["constant"] or not random["finite"]:
+        what = "all its entries are the same" if random["constant"] else "it holds inf or nan"
+        hint = "With equal entries all directions of the rank learn the same. Draw them at random."
+        return Fault(f"{name} is not random: {what}.", hint=hint)
+    return None
+
+
+SIZES_SWAPPED = Misconception(
+    "sizes_swapped",
+    thought="in_f are a layer's inputs and out_f its outputs.",
+    hint="Here they are rows and columns of the weight, and a weight is stored as (out, in). Print the shape of "
+    "nn.Linear(5, 3).weight.",
+)
+
+
+def _other_way(held, wanted):
+    """Whether A and B have the shapes that belong to in_f and out_f exchanged."""
+    (rank, columns), (rows, _) = wanted["A"], wanted["B"]
+    return held["A"].get("shape") == [rank, rows] and held["B"].get("shape") == [columns, rank]
+
+
+def in_place_fault(check, seen):
+    """The fault of a call that raised, left a layer that cannot be used, or returned another one; None otherwise."""
+    if "raised" in seen and "during" in seen:
+        error = seen["raised"]
+        message = describe.clean(f"{error['type']}: {error['message']}".rstrip(": "))
+        return Fault(f"Afterwards, {describe.clean(str(seen['during']), 40)} raised {message}", where=error["where"])
+    if fault := check.failed_call(seen):
+        return fault
+    if seen["same"] is True:
+        return None
+    kind = describe.clean(str(seen["type"]), 80)
+    said = "nothing" if kind == "NoneType" else f"another {kind}"
+    return Fault(
+        f"The call returned {said}, and not the module it was given.",
+        hint="Change the module in place, and end with return module.",
+        misconception=RETURNED_NONE if kind == "NoneType" else None,
+    )
+
+
+def gradient_fault(seen, wanted, dtype, device):
+    """The fault of gradients of A and B that are missing or wrong; None where they are right."""
+    gradients = seen["gradients"]
+    if not isinstance(gradients, list) or any(not isinstance(g, torch.Tensor) for g in gradients):
+        return Fault(
+            "The values are right, but no gradient reaches A and B: training would change nothing.",
+            hint="Look for .data, .detach() or torch.no_grad() between the two matrices and the result.",
+            misconception=GRADIENT_CUT,
+        )
+    for name, got, right in zip("AB", gradients, wanted, strict=True):
+        if not agree(got, right, dtype, device):
+            return Fault(f"The values are right, but the gradient of {name} is not.")
+    return None
+
+
+def _start(held):
+    """What a fresh module holds, without saying which of its matrices is the random one."""
+    pair = [held["A"], held["B"]]
+    random = [each for each in pair if not each.get("zero")]
+    return {
+        "zero": len(pair) - len(random),
+        "useless": any(each.get("constant") or not each.get("finite") for each in random),
+        "scale": float(as_number(held["scale"])) if is_number(held["scale"]) else describe.contents(held["scale"]),
+        "en": held["en"],
+        "tensors": [[each.get(fact) for fact in ("shape", "registered", "trains", "dtype", "device")] for each in pair],
+    }
+
+
+def alike(a, b, device="cpu"):
+    """Whether two observations say the same; which of A and B is the random one is free."""
+    return observed.alike(_free(a), _free(b), device)
+
+
+def _free(seen):
+    fresh = seen.get("fresh", {})
+    return seen | {"fresh": _start(fresh)} if {"A", "B", "scale"} <= fresh.keys() else seen

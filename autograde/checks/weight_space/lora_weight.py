@@ -1,0 +1,233 @@
+"""LoRAWeight: a module that takes a weight and returns the adapted one."""
+
+import torch
+
+from autograde.checks.shared.families import GRADIENT_CUT, SCALING_FORGOTTEN
+from autograde.checks.shared.lora_layers import is_stub, module_fault
+from autograde.checks.weight_space.given import (
+    ALPHA_NOT_DIVIDED,
+    BOTH_RANDOM,
+    BOTH_ZERO,
+    LORA_WEIGHT,
+    NOT_REGISTERED,
+    SIZES_SWAPPED,
+    alike,
+    gradient_fault,
+    held_fault,
+)
+from autograde.judge import describe
+from autograde.judge.answer import RightAnswer
+from autograde.judge.check import Case, Check
+from autograde.judge.compare import Fault, agree, fault_between
+from autograde.judge.misconception import CHANGED_INPUT, Misconception
+from autograde.probes.weight_space import adapted_weight
+
+DEFAULTS = {"rank": 1, "alpha": 1}
+
+COPY_WHEN_OFF = Misconception(
+    "copy_when_off",
+    thought="A copy of the weight is as good as the weight.",
+    hint="A copy takes memory and time at every access, and is another tensor. Off means: hand back what came in.",
+)
+SWITCH_IGNORED = Misconception(
+    "switch_ignored",
+    thought="en is there for others to read.",
+    hint="Set en to False and call the module. What should come back, and where does your forward look at en?",
+)
+EN_IS_TRAINING = Misconception(
+    "en_is_training",
+    thought="The adapter is on while the module trains.",
+    hint="train() and eval() are about dropout and the like: an adapter must count in evaluation too. Which attribute "
+    "is the switch?",
+)
+DEVICE_IGNORED = Misconception(
+    "device_ignored",
+    thought="The module is moved later anyway.",
+    hint="The device is a parameter of __init__. Which of the functions that make A and B take one?",
+)
+DOES_NOT_FOLLOW = Misconception(
+    "does_not_follow",
+    thought="A and B stay what they were made as.",
+    hint="Move your module with .half() and print the dtype of A and B.",
+)
+
+answer = RightAnswer(LORA_WEIGHT)
+
+
+class LoRAWeightCheck(Check):
+    """Looks at the fresh module, and at what it makes of a weight."""
+
+    name = "LoRAWeight"
+    answer = answer
+    points = 4
+    note = (
+        "either matrix may be the random one, with any sensible width; addmm or einsum; reshape, view_as or unflatten."
+    )
+    next_step = "Set A and B to the numbers of the worked example, as the next cell does, and compare entry by entry."
+
+    def cases(self, draw):
+        rows, columns = draw.sizes(2, low=4, high=9)
+        side = draw.integer(5, 8)
+        outputs, inputs, kh, kw = draw.sizes(4, low=2, high=5)
+        r = draw.choice([2, 3])
+        alpha = draw.choice([n for n in (3, 5, 7, 11) if n != r])
+        given = {"rank": r, "alpha": alpha}
+        return [
+            self._case(draw, (rows, columns), given, "the weight of a linear layer"),
+            self._case(draw, (side, side), given, "a square weight"),
+            self._case(draw, (outputs, inputs, kh, kw), given, "the weight of a convolution"),
+            self._case(draw, (rows, columns), {}, "rank and alpha left out"),
+            # 3 / 2 and the like: scale may be a tensor in float32, and must not be what is inexact
+            self._case(draw, (rows, columns), {"rank": 2, "alpha": draw.choice([3, 5, 7])}, "float64", torch.float64),
+        ]
+
+    def _case(self, draw, shape, options, label, dtype=torch.float32):
+        rank, columns = options.get("rank", 1), torch.Size(shape[1:]).numel()
+        args = {"sizes": [shape[0], columns], "options": options, "A": draw.tensor(rank, columns, dtype=dtype)}
+        args |= {"B": draw.tensor(shape[0], rank, dtype=dtype), "wts": draw.tensor(*shape, dtype=dtype)}
+        return Case(args | {"cotangent": draw.tensor(*shape, dtype=dtype)}, label)
+
+    def called(self, case):
+        """How the module is made, and the weight."""
+        sizes = ", ".join(map(str, case.args["sizes"]))
+        options = "".join(f", {name}={value}" for name, value in case.args["options"].items())
+        return f"{self.subject}({sizes}{options})(wts)  # {case.label}\n  wts = {describe.kind(case.args['wts'])}"
+
+    def observe(self, target, case):
+        """Make the module and put the case's weight through it."""
+        return adapted_weight(target, **case.args, device=case.device)
+
+    def unfinished(self, observation):
+        """The untouched stub: it cannot even be made."""
+        return is_stub(observation.get("raised")) and observation.get("during") == "construction"
+
+    def fault(self, case, observation):
+        """What is wrong with the module for one weight."""
+        seen, args = observation, case.args
+        if fault := module_fault(self.subject, seen):
+            return fault
+        options = DEFAULTS | args["options"]
+        if "fresh" in seen:
+            rows, columns = args["sizes"]
+            wanted = {"A": (options["rank"], columns), "B": (rows, options["rank"])}
+            if fault := held_fault(seen["fresh"], wanted, options["alpha"], options["rank"], "The module"):
+                return fault
+        if "raised" in seen:
+            return self._raised(seen)
+        if "unset" in seen:
+            return Fault(f"{seen['unset']} is not a tensor that values can be written into.")
+        if fault := self.failed_call(seen):
+            return fault
+        return self._values(case, seen, options) or self._switch(case, seen) or self._places(seen)
+
+    def _raised(self, seen):
+        error = seen["raised"]
+        if is_stub(error):
+            return Fault("forward is not written yet.", hint="Go on to forward, and then run this again.")
+        message = describe.clean(f"{error['type']}: {error['message']}".rstrip(": "))
+        return Fault(f"The {describe.clean(str(seen['during']), 40)} raised {message}", where=error["where"])
+
+    def _values(self, case, seen, options):
+        wts, dtype = case.args["wts"], case.args["wts"].dtype
+        B, A = case.args["B"].double(), case.args["A"].double()
+        scale = options["alpha"] / options["rank"]
+        right = wts.double() + scale * (B @ A).view(wts.shape)
+        if fault := fault_between(seen["out"], seen["type"], right, dtype=dtype, device=case.device):
+            return fault
+        if seen["changed"]:
+            return Fault(
+                "The result is right, but the call wrote into wts itself: the layer's own weight.",
+                hint="A frozen weight that is changed at each access drifts away. Make a new tensor.",
+                misconception=CHANGED_INPUT,
+            )
+        if seen["at_start"] is not True:
+            return Fault("A fresh module does not return the weight as it came, to the last bit.")
+        back = case.args["cotangent"].double().view(len(B), -1)
+        return gradient_fault(seen, (scale * B.T @ back, scale * back @ A.T), dtype, case.device)
+
+    def _switch(self, case, seen):
+        wts = case.args["wts"]
+        (in_eval,) = seen["modes"]
+        if not agree(in_eval, seen["out"], wts.dtype, case.device):
+            return Fault(
+                "After eval() the module computes something else than in training.", misconception=EN_IS_TRAINING
+            )
+        if not agree(seen["off_out"], wts, wts.dtype, case.device):
+            return Fault("With en = False the module still changes the weight.", misconception=SWITCH_IGNORED)
+        if seen["off"] is not True:
+            return Fault(
+                "With en = False the values are right, but it is another tensor that came back, not wts itself.",
+                misconception=COPY_WHEN_OFF,
+            )
+        return None
+
+    def _places(self, seen):
+        if seen["elsewhere"] is not None and any(place != "meta" for place in seen["elsewhere"]):
+            return Fault("Made with device=…, A and B are on another device.", misconception=DEVICE_IGNORED)
+        if seen["moved"] != ["torch.float16"] * 2:
+            return Fault("A and B do not follow .half().", misconception=DOES_NOT_FOLLOW)
+        return None
+
+    def same(self, case, a, b):
+        """Whether two modules do the same in all that was looked at."""
+        return alike(a, b, case.device)
+
+
+lora_weight = LoRAWeightCheck()
+
+answer.slip(BOTH_ZERO, "torch.randn(rank, out_f", "torch.zeros(rank, out_f")
+answer.slip(BOTH_RANDOM, "torch.zeros(in_f, rank", "torch.randn(in_f, rank")
+answer.slip(ALPHA_NOT_DIVIDED, "alpha / rank", "alpha")
+answer.slip(SCALING_FORGOTTEN, " * self.scale", "")
+answer.slip(
+    NOT_REGISTERED,
+    "nn.Parameter(torch.randn(rank, out_f, device=device))",
+    "torch.randn(rank, out_f, device=device, requires_grad=True)",
+)
+answer.slip(
+    SIZES_SWAPPED,
+    "torch.randn(rank, out_f",
+    "torch.randn(rank, in_f",
+    "torch.zeros(in_f, rank",
+    "torch.zeros(out_f, rank",
+)
+answer.slip(COPY_WHEN_OFF, "return wts\n", "return wts.clone()\n")
+answer.slip(EN_IS_TRAINING, "if not self.en:", "if not self.training:")
+answer.slip(SWITCH_IGNORED, "        if not self.en:\n            return wts\n", "")
+answer.slip(DEVICE_IGNORED, "out_f, device=device", "out_f", "rank, device=device", "rank")
+answer.slip(
+    CHANGED_INPUT,
+    "return wts + (self.B @ self.A).view(wts.shape) * self.scale",
+    "wts += (self.B.detach() @ self.A.detach()).view(wts.shape) * self.scale\n        return wts",
+    exactly=True,
+)
+answer.slip(GRADIENT_CUT, "self.B @ self.A", "self.B.data @ self.A.data")
+answer.slip(
+    "product_scrambled",
+    "(self.B @ self.A).view",
+    "(self.A.T @ self.B.T).reshape",
+    thought="The product has as many entries as the weight, so view puts them where they belong.",
+    hint="view keeps the order in memory. One row of the weight is one output: is one row of your product one output too? "
+    "The rank of the change gives it away: print torch.linalg.matrix_rank of it for a weight that is not square.",
+)
+answer.slip(
+    "change_only",
+    "wts + (self.B",
+    "(self.B",
+    thought="The module returns what is to be added.",
+    hint="Whoever reads layer.weight gets what your forward returns. Where is the layer's own weight in it?",
+)
+answer.slip(
+    "divided_by_rank_again",
+    "* self.scale",
+    "* self.scale / self.A.shape[0]",
+    thought="The product has to be divided by the rank.",
+    hint="scale is alpha / rank: whoever made it has divided already.",
+)
+answer.slip(
+    "entry_by_entry",
+    "(self.B @ self.A).view(wts.shape)",
+    "(self.B[:, :1] * self.A[:1]).view(wts.shape)",
+    thought="`*` is the product of the two matrices.",
+    hint="For rank 1 it is. Which operator sums over the rank?",
+)

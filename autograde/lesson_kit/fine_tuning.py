@@ -1,0 +1,138 @@
+"""Training and pictures for comparing ways to fine-tune: a loop, averages over seeds, and four kinds of plot."""
+
+import matplotlib.pyplot as plt
+import torch
+from torch import nn
+
+MARKERS = ("o", "s", "^", "D", "v", "P")
+SHADES = ("black", "0.35", "0.6", "0.75", "0.5", "0.2")
+
+
+def losses(optimiser, model, x, y, steps=100, seed=0):
+    """Let an optimiser train a model on 64 rows at a time; yields the loss of each step, after the step.
+
+    Args:
+        optimiser: as it was made; it clears the gradients of what it holds.
+        model: gives logits.
+        x, y: what to learn from.
+        steps: of the optimiser.
+        seed: of the batches.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(steps):
+        rows = torch.randint(len(x), (64,), generator=generator).to(x.device)
+        optimiser.zero_grad()
+        loss = nn.functional.cross_entropy(model(x[rows]), y[rows])
+        loss.backward()
+        optimiser.step()
+        yield loss.item()
+
+
+def train(model, parameters, x, y, lr, steps=100, seed=0, look=None):
+    """Train with Adam, 64 rows at a time.
+
+    Args:
+        model: gives logits.
+        parameters: what the optimiser gets.
+        x, y: what to learn from.
+        lr: learning rate.
+        steps: of the optimiser.
+        seed: of the batches.
+        look: called with the model after every 20 steps; None for no looks.
+
+    Returns:
+        What `look` returned, as a list.
+    """
+    seen = []
+    for step, _ in enumerate(losses(torch.optim.Adam(parameters, lr=lr), model, x, y, steps, seed), start=1):
+        if look and step % 20 == 0:
+            seen.append(look(model))
+    model.zero_grad()
+    return seen
+
+
+def mean(values):
+    """The average of some numbers."""
+    values = list(values)
+    return sum(values) / len(values)
+
+
+def spread(values):
+    """The average of some shares, and how far they lie apart: ``93 % (91 to 94)``."""
+    values = [100 * value for value in values]
+    return f"{mean(values):3.0f} % ({min(values):.0f} to {max(values):.0f})"
+
+
+def plot_against_parameters(results, counts, baseline):
+    """Accuracy against the number of parameters trained, each seed a point and their average a larger one.
+
+    Args:
+        results: ``{method: accuracies}``.
+        counts: ``{method: parameters trained}``.
+        baseline: accuracy before training.
+    """
+    figure, axis = plt.subplots(figsize=(8, 4), layout="constrained")
+    for (method, values), marker in zip(results.items(), MARKERS, strict=False):
+        axis.plot([counts[method]] * len(values), values, ".", color="0.6")
+        axis.plot(counts[method], mean(values), marker, color="black", markersize=9, label=method)
+    axis.axhline(baseline, color="0.5", linestyle=":", label="before")
+    axis.set(xscale="log", xlabel="parameters trained", ylabel="accuracy, held-out turned digits", ylim=(None, 1))
+    axis.legend(loc="lower right")
+    plt.show()
+
+
+def plot_sweep(sweep):
+    """Accuracy against the learning rate: a line through the averages, bars from the worst to the best seed.
+
+    Args:
+        sweep: ``{method: {rate: accuracies}}``.
+    """
+    figure, axis = plt.subplots(figsize=(8, 4), layout="constrained")
+    for (method, by_rate), marker, shade in zip(sweep.items(), MARKERS, SHADES, strict=False):
+        middle = [mean(values) for values in by_rate.values()]
+        below = [m - min(values) for m, values in zip(middle, by_rate.values(), strict=True)]
+        above = [max(values) - m for m, values in zip(middle, by_rate.values(), strict=True)]
+        line = "--" if method == "full" else "-"
+        axis.errorbar(
+            list(by_rate), middle, (below, above), fmt=marker + line, color=shade, capsize=3, markersize=6, label=method
+        )
+    axis.set(xscale="log", xlabel="learning rate", ylabel="accuracy, held-out turned digits", ylim=(0, 1))
+    axis.legend()
+    plt.show()
+
+
+def plot_learned_against_forgotten(paths, start):
+    """Accuracy on the new task against accuracy on the old one: one point a method, rate and step.
+
+    Args:
+        paths: ``{method: [(new, old), …]}``.
+        start: ``(new, old)`` before training.
+    """
+    figure, axis = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    for (method, points), marker, shade in zip(paths.items(), MARKERS, SHADES, strict=False):
+        new, old = zip(*points, strict=True) if points else ((), ())
+        axis.plot(new, old, marker, color=shade, alpha=0.7, markersize=5, linestyle="", label=method)
+    axis.plot(*start, "*", color="black", markersize=16, label="before")
+    axis.set(xlabel="accuracy on turned digits (learned)", ylabel="accuracy on upright digits (kept)")
+    axis.legend()
+    plt.show()
+
+
+def plot_ranks(curves, full):
+    """Accuracy against rank, one line a width, and full fine-tuning's as a horizontal one.
+
+    Args:
+        curves: ``{width: {rank: accuracies}}``.
+        full: ``{width: accuracies}``.
+    """
+    figure, axis = plt.subplots(figsize=(8, 4), layout="constrained")
+    for (width, by_rank), marker, shade in zip(curves.items(), MARKERS, SHADES, strict=False):
+        middle = [mean(values) for values in by_rank.values()]
+        axis.plot(list(by_rank), middle, marker + "-", color=shade, label=f"LoRA, width {width}")
+        axis.axhline(mean(full[width]), color=shade, linestyle=":")
+    ranks = list(next(iter(curves.values())))
+    axis.set(xscale="log", xlabel="rank", ylabel="accuracy, held-out turned digits", xticks=ranks, xticklabels=ranks)
+    axis.minorticks_off()
+    axis.plot([], [], ":", color="0.3", label="full fine-tuning, same width")
+    axis.legend(loc="lower right")
+    plt.show()

@@ -1,0 +1,258 @@
+"""Probes of lesson 08: adapters put into a model, collected from it, and trained in it."""
+
+import importlib
+
+import torch
+from torch import nn
+from torch.nn import Linear  # this one: handed-in code may put another in its place
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from autograde.probes.layers import ADAPTERS, adapter, as_convention, set_adapters, under
+from autograde.remote import wire
+from autograde.remote.bits import same_bits
+from autograde.remote.probe import probe
+from autograde.remote.raised import catch
+
+
+def _made(source, state, layer, adapted, frozen=()):
+    """A model of the class `Model` that `source` defines.
+
+    Args:
+        source: of the class, without adapters.
+        state: its values.
+        layer: ``module:class`` of the LoRA layer that lessons are given.
+        adapted: ``[[path, rank, alpha, A, B]]``: where such a layer stands already, with its adapters' values.
+        frozen: names of parameters that somebody has frozen.
+    """
+    names = {"__name__": "__main__", "torch": torch, "nn": nn}
+    exec(compile(source, f"{__file__}:given", "exec"), names)
+    model = names["Model"]()
+    model.load_state_dict(state)
+    for name in frozen:
+        model.get_parameter(name).requires_grad_(False)
+    module, _, name = layer.partition(":")
+    for path, rank, alpha, A, B in adapted:
+        parent, _, child = path.rpartition(".")
+        made = getattr(importlib.import_module(module), name)(model.get_submodule(path), rank=rank, alpha=alpha)
+        set_adapters(made, (A, B))
+        setattr(model.get_submodule(parent), child, made)
+    return model.eval()
+
+
+def _linears(model):
+    """The plain nn.Linears of a model by path: not those within a LoRA layer."""
+    inside = {id(part) for module in model.modules() if hasattr(module, "base_layer") for part in module.modules()}
+    return {path: part for path, part in model.named_modules() if isinstance(part, Linear) and id(part) not in inside}
+
+
+def _values(module):
+    return [wire.copy(wire.plain(parameter)) for parameter in nn.Module.parameters(module)]
+
+
+def _same_values(before, after):
+    return len(before) == len(after) and all(same_bits(a, b) for a, b in zip(before, after, strict=True))
+
+
+def _place(model, path, linear):
+    """What stands now where `linear` stood."""
+    found, _ = catch(model.get_submodule, path)
+    if found is None or found is linear:
+        return {"adapted": False, "gone": found is None}
+    base = under(found, "base_layer")
+    shapes = [adapter(found, name) for name in ADAPTERS]
+    scaling = under(found, "scaling")
+    weight = under(base, "weight")
+    parts = nn.Module.modules(found) if isinstance(found, nn.Module) else ()
+    return {
+        "adapted": base is not None,
+        "type": wire.type_name(found),
+        "base": "same" if base is linear else "another" if isinstance(base, Linear) else wire.type_name(base),
+        "shapes": [None if t is None else list(as_convention(t, turned).shape) for t, turned in shapes],
+        "trains": [t is not None and t.requires_grad for t, _ in shapes],
+        "scaling": wire.plain(scaling),
+        "layers": sum(hasattr(part, "base_layer") for part in parts),
+        "frozen": isinstance(weight, torch.Tensor) and not any(p.requires_grad for p in nn.Module.parameters(linear)),
+    }
+
+
+@probe
+def lora_added(function, source, state, layer, adapted, frozen, rank, alpha, values, x):
+    """Hand a model to the learner's function, and look at every place where an nn.Linear stood.
+
+    Args:
+        values: ``{path: [A, B]}``, written into the new layers.
+
+    Returns:
+        ``type``, ``same`` (whether the model itself came back), ``places`` (see `_place`, by path), ``kept`` (whether
+        the layers that stood there already are the same, hold the same values and nothing new), ``others`` (names of
+        other parameters that are gone, new, changed, or train where they did not, or the reverse), ``at_start`` (the
+        output has the bits it had before), ``out`` with `values` set, and ``again``: what a second call did (``raised``,
+        ``kept``: every layer is the same and holds the same values, ``layers``: how many there are more); or ``raised``.
+    """
+    if not callable(function):
+        return {"not_callable": wire.type_name(function)}
+    model = _made(source, state, layer, adapted, frozen)
+    linears, there = _linears(model), {path: model.get_submodule(path) for path, *_ in adapted}
+    of_linears = {id(p) for module in linears.values() for p in module.parameters()}
+    others = {n: p for n, p in model.named_parameters() if id(p) not in of_linears}
+    was = {name: [wire.copy(wire.plain(p)), p.requires_grad] for name, p in others.items()}
+    held = {path: _values(module) for path, module in there.items()}
+    before = model(x).detach()
+    value, error = catch(function, model, rank, alpha)
+    if error:
+        return {"raised": error}
+    seen = {"type": wire.type_name(value), "value": None if value is None else True, "same": value is model}
+    if value is not model and isinstance(value, nn.Module) and _linears(model) == linears:
+        return seen  # a model of its own: there is nothing to be seen in this one
+    seen["places"] = {path: _place(model, path, linear) for path, linear in linears.items()}
+    seen["kept"] = all(
+        catch(model.get_submodule, path)[0] is module
+        and _same_values(held[path], _values(module))
+        and sum(hasattr(part, "base_layer") for part in module.modules()) == 1
+        for path, module in there.items()
+    )
+    now = dict(model.named_parameters())
+    seen["others"] = [
+        name
+        for name, parameter in others.items()
+        if now.get(name) is not parameter
+        or not same_bits(wire.plain(parameter), was[name][0])
+        or parameter.requires_grad != was[name][1]
+    ]
+    out, error = catch(model, x)
+    if error:
+        return seen | {"raised": error, "during": "forward"}
+    seen["at_start"] = isinstance(out, torch.Tensor) and same_bits(wire.plain(out), wire.plain(before))
+    for path, pair in values.items():
+        if seen["places"][path]["adapted"]:
+            set_adapters(model.get_submodule(path), pair)
+    out, error = catch(model, x)
+    if error:
+        return seen | {"raised": error, "during": "forward"}
+    seen["out"] = wire.copy(wire.plain(out))
+    layers = [module for module in model.modules() if hasattr(module, "base_layer")]
+    held = [_values(module) for module in layers]
+    _, error = catch(function, model, rank, alpha)
+    after = [module for module in model.modules() if hasattr(module, "base_layer")]
+    kept = len(after) >= len(layers) and all(any(module is one for one in after) for module in layers)
+    kept = kept and all(_same_values(values, _values(module)) for values, module in zip(held, layers, strict=True))
+    return seen | {"again": {"raised": error, "kept": kept, "layers": len(after) - len(layers)}}
+
+
+@probe
+def collected(function, source, state, layer, adapted, twice):
+    """Ask the learner's function for the adapters of a model.
+
+    Args:
+        twice: ``[path, name]``: the layer at the path also stands in the model under this name; empty for none.
+
+    Returns:
+        ``type``, and ``items``: for each thing that came back the name of the model's parameter that it is, or ``copy`` with
+        the name of one whose memory or values it has, or ``other`` with its type; or ``raised``.
+    """
+    if not callable(function):
+        return {"not_callable": wire.type_name(function)}
+    model = _made(source, state, layer, adapted)
+    if twice:
+        setattr(model, twice[1], model.get_submodule(twice[0]))
+    parameters = dict(model.named_parameters())
+    value, error = catch(function, model)
+    if error:
+        return {"raised": error}
+    seen = {"type": wire.type_name(value), "value": None if value is None else True}
+    items, error = catch(list, value)
+    if error:
+        return seen
+    names = {id(parameter): name for name, parameter in parameters.items()}
+    seen["items"] = [_item(item, names, parameters) for item in items[:200]]
+    return seen
+
+
+def _item(item, names, parameters):
+    if id(item) in names:
+        return {"name": names[id(item)]}
+    if isinstance(item, torch.Tensor):
+        for name, parameter in parameters.items():
+            if item.shape == parameter.shape and same_bits(wire.plain(item), wire.plain(parameter)):
+                return {"copy": name}
+    return {"other": wire.type_name(item)}
+
+
+class _Watch:
+    """Counts what happens while a model is trained: rows, backward passes, steps, and what the optimiser holds."""
+
+    def __init__(self, model, adapters):
+        self.names = {id(parameter): name for name, parameter in model.named_parameters()}
+        self.adapters = adapters
+        self.rows = self.backwards = self.piled_up = self.steps = self.empty = 0
+        self.held, self.lr, self.gradient = set(), None, None
+        last = adapters[-1]
+        self.handles = [
+            model.register_forward_pre_hook(self._forward),
+            last.register_hook(self._backward),
+            last.register_post_accumulate_grad_hook(self._accumulated),
+            register_optimizer_step_pre_hook(self._step),
+        ]
+
+    def _forward(self, _, inputs):
+        if torch.is_grad_enabled() and inputs:
+            self.rows += len(inputs[0])
+
+    def _backward(self, gradient):
+        self.backwards += 1
+        self.gradient = gradient.detach().clone()
+
+    def _accumulated(self, parameter):
+        if self.gradient is not None and not torch.equal(parameter.grad, self.gradient):
+            self.piled_up += 1
+
+    def _step(self, optimiser, *_):
+        self.steps += 1
+        if self.lr is None:
+            self.lr = wire.plain(optimiser.param_groups[0].get("lr"))
+        self.held |= {self.names.get(id(p)) for group in optimiser.param_groups for p in group["params"]}
+        if not any(p.grad is not None and bool(p.grad.any()) for p in self.adapters):
+            self.empty += 1
+
+    def end(self):
+        """Stop counting; what was counted."""
+        for handle in self.handles:
+            handle.remove()
+        counts = ("rows", "backwards", "piled_up", "steps", "empty", "lr")
+        return {name: getattr(self, name) for name in counts} | {"held": sorted(filter(None, self.held))}
+
+
+@probe
+def tuned(function, source, state, layer, adapted, frozen, training, x, y, epochs, lr):
+    """Hand a model and what it is to learn to the learner's function, and look at the model afterwards.
+
+    Args:
+        training: whether the model is in training mode before the call.
+
+    Returns:
+        ``parameters`` (values by name), ``trains`` (names of those that require a gradient, before and after),
+        ``training`` (whether any part of the model is in training mode), ``left`` (names of adapters with a gradient
+        that is not zero), and ``watched``: the counts of `_Watch`; or ``raised``.
+    """
+    if not callable(function):
+        return {"not_callable": wire.type_name(function)}
+    model = _made(source, state, layer, adapted, frozen).train(training)
+    named = dict(model.named_parameters())
+    adapters = {name: p for name, p in named.items() if name.rpartition(".")[2] in ADAPTERS}
+    before = sorted(name for name, p in named.items() if p.requires_grad)
+    watch = _Watch(model, list(adapters.values()))
+    value, error = catch(function, model, x, y, epochs, lr)
+    watched = watch.end()
+    if error:
+        return {"raised": error}
+    now = dict(model.named_parameters())
+    left = [n for n, p in now.items() if n in adapters and p.grad is not None and bool(p.grad.any())]
+    return {
+        "type": wire.type_name(value),
+        "value": True,
+        "parameters": {name: wire.copy(wire.plain(p)) for name, p in now.items()},
+        "trains": [before, sorted(name for name, p in now.items() if p.requires_grad)],
+        "training": any(module.training for module in model.modules()),
+        "left": left,
+        "watched": watched,
+    }

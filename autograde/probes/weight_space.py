@@ -1,0 +1,235 @@
+"""Probes of lesson 07: a module that adapts weights, by itself and in front of a layer, and the layer folded again."""
+
+import torch
+from torch import nn
+from torch.nn import Conv2d, Linear  # these: handed-in code may put others in their place
+from torch.nn.utils import parametrize
+
+from autograde.remote import wire
+from autograde.remote.bits import same_bits
+from autograde.remote.probe import probe
+from autograde.remote.raised import catch
+
+KINDS = {"nn.Linear": Linear, "nn.Conv2d": Conv2d}
+NAMES = ("A", "B")
+
+
+def _held(module, name):
+    """What the module holds under an adapter's name; of its values only whether they are zero, or all the same."""
+    value, _ = catch(getattr, module, name, None)
+    if not isinstance(value, torch.Tensor):
+        return {"type": wire.type_name(value)}
+    own = {id(parameter) for parameter in nn.Module.parameters(module)}
+    plain = value.detach().double() if not value.is_meta else None
+    return {
+        "type": wire.type_name(value),
+        "shape": list(value.shape),
+        "registered": id(value) in own,
+        "trains": value.requires_grad,
+        "dtype": str(value.dtype),
+        "device": value.device.type,
+        "zero": plain is not None and bool((plain == 0).all()),
+        "constant": plain is not None and plain.numel() > 1 and bool((plain == plain.flatten()[0]).all()),
+        "finite": plain is not None and bool(plain.isfinite().all()),
+    }
+
+
+def _look(module):
+    scale, _ = catch(getattr, module, "scale", None)
+    en, _ = catch(getattr, module, "en", None)
+    return {name: _held(module, name) for name in NAMES} | {"scale": wire.plain(scale), "en": wire.plain(en)}
+
+
+def _set(module, values):
+    """Write A and B into the module; None, or why that was not possible."""
+    for name, value in zip(NAMES, values, strict=True):
+        held, _ = catch(getattr, module, name, None)
+        if not isinstance(held, torch.Tensor) or held.shape != value.shape:
+            return {"unset": name}
+        with torch.no_grad():
+            _, error = catch(held.copy_, value)
+        if error:
+            return {"raised": error, "during": f"setting of {name}"}
+    return None
+
+
+@probe
+def adapted_weight(module_class, sizes, options, A, B, wts, cotangent, device="cpu"):
+    """Make the module, look at it fresh, set A and B, and put a weight through it: on, off, and in the other modes.
+
+    Returns:
+        ``fresh`` (what A, B, scale and en are), ``at_start`` (whether the fresh module returns the weight's own bits),
+        ``elsewhere`` (where A and B are when made for the meta device; None where that raises), ``out``, ``type`` and
+        ``dtype`` of what came back with A and B set, ``changed`` (wts was written into), ``gradients`` of A and B for
+        ``(out * cotangent).sum()``, ``off`` (whether wts itself came back while en was false), ``off_out``, ``modes``
+        (the outputs after eval() while on, and after train() while off), ``moved`` (dtypes of A and B after .half());
+        or ``raised`` with ``during``, ``no_module``, ``no_init`` or ``unset``.
+    """
+    if not callable(module_class):
+        return {"not_callable": wire.type_name(module_class)}
+    module, error = catch(module_class, *sizes, **options)
+    if error:
+        return {"raised": error, "during": "construction"}
+    if not isinstance(module, nn.Module):
+        return {"no_module": True, "type": wire.type_name(module)}
+    if getattr(module, "_modules", None) is None:
+        return {"no_init": True}
+    other, _ = catch(module_class, *sizes, **options, device="meta")
+    places = [getattr(catch(getattr, other, name, None)[0], "device", None) for name in NAMES]
+    seen = {"fresh": _look(module), "elsewhere": [str(place) for place in places] if other is not None else None}
+    _, error = catch(module.to, device=device, dtype=wts.dtype)
+    if error:
+        return seen | {"raised": error, "during": "move"}
+    wts = wts.to(device)
+    before = wts.clone()
+    out, error = catch(module, wts)
+    if error:
+        return seen | {"raised": error, "during": "forward"}
+    seen["at_start"] = isinstance(out, torch.Tensor) and same_bits(wire.plain(out), wire.plain(before))
+    wts = before.clone()
+    if problem := _set(module, (A.to(device), B.to(device))):
+        return seen | problem
+    out, error = catch(module, wts)
+    if error:
+        return seen | {"raised": error, "during": "forward"}
+    changed = not same_bits(wire.plain(wts), wire.plain(before))
+    wts = before.clone()
+    seen |= {"type": wire.type_name(out), "out": wire.copy(wire.plain(out)), "changed": changed}
+    held = [getattr(module, name) for name in NAMES]
+    grads, _ = catch(torch.autograd.grad, (out * cotangent.to(device)).sum(), held, allow_unused=True)
+    seen["gradients"] = wire.plain(grads)
+    in_eval, _ = catch(module.eval(), wts)
+    module.train()
+    module.en = False
+    off, error = catch(module, wts)
+    if error:
+        return seen | {"raised": error, "during": "forward with en = False"}
+    seen |= {"off": off is wts, "off_out": wire.plain(off), "modes": [wire.plain(in_eval)]}
+    module.en = True
+    catch(module.half)
+    seen["moved"] = [str(getattr(getattr(module, name), "dtype", None)) for name in NAMES]
+    return seen
+
+
+def _layer(kind, options, weight, bias, device):
+    """A layer of one of the `KINDS` that holds copies of weight and bias."""
+    layer = KINDS[kind](**options, bias=bias is not None).to(device=device, dtype=weight.dtype)
+    with torch.no_grad():
+        layer.weight.copy_(weight)
+        if bias is not None:
+            layer.bias.copy_(bias)
+    return layer
+
+
+def _parametrisations(layer):
+    """The modules in front of the layer's weight; none where it has none."""
+    found, _ = catch(parametrize.is_parametrized, layer, "weight")
+    return list(layer.parametrizations.weight) if found is True else []
+
+
+def _parameters(layer):
+    return {name: [wire.copy(wire.plain(p)), p.requires_grad] for name, p in nn.Module.named_parameters(layer)}
+
+
+@probe
+def adapted_layer(function, kind, options, weight, bias, rank, alpha, A, B, x, cotangent, device="cpu"):
+    """Hand a layer to the learner's function, and look at what it made of it.
+
+    Returns:
+        ``type``, ``same`` (whether the layer itself came back), ``parametrised``, ``original`` and ``bias`` (``[values,
+        requires_grad]``; None where there is none), ``fresh`` (what the module in front of the weight holds),
+        ``at_start`` (the layer's output has the bits it had before), ``out`` after A and B were set, ``gradients`` of A
+        and B, ``off`` (the output has its first bits again while en is false), and ``again``: what a second call did
+        (``raised`` with a type's bases, and ``changed``); or ``raised`` or ``unset``.
+    """
+    if not callable(function):
+        return {"not_callable": wire.type_name(function)}
+    layer, x = _layer(kind, options, weight, bias, device), x.to(device)
+    before = layer(x).detach()
+    value, error = catch(function, layer, rank, alpha)
+    if error:
+        return {"raised": error}
+    seen = {"type": wire.type_name(value), "value": None if value is None else True, "same": value is layer}
+    layer = value if isinstance(value, nn.Module) else layer  # whether it is the same one is said already
+    modules = _parametrisations(layer)
+    seen["parametrised"] = len(modules)
+    own_bias = catch(getattr, layer, "bias", None)[0]
+    bias_now = [wire.plain(own_bias), own_bias.requires_grad] if isinstance(own_bias, torch.Tensor) else None
+    if not modules:
+        return seen | {"bias": bias_now, "parameters": sorted(_parameters(layer))}
+    original = layer.parametrizations.weight.original
+    adapter = modules[0]
+    seen |= {"original": [wire.copy(wire.plain(original)), original.requires_grad], "bias": bias_now}
+    seen["fresh"] = _look(adapter)
+    out, error = catch(layer, x)
+    if error:
+        return seen | {"raised": error, "during": "forward"}
+    seen["at_start"] = isinstance(out, torch.Tensor) and same_bits(wire.plain(out), wire.plain(before))
+    if problem := _set(adapter, (A.to(device), B.to(device))):
+        return seen | problem
+    out, error = catch(layer, x)
+    if error:
+        return seen | {"raised": error, "during": "forward"}
+    grads, _ = catch(torch.autograd.grad, (out * cotangent.to(device)).sum(), [adapter.A, adapter.B], allow_unused=True)
+    seen |= {"out": wire.copy(wire.plain(out)), "gradients": wire.plain(grads)}
+    adapter.en = False
+    out, _ = catch(layer, x)
+    seen["off"] = isinstance(out, torch.Tensor) and same_bits(wire.plain(out), wire.plain(before))
+    adapter.en = True
+    held = _parameters(layer)
+    _, error = catch(function, layer, rank, alpha)
+    now = _parameters(layer)
+    kept = sorted(now) == sorted(held) and all(
+        same_bits(now[name][0], held[name][0]) and now[name][1] == held[name][1] for name in held
+    )
+    return seen | {"again": {"raised": error["bases"] if error else [], "changed": not kept}}
+
+
+@probe
+def folded(function, source, kind, options, weight, bias, rank, alpha, A, B, en, trains, x, device="cpu"):
+    """Hand an adapted layer to the learner's function (with rank 0: a plain one), and look at what it left.
+
+    Args:
+        source: of the class LoRAWeight that adapts it.
+        en: whether the adapter is on.
+        trains: whether the original weight and the bias require a gradient.
+
+    Returns:
+        ``type``, ``same``, ``plain`` (the class is that of a plain layer), ``parameters`` (names), ``weight``, ``leaf``,
+        ``parameter``, ``graph``, ``trains`` (of weight and bias), ``bias`` and ``out``; or ``raised``.
+    """
+    if not callable(function):
+        return {"not_callable": wire.type_name(function)}
+    layer, x = _layer(kind, options, weight, bias, device), x.to(device)
+    if rank:
+        names = {"__name__": "__main__", "torch": torch, "nn": nn}
+        exec(compile(source, f"{__file__}:given", "exec"), names)
+        adapter = names["LoRAWeight"](len(weight), weight[0].numel(), rank, alpha).to(device=device, dtype=weight.dtype)
+        parametrize.register_parametrization(layer, "weight", adapter)
+        _set(adapter, (A.to(device), B.to(device)))
+        adapter.en = en
+        layer.parametrizations.weight.original.requires_grad_(trains[0])
+        if bias is not None:
+            layer.bias.requires_grad_(trains[1])
+    value, error = catch(function, layer)
+    if error:
+        return {"raised": error}
+    seen = {"type": wire.type_name(value), "value": None if value is None else True, "same": value is layer}
+    now, error = catch(getattr, layer, "weight")
+    if error:
+        return seen | {"raised": error, "during": "layer.weight"}
+    out, error = catch(layer, x)
+    if error:
+        return seen | {"raised": error, "during": "forward"}
+    own_bias = layer.bias
+    return seen | {
+        "plain": type(layer) is KINDS[kind],
+        "parameters": sorted(nn.Module.state_dict(layer)),
+        "weight": wire.plain(now),
+        "leaf": now.is_leaf,
+        "parameter": isinstance(now, nn.Parameter),
+        "graph": now.grad_fn is not None,
+        "trains": [now.requires_grad, isinstance(own_bias, torch.Tensor) and own_bias.requires_grad],
+        "bias": wire.plain(own_bias),
+        "out": wire.plain(out),
+    }

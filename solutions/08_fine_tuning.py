@@ -1,0 +1,748 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+r"""
+# 08 · Fine-tuning
+
+At the end of this lesson a network that reads upright digits has learned a second task with a fiftieth of its numbers, and
+gives the first one back exactly. And you can say from your own measurements what LoRA buys, what it costs, and when not to
+use it.
+
+*About 60 minutes · difficulty 3 of 5 · builds on: [04 · LoRALinear](../04_lora_linear/04_lora_linear.ipynb) and
+[05 · Counting](../05_counting/05_counting.ipynb)*
+
+## From memory
+
+Answer these before you open them.
+
+<details><summary>04 · Which parameters of a LoRALinear require a gradient? Name one that is easily forgotten.</summary>
+Only A and B. The bias of the base is easily forgotten: it must be frozen too.
+</details>
+<details><summary>05 · How many numbers does an adapter of rank 1 hold on a layer from 64 to 128 features?</summary>
+64 + 128 = 192, where the weight holds 8,192.
+</details>
+<details><summary>04 · A fresh LoRALinear is put around a layer. By how much does the output of the model change?</summary>
+Not at all, to the last bit: B is zero.
+</details>
+"""
+
+# %%
+import copy
+
+import matplotlib.pyplot as plt
+import torch
+from torch import nn
+
+from autograde import check
+from autograde.lesson_kit import fine_tuning as kit
+from autograde.lesson_kit.digits import accuracy, digits, inverted, turned
+from lora_ref.layer import LoRALinear
+
+device = "cuda" if torch.cuda.is_available() else "cpu"
+
+# %% [markdown]
+r"""
+`LoRALinear` is given from here on: it is the layer of lesson 04, as it stands in `lora_ref/layer.py`. The rest of `lora_ref` is
+refused when your work is graded.
+
+## A network that reads digits
+
+It has two hidden layers, its *body*, and a *head* that turns 128 features into ten logits. The next cell trains it on 1,400
+upright digits; 397 more are held out, and every accuracy in this lesson is measured on those. One digit of 397 is a quarter
+of a percentage point, and another seed moves an accuracy by a point or two. So the experiments below run with several
+seeds and show the spread.
+"""
+
+
+# %% demonstration=true alt="Two rows of ten handwritten digits of 8 by 8 pixels, dark on white. Above, upright; below, the same digits turned by 30 degrees."
+class Reader(nn.Module):
+    """Reads digits: 64 pixels to ten logits."""
+
+    def __init__(self, width=128):
+        super().__init__()
+        hidden = [nn.Linear(64, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()]
+        self.body = nn.Sequential(*hidden)
+        self.head = nn.Linear(width, 10)
+
+    def forward(self, x):
+        return self.head(self.body(x))
+
+
+(images, y), (held_out_images, y_held_out) = digits(device)
+x, x_turned = images.flatten(1), turned(images, 30).flatten(1)  # (1400, 64)
+x_held_out = held_out_images.flatten(1)
+x_turned_held_out = turned(held_out_images, 30).flatten(1)
+
+
+def reader(seed, width=128, lr=3e-3):
+    """A network that has learned the upright digits."""
+    torch.manual_seed(seed)
+    model = Reader(width).to(device)
+    kit.train(model, list(model.parameters()), x, y, lr, steps=150, seed=seed)
+    return model
+
+
+SEEDS = range(5)
+readers = [reader(seed) for seed in SEEDS]
+before_upright = [accuracy(model, x_held_out, y_held_out) for model in readers]
+before_turned = [accuracy(model, x_turned_held_out, y_held_out) for model in readers]
+print(f"numbers in the network: {sum(p.numel() for p in readers[0].parameters()):,}")
+print("upright digits read:", kit.spread(before_upright), "over five seeds")
+print("turned digits read: ", kit.spread(before_turned))
+
+figure, axes = plt.subplots(2, 10, figsize=(9, 2), layout="constrained")
+for column in range(10):
+    sample = images[(y == column).nonzero()[0]]
+    for axis, picture in zip(axes[:, column], (sample[0], turned(sample, 30)[0])):
+        axis.imshow(picture.cpu(), cmap="gray_r", vmin=0, vmax=1)
+        axis.axis("off")
+plt.show()
+
+# %% [markdown]
+r"""
+## Predict first
+
+The network shall read digits that are turned by 30°. Three ways to get there, on the same 1,400 digits, turned:
+
+- **full**: all 26,122 numbers are trained;
+- **head**: only the last layer, 1,290 numbers;
+- **LoRA, rank 1** on the two layers of the body, with the head frozen: 448 numbers.
+
+> What accuracy on held-out turned digits do you expect from each? And after LoRA's training, with the adapters switched
+> off: how many of the upright digits does the network read?
+"""
+
+# %%
+my_prediction = {
+    "full": "?",
+    "head": "?",
+    "LoRA, rank 1": "?",
+    "LoRA switched off, upright": "?",
+}
+
+# %% [markdown]
+r"""
+To find out you need three functions: one that puts the adapters in, one that collects what trains, and one that trains.
+
+## A layer replaced, by hand
+
+A model is a tree: modules hold modules. Replacing one of them takes four steps. Here is a small model, and the layer to be
+replaced sits two levels deep:
+"""
+
+# %%
+small = nn.Sequential(nn.Linear(4, 3), nn.Sequential(nn.ReLU(), nn.Linear(3, 2)))
+for name, module in small.named_modules():
+    print(f"{name!r:6} {type(module).__name__}")
+
+# %% [markdown]
+r"""
+1. **find** · its full name is `"1.1"`: the module that is called `"1"` holds one that is called `"1"`.
+2. **parent** · replacing is an assignment to an attribute, so you need the module that holds it. That is `small[1]`.
+3. **wrap** · `LoRALinear(layer, rank, alpha)` keeps the layer and freezes it.
+4. **put back** · under the same name, in the parent.
+"""
+
+# %%
+parent, name = small[1], "1"
+parent.register_module(name, LoRALinear(getattr(parent, name), rank=2, alpha=4))
+print(small)
+
+# %% [markdown]
+r"""
+Now look at the names again. What would a second pass over this model find, if it looked for every `nn.Linear`?
+"""
+
+# %%
+for name, module in small.named_modules():
+    print(f"{name!r:18} {type(module).__name__}")
+
+# %% [markdown]
+r"""
+## Exercise: `add_lora`
+
+*About 10 minutes · difficulty 3 of 5 · 3 points*
+
+All of them at once, however deep they sit. Freeze nothing but the layers that you wrap: what else trains in the model
+(a norm, say) is not yours to decide here.
+
+<details><summary>Hint 1: what to look at</summary>
+<code>named_children()</code> gives a module's own parts, and <code>named_modules()</code> gives all of them, at every depth,
+with full names. With which of the two do you have the parent at hand?
+</details>
+<details><summary>Hint 2: the idea</summary>
+A tree is walked by a function that calls itself: for each part, either it is what you are looking for, or you look inside
+it. There is one kind of part that you must not look into.
+</details>
+<details><summary>Hint 3: nearly there</summary>
+Whoever changes what a loop runs over should make a list of it first. And call your function twice on the model above: the
+second call must leave the adapters as they are, with the values that they have learned.
+</details>
+"""
+
+
+# %% exercise="add_lora"
+def add_lora(model, rank, alpha):
+    """Put a LoRALinear around every nn.Linear of a model, in place.
+
+    Args:
+        model: a module that is itself no nn.Linear; its Linears may sit at any depth. It may
+            hold LoRALinears already: those stay as they are, and nothing is put inside them.
+        rank: r of every new LoRALinear.
+        alpha: of every new LoRALinear.
+
+    Returns:
+        The model. At the place of each nn.Linear there is now a LoRALinear whose base_layer is
+        that very nn.Linear. Everything else is as it was, requires_grad of other parameters
+        too.
+    """
+    ### BEGIN SOLUTION
+    for name, part in list(model.named_children()):
+        if isinstance(part, nn.Linear):
+            setattr(model, name, LoRALinear(part, rank, alpha))
+        elif not isinstance(part, LoRALinear):
+            add_lora(part, rank, alpha)
+    return model
+    ### END SOLUTION
+
+
+# %% check="add_lora"
+check.add_lora(add_lora)
+
+# %% [markdown]
+r"""
+## Exercise: `adapter_parameters`
+
+*About 5 minutes · difficulty 2 of 5 · 1 point*
+
+What the optimiser gets. Not everything that requires a gradient is an adapter: a norm or an embedding of the model may
+train as well, and the optimiser would change it.
+
+<details><summary>Hint 1: what to look at</summary>
+<code>model.modules()</code> gives every module of the model, each once.
+</details>
+<details><summary>Hint 2: the idea</summary>
+Do not look for names. Look for the modules that have adapters, and ask those.
+</details>
+<details><summary>Hint 3: nearly there</summary>
+An optimiser needs the Parameters themselves. What comes back from <code>.data</code>, <code>.detach()</code> or
+<code>.clone()</code> is something else, and training it changes nothing in the model.
+</details>
+"""
+
+
+# %% exercise="adapter_parameters"
+def adapter_parameters(model):
+    """The Parameters lora_A and lora_B of every LoRALinear in a model.
+
+    Args:
+        model: a module. A LoRALinear may stand at two places in it.
+
+    Returns:
+        A list (or another iterable) of the Parameters themselves, each once, in any order;
+        and nothing else.
+    """
+    ### BEGIN SOLUTION
+    layers = [module for module in model.modules() if isinstance(module, LoRALinear)]
+    return [parameter for layer in layers for parameter in (layer.lora_A, layer.lora_B)]
+    ### END SOLUTION
+
+
+# %% check="adapter_parameters"
+check.adapter_parameters(adapter_parameters)
+
+# %% [markdown]
+r"""
+### Experiment: the optimiser came first
+
+A training script makes its model and its optimiser at the top. Somebody adds one line below: `add_lora(model.body, 4, 8)`. The
+rest of the script stays as it is, and it runs.
+
+> After 100 steps: has the base changed? Have the adapters changed? Does the loss fall?
+"""
+
+# %%
+my_second_prediction = {"base changed": "?", "adapters changed": "?", "loss falls": "?"}
+
+# %% demonstration=true
+model = copy.deepcopy(readers[0])
+model.head.requires_grad_(False)
+optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)  # the top of the script
+torch.manual_seed(0)
+add_lora(model.body, rank=4, alpha=8)  # the line that was added
+was = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+losses = list(kit.losses(optimiser, model, x_turned, y))  # the rest of the script: 100 steps
+changed = [
+    name for name, tensor in model.state_dict().items() if not torch.equal(tensor, was[name])
+]
+print("you predicted:", my_second_prediction)
+print("changed:", changed or "nothing")
+print(f"loss of the first 20 steps, on average: {kit.mean(losses[:20]):.3f}")
+print(f"loss of the last 20 steps:              {kit.mean(losses[-20:]):.3f}")
+
+# %% [markdown]
+r"""
+Nothing at all. The optimiser holds the Parameters that it was given, and these are frozen now; the adapters were made after
+it. Gradients were computed for them 100 times and nobody used them. (They even pile up: this optimiser clears only what it
+holds.) First the adapters, then the optimiser.
+"""
+
+# %% [markdown]
+r"""
+## Exercise: `fine_tune`
+
+*About 12 minutes · difficulty 3 of 5 · 4 points: 2 for what is learned, 2 for what is left behind*
+
+A training loop. Yours to choose: the optimiser (`torch.optim.Adam` is a good start), batches or all rows at once, weight
+decay, a schedule. It is judged by what it does. In the check, a network with a body of two hidden layers, a norm that requires a
+gradient, and LoRA of rank 8 and $\alpha$ 16 on every `nn.Linear` learns 1,400 digits turned by 30°, with `epochs=30` and
+`lr=1e-2`. Before training it reads about 45 % of 397 held-out turned digits. After it, **80 %** is the bar. Adam on all
+rows at once comes to about 90 %.
+
+<details><summary>Hint 1: what to look at</summary>
+You have written most of it in your life already: look at any training loop. What must the optimiser be given here? You have
+a function for that.
+</details>
+<details><summary>Hint 2: the idea</summary>
+Three things happen for each batch: a loss, its gradients, a step. Gradients add up in <code>.grad</code> until somebody clears
+them: where in the loop does that belong, and where not?
+</details>
+<details><summary>Hint 3: nearly there</summary>
+Look at the model when your function is done. Is <code>model.training</code> what it should be? Is there a
+<code>.grad</code> left on an adapter? Is every parameter that required a gradient before still requiring one, and no other?
+</details>
+"""
+
+
+# %% exercise="fine_tune"
+def fine_tune(model, x, y, epochs, lr):
+    """Train the adapters of a classifier, and nothing else, in place.
+
+    Args:
+        model: holds LoRALinears; model(x) gives logits of shape (n, classes).
+        x: float tensor of shape (n, features).
+        y: int64 tensor of shape (n,), the classes.
+        epochs: how many times each row is used.
+        lr: the learning rate.
+
+    Afterwards: only lora_A and lora_B of the LoRALinears have changed, and every other
+    parameter is what it was, bit for bit; requires_grad of every parameter is as before;
+    no adapter has a gradient left (.grad is None or zero); and the model is in eval mode. What
+    is returned is up to you.
+    """
+    ### BEGIN SOLUTION
+    optimiser = torch.optim.Adam(adapter_parameters(model), lr=lr)
+    model.train()
+    for _ in range(epochs):
+        loss = nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+    model.eval()
+    ### END SOLUTION
+
+
+# %% check="fine_tune"
+check.fine_tune(fine_tune)
+
+# %% [markdown]
+r"""
+## The pay-off
+
+Your three functions, on the network that you predicted for:
+"""
+
+# %% demonstration=true
+torch.manual_seed(0)
+model = copy.deepcopy(readers[0])
+add_lora(model.body, rank=1, alpha=8)
+trained = list(adapter_parameters(model))
+fine_tune(model, x_turned, y, epochs=150, lr=3e-2)
+
+
+def switch(model, on):
+    """Switch all adapters of a model on or off."""
+    for module in model.modules():
+        if isinstance(module, LoRALinear):
+            module.enabled = on
+
+
+count = sum(p.numel() for p in trained)
+total = sum(p.numel() for p in readers[0].parameters())
+print("you predicted:", my_prediction)
+print(f"trained: {count} of {total:,} numbers, one in {total / count:.0f}")
+print(f"turned digits:  {before_turned[0]:.1%} before, ", end="")
+print(f"{accuracy(model, x_turned_held_out, y_held_out):.1%} after")
+print(f"upright digits: {before_upright[0]:.1%} before, ", end="")
+print(f"{accuracy(model, x_held_out, y_held_out):.1%} with the adapters on")
+switch(model, on=False)
+print(
+    f"                {accuracy(model, x_held_out, y_held_out):.1%} with the adapters off, ",
+    end="",
+)
+print(
+    "every logit the same bit for bit:", torch.equal(model(x_held_out), readers[0](x_held_out))
+)
+
+# %% [markdown]
+r"""
+One in 58 of the numbers, and the old network is not lost: it is there, to the last bit, at the flip of a switch. Full
+fine-tuning cannot say so. It has written over the only copy.
+
+But the adapters *on* have cost the upright digits dearly. This is not a network that does both. It is two networks in the
+memory of one.
+
+## How much for how little
+
+Five ways, five seeds each. All are trained by one loop: Adam, 100 steps of 64 digits. The learning rates are those that suit
+each method in the sweep that comes next; $\alpha$ is 8 for every rank.
+"""
+
+
+# %% demonstration=true alt="Accuracy on held-out turned digits against the number of parameters trained, on a logarithmic axis, with a small point for each of five seeds and a large one for their average. LoRA of rank 1 lies lowest of the trained ones with the fewest parameters; LoRA of rank 4 and 16 are as high as full fine-tuning with a fraction of its parameters; the head alone has about as many parameters as LoRA of rank 4 and is clearly below it. A dotted line far below marks the accuracy before training."
+RATES = {"full": 3e-3, "head": 3e-2} | {f"LoRA, rank {r}": 3e-2 for r in (1, 4, 16)}
+
+
+def prepare(method, base, seed):
+    """A copy of the base, and what to train of it."""
+    torch.manual_seed(100 + seed)
+    model = copy.deepcopy(base)
+    if method == "full":
+        return model, list(model.parameters())
+    if method == "head":
+        return model, list(model.head.parameters())
+    rank = int(method.split()[-1])
+    add_lora(model.body, rank, alpha=8)
+    return model, list(adapter_parameters(model))
+
+
+results, counts = {}, {}
+for method, rate in RATES.items():
+    results[method] = []
+    for seed, base in zip(SEEDS, readers):
+        model, parameters = prepare(method, base, seed)
+        kit.train(model, parameters, x_turned, y, rate, seed=seed)
+        results[method].append(accuracy(model, x_turned_held_out, y_held_out))
+    counts[method] = sum(p.numel() for p in parameters)
+    print(f"{method:13} {counts[method]:6,} parameters   {kit.spread(results[method])}")
+kit.plot_against_parameters(results, counts, kit.mean(before_turned))
+
+# %% [markdown]
+r"""
+Compare the head with rank 4: about the same number of parameters, but at another place. The head can only combine the 128
+features that are there, and these were made for upright digits. LoRA changes the features themselves.
+
+## The learning rate
+
+You have a full fine-tuning that works well at `lr=3e-3`, and you replace it by LoRA.
+
+> Which rate suits LoRA of rank 4: 3e-4, 1e-3, 3e-3, 1e-2, 3e-2 or 1e-1? And does the best rate depend on the rank?
+"""
+
+# %%
+my_third_prediction = {"best rate for rank 4": "?", "depends on the rank": "?"}
+
+# %% demonstration=true alt="Accuracy on held-out turned digits against the learning rate on a logarithmic axis, for full fine-tuning and LoRA of rank 1, 4 and 16, with bars for the spread over three seeds. Each line rises to a broad top and falls again at the largest rate. Full fine-tuning rises at smaller rates than LoRA; the three ranks have their tops at about the same rate, at different heights."
+SWEEP = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+SWEPT = ("full", "LoRA, rank 1", "LoRA, rank 4", "LoRA, rank 16")
+
+
+def look(model):
+    """Accuracy on turned and on upright digits."""
+    new, old = (
+        accuracy(model, x_turned_held_out, y_held_out),
+        accuracy(model, x_held_out, y_held_out),
+    )
+    return new, old
+
+
+sweep, paths = {}, {}
+for method in SWEPT:
+    sweep[method], paths[method] = {}, []
+    for rate in SWEEP:
+        sweep[method][rate] = []
+        for seed, base in zip(SEEDS[:3], readers):
+            model, parameters = prepare(method, base, seed)
+            points = kit.train(model, parameters, x_turned, y, rate, seed=seed, look=look)
+            sweep[method][rate].append(points[-1][0])
+            paths[method] += points
+    best = max(SWEEP, key=lambda rate: kit.mean(sweep[method][rate]))
+    good = [
+        r for r in SWEEP if kit.mean(sweep[method][r]) > kit.mean(sweep[method][best]) - 0.02
+    ]
+    also = ", ".join(f"{rate:g}" for rate in good)
+    print(f"{method:13} best at {best:g}, within two points of it at {also}")
+print("you predicted:", my_third_prediction)
+kit.plot_sweep(sweep)
+
+# %% [markdown]
+r"""
+Two things to take from it, both measured on this network, on this task, with $\alpha = 8$:
+
+- LoRA wants a **larger** rate than full fine-tuning. How much larger is hard to say here, since the tops are broad. Do not
+  learn a factor by heart. A report at the scale of language models found about 10 ("LoRA Without Regret", 2025); change
+  $\alpha$ and you change it, because $\alpha$ multiplies every step.
+- The best rate hardly depends on the **rank**, as long as the update is scaled by $\alpha / r$. A public sweep on
+  Llama-3.2-1B found the same: 1e-3 was best at rank 4, 16, 64 and 128 alike (thinking-machines-lab/tinker-cookbook,
+  `sft_sweep.md`).
+
+### The same layer under another name
+
+A README that many read defines the layer as $xW + \alpha\,(xAB)$, without dividing by $r$, and says:
+`LinearWithLoRA(nn.Linear(d, k), rank=4, alpha=8)`.
+
+> You copy `rank=4, alpha=8` into `LoRALinear`. Is it the same layer? If not: which alpha do you have to pass?
+"""
+
+# %%
+my_alpha = "?"
+
+
+# %% demonstration=true
+class LinearWithLoRA(nn.Module):
+    """As published: alpha is not divided by the rank."""
+
+    def __init__(self, linear, rank, alpha):
+        super().__init__()
+        self.linear, self.alpha = linear, alpha
+        self.A = nn.Parameter(torch.randn(linear.in_features, rank) / rank**0.5)
+        self.B = nn.Parameter(torch.zeros(rank, linear.out_features))
+
+    def forward(self, x):
+        return self.linear(x) + self.alpha * (x @ self.A @ self.B)
+
+
+torch.manual_seed(0)
+theirs = LinearWithLoRA(nn.Linear(6, 5), rank=4, alpha=8)
+nn.init.normal_(theirs.B)
+row = torch.randn(1, 6)
+print("your answer:", my_alpha)
+for alpha in (2, 8, 32):
+    ours = LoRALinear(copy.deepcopy(theirs.linear), rank=4, alpha=alpha)
+    with torch.no_grad():
+        ours.lora_A.copy_(theirs.A)
+        ours.lora_B.copy_(theirs.B)
+    print(
+        f"LoRALinear(…, rank=4, alpha={alpha:2}) computes the same:",
+        torch.allclose(ours(row), theirs(row), atol=1e-5),
+    )
+
+# %% [markdown]
+r"""
+Their number times the rank, from there to here; divided by the rank, on the way back. With their convention the size of a
+step grows with the rank, and the sweep above would have had its tops at different places.
+
+## Learned against forgotten
+
+Every run of the sweep was also looked at on the way: what it reads of the turned digits, and what it still reads of the
+upright ones, adapters on. LoRA is said to "learn less and forget less" (arXiv 2405.09673, on language models).
+
+> Draw the points of all runs, learned to the right and kept upwards. Does LoRA lie above full fine-tuning, on it, or below?
+"""
+
+# %%
+my_fourth_prediction = "?"
+
+# %% demonstration=true alt="Scatter plot: accuracy on turned digits to the right, accuracy on upright digits upwards, one point for each method, learning rate, seed and step. A star at the upper middle marks the start. From it the points of all methods run to the right along one upper edge, which then falls steeply. Below the edge lie scattered points of all methods, down to the lower left corner, where neither task is read. LoRA of rank 1 does not get as far to the right as the others."
+print("you predicted:", my_fourth_prediction)
+start = kit.mean(before_turned[:3]), kit.mean(before_upright[:3])
+kit.plot_learned_against_forgotten(paths, start)
+for method, points in paths.items():
+    near = [old for new, old in points if 0.84 <= new < 0.88]
+    if near:
+        print(
+            f"{method:13} with 84 to 88 % of turned digits learned: keeps {kit.spread(near)}"
+        )
+
+# %% [markdown]
+r"""
+All methods have the same upper edge: along it, much is learned before much is forgotten, and then it falls steeply. At 84 to 88 %
+learned, LoRA keeps no more than full fine-tuning does. What lies far below the edge are runs with too large a rate, of every
+method: they forget without learning. So here the *size of the steps* decides, and not the method's name. PEFT's own comparison on Llama-3.2-3B shows the same kind of thing: with LoRA of rank 32
+a *larger* forgetting than full fine-tuning (.050 against .030), at about the same score. So do not choose LoRA for what it
+keeps while it is on. Choose it because it can be switched off.
+
+## Where LoRA fails
+
+Another task for the same network: ink and paper exchanged. For you that is as easy as the first one.
+
+> Which of the three is best at inverted digits: full, the head alone, or LoRA of rank 16?
+"""
+
+# %%
+my_fifth_prediction = "?"
+
+# %% demonstration=true
+x_inverted = inverted(images).flatten(1)
+x_inverted_held_out = inverted(held_out_images).flatten(1)
+print("you predicted:", my_fifth_prediction)
+failing = {}
+for method in ("full", "head", "LoRA, rank 4", "LoRA, rank 16"):
+    failing[method] = []
+    for seed, base in zip(SEEDS[:3], readers):
+        model, parameters = prepare(method, base, seed)
+        kit.train(model, parameters, x_inverted, y, RATES[method], seed=seed)
+        failing[method].append(accuracy(model, x_inverted_held_out, y_held_out))
+    print(f"{method:13} {kit.spread(failing[method])}")
+
+# %% [markdown]
+r"""
+One line of algebra says why. An inverted image is $1 - x$. To see in it what the first layer, $Wx + b$, saw in $x$, a layer
+$W' (1 - x) + b'$ is needed with
+
+$$W' = -W, \quad b' = b + W 1 \qquad \text{so} \qquad \Delta W = -2W .$$
+
+The change is *twice as large as the weight itself*, its rank is that of $W$, and the bias, which LoRA keeps frozen, has to
+change too. Which of the three hurts most? You can put the best possible update in by hand, without any training: $-2W$, cut
+to its best approximation of rank $r$ (lesson 01), once with the right bias and once with the old one.
+"""
+
+# %% demonstration=true alt="Line chart of the accuracy on inverted digits against the rank to which the change of minus two W is cut, from 1 to 64. With the right bias, a solid line stays at the bottom up to rank 4, climbs steeply, and is at the top from rank 16 on. With the old bias, a dashed line climbs later and stays far below, at every rank."
+RANKS_BY_HAND = (1, 2, 4, 8, 12, 16, 32, 64)
+by_hand = {
+    name: {rank: [] for rank in RANKS_BY_HAND} for name in ("the right bias", "the old bias")
+}
+for base in readers[:3]:
+    first = base.body[0]
+    U, S, Vh = torch.linalg.svd(-2 * first.weight.detach())
+    for rank in RANKS_BY_HAND:
+        model = copy.deepcopy(base)
+        with torch.no_grad():
+            model.body[0].weight.add_((U[:, :rank] * S[:rank]) @ Vh[:rank])
+            by_hand["the old bias"][rank].append(
+                accuracy(model, x_inverted_held_out, y_held_out)
+            )
+            model.body[0].bias.add_(first.weight.sum(1))
+            by_hand["the right bias"][rank].append(
+                accuracy(model, x_inverted_held_out, y_held_out)
+            )
+figure, axis = plt.subplots(figsize=(7, 3.4), layout="constrained")
+for (name, by_rank), line in zip(by_hand.items(), ("-", "--")):
+    for rank in (4, 8, 16, 64):
+        print(f"-2W cut to rank {rank:2}, {name:14} {kit.spread(by_rank[rank])}")
+    axis.plot(
+        RANKS_BY_HAND,
+        [kit.mean(v) for v in by_rank.values()],
+        "o" + line,
+        color="black",
+        label=name,
+    )
+axis.set(
+    xscale="log", xlabel="rank of the change", ylabel="accuracy, inverted digits", ylim=(0, 1)
+)
+axis.set(xticks=RANKS_BY_HAND, xticklabels=RANKS_BY_HAND)
+axis.minorticks_off()
+axis.legend()
+plt.show()
+
+# %% [markdown]
+r"""
+The weight's change has full rank on paper; for these images 16 directions of it are enough. But 4, which were plenty for
+turning, are worth little here, and with the old bias no rank is enough. What about the size, and would patience help?
+"""
+
+# %% demonstration=true
+model, parameters = prepare("full", readers[0], seed=0)
+kit.train(model, parameters, x_turned, y, RATES["full"], seed=0)
+before, after = readers[0].body[0].weight, model.body[0].weight
+turning, inverting = (
+    (change.norm() / before.norm()).item() for change in (after - before, 2 * before)
+)
+print(f"the change of the first weight is {turning:.2f} times as large as the weight", end="")
+print(f" for turning, {inverting:.2f} times for inverting")
+for method, rate in (("full", 3e-3), ("LoRA, rank 16", 1e-2)):
+    patient = []
+    for seed, base in zip(SEEDS[:3], readers):
+        model, parameters = prepare(method, base, seed)
+        kit.train(model, parameters, x_inverted, y, rate, steps=1000, seed=seed)
+        patient.append(accuracy(model, x_inverted_held_out, y_held_out))
+    print(f"1,000 steps, {method:13} {kit.spread(patient)}")
+
+# %% [markdown]
+r"""
+With ten times the steps full fine-tuning gets there. LoRA of rank 16 does so with one seed and stays at chance with another, and
+its best is below what the head alone had after a hundred steps.
+
+A task that is easy for you may need a change of full rank, and one that seems harder (turning) a small one. And here
+the cheapest method wins, because the old features are of use once somebody reads them differently. **Low rank is a
+hypothesis about the change that a task needs.** It is often true. It can be false, and then no learning rate helps.
+
+## Rank follows the task, not the width
+
+Real models are wider than 128. Must the rank grow with them? The same task, networks of three widths, two seeds each. (The
+widest takes longest.)
+
+> Which rank comes within one or two points of full fine-tuning at width 128? And at width 1,024, whose hidden weight has 64
+> times as many numbers?
+"""
+
+# %%
+my_sixth_prediction = {"width 128": "?", "width 1024": "?"}
+
+# %% demonstration=true
+RANKS = (1, 2, 4, 8, 16)
+curves, full = {}, {}
+
+
+def by_rank(width, rate):
+    """Fine-tune a network of this width in full and at each rank; `rate` is for all of it."""
+    full[width], curves[width] = [], {rank: [] for rank in RANKS}
+    for seed in SEEDS[:2]:
+        torch.manual_seed(seed)
+        base = Reader(width).to(device)
+        kit.train(base, list(base.parameters()), x, y, rate, seed=seed)
+        for rank in (None, *RANKS):
+            torch.manual_seed(100 + seed)
+            model = copy.deepcopy(base)
+            if rank:
+                add_lora(model.body, rank, alpha=8)
+            parameters = list(adapter_parameters(model) if rank else model.parameters())
+            kit.train(model, parameters, x_turned, y, 1e-2 if rank else rate, seed=seed)
+            reached = curves[width][rank] if rank else full[width]
+            reached.append(accuracy(model, x_turned_held_out, y_held_out))
+    print(f"width {width:5,}: full {kit.spread(full[width])}", end="")
+    for points in (1, 2):
+        goal = kit.mean(full[width]) - points / 100
+        enough = next((r for r in RANKS if kit.mean(curves[width][r]) >= goal), None)
+        print(f"; within {points} from rank {enough}", end="")
+    print(f" ({4 * 2 * width / width**2:.1%} of the hidden weight at rank 4)")
+
+
+by_rank(128, rate=3e-3)
+by_rank(512, rate=1e-3)
+
+# %% demonstration=true alt="Accuracy on held-out turned digits against rank, on a logarithmic axis from 1 to 16, one line for each of three widths, 128, 512 and 1,024, with a dotted line for full fine-tuning of the same width. The three lines rise together, steeply up to rank 4 and slowly from there, where each comes close to its dotted line; the widest network needs no larger rank."
+by_rank(1024, rate=1e-3)
+print("you predicted:", my_sixth_prediction)
+kit.plot_ranks(curves, full)
+
+# %% [markdown]
+r"""
+One point is four digits of 397, so the rank for one point jumps about; the rank for two is the same at all widths. While the
+weight grows 64-fold, the rank that this task needs does not grow with it. So LoRA's saving grows with the model: the
+same few directions, in an ever larger matrix. How many directions they are depends on the task, as the inverted digits have
+shown.
+
+## What it bought, what it costs, when not to use it
+
+| | |
+|---|---|
+| it buys | few numbers to train and to keep for each task; the base untouched, and back at the flip of a switch |
+| it costs | another learning rate to find; a rank to choose; a little work at every call, until it is merged (06) |
+| it does not buy | a faster forward or backward pass through the base; less forgetting while it is on |
+| leave it | where the change is of full rank (inverted digits); where the features are right already (train the head); where the whole network is small and only one task is wanted |
+
+## What to remember
+
+- First the adapters, then the optimiser, and the optimiser gets the adapters alone. Then the base comes back bit for bit.
+- LoRA wants a larger learning rate than full fine-tuning, about the same one for every rank; the factor is to be measured.
+- The rank follows the task. Low rank is a hypothesis, and there are tasks for which it is false.
+
+**Next:** 09 · A transformer chooses *which* layers to adapt, by name, in a small language model.
+"""

@@ -1,0 +1,553 @@
+# Right answers in other styles (wheat) and wrong ones (chaff) for lesson 07; format: tests/corpus/README.md
+
+
+# %% wheat="as published, mended" exercise="LoRAWeight"
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device: str = "cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.zeros((rank, out_f)).to(device))
+        self.B = nn.Parameter(torch.randn((in_f, rank)).to(device))
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        if self.en:
+            return wts + torch.matmul(self.B, self.A).view(wts.shape) * self.scale
+        else:
+            return wts
+
+
+# %% wheat="kaiming, addmm on the flattened weight" exercise="LoRAWeight"
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.empty(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.empty(in_f, rank, device=device))
+        nn.init.kaiming_uniform_(self.A, a=math.sqrt(5))
+        nn.init.zeros_(self.B)
+        self.rank, self.alpha, self.en = rank, alpha, True
+
+    @property
+    def scale(self):
+        return self.alpha / self.rank
+
+    def forward(self, wts):
+        if not self.en:
+            return wts
+        flat = wts.reshape(self.B.shape[0], self.A.shape[1])
+        return torch.addmm(flat, self.B, self.A, alpha=self.scale).reshape(wts.shape)
+
+
+# %% wheat="a conditional expression, scale as a tensor" exercise="LoRAWeight"
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.en = True
+        self.register_buffer("scale", torch.tensor(alpha / rank, device=device))
+        A = torch.zeros(rank, out_f, device=device)
+        self.register_parameter("A", nn.Parameter(nn.init.xavier_normal_(A)))
+        self.register_parameter("B", nn.Parameter(torch.zeros(in_f, rank, device=device)))
+
+    def forward(self, wts):
+        return wts + (self.scale * (self.B @ self.A)).view_as(wts) if self.en else wts
+
+
+# %% wheat="einsum and a sum of outer products" exercise="LoRAWeight"
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        nn.Module.__init__(self)
+        generator = torch.rand(rank, out_f, device=device) - 0.5
+        self.A, self.B = nn.Parameter(generator), nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale, self.en = alpha / rank, True
+
+    def delta(self):
+        return self.scale * torch.einsum("ir,ro->io", self.B, self.A)
+
+    def forward(self, wts):
+        if self.en:
+            wts = torch.add(wts, self.delta().unflatten(1, (-1,)).reshape(wts.size()))
+        return wts
+
+
+# %% wheat="the transpose taken back before the view" exercise="LoRAWeight"
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(0.02 * torch.randn(rank, out_f, device=device))
+        self.B = nn.Parameter(self.A.new_zeros(in_f, rank))
+        self.scale = float(alpha) / rank
+        self.en = True
+
+    def forward(self, wts):
+        if self.en is False:
+            return wts
+        turned = (self.A.T * self.scale) @ self.B.T
+        return turned.T.reshape(wts.shape) + wts
+
+
+# %% chaff="one row of the rank only" exercise="LoRAWeight" misconception=""
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        if not self.en:
+            return wts
+        return wts - (self.B @ self.A).view(wts.shape) * self.scale
+
+
+# %% chaff="A is all ones" exercise="LoRAWeight" misconception=""
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.ones(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        return wts + (self.B @ self.A).view(wts.shape) * self.scale if self.en else wts
+
+
+# %% chaff="matrices only: no kernels" exercise="LoRAWeight" misconception=""
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        return wts + self.B @ self.A * self.scale if self.en else wts
+
+
+# %% chaff="kept in a list" exercise="LoRAWeight" misconception=""
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.matrices = [torch.zeros(in_f, rank), torch.randn(rank, out_f)]
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        B, A = self.matrices
+        return wts + (B @ A).view(wts.shape) * self.scale if self.en else wts
+
+
+# %% chaff="as published" exercise="LoRAWeight" misconception="both_zero"
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device: str = "cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.zeros((rank, out_f)).to(device))
+        self.B = nn.Parameter(torch.zeros((in_f, rank)).to(device))
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        if self.en:
+            return wts + torch.matmul(self.B, self.A).view(wts.shape) * self.scale
+        else:
+            return wts
+
+
+# %% chaff="plain tensors: they stay where they were made" exercise="LoRAWeight" misconception="not_registered"
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = torch.randn(rank, out_f, device=device, requires_grad=True)
+        self.B = torch.zeros(in_f, rank, device=device, requires_grad=True)
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        return wts + (self.B @ self.A).view(wts.shape) * self.scale if self.en else wts
+
+
+# %% chaff="Parameters renewed at each call, so that .to() is undone" exercise="LoRAWeight" misconception="does_not_follow"
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+
+    def half(self):
+        return self
+
+    def forward(self, wts):
+        return wts + (self.B @ self.A).view(wts.shape) * self.scale if self.en else wts
+
+
+# %% wheat="sizes from the weight" exercise="adapt_weight"
+from torch.nn.utils import parametrize
+
+
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device) / math.sqrt(out_f))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        return wts + self.scale * (self.B @ self.A).reshape(wts.shape) if self.en else wts
+
+
+def adapt_weight(module, rank, alpha):
+    if parametrize.is_parametrized(module, "weight"):
+        raise ValueError("adapted already")
+    module.requires_grad_(False)
+    out_features, columns = module.weight.flatten(1).shape
+    lora = LoRAWeight(out_features, columns, rank, alpha).to(module.weight)
+    parametrize.register_parametrization(module, "weight", lora)
+    return module
+
+
+# %% wheat="sizes from the layer, a subclass of the published module, frozen one by one" exercise="adapt_weight"
+import torch.nn.utils.parametrize as parametrize
+
+
+class LoRA(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.zeros((rank, out_f)).to(device))
+        self.B = nn.Parameter(torch.zeros((in_f, rank)).to(device))
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        if self.en:
+            return wts + torch.matmul(self.B, self.A).view(wts.shape) * self.scale
+        return wts
+
+
+class Alive(LoRA):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        nn.init.normal_(self.A, std=0.01)
+
+
+def adapt_weight(module, rank, alpha):
+    if hasattr(module, "parametrizations") and "weight" in module.parametrizations:
+        raise ValueError(f"{module} has LoRA already")
+    if isinstance(module, nn.Conv2d):
+        kh, kw = module.kernel_size
+        rows, columns = module.out_channels, module.in_channels // module.groups * kh * kw
+    elif isinstance(module, nn.Linear):
+        rows, columns = module.out_features, module.in_features
+    else:
+        raise TypeError(type(module))
+    adapter = Alive(rows, columns, rank=rank, alpha=alpha, device=module.weight.device)
+    adapter = adapter.to(dtype=module.weight.dtype)
+    parametrize.register_parametrization(module, "weight", adapter)
+    module.parametrizations.weight.original.requires_grad = False
+    if module.bias is not None:
+        module.bias.requires_grad = False
+    return module
+
+
+# %% wheat="numel over rows; new_zeros; the random one is B" exercise="adapt_weight"
+from torch.nn.utils.parametrize import is_parametrized, register_parametrization
+
+
+class WeightLoRA(nn.Module):
+    def __init__(self, weight, rank, alpha):
+        super().__init__()
+        rows = weight.size(0)
+        self.B = nn.Parameter(torch.randn_like(weight.new_empty(rows, rank)))
+        self.A = nn.Parameter(weight.new_zeros(rank, weight.numel() // rows))
+        self.register_buffer("scale", weight.new_tensor(alpha / rank))
+        self.en = True
+
+    def forward(self, W):
+        if not self.en:
+            return W
+        return torch.addmm(W.flatten(1), self.B, self.A * self.scale).view_as(W)
+
+
+def adapt_weight(module, rank, alpha):
+    if is_parametrized(module, "weight"):
+        raise ValueError("the weight is parametrized already")
+    lora = WeightLoRA(module.weight.detach(), rank, alpha)
+    for parameter in module.parameters():
+        parameter.requires_grad = False
+    register_parametrization(module, "weight", lora)
+    return module
+
+
+# %% wheat="frozen last, adapters spared" exercise="adapt_weight"
+from torch.nn.utils import parametrize as P
+
+
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu", dtype=None):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device, dtype=dtype))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device, dtype=dtype))
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        return wts if not self.en else wts + self.scale * (self.B @ self.A).view(wts.shape)
+
+
+def adapt_weight(module, rank, alpha):
+    try:
+        already = P.is_parametrized(module, tensor_name="weight")
+    except AttributeError:
+        already = False
+    if already:
+        raise ValueError("twice")
+    w = module.weight
+    lora = LoRAWeight(w.shape[0], math.prod(w.shape[1:]), rank, alpha, device=w.device, dtype=w.dtype)
+    P.register_parametrization(module, "weight", lora)
+    mine = {id(p) for p in lora.parameters()}
+    for p in module.parameters():
+        p.requires_grad_(id(p) in mine)
+    return module
+
+
+# %% chaff="a lambda that forgets the module" exercise="adapt_weight" misconception="returned_none"
+from torch.nn.utils import parametrize
+
+
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        return wts + self.scale * (self.B @ self.A).view(wts.shape) if self.en else wts
+
+
+def adapt_weight(module, rank, alpha):
+    if parametrize.is_parametrized(module, "weight"):
+        raise ValueError("twice")
+    module.requires_grad_(False)
+    lora = LoRAWeight(len(module.weight), module.weight[0].numel(), rank, alpha).to(module.weight)
+    parametrize.register_parametrization(module, "weight", lora)
+
+
+# %% chaff="both zero, as published" exercise="adapt_weight" misconception="both_zero"
+from torch.nn.utils import parametrize
+
+
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.zeros(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        return wts + self.scale * (self.B @ self.A).view(wts.shape) if self.en else wts
+
+
+def adapt_weight(module, rank, alpha):
+    if parametrize.is_parametrized(module, "weight"):
+        raise ValueError("twice")
+    module.requires_grad_(False)
+    lora = LoRAWeight(len(module.weight), module.weight[0].numel(), rank, alpha).to(module.weight)
+    parametrize.register_parametrization(module, "weight", lora)
+    return module
+
+
+# %% chaff="a copy is adapted" exercise="adapt_weight" misconception=""
+import copy
+
+from torch.nn.utils import parametrize
+
+
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        return wts + self.scale * (self.B @ self.A).view(wts.shape) if self.en else wts
+
+
+def adapt_weight(module, rank, alpha):
+    if parametrize.is_parametrized(module, "weight"):
+        raise ValueError("twice")
+    module = copy.deepcopy(module).requires_grad_(False)
+    lora = LoRAWeight(len(module.weight), module.weight[0].numel(), rank, alpha).to(module.weight)
+    parametrize.register_parametrization(module, "weight", lora)
+    return module
+
+
+# %% chaff="a second call folds the first and adapts again" exercise="adapt_weight" misconception="nested"
+from torch.nn.utils import parametrize
+
+
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        return wts + self.scale * (self.B @ self.A).view(wts.shape) if self.en else wts
+
+
+def adapt_weight(module, rank, alpha):
+    if parametrize.is_parametrized(module, "weight"):
+        parametrize.remove_parametrizations(module, "weight")
+    module.requires_grad_(False)
+    lora = LoRAWeight(len(module.weight), module.weight[0].numel(), rank, alpha).to(module.weight)
+    parametrize.register_parametrization(module, "weight", lora)
+    return module
+
+
+# %% chaff="an assert for an error" exercise="adapt_weight" misconception=""
+from torch.nn.utils import parametrize
+
+
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        return wts + self.scale * (self.B @ self.A).view(wts.shape) if self.en else wts
+
+
+def adapt_weight(module, rank, alpha):
+    assert not parametrize.is_parametrized(module, "weight")
+    module.requires_grad_(False)
+    lora = LoRAWeight(len(module.weight), module.weight[0].numel(), rank, alpha).to(module.weight)
+    parametrize.register_parametrization(module, "weight", lora)
+    return module
+
+
+# %% wheat="checked by hand first" exercise="fold"
+from torch.nn.utils import parametrize
+
+
+def fold(module):
+    if not parametrize.is_parametrized(module, "weight"):
+        raise ValueError("nothing to fold")
+    return parametrize.remove_parametrizations(module, "weight")
+
+
+# %% wheat="a class of its own first, as for copies" exercise="fold"
+import torch.nn.utils.parametrize as P
+
+
+def fold(module):
+    cls = type(module)
+    if not hasattr(module, "parametrizations"):
+        raise ValueError("not adapted")
+    module.__class__ = type(cls.__name__, cls.__bases__, dict(cls.__dict__))
+    P.remove_parametrizations(module, "weight", leave_parametrized=True)
+    return module
+
+
+# %% wheat="removed without the change, which is then copied in" exercise="fold"
+from torch.nn.utils.parametrize import remove_parametrizations
+
+
+def fold(module):
+    weight = module.weight.detach().clone()
+    remove_parametrizations(module, "weight", leave_parametrized=False)
+    with torch.no_grad():
+        module.weight.copy_(weight)
+    return module
+
+
+# %% wheat="the original merged in place, the adapter switched off, then removed" exercise="fold"
+from torch.nn.utils import parametrize
+
+
+@torch.no_grad()
+def fold(module):
+    hooks = module.parametrizations["weight"]
+    hooks.original.copy_(module.weight)
+    for adapter in hooks:
+        adapter.en = False
+    parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
+    return module
+
+
+# %% wheat="a new Parameter with the old flags" exercise="fold"
+from torch.nn.utils import parametrize
+
+
+def fold(module):
+    trains = module.parametrizations.weight.original.requires_grad
+    value = module.weight.detach().clone()
+    parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
+    module.weight = nn.Parameter(value, requires_grad=trains)
+    return module
+
+
+# %% chaff="a new Parameter that trains" exercise="fold" misconception="unfrozen"
+from torch.nn.utils import parametrize
+
+
+def fold(module):
+    value = module.weight.detach().clone()
+    parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
+    module.weight = nn.Parameter(value)
+    return module
+
+
+# %% chaff="a new layer" exercise="fold" misconception=""
+import copy
+
+from torch.nn.utils import parametrize
+
+
+def fold(module):
+    module = copy.deepcopy(module)
+    parametrize.remove_parametrizations(module, "weight")
+    return module
+
+
+# %% chaff="nothing handed back" exercise="fold" misconception="returned_none"
+from torch.nn.utils import parametrize
+
+
+def fold(module):
+    parametrize.remove_parametrizations(module, "weight")
+
+
+# %% chaff="removed only where it is on" exercise="fold" misconception="only_switched_off"
+from torch.nn.utils import parametrize
+
+
+def fold(module):
+    if not parametrize.is_parametrized(module, "weight"):
+        raise ValueError("nothing to fold")
+    if module.parametrizations.weight[0].en:
+        parametrize.remove_parametrizations(module, "weight")
+    return module
+
+
+# %% chaff="the change also where it is off" exercise="fold" misconception=""
+from torch.nn.utils import parametrize
+
+
+def fold(module):
+    module.parametrizations.weight[0].en = True
+    parametrize.remove_parametrizations(module, "weight")
+    return module

@@ -1,0 +1,604 @@
+# Right answers in other styles (wheat) and wrong ones (chaff) for lesson 08; format: tests/corpus/README.md
+
+
+# %% wheat="a list of all modules, parents by get_submodule" exercise="add_lora"
+from lora_ref.layer import LoRALinear
+
+
+def add_lora(model, rank, alpha):
+    taken = {part for layer in model.modules() if isinstance(layer, LoRALinear) for part in layer.modules()}
+    for path, module in list(model.named_modules()):
+        if isinstance(module, nn.Linear) and module not in taken:
+            parent, _, name = path.rpartition(".")
+            setattr(model.get_submodule(parent), name, LoRALinear(module, rank=rank, alpha=alpha))
+    return model
+
+
+# %% wheat="a stack in place of recursion" exercise="add_lora"
+from lora_ref.layer import LoRALinear
+
+
+def add_lora(model, rank, alpha):
+    stack = [model]
+    while stack:
+        module = stack.pop()
+        for name, child in module.named_children():
+            if isinstance(child, LoRALinear):
+                continue
+            if isinstance(child, nn.Linear):
+                module._modules[name] = LoRALinear(child, rank, alpha)
+            else:
+                stack.append(child)
+    return model
+
+
+# %% wheat="apply, which reaches every module" exercise="add_lora"
+from lora_ref.layer import LoRALinear
+
+
+def add_lora(model, rank, alpha):
+    def replace(module):
+        if not isinstance(module, LoRALinear):
+            for name, child in list(module.named_children()):
+                if isinstance(child, nn.Linear):
+                    module.add_module(name, LoRALinear(child, rank, alpha))
+
+    model.apply(replace)
+    return model
+
+
+# %% wheat="set_submodule, and names that lie in an adapter left out" exercise="add_lora"
+from lora_ref.layer import LoRALinear
+
+
+def add_lora(model, rank, alpha):
+    targets = [n for n, m in model.named_modules() if type(m) is nn.Linear and not n.endswith("base_layer")]
+    for name in targets:
+        model.set_submodule(name, LoRALinear(model.get_submodule(name), rank, alpha))
+    return model
+
+
+# %% wheat="an inner function, match by attribute" exercise="add_lora"
+from lora_ref.layer import LoRALinear
+
+
+def add_lora(model, rank, alpha):
+    def walk(parent):
+        for name in [name for name, _ in parent.named_children()]:
+            child = getattr(parent, name)
+            if hasattr(child, "lora_A"):
+                continue
+            if isinstance(child, torch.nn.Linear):
+                setattr(parent, name, LoRALinear(child, rank=rank, alpha=alpha))
+                continue
+            walk(child)
+
+    walk(model)
+    return model
+
+
+# %% wheat="a LoRALinear of one's own" exercise="add_lora"
+class MyLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank, alpha):
+        super().__init__()
+        self.base_layer = base_layer
+        for parameter in base_layer.parameters():
+            parameter.requires_grad = False
+        self.lora_A = nn.Linear(base_layer.in_features, rank, bias=False)
+        self.lora_B = nn.Linear(rank, base_layer.out_features, bias=False)
+        nn.init.zeros_(self.lora_B.weight)
+        self.scaling = alpha / rank
+
+    def forward(self, x):
+        return self.base_layer(x) + self.lora_B(self.lora_A(x)) * self.scaling
+
+
+def add_lora(model, rank, alpha):
+    for name, child in list(model.named_children()):
+        if isinstance(child, nn.Linear):
+            setattr(model, name, MyLoRALinear(child, rank, alpha))
+        elif not hasattr(child, "base_layer"):
+            add_lora(child, rank, alpha)
+    return model
+
+
+# %% chaff="everything frozen first, as in many scripts" exercise="add_lora" misconception="froze_all"
+from lora_ref.layer import LoRALinear
+
+
+def add_lora(model, rank, alpha):
+    for parameter in model.parameters():
+        parameter.requires_grad = False
+    for path, module in list(model.named_modules()):
+        if isinstance(module, nn.Linear) and not path.endswith("base_layer"):
+            parent, _, name = path.rpartition(".")
+            setattr(model.get_submodule(parent), name, LoRALinear(module, rank, alpha))
+    return model
+
+
+# %% chaff="replaced while the loop runs over them" exercise="add_lora" misconception="wrapped_twice"
+from lora_ref.layer import LoRALinear
+
+
+def add_lora(model, rank, alpha):
+    for path, module in list(model.named_modules()):
+        if isinstance(module, nn.Linear):
+            parent, _, name = path.rpartition(".")
+            setattr(model.get_submodule(parent), name, LoRALinear(module, rank, alpha))
+    return model
+
+
+# %% chaff="a new layer of the same sizes" exercise="add_lora" misconception="base_copied"
+from lora_ref.layer import LoRALinear
+
+
+def add_lora(model, rank, alpha):
+    for name, child in list(model.named_children()):
+        if isinstance(child, nn.Linear):
+            base = nn.Linear(child.in_features, child.out_features, bias=child.bias is not None)
+            base.load_state_dict(child.state_dict())
+            setattr(model, name, LoRALinear(base, rank, alpha))
+        elif not isinstance(child, LoRALinear):
+            add_lora(child, rank, alpha)
+    return model
+
+
+# %% chaff="stops at the first one" exercise="add_lora" misconception=""
+from lora_ref.layer import LoRALinear
+
+
+def add_lora(model, rank, alpha):
+    for name, child in list(model.named_children()):
+        if isinstance(child, nn.Linear):
+            setattr(model, name, LoRALinear(child, rank, alpha))
+            return model
+        if not isinstance(child, LoRALinear):
+            add_lora(child, rank, alpha)
+    return model
+
+
+# %% chaff="an error on the second call" exercise="add_lora" misconception=""
+from lora_ref.layer import LoRALinear
+
+
+def add_lora(model, rank, alpha):
+    layers = [path for path, module in model.named_modules() if type(module) is nn.Linear and "base_layer" not in path]
+    if not layers:
+        raise RuntimeError("no nn.Linear in this model")
+    for path in layers:
+        model.set_submodule(path, LoRALinear(model.get_submodule(path), rank, alpha))
+    return model
+
+
+# %% wheat="by the last part of the name" exercise="adapter_parameters"
+def adapter_parameters(model):
+    return [p for name, p in model.named_parameters() if name.split(".")[-1] in ("lora_A", "lora_B")]
+
+
+# %% wheat="a generator" exercise="adapter_parameters"
+from lora_ref.layer import LoRALinear
+
+
+def adapter_parameters(model):
+    for module in model.modules():
+        if isinstance(module, LoRALinear):
+            yield module.lora_A
+            yield module.lora_B
+
+
+# %% wheat="a set" exercise="adapter_parameters"
+def adapter_parameters(model):
+    layers = {m for m in model.modules() if hasattr(m, "base_layer")}
+    return {p for m in layers for p in (m.lora_A, m.lora_B)}
+
+
+# %% wheat="what each layer says of itself" exercise="adapter_parameters"
+def adapter_parameters(model):
+    found = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        for adapter in getattr(module, "adapter_names", ()):
+            parameter = module.get_parameter(adapter)
+            found[id(parameter)] = parameter
+    return found.values()
+
+
+# %% wheat="filter, and names that hold lora_A or lora_B" exercise="adapter_parameters"
+def adapter_parameters(model):
+    pairs = filter(lambda pair: "lora_A" in pair[0] or "lora_B" in pair[0], model.named_parameters())
+    return list(map(lambda pair: pair[1], pairs))
+
+
+# %% chaff="all parameters of LoRALinears, base included" exercise="adapter_parameters" misconception="all_parameters"
+from lora_ref.layer import LoRALinear
+
+
+def adapter_parameters(model):
+    return [p for m in model.modules() if isinstance(m, LoRALinear) for p in m.parameters()]
+
+
+# %% chaff="what a LoRALinear trains, and each place of it" exercise="adapter_parameters" misconception="twice"
+from lora_ref.layer import LoRALinear
+
+
+def adapter_parameters(model):
+    layers = [m for _, m in model.named_modules(remove_duplicate=False) if isinstance(m, LoRALinear)]
+    return [p for m in layers for p in m.parameters() if p.requires_grad]
+
+
+# %% chaff="names" exercise="adapter_parameters" misconception="names_too"
+def adapter_parameters(model):
+    return [name for name, _ in model.named_parameters() if "lora_" in name]
+
+
+# %% chaff="new Parameters of the same values" exercise="adapter_parameters" misconception="copies"
+from lora_ref.layer import LoRALinear
+
+
+def adapter_parameters(model):
+    layers = [m for m in model.modules() if isinstance(m, LoRALinear)]
+    return [nn.Parameter(p.clone()) for m in layers for p in (m.lora_A, m.lora_B)]
+
+
+# %% chaff="how many there are" exercise="adapter_parameters" misconception=""
+def adapter_parameters(model):
+    return sum(p.numel() for name, p in model.named_parameters() if "lora_" in name)
+
+
+# %% chaff="nothing handed back" exercise="adapter_parameters" misconception="returned_none"
+def adapter_parameters(model):
+    [p for name, p in model.named_parameters() if "lora_" in name]
+
+
+# %% wheat="batches, AdamW with weight decay, a cosine schedule" exercise="fine_tune"
+import torch.nn.functional as F
+
+
+def adapters_of(model):
+    return [p for n, p in model.named_parameters() if n.endswith(("lora_A", "lora_B"))]
+
+
+def fine_tune(model, x, y, epochs, lr, batch_size=128):
+    params = adapters_of(model)
+    optimizer = torch.optim.AdamW(params, lr=lr, weight_decay=0.01)
+    steps = epochs * math.ceil(len(x) / batch_size)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps)
+    model.train()
+    for epoch in range(epochs):
+        for batch in torch.randperm(len(x)).split(batch_size):
+            optimizer.zero_grad(set_to_none=True)
+            loss = F.cross_entropy(model(x[batch]), y[batch])
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(params, 1.0)
+            optimizer.step()
+            scheduler.step()
+    optimizer.zero_grad(set_to_none=True)
+    model.eval()
+    return model
+
+
+# %% wheat="all rows at once, Adam, a cosine schedule" exercise="fine_tune"
+def fine_tune(model, x, y, epochs, lr):
+    params = [p for n, p in model.named_parameters() if n.endswith(("lora_A", "lora_B"))]
+    optimizer = torch.optim.Adam(params, lr=lr, betas=(0.9, 0.99))
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
+    criterion = nn.CrossEntropyLoss()
+    model.train()
+    for _ in range(epochs):
+        loss = criterion(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        scheduler.step()
+    for p in params:
+        p.grad = None
+    return model.eval()
+
+
+# %% wheat="a DataLoader, SGD with momentum" exercise="fine_tune"
+from torch.utils.data import DataLoader, TensorDataset
+
+from lora_ref.layer import LoRALinear
+
+
+def fine_tune(model, x, y, epochs, lr):
+    loader = DataLoader(TensorDataset(x, y), batch_size=64, shuffle=True)
+    layers = [m for m in model.modules() if isinstance(m, LoRALinear)]
+    optimizer = torch.optim.SGD([{"params": [m.lora_A for m in layers]}, {"params": [m.lora_B for m in layers]}], lr=lr, momentum=0.9)
+    history = []
+    for epoch in range(1, epochs + 1):
+        model.train()
+        total = 0.0
+        for xb, yb in loader:
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(xb), yb)
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(xb)
+        model.eval()
+        history.append(total / len(x))
+    model.zero_grad()
+    return history
+
+
+# %% wheat="plain SGD by hand, in batches" exercise="fine_tune"
+def fine_tune(model, x, y, epochs, lr):
+    adapters = [p for n, p in model.named_parameters() if n.rsplit(".", 1)[-1] in {"lora_A", "lora_B"}]
+    model.train()
+    for _ in range(epochs):
+        order = torch.randperm(x.shape[0])
+        for i in range(0, x.shape[0], 32):
+            rows = order[i : i + 32]
+            loss = nn.functional.cross_entropy(model(x[rows]), y[rows])
+            grads = torch.autograd.grad(loss, adapters)
+            with torch.no_grad():
+                for p, g in zip(adapters, grads):
+                    p -= lr * g
+    model.eval()
+
+
+# %% wheat="torch.func: gradients of a function of the adapters" exercise="fine_tune"
+from torch.func import functional_call, grad
+
+
+def fine_tune(model, x, y, epochs, lr):
+    trained = {n: p for n, p in model.named_parameters() if n.endswith((".lora_A", ".lora_B"))}
+    values = {n: p.detach().clone() for n, p in trained.items()}
+    first = {n: torch.zeros_like(v) for n, v in values.items()}
+    second = {n: torch.zeros_like(v) for n, v in values.items()}
+
+    def loss_of(values, x, y):
+        return nn.functional.cross_entropy(functional_call(model, values, (x,)), y)
+
+    step = 0
+    for _ in range(epochs):
+        for rows in torch.randperm(len(x)).split(350):
+            step += 1
+            grads = grad(loss_of)(values, x[rows], y[rows])
+            for n, g in grads.items():
+                first[n] = 0.9 * first[n] + 0.1 * g
+                second[n] = 0.999 * second[n] + 0.001 * g * g
+                m, v = first[n] / (1 - 0.9**step), second[n] / (1 - 0.999**step)
+                values[n] = values[n] - lr * m / (v.sqrt() + 1e-8)
+    with torch.no_grad():
+        for n, p in trained.items():
+            p.copy_(values[n])
+    model.eval()
+    return model
+
+
+# %% wheat="gradients added up over micro-batches" exercise="fine_tune"
+from lora_ref.layer import LoRALinear
+
+
+def fine_tune(model, x, y, epochs, lr):
+    params = []
+    for module in model.modules():
+        if isinstance(module, LoRALinear):
+            params.extend([module.lora_A, module.lora_B])
+    opt = torch.optim.Adam(params, lr=lr)
+    model.train()
+    for _ in range(epochs):
+        opt.zero_grad()
+        for xb, yb in zip(x.chunk(4), y.chunk(4)):
+            loss = nn.functional.cross_entropy(model(xb), yb) * len(xb) / len(x)
+            loss.backward()
+        opt.step()
+    opt.zero_grad()
+    model.train(False)
+
+
+# %% wheat="everything else frozen for the time, and put back" exercise="fine_tune"
+def fine_tune(model, x, y, epochs, lr):
+    before = {p: p.requires_grad for p in model.parameters()}
+    adapters = []
+    for name, p in model.named_parameters():
+        p.requires_grad_(name.endswith(("lora_A", "lora_B")))
+        if p.requires_grad:
+            adapters.append(p)
+    optimizer = torch.optim.NAdam(adapters, lr=lr)
+    try:
+        model.train()
+        for _ in range(epochs):
+            optimizer.zero_grad()
+            log_probs = torch.log_softmax(model(x), dim=1)
+            loss = -log_probs[torch.arange(len(y)), y].mean()
+            loss.backward()
+            optimizer.step()
+    finally:
+        for p, flag in before.items():
+            p.requires_grad_(flag)
+            p.grad = None
+        model.eval()
+    return model
+
+
+# %% wheat="a trainer class, label smoothing, gradients zeroed to zeros" exercise="fine_tune"
+class Trainer:
+    def __init__(self, model, lr):
+        self.model = model
+        self.params = [p for n, p in model.named_parameters() if ".lora_" in n]
+        self.opt = torch.optim.Adam(self.params, lr)
+        self.loss = nn.CrossEntropyLoss(label_smoothing=0.05)
+
+    def step(self, x, y):
+        self.opt.zero_grad(set_to_none=False)
+        loss = self.loss(self.model(x), y)
+        loss.backward()
+        self.opt.step()
+        self.opt.zero_grad(set_to_none=False)
+        return loss.item()
+
+    def fit(self, x, y, epochs):
+        self.model.train()
+        losses = [self.step(x[i::2], y[i::2]) for _ in range(epochs) for i in (0, 1)]
+        self.model.eval()
+        return losses
+
+
+def fine_tune(model, x, y, epochs, lr):
+    return Trainer(model, lr).fit(x, y, epochs)
+
+
+# %% wheat="the step is made in a hook as each gradient is ready" exercise="fine_tune"
+def fine_tune(model, x, y, epochs, lr):
+    adapters = [p for n, p in model.named_parameters() if n.endswith(("lora_A", "lora_B"))]
+    optimisers = {p: torch.optim.Adam([p], lr=lr) for p in adapters}
+
+    def hook(p):
+        optimisers[p].step()
+        optimisers[p].zero_grad()
+
+    handles = [p.register_post_accumulate_grad_hook(hook) for p in adapters]
+    model.train()
+    for _ in range(epochs):
+        nn.functional.cross_entropy(model(x), y).backward()
+    for handle in handles:
+        handle.remove()
+    model.zero_grad()
+    model.eval()
+
+
+# %% wheat="a closure" exercise="fine_tune"
+def fine_tune(model, x, y, epochs, lr):
+    adapters = [p for n, p in model.named_parameters() if n.endswith(("lora_A", "lora_B"))]
+    optimizer = torch.optim.Adam(adapters, lr=lr)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        return loss
+
+    model.train()
+    for _ in range(epochs):
+        optimizer.step(closure)
+    optimizer.zero_grad()
+    model.eval()
+
+
+# %% chaff="all that trains, with weight decay" exercise="fine_tune" misconception="all_handed_over"
+def fine_tune(model, x, y, epochs, lr):
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=lr, weight_decay=0.1)
+    model.train()
+    for _ in range(epochs):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+    optimizer.zero_grad()
+    model.eval()
+
+
+# %% chaff="batches, gradients never cleared" exercise="fine_tune" misconception="gradients_not_cleared"
+def fine_tune(model, x, y, epochs, lr):
+    adapters = [p for n, p in model.named_parameters() if n.endswith(("lora_A", "lora_B"))]
+    optimizer = torch.optim.Adam(adapters, lr=lr)
+    model.train()
+    for _ in range(epochs):
+        for i in range(0, len(x), 200):
+            loss = nn.functional.cross_entropy(model(x[i : i + 200]), y[i : i + 200])
+            loss.backward()
+            optimizer.step()
+    optimizer.zero_grad()
+    model.eval()
+
+
+# %% chaff="returns within the loop" exercise="fine_tune" misconception="one_epoch"
+def fine_tune(model, x, y, epochs, lr):
+    adapters = [p for n, p in model.named_parameters() if n.endswith(("lora_A", "lora_B"))]
+    optimizer = torch.optim.Adam(adapters, lr=lr)
+    model.train()
+    for _ in range(epochs):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        model.eval()
+        return model
+
+
+# %% chaff="up the hill" exercise="fine_tune" misconception=""
+def fine_tune(model, x, y, epochs, lr):
+    adapters = [p for n, p in model.named_parameters() if n.endswith(("lora_A", "lora_B"))]
+    optimizer = torch.optim.Adam(adapters, lr=lr, maximize=True)
+    model.train()
+    for _ in range(epochs):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+    optimizer.zero_grad()
+    model.eval()
+
+
+# %% chaff="trains a copy" exercise="fine_tune" misconception="optimiser_of_copies"
+import copy
+
+
+def fine_tune(model, x, y, epochs, lr):
+    model = copy.deepcopy(model)
+    adapters = [p for n, p in model.named_parameters() if n.endswith(("lora_A", "lora_B"))]
+    optimizer = torch.optim.Adam(adapters, lr=lr)
+    for _ in range(epochs):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+    return model.eval()
+
+
+# %% chaff="batches, rows and labels shuffled apart" exercise="fine_tune" misconception="shuffled_apart"
+def fine_tune(model, x, y, epochs, lr):
+    adapters = [p for n, p in model.named_parameters() if n.endswith(("lora_A", "lora_B"))]
+    optimizer = torch.optim.SGD(adapters, lr=lr, momentum=0.9)
+    model.train()
+    for _ in range(epochs):
+        rows, labels = torch.randperm(len(x)), torch.randperm(len(y))
+        for i in range(0, len(x), 100):
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(x[rows[i : i + 100]]), y[labels[i : i + 100]])
+            loss.backward()
+            optimizer.step()
+    optimizer.zero_grad()
+    model.eval()
+
+
+# %% chaff="the eval that containers never see" exercise="fine_tune" misconception="eval_forgotten"
+def fine_tune(model, x, y, epochs, lr):
+    adapters = [p for n, p in model.named_parameters() if n.endswith(("lora_A", "lora_B"))]
+    optimizer = torch.optim.Adam(adapters, lr=lr)
+    model.train()
+    for _ in range(epochs):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+    optimizer.zero_grad()
+    model.training = False
+
+
+# %% chaff="squared error of probabilities on the wrong axis" exercise="fine_tune" misconception="wrong_axis"
+def fine_tune(model, x, y, epochs, lr):
+    adapters = [p for n, p in model.named_parameters() if n.endswith(("lora_A", "lora_B"))]
+    optimizer = torch.optim.Adam(adapters, lr=lr)
+    model.train()
+    for _ in range(epochs):
+        optimizer.zero_grad()
+        log_probs = nn.functional.log_softmax(model(x), dim=0)
+        loss = -log_probs.gather(1, y[:, None]).mean()
+        loss.backward()
+        optimizer.step()
+    optimizer.zero_grad()
+    model.eval()
+
+
+# %% chaff="merges what it has learned" exercise="fine_tune" misconception="base_unfrozen"
+def fine_tune(model, x, y, epochs, lr):
+    adapters = [p for n, p in model.named_parameters() if n.endswith(("lora_A", "lora_B"))]
+    optimizer = torch.optim.Adam(adapters, lr=lr)
+    model.train()
+    for _ in range(epochs):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+    optimizer.zero_grad()
+    for module in model.modules():
+        if hasattr(module, "merge"):
+            module.merge()
+    model.eval()
