@@ -168,6 +168,11 @@ class Check:
         """Every `KnownMistake` of this exercise: the slips of its answer, and the programs."""
         return [*(self.answer.slips if self.answer else ()), *self._programs]
 
+    def so_far(self, cases, faults):
+        """How much of the answer is right already, in words; `faults` has a `Fault` or None for each case."""
+        wrong = sum(fault is not None for fault in faults)
+        return f"wrong in {wrong} of {len(cases)} cases"
+
     def left_out(self, observation):
         """What of a right observation could not be looked at, and why; empty where all was. A pass says it."""
         return ""
@@ -232,6 +237,11 @@ class Check:
                 raise
             # A probe of ours never answers out of form: the notebook's code has answered in its place.
             return report.unreadable(self, type(error).__name__)
+
+    def inputs(self, seed):
+        """The inputs of the cases that a check with this seed asks about: ``[{name: value}]``, in their order."""
+        with known_torch_state():
+            return [dict(case.args) for case in self.make_cases(Draw(seed))]
 
     def __call__(self, target, seed=None):
         """Check an answer in a notebook or a script: show the verdict, and stop the notebook unless it is a pass.

@@ -99,13 +99,18 @@ def fault_between(value, type_name, expected, *, dtype=None, device="cpu", what=
                 return None
             return Fault(f"{what} is not a sequence of {len(expected)}.", *shown)
         if len(value) != len(expected):
-            return Fault(f"{what} has {len(value)} entries, not {len(expected)}.", *shown)
+            entries = "1 entry" if len(value) == 1 else f"{len(value)} entries"
+            return Fault(f"{what} has {entries}, not {len(expected)}.", *shown)
         for i, (item, right) in enumerate(zip(value, expected, strict=True)):
             if fault := fault_between(item, "", right, dtype=dtype, device=device, what=f"Entry {i} of {what.lower()}"):
                 return Fault(fault.problem, *shown)
         return None
     if agree(value, expected):
         return None
+    if is_number(value) and is_number(expected):
+        shown = describe.apart(as_number(value), as_number(expected)) if shown[0] == shown[1] else shown
+    if isinstance(expected, str):
+        return Fault(f"{what} is not the right name.", *shown)
     if expected is not None and not isinstance(expected, bool) and not is_number(value):
         return Fault(f"{what} is not a number.", *shown)
     return Fault(f"{what} is not the right one.", *shown)

@@ -69,4 +69,15 @@ def largest_difference(got, expected):
     gap = (got.double() - expected.double()).abs().nan_to_num(nan=float("inf"))
     flat = int(gap.argmax())
     index = [int(i) for i in np.unravel_index(flat, gap.shape)]  # torch's own imports sympy, which takes seconds
-    return f"at {index} got {number(got.flatten()[flat].item())}, expected {number(expected.flatten()[flat].item())}"
+    return f"at {index} got {', expected '.join(apart(got.flatten()[flat].item(), expected.flatten()[flat].item()))}"
+
+
+def apart(a, b):
+    """Two numbers in words, with as many digits as it takes to see that they differ."""
+    if not (isinstance(a, float) and isinstance(b, float)) or a == b:
+        return number(a), number(b)
+    for digits in range(4, 18):
+        shown = f"{a:.{digits}g}", f"{b:.{digits}g}"
+        if shown[0] != shown[1]:
+            break
+    return shown

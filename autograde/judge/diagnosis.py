@@ -51,7 +51,9 @@ def diagnose(check, cases, observations, faults):
     failed = [i for i, fault in enumerate(faults) if fault]
     found = []
     nothing = all(seen.get("type") == "NoneType" and seen.get("value") is None for seen in observations)
-    if nothing and len(failed) == len(cases):  # where None is right in some case, it is said on purpose
+    # Where None is right in some case, a function that can return something else too says it on purpose.
+    on_purpose = len(failed) < len(cases) and any(seen.get("returns") for seen in observations)
+    if nothing and not on_purpose:
         found.append(Candidate(RETURNED_NONE, EVERYWHERE, tuple(failed), len(cases)))
     causes = {faults[i].misconception for i in failed if faults[i].misconception}
     for cause in causes:

@@ -118,7 +118,8 @@ def failed(check, cases, faults, diagnosed, seed):
     wrong = [i for i, fault in enumerate(faults) if fault]
     shown = _most_telling(faults, diagnosed.explains if diagnosed else wrong)
     fault = faults[shown]
-    lines = [Line("called", check.called(cases[shown]), code=True)]
+    lines = [Line("so far", check.so_far(cases, faults))] if len(cases) > 1 else []
+    lines.append(Line("called", check.called(cases[shown]), code=True))
     if fault.returned != fault.expected:  # two tensors of one shape: the headline has said where they differ
         lines += [Line(*pair) for pair in (("returned", fault.returned), ("expected", fault.expected)) if pair[1]]
     if fault.where:
@@ -138,7 +139,8 @@ def failed(check, cases, faults, diagnosed, seed):
         misconception=known.id if known else None,
         thought=known.thought if known else "",
         hint=hint,
-        replay=f"check.{check.name}({check.subject}, seed={seed})",
+        replay=f"check.{check.name}({check.subject}, seed={seed})\n"
+        f"check.{check.name}.inputs(seed={seed})[{shown}]  # the inputs of this call",
         seed=seed,
         picture=_picture(fault),
     )

@@ -67,11 +67,15 @@ def _cell(line):
 
 
 def picture(verdict):
-    """Heat maps of got, expected and their difference on one grey scale, as SVG; empty where there is none."""
+    """Heat maps of got, expected and their difference on one scale, as SVG; empty where there is none.
+
+    A shade says how large a value is. A negative one carries a minus sign besides its other colour, so that the sign can
+    be seen in grey too.
+    """
     if verdict.picture is None:
         return ""
     got, expected = verdict.picture
-    difference = [[abs(a - b) for a, b in zip(*rows, strict=True)] for rows in zip(got, expected, strict=True)]
+    difference = [[a - b for a, b in zip(*rows, strict=True)] for rows in zip(got, expected, strict=True)]
     panels = [("got", got), ("expected", expected), ("difference", difference)]
     top = max((abs(v) for _, rows in panels for row in rows for v in row if abs(v) < float("inf")), default=1.0) or 1.0
     side, gap, width = 14, 18, len(expected[0])
@@ -88,8 +92,15 @@ def picture(verdict):
 
 
 def _square(x, y, side, strength, value):
-    grey = 255 - round(225 * min(strength, 1.0)) if strength == strength else 0
+    light = 255 - round(225 * min(strength, 1.0)) if strength == strength else 0
+    negative = value < 0
+    fill = f"rgb(255,{light},{light})" if negative else f"rgb({light},{light},255)"
+    if strength != strength:
+        fill = "rgb(0,0,0)"
+    ink = "#fff" if light < 128 else "#000"
+    middle = y + side / 2
+    minus = f'<path d="M{x + 4} {middle}h{side - 8}" stroke="{ink}" stroke-width="1.5"/>' if negative else ""
     return (
-        f'<rect x="{x}" y="{y}" width="{side}" height="{side}" fill="rgb({grey},{grey},{grey})" stroke="#999" '
-        f'stroke-width="0.5"><title>{value:.4g}</title></rect>'
+        f'<rect x="{x}" y="{y}" width="{side}" height="{side}" fill="{fill}" stroke="#999" '
+        f'stroke-width="0.5"><title>{value:.4g}</title></rect>{minus}'
     )

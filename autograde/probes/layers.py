@@ -91,11 +91,19 @@ def look_at(layer, name):
 
 
 def look_at_all(layer):
-    """`look_at` for both adapters, by name; under ``others`` the names of parameters that are no adapter's or base's."""
+    """`look_at` for both adapters, by name; under ``others`` the names of parameters that are no adapter's or base's,
+    and under ``listed`` whether tensors or modules are in a plain list or dict of the layer's."""
     known = [*adapters(layer), *((tensor, False) for tensor in base_tensors(layer))]
     ids = {id(tensor) for tensor, _ in known}
     others = [name for name, parameter in parameters_of(layer).items() if id(parameter) not in ids]
-    return {name: look_at(layer, name) for name in ADAPTERS} | {"others": others}
+    listed = any(_holds_tensors(value) for name, value in vars(layer).items() if not name.startswith("_"))
+    return {name: look_at(layer, name) for name in ADAPTERS} | {"others": others, "listed": listed}
+
+
+def _holds_tensors(value):
+    """Whether `value` is a plain list, tuple or dict with tensors or modules in it."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    return any(isinstance(each, (torch.Tensor, nn.Module)) for each in inside)
 
 
 def move(layer, dtype, device):

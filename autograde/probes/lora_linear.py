@@ -29,8 +29,9 @@ def start(layer_class, weight, bias, options):
     """Make two layers around equal bases and look at them before any training.
 
     Returns:
-        ``held`` (what is under each adapter's name), ``other_A`` (lora_A of the second layer) and ``reset`` (whether
-        making a layer set torch's random numbers back), or ``raised`` with ``during``.
+        ``held`` (what is under each adapter's name), ``other_A`` (lora_A of the second layer), ``reset`` (whether
+        making a layer set torch's random numbers back) and ``generator`` (whether its class makes a generator of its
+        own), or ``raised`` with ``during``.
     """
     layer, problem = make_layer(layer_class, make_base(weight, bias), options)
     if problem:
@@ -43,7 +44,17 @@ def start(layer_class, weight, bias, options):
         "held": look_at_all(layer),
         "other_A": look_at(second, "lora_A").get("values"),
         "reset": equal(after_first, torch.get_rng_state()),
+        "generator": not GENERATORS.isdisjoint(_names_in(layer_class)),
     }
+
+
+GENERATORS = {"Generator", "default_rng", "RandomState"}
+
+
+def _names_in(layer_class):
+    """The names that the methods of a class use."""
+    methods = vars(layer_class).values() if inspect.isclass(layer_class) else ()
+    return {name for method in methods if inspect.isfunction(method) for name in method.__code__.co_names}
 
 
 @probe

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from autograde.remote import wire
+from autograde.remote.call import returns_something
 from autograde.remote.probe import probe
 from autograde.remote.raised import catch
 
@@ -30,7 +31,12 @@ def call_with_shape(function, shape, sizes):
     value, error = catch(function, tuple(shape), *sizes)
     if error:
         return {"raised": error}
-    return {"type": wire.type_name(value), "value": wire.plain(value), "changed": []}
+    return {
+        "type": wire.type_name(value),
+        "value": wire.plain(value),
+        "changed": [],
+        "returns": returns_something(function),
+    }
 
 
 @probe

@@ -1,5 +1,6 @@
 """The probe for exercises that ask for a function: call it, and say what came back."""
 
+import dis
 from decimal import Decimal
 from fractions import Fraction
 
@@ -28,6 +29,17 @@ def _number(value):
         return value
 
 
+def returns_something(function):
+    """Whether a line of `function` returns anything but the constant None: then it gives None on purpose."""
+    code = getattr(function, "__code__", None)
+    before = None
+    for step in dis.get_instructions(code) if code else ():
+        if step.opname == "RETURN_VALUE" and not (before.opname == "LOAD_CONST" and before.argval is None):
+            return True
+        before = step
+    return False
+
+
 @probe
 def call(function, args, device="cpu"):
     """Call ``function(*args)`` with every tensor on `device`.
@@ -35,7 +47,7 @@ def call(function, args, device="cpu"):
     Returns:
         A dict: ``not_callable`` with a type's name; or ``raised`` (see `raised`); or ``type``, the name of what came
         back, ``value``, its plain form, ``device``, of a tensor, and ``changed``, the positions of the tensors in
-        `args` that the call changed in place.
+        `args` that the call changed in place, and ``returns`` (see `returns_something`).
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}
@@ -50,4 +62,5 @@ def call(function, args, device="cpu"):
         "value": wire.plain(_number(value)),
         "device": value.device.type if isinstance(value, torch.Tensor) else None,
         "changed": changed,
+        "returns": returns_something(function),
     }

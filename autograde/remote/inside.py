@@ -21,7 +21,30 @@ class ChecksElsewhere:
         if exercise.startswith("_"):
             raise AttributeError(exercise)
 
-        def note(*_args, **_kwargs):
-            print(f"check.{exercise}: judged by the grader, outside this notebook.")
+        return CheckElsewhere(exercise)
 
-        return note
+
+class CheckElsewhere:
+    """What ``check.<exercise>`` is in such a process. What a notebook may ask of a check can be asked of it too."""
+
+    answer = None
+
+    def __init__(self, name):
+        self.name = self.subject = name
+        self.points = 0.0  # not known here, and a number as it is there
+        self.parts = {}
+
+    def __call__(self, *_args, **_kwargs):
+        print(f"check.{self.name}: judged by the grader, outside this notebook.")
+
+    def judge(self, *_args, **_kwargs):
+        """As calling it: there is no verdict here."""
+        self()
+
+    def inputs(self, *_args, **_kwargs):
+        """No inputs: they are drawn where the verdict is reached."""
+        self()
+        return []
+
+    def __repr__(self):
+        return f"<check.{self.name}, judged by the grader>"

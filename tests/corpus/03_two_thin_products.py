@@ -911,7 +911,7 @@ def largest_cheap_rank(d, k):
     return d // 2
 
 
-# %% chaff="the smaller side" exercise="largest_cheap_rank" misconception=""
+# %% chaff="the smaller side" exercise="largest_cheap_rank" misconception="smaller_side"
 def largest_cheap_rank(d, k):
     return min(d, k)
 

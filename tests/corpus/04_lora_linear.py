@@ -374,7 +374,7 @@ class LoRALinear(nn.Module):
         return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
 
 
-# %% chaff="a generator of its own, seeded" exercise="lora_linear_init" misconception=""
+# %% chaff="a generator of its own, seeded" exercise="lora_linear_init" misconception="seeded_inside"
 class LoRALinear(nn.Module):
     def __init__(self, base_layer, rank=4, alpha=1):
         super().__init__()
@@ -1118,6 +1118,47 @@ class LoRALinear(nn.Module):
     def forward(self, x):
         return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
 
+
+
+# %% chaff="no adapters at all" exercise="lora_linear_init" misconception=""
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+
+    def forward(self, x):
+        return self.base_layer(x)
+
+
+# %% chaff="the paper's product, as a weight" exercise="lora_linear_forward" misconception="paper_order"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * x @ torch.matmul(self.lora_B, self.lora_A)
+
+
+# %% chaff="a base made anew" exercise="lora_linear_freeze" misconception="base_rebuilt"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = nn.Linear(base_layer.in_features, base_layer.out_features).requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
 
 
 # %% wheat="filter by prefix" exercise="leaked_parameters"

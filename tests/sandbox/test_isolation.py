@@ -247,7 +247,7 @@ LORA_REF = {
     "as text": "exec(open(O['root'] + '/lora_ref/__init__.py').read())",
     "by a link": "import os; os.symlink(O['root'] + '/lora_ref', 'mine')\nimport sys\nsys.path.insert(0, '.')\n"
     "import mine.layer",
-    "the checks": "import autograde.checks",
+    "the checks": "import autograde.checks.start_here",
     "the grader": "import autograde.submission.grading_process",
 }
 

@@ -310,3 +310,17 @@ def test_a_connection_by_port(monkeypatch):
     monkeypatch.setattr(unsandboxed, "INHERITS_SOCKETS", False)
     with SandboxPool(fork=False) as warm, warm.open(files={"a": b"b"}) as session:
         assert text(session.run_cell("open('a').read()")) == "'b'"
+
+
+@pytest.mark.parametrize("module", ["autograde", "autograde.checks"])
+def test_what_a_notebook_asks_of_a_check_works_in_grading(warm, module):
+    """Each line works outside too: test_judge holds the same lines to the real checks."""
+    with warm.open(limits=Limits()) as session:
+        run = session.run_cell(
+            f"from {module} import check\nf'{{check.linear_by_hand.points:g}}', check.linear_by_hand.name"
+        )
+        assert run.ok and "linear_by_hand" in text(run), run.outputs
+        run = session.run_cell(
+            "check.linear_by_hand(3)\ncheck.linear_by_hand.judge(3)\ncheck.linear_by_hand.inputs(seed=1)"
+        )
+        assert run.ok, run.outputs

@@ -418,3 +418,74 @@ def test_partial_credit_counts_only_with_a_right_answer():
     assert judged.judge(lambda n: n, 1).score == 3
     assert judged.judge(lambda n: 1, 1).score == 2
     assert judged.judge(lambda n: 2, 1).score == 0
+
+
+# What a report says ----------------------------------------------------------------------------------------------------
+
+
+def test_an_editors_import_gives_the_same_check():
+    from autograde.checks import check as by_editor
+
+    assert by_editor.linear_by_hand is check.linear_by_hand and check.linear_by_hand.points > 0
+
+
+def test_a_replay_names_the_inputs_of_its_call():
+    judged = registry.current().find("linear_by_hand")
+    verdict = judged.judge(lambda x, weight, bias: x @ weight.T, 5)
+    first, second = verdict.replay.splitlines()
+    assert first == "check.linear_by_hand(linear_by_hand, seed=5)"
+    inputs = eval(second, {"check": check})
+    again = judged.inputs(seed=5)
+    assert inputs["bias"] is not None and any(
+        torch.equal(inputs["x"], each["x"]) for each in again if each["x"].shape == inputs["x"].shape
+    )
+    assert "wrong in" in verdict.message
+
+
+@pytest.mark.parametrize(
+    ("got", "expected", "shown"),
+    [(-29.493, -29.4927, ("-29.493", "-29.4927")), (1.0, 2.0, ("1", "2")), (0.1 + 0.2, 0.3, None), (3, 4, ("3", "4"))],
+)
+def test_numbers_that_differ_are_shown_with_digits_that_differ(got, expected, shown):
+    said = describe.apart(got, expected)
+    assert said[0] != said[1] and (shown is None or said == shown)
+
+
+def test_the_sign_shows_in_the_heat_map_in_grey_too():
+    got, expected = [[-1.0, 2.0], [3.0, -4.0]], [[1.0, 2.0], [3.0, 4.0]]
+    drawn = as_html(Verdict("x", 1.0, 0.0, "failed", "Wrong.", picture=(got, expected)))
+    assert drawn.count("<path") == 2 + 0 + 2  # minus signs in got and in the difference
+
+
+def _raises(code, **names):
+    from autograde.remote.raised import catch
+
+    _, error = catch(lambda: exec(code, {"torch": torch, **names}))
+    return error
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("torch.ones(2, 2) @ torch.ones(2, 2, dtype=torch.float64)", "dtype"),
+        ("torch.nn.functional.linear(torch.ones(2, 2), torch.ones(2, 2).bfloat16())", "dtype"),
+        ("torch.ones(2, 2, device='meta').to('cpu')", "device"),
+        ("torch.ones(2, 2) + None", "None"),
+        ("None.shape", "None"),
+        ("torch.ones(2, 3) @ torch.ones(2, 3)", "shape"),
+        ("torch.ones(2, 3) * torch.ones(2, 4)", "shape"),
+        ("torch.nn.Linear(2, 3).wieght", "attribute"),
+        ("lienar", "name"),
+        ("y = torch.ones(1, requires_grad=True).exp().sum(); y.backward(); y.backward()", "second backward"),
+        ("1 / 0", ""),
+    ],
+)
+def test_an_exception_is_told_by_its_kind(code, kind):
+    from autograde.judge import exceptions
+
+    error = _raises(code, linear=1)
+    assert exceptions.kind_of(error) == kind, error
+    hint = exceptions.hint_for(error)
+    assert bool(hint) == (kind not in ("", "shape"))
+    if kind in ("attribute", "name"):
+        assert f"Did you mean {'weight' if kind == 'attribute' else 'linear'}?" in hint

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from autograde import registry
 from autograde.checks.the_bug import exposes, layers, product_shape
 from autograde.checks.the_bug.layers import LAYERS, Elementwise
 from autograde.probes.the_bug import try_on
@@ -296,3 +297,21 @@ def test_default_tolerances_in_float32_are_not_held_against_a_test():
     assert any(try_test(strict, layer, "float32")["value"] for layer in RIGHT)
     for seed in range(3):
         assert exposes.judge(strict, seed).passed
+
+
+def test_none_on_purpose_is_no_forgotten_return():
+    def product_shape(x_shape, d, k):
+        return x_shape if d == k == 0 else None
+
+    def prints(x_shape, d, k):
+        print(x_shape)
+
+    judged = registry.current().find("product_shape")
+    assert judged.judge(product_shape, 1).misconception != "returned_none"
+    assert judged.judge(prints, 1).misconception == "returned_none"
+
+
+def test_progress_is_counted_in_layers():
+    exposes = registry.current().find("exposes")
+    always = next(known.wrong for known in exposes.misconceptions if known.id == "always_true")
+    assert "0 of 8 right layers accepted" in exposes.judge(always, 1).message

@@ -199,7 +199,7 @@ answer.slip(
     "alpha / rank",
     "alpha",
     thought="alpha is the scaling.",
-    hint="Compare two ranks with the same alpha: what should keep their updates of a size? Divide.",
+    hint="Compare two ranks with the same alpha: what should keep their updates about equally large?",
 )
 
 answer.slip(
@@ -307,6 +307,15 @@ answer.slip(
     "torch.zeros(rank, base_layer.in_features",
     thought="A belongs to the outputs and B to the inputs.",
     hint="x arrives with in_features numbers and meets A first. A square layer hides this, so try one that is not.",
+)
+
+answer.slip(
+    "paper_order",
+    "(x @ self.lora_A) @ self.lora_B",
+    "x @ (self.lora_B @ self.lora_A)",
+    thought="The paper writes BA, so lora_B comes first.",
+    hint="The paper's B is (k, r) and its A is (r, d). Ours are stored the other way round. Write the shapes of both "
+    "factors beside them: which sizes meet?",
 )
 
 answer.slip(

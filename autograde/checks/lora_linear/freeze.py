@@ -54,8 +54,8 @@ class LoraLinearFreeze(LayerCheck):
         return _facts(a) == _facts(b)
 
     def fault(self, case, observation):
-        if "trains" not in observation:
-            return self.broken(case, observation)
+        if "trains" not in observation and (fault := self.broken(case, observation)):
+            return fault
         extra = [clean(str(name), 60) for name in observation["trains"] if name not in observation["adapters"]]
         if extra:
             return Fault(
@@ -72,7 +72,7 @@ class LoraLinearFreeze(LayerCheck):
                 return Fault(f"{name} does not train: its requires_grad is False.")
         if fault := _kept_fault(case, observation):
             return fault
-        if "after" not in observation:  # forward raises, which is charged elsewhere
+        if "raised" in observation:  # forward raises, which is charged elsewhere
             return None
         weight, bias, *adapters = _changed(observation)
         if weight or bias:
@@ -148,6 +148,15 @@ answer.slip(
     hint="Its values are safe once it is frozen, and a copy is what LoRA does without: it takes the memory a second time. "
     "Keep the layer itself.",
     recognise=lambda case, seen: seen.get("base") == "copy",
+)
+
+answer.slip(
+    "base_rebuilt",
+    "base_layer.requires_grad_(False)",
+    "nn.Linear(base_layer.in_features, base_layer.out_features).requires_grad_(False)",
+    thought="The layer makes a linear layer of its own, of the same sizes.",
+    hint="A new nn.Linear has random weights. Where are those that took so long to train?",
+    recognise=lambda case, seen: seen.get("base") == "other",
 )
 
 answer.slip(

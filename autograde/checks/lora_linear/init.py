@@ -100,13 +100,14 @@ def features(case, seen):
         return ("raised", raised.get("type"), raised.get("message"), seen.get("type"), seen.get("not_callable"))
     if adapter_fault(case, seen["held"]):
         shapes = (str(seen["held"][name].get("shape", seen["held"][name]["type"])) for name in ADAPTERS)
-        return ("held", *shapes, bool(seen["held"].get("others")))
+        return ("held", *shapes, bool(seen["held"].get("others")), bool(seen["held"].get("listed")))
     held = [seen["held"][name] for name in ADAPTERS]
     kinds = [kind_of(found["values"]) for found in held]
     if kinds[1] not in ("zero", "constant", "wild"):
         kinds[1] = "random"  # in B no width and no centre is right
     if kinds[0] not in ("zero", "constant") and same_start(seen):
-        kinds[0] = "the same after a reset" if seen["reset"] else "the same"
+        by_seed = seen["reset"] or seen["generator"]
+        kinds[0] = "the same by its own seed" if by_seed else "the same"
     return (*kinds, *(found["registered"] or (found["type"], found["leaf"]) for found in held))
 
 

@@ -1,7 +1,9 @@
 """leaked_parameters: which parameters train and should not."""
 
+from dataclasses import replace
+
 from autograde.judge.check import Case, Check, Wrong
-from autograde.judge.describe import contents
+from autograde.judge.describe import clean, contents
 from autograde.probes.lora_linear import names_of
 
 # Layers as textbooks have them, sent as text: what they freeze is set by `frozen`.
@@ -43,7 +45,7 @@ class LeakedParameters(Check):
     note = "A list, a tuple or a set, in any order, from named_parameters or built by hand."
     next_step = (
         "Print name and requires_grad of everything in the lesson's textbook.named_parameters(), and say for each "
-        "whether it belongs into the list. Which lines of your function decide that?"
+        "whether it belongs in the list. Which lines of your function decide that?"
     )
 
     def cases(self, draw):
@@ -69,6 +71,18 @@ class LeakedParameters(Check):
         if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
             raise Wrong("The result is not a collection of names.", returned=contents(value), expected="a list of str")
         return sorted(set(value))
+
+    def fault(self, case, observation):
+        fault = super().fault(case, observation)
+        value = observation.get("value")
+        if not fault or not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+            return fault
+        right = self.expected(case)
+        missing = [name for name in right if name not in value]
+        extra = [clean(name, 60) for name in sorted(set(value)) if name not in right]
+        said = [f"leaves out {', '.join(missing)}"] if missing else []
+        said += [f"names {', '.join(extra[:4])}, which is not in the right one"] if extra else []
+        return replace(fault, problem=f"The result {' and '.join(said)}.")
 
     def observe(self, target, case):
         return names_of(target, **case.args)

@@ -166,9 +166,17 @@ def _raised(case, seen, layer):
         return fault, "trains_no_more"
     if during in ("forward", "set") and done and any(f"attribute '{name}'" in message for name in ADAPTERS):
         return fault, "trains_no_more"
+    if _product_is_reversed(case, message):
+        return replace(fault, misconception=LAYER_MISTAKES["paper_order"]), "paper_order"
     if during == "forward" and not done and _pairs_entries(case, message):
         return replace(fault, misconception=LAYER_MISTAKES["elementwise"]), "elementwise"
     return fault, ""
+
+
+def _product_is_reversed(case, message):
+    """Whether the sizes that did not fit are those of lora_B @ lora_A."""
+    d, rank = case.args["A"].shape
+    return f"({rank}x{case.args['B'].shape[1]} and {d}x{rank})" in message
 
 
 def _pairs_entries(case, message):

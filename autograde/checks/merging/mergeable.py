@@ -343,6 +343,7 @@ LESSON_04 = [
     ("both_random", "torch.zeros", "torch.randn"),
     ("zero_and_random_swapped", "torch.randn", "torch.zeros", "torch.zeros(rank", "0.02 * torch.randn(rank"),
     ("elementwise", "(x @ self.lora_A) @ self.lora_B", "(self.lora_A @ self.lora_B) * x"),
+    ("paper_order", "(x @ self.lora_A) @ self.lora_B", "x @ (self.lora_B @ self.lora_A)"),
     ("no_scaling", "out + self.scaling * ", "out + "),
     ("root_of_rank", "alpha / rank", "alpha / rank**0.5"),
     ("base_forgotten", "else out + self", "else self"),

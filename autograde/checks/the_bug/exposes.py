@@ -139,6 +139,13 @@ class Exposes(Check):
             hint = f"This layer shows itself in a call with: {', '.join(layer.shows)}. Your test made none."
         return Fault(f"The test says False for {a_layer}.", "False", "True: this layer is wrong", hint=hint)
 
+    def so_far(self, cases, faults):
+        """How many of the layers got the right answer."""
+        done = [[fault is None for case, fault in zip(cases, faults, strict=True) if case.layer.right is right]
+                for right in (True, False)]  # fmt: skip
+        right, wrong = (f"{sum(each)} of {len(each)}" for each in done)
+        return f"{right} right layers accepted, {wrong} wrong ones exposed"
+
     def same(self, case, a, b):
         """Whether two tests answer the same for one layer."""
         if "value" in a and "value" in b:
@@ -318,7 +325,7 @@ answer.slip(
     "3 * (x",
     "(x",
     thought="alpha and rank are usually set to the same number, so testing that is enough.",
-    hint="With alpha equal to rank the scaling is 1. Who multiplies by 1 shows nothing: let the two differ.",
+    hint="With alpha equal to rank the scaling is 1, and a factor of 1 cannot be seen. Which other values could you give?",
     recognise=_gap("alpha is not rank", unless="rank above 1"),
 )
 

@@ -133,3 +133,12 @@ def smaller_side(d, k):
 )
 def half_a_side(d, k):
     return (min(d, k) - 1) // 2
+
+
+@largest_cheap_rank.misconception(
+    "smaller_side",
+    thought="Every rank up to the smaller of d and k is cheap: the product cannot have a larger one.",
+    hint="That bounds the rank of a matrix. For d = k = 4 and r = 4, work out both costs.",
+)
+def smaller_side_itself(d, k):
+    return min(d, k)

@@ -13,11 +13,13 @@ GRADER = tuple(
     for room in ("authoring", "batch", "cli", "export", "judge", "nbgrader_plugin", "registry", "report", "submission")
 )
 _kept_out = list(GRADER)
+_checks = []  # the packages of the course's checks, in whose place a module stands that holds `check`
 
 
 def keep_out(package):
-    """Count a package of the course among what stays with the grader."""
+    """Count the package of a course's checks among what stays with the grader. `check` can be imported from it."""
     _kept_out.append(package)
+    _checks.append(package)
 
 
 def forget_grader():
@@ -59,6 +61,8 @@ class Refuse(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             return importlib.machinery.ModuleSpec(name, self, is_package=True)
         if top in self.reasons:
             raise ImportError(self.reasons[top], name=name)
+        if name in _checks:
+            return importlib.machinery.ModuleSpec(name, self, is_package=True)
         if _is_kept_out(name):
             raise ImportError(f"{name} stays with the grader, outside this notebook.", name=name)
         return None
@@ -66,6 +70,11 @@ class Refuse(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def exec_module(self, module):
         """Make a package that is there for the sake of its given parts: what else it is asked for is refused."""
         package = module.__name__
+        if package in _checks:
+            from autograde.remote.inside import ChecksElsewhere
+
+            module.check = ChecksElsewhere()
+            return
 
         def missing(name):
             if name.startswith("__") or f"{package}.{name}" in self.given:  # a part: it is imported next
