@@ -52,7 +52,8 @@ def diagnose(check, cases, observations, faults):
     found = []
     nothing = all(seen.get("type") == "NoneType" and seen.get("value") is None for seen in observations)
     # Where None is right in some case, a function that can return something else too says it on purpose.
-    on_purpose = len(failed) < len(cases) and any(seen.get("returns") for seen in observations)
+    decisive = [i for i, case in enumerate(cases) if case.part == next(iter(check.parts))]
+    on_purpose = not set(decisive) <= set(failed) and any(seen.get("returns") for seen in observations)
     if nothing and not on_purpose:
         found.append(Candidate(RETURNED_NONE, EVERYWHERE, tuple(failed), len(cases)))
     causes = {faults[i].misconception for i in failed if faults[i].misconception}

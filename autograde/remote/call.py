@@ -34,7 +34,9 @@ def returns_something(function):
     code = getattr(function, "__code__", None)
     before = None
     for step in dis.get_instructions(code) if code else ():
-        if step.opname == "RETURN_VALUE" and not (before.opname == "LOAD_CONST" and before.argval is None):
+        constant = before is not None and before.opname == "LOAD_CONST" and before.argval is None
+        # A conditional expression jumps to its return with the other value.
+        if step.opname == "RETURN_VALUE" and (step.is_jump_target or not constant):
             return True
         before = step
     return False
