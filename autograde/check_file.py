@@ -39,7 +39,7 @@ def judge_file(path, exercises=()):
     try:
         wanted = [course.find(name) for name in exercises]
         if not wanted:
-            names = _defined(cells)
+            names = _defined(cells, course.refused)
             checks = [check for lesson in course.course.lessons for check in course.of_lesson(lesson)]
             wanted = [check for check in checks if check.subject in names]
         if not wanted:
@@ -91,8 +91,11 @@ def _cells(path):
         ) from None
 
 
-def _defined(cells):
-    """The names that the code binds at top level, or might; a cell that is no Python binds none."""
+def _defined(cells, refused):
+    """The names that the code binds at top level, or might; a cell that is no Python binds none.
+
+    What is imported from a package in `refused` is given by a lesson, and no answer.
+    """
     names = set()
     for source, _ in cells:
         try:
@@ -104,8 +107,10 @@ def _defined(cells):
                 names.add(node.name)
             elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                 names.add(node.id)
-            elif isinstance(node, ast.alias):
-                names.add(node.asname or node.name)
+            elif isinstance(node, ast.Import):
+                names.update(alias.asname or alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] not in refused:
+                names.update(alias.asname or alias.name for alias in node.names)
     return names
 
 

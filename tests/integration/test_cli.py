@@ -65,6 +65,18 @@ def test_a_file_may_import_what_lies_beside_it(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_what_a_lesson_gives_is_no_answer(tmp_path):
+    text = (
+        "from lora_ref.layer import LoRALinear\n\n"
+        "def adapter_parameters(model):\n"
+        "    layers = [module for module in model.modules() if isinstance(module, LoRALinear)]\n"
+        "    return [parameter for layer in layers for parameter in (layer.lora_A, layer.lora_B)]\n"
+    )
+    done = autograde("check", written(tmp_path, text), "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert list(json.loads(done.stdout)) == ["adapter_parameters"]
+
+
 @pytest.mark.slow
 def test_a_file_that_stops_is_still_judged_by_what_it_defined(tmp_path):
     done = autograde("check", written(tmp_path, RIGHT + "\n1 / 0\n"))
