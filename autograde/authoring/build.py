@@ -7,7 +7,7 @@ import nbformat
 
 from autograde.authoring import execute, gates, release
 from autograde.authoring.inputs import inputs_hash
-from autograde.authoring.lesson import read, write
+from autograde.authoring.lesson import missing, read, write
 from autograde.notebook.cells import METADATA
 from autograde.project import CourseError
 
@@ -37,6 +37,11 @@ def build(course, lesson, force=False):
             return "unchanged"
         solved = committed
     else:
+        if package := missing(course, lesson):
+            raise CourseError(
+                f"{lesson} shows what it does with the package {package}, which is not installed. Its notebooks stay as "
+                "they are; the lesson says how to get the package"
+            )
         execute.run(solved, course)
         gates.refuse_failing_solution(solved, lesson)
         gates.refuse_unstable_outputs(solved, lesson)

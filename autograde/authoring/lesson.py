@@ -1,6 +1,7 @@
 """Read a lesson's source as a notebook: short tags become nbgrader's metadata; cell ids are the same at each build."""
 
 import hashlib
+import importlib.util
 import json
 import re
 
@@ -14,7 +15,7 @@ from autograde.project import CourseError
 
 KERNEL = {"kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
           "language_info": {"name": "python"}}  # fmt: skip
-KNOWN_TAGS = {"exercise", "check", "alt", "demonstration"}
+KNOWN_TAGS = {"exercise", "check", "alt", "demonstration", "needs"}
 _JUPYTEXT_TAGS = {"cell_marker", "lines_to_next_cell"}  # the layout of the source file; not for the notebook
 _CALL = re.compile(r"check\.(\w+)\((\w+)\)")
 
@@ -46,6 +47,16 @@ def read(course, lesson):
         )
     notebook.metadata[METADATA] = {"lesson": lesson, "source_hash": cells_hash(notebook)}
     return notebook
+
+
+def missing(course, lesson):
+    """The first package that a cell of the lesson's source is tagged to need (`needs="name"`) and that is not installed.
+
+    Such a lesson runs without the package too, and then shows nothing: it can be verified, but not built.
+    """
+    cells = jupytext.reads(course.source(lesson).read_text(encoding="utf-8"), fmt="py:percent").cells
+    needed = [cell.metadata["needs"] for cell in cells if "needs" in cell.metadata]
+    return next((name for name in needed if not importlib.util.find_spec(name)), None)
 
 
 def _cell(cell, default_id, points, seen, path):

@@ -48,7 +48,8 @@ def make(course):
     Raises:
         CourseError: no lesson is built, or the known answers are not there.
     """
-    lessons = [lesson for lesson in course.lessons if course.release(lesson).exists()]
+    graded = registry.of(course).of_lesson
+    lessons = [lesson for lesson in course.lessons if graded(lesson) and course.release(lesson).exists()]
     if not lessons:
         raise CourseError("no lesson has been built, so nothing can be handed in; run: autograde build")
     files = {}

