@@ -156,9 +156,10 @@ if file:
         grey, hatch = ("0.9", "0.7", "0.4")[place], ("", "//", "..")[place]
         axis.bar(bars, shares, 0.25, color=grey, hatch=hatch, edgecolor="black", label=name)
         print(f"{name:17} form {counts[0]}, code {counts[1]}, German name {counts[2]} of {of}")
-    axis.set(xticks=range(3), xticklabels=["form", "code", "German name"], ylim=(0, 105))
+    axis.set(xticks=range(3), xticklabels=["form", "code", "German name"], ylim=(0, 135))
     axis.set(ylabel="per cent right", title="What forty steps on sixteen cards teach")
-    axis.legend()
+    axis.set_yticks(range(0, 101, 20))
+    axis.legend(loc="upper center", ncols=3)
     plt.show()
 
 # %% [markdown]

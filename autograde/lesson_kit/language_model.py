@@ -1,8 +1,6 @@
 """A real language model for lesson 12, from a package that `make encore` installs, and small cards to teach it."""
 
-import contextlib
 import importlib.util
-import io
 import os
 import random
 import re
@@ -33,12 +31,14 @@ def find():
 def load(file):
     """(model, tokenizer): transformers' own, in float32. Reading 4 bits takes some twenty seconds."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    with contextlib.redirect_stderr(io.StringIO()):  # progress bars
-        import transformers
+    import transformers
+    from transformers import modeling_gguf_pytorch_utils as gguf_reader
 
-        transformers.logging.set_verbosity_error()
-        tokenizer = transformers.AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-        model = transformers.AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    gguf_reader.tqdm = lambda steps, **_: steps  # its bar asks nobody
+    tokenizer = transformers.AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+    model = transformers.AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
     tokenizer.padding_side = "left"  # so that all texts of a batch end at the same place, where writing goes on
     return model.eval(), tokenizer
 
