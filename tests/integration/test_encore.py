@@ -1,6 +1,7 @@
 """What lesson 12 stands on: how it behaves without its model, its cards and its marks; and, with it, the lesson itself."""
 
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -108,10 +109,10 @@ def test_the_lesson_runs_to_its_end_without_the_model():
 def test_the_lesson_teaches_a_real_language_model():
     source = read(Course(ROOT), "12_encore")
     script = "\n\n".join(cell.source for cell in source.cells if cell.cell_type == "code")
+    paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = os.environ | {"MPLBACKEND": "agg", "PYTHONPATH": paths}
     line = [sys.executable, "-c", script]
-    done = subprocess.run(
-        line, cwd=ROOT, capture_output=True, text=True, env={"MPLBACKEND": "agg", "PYTHONPATH": str(ROOT)}
-    )
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     form = [int(count) for count in re.findall(r"form (\d+)", done.stdout)]
     assert form[0] < form[1]  # before, after
