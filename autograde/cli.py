@@ -56,7 +56,7 @@ def _lessons(course, words):
 )
 @click.option("--force", is_flag=True, help="Build again what is up to date, and over notebooks that were worked in.")
 def build(lessons, only_check, run_all, force):
-    """Make the notebooks of each LESSON (all when none is named) from solutions/LESSON.py.
+    """Make the notebooks of each LESSON (all when none is named) from its source, LESSON.py.
 
     --check compares sources and notebooks, and executes the lessons whose checks, modules or libraries have changed
     since they were built.
@@ -154,7 +154,7 @@ def progress():
 def grade(lessons, jobs, scheduler, require_isolation, force, db):
     """Grade what was handed in for each LESSON (all when none is named) into the gradebook.
 
-    Submissions are autograde/submitted/STUDENT/LESSON/LESSON.ipynb. Those that are graded and have not changed are
+    Submissions are STUDENT/LESSON/LESSON.ipynb in the folder that nbgrader_config.py names. Those that are graded and have not changed are
     skipped. The exit code is 0 when all is graded, 1 when something could not be, 2 when the command is wrong.
     """
     from autograde.batch import command
@@ -199,7 +199,7 @@ def sample_class(force, if_empty, remove):
 @click.argument("lessons", nargs=-1, metavar="[LESSON]...")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="The page, if elsewhere.")
 def report(lessons, output):
-    """Show the class on one page: scores, misconceptions, timings. Writes autograde/report.html."""
+    """Show the class on one page: scores, misconceptions, timings. Writes report.html beside the graded notebooks."""
     from autograde.project import CourseError
     from autograde.report.write import write
 

@@ -1,11 +1,13 @@
 """Where the course's files lie. The directories that nbgrader_config.py names are the only truth."""
 
+import os
 import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 CONFIG = "nbgrader_config.py"
+NAMED_BY = "AUTOGRADE_COURSE"  # the environment variable that names a course's folder
 _LESSON = re.compile(r"\d\d_\w+")
 
 
@@ -72,13 +74,15 @@ class Course:
 
 
 def find_course(start=None):
-    """The course that `start` (the working directory when left out) lies in, else the one this package lies in.
+    """The course that `start` (the working directory when left out) lies in; else the one that the environment names, as
+    it does for a lesson that is built in a scratch folder; else the one this package lies in.
 
     Raises:
-        CourseError: neither is a course.
+        CourseError: none of them is a course.
     """
     here = Path(start or ".").resolve()
-    for folder in (here, *here.parents, Path(__file__).resolve().parents[1]):
+    named = os.environ.get(NAMED_BY)
+    for folder in (here, *here.parents, *([Path(named)] if named else []), Path(__file__).resolve().parents[1]):
         if (folder / CONFIG).is_file() and (folder / "pyproject.toml").is_file():
             return Course(folder)
     raise CourseError(f"no course here: run this inside a checkout, where {CONFIG} and pyproject.toml are")

@@ -10,6 +10,7 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 
 from autograde.notebook.cells import METADATA
+from autograde.project import NAMED_BY
 
 TIMEOUT = 120  # seconds for one cell
 
@@ -26,7 +27,8 @@ def run(notebook, course):
     """Execute `notebook` in place, in a temporary working directory, and return it. Errors do not stop it."""
     path = os.pathsep.join([str(course.root), *filter(None, [os.environ.get("PYTHONPATH")])])
     # One thread: sums over several threads differ in their last digits from run to run.
-    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": path, NAMED_BY: str(course.root)}
+    environment |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     environment.pop("MPLBACKEND", None)
     with tempfile.TemporaryDirectory() as scratch:
         client = NotebookClient(

@@ -143,7 +143,7 @@ def drift(course, lesson, read_source):
     except Exception as error:
         return f"{path.relative_to(course.root)} cannot be read: {error}"
     if committed.metadata.get(METADATA, {}).get("source_hash") != read_source.metadata[METADATA]["source_hash"]:
-        return f"solutions/{lesson}.py has changed since its notebooks were built"
+        return f"{course.source(lesson).relative_to(course.root)} has changed since its notebooks were built"
     if [cell.source for cell in committed.cells] != [cell.source for cell in read_source.cells]:
         return f"{path.relative_to(course.root)} was changed by hand"
     return None

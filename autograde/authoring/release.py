@@ -47,8 +47,9 @@ def generate(course, solved, lesson):
 def _by_nbgrader(course, solved, lesson):
     said = _Messages()
     with tempfile.TemporaryDirectory() as folder:
-        write(solved, Path(folder) / "solutions" / lesson / f"{lesson}.ipynb")
+        write(solved, Path(folder) / "source" / lesson / f"{lesson}.ipynb")
         settings = config(course)
+        settings.CourseDirectory.source_directory, settings.CourseDirectory.release_directory = "source", "release"
         settings.CourseDirectory.root = folder
         settings.CourseDirectory.assignment_id = lesson
         logger = logging.Logger(f"generate_assignment {lesson}", level=logging.WARNING)
@@ -63,7 +64,7 @@ def _by_nbgrader(course, solved, lesson):
                 converter.start()
         except (NbGraderException, SystemExit):
             raise CourseError(f"{lesson}: nbgrader refuses it: {said.text()}") from None
-        return nbformat.read(Path(folder) / "notebooks" / lesson / f"{lesson}.ipynb", as_version=4)
+        return nbformat.read(Path(folder) / "release" / lesson / f"{lesson}.ipynb", as_version=4)
 
 
 class _Messages(logging.Handler):

@@ -72,7 +72,7 @@ class Store:
     """All results of a course.
 
     Args:
-        graded: the folder of graded notebooks, ``autograde/autograded``.
+        graded: the folder of graded notebooks.
     """
 
     def __init__(self, graded):

@@ -122,7 +122,7 @@ class Book:
         self._book.db.expire_all()
 
     def missing(self, lesson, results):
-        """Those of `results` whose scores the gradebook does not have, or has otherwise.
+        """Those of `results` whose scores or late penalties the gradebook does not have, or has otherwise.
 
         Raises:
             GradebookError: it cannot be read.
@@ -130,11 +130,13 @@ class Book:
         rows = self._lessons[lesson]
         with _explained(self.settings.db_url):
             there = rows.scores(self._book.db)
+            changed = rows.penalised_otherwise(self._book.db, self.settings.config)
             self._book.db.rollback()
         return [
             result
             for result in results
-            if there.get(result.student) != {name: score for name, (score, _) in result.cells.items()}
+            if result.student in changed
+            or there.get(result.student) != {name: score for name, (score, _) in result.cells.items()}
         ]
 
     def enter(self, lesson, results):
@@ -154,6 +156,23 @@ class Book:
             except BaseException:
                 self._book.db.rollback()
                 raise
+
+
+def students(settings):
+    """The ids of all students in the gradebook; none where there is no gradebook yet.
+
+    Raises:
+        GradebookError: it cannot be read.
+    """
+    url = make_url(settings.db_url)
+    if url.get_backend_name() == "sqlite" and not Path(url.database or ":memory:").exists():
+        return set()
+    with _explained(settings.db_url):
+        book = api.Gradebook(settings.db_url, settings.course_id)
+        try:
+            return {student.id for student in book.students}
+        finally:
+            book.close()
 
 
 def _create(db_url):

@@ -133,19 +133,47 @@ class Rows:
         _add(db, COMMENT, new)
         _set(db, COMMENT, changed)
 
+    def penalised_otherwise(self, db, config):
+        """Students whose late penalty is not what it would be today: the due date has moved since it was entered."""
+        chosen = (
+            select(SUBMISSION.student_id, SUBMISSION.timestamp, NOTEBOOK.id, NOTEBOOK.late_submission_penalty)
+            .join(NOTEBOOK, NOTEBOOK.assignment_id == SUBMISSION.id)
+            .where(NOTEBOOK.notebook_id == self.own)
+        )
+        penalty = self._penalty(config)
+        return {
+            student
+            for student, timestamp, row, entered in db.execute(chosen).all()
+            if (entered is not None or (self.due is not None and timestamp is not None and timestamp > self.due))
+            and penalty(student, db.get(NOTEBOOK, row, populate_existing=True)) != entered
+        }
+
     def _penalties(self, db, wanted, rows, config):
         if self.due is None:
+            late = NOTEBOOK.late_submission_penalty
+            ids = [rows[student] for student in wanted]
+            db.execute(update(NOTEBOOK).where(NOTEBOOK.id.in_(ids), late.is_not(None)).values({late: None}))
             return
+        db.flush()
+        penalty = self._penalty(config)
+        for student in wanted:
+            notebook = db.get(NOTEBOOK, rows[student], populate_existing=True)
+            notebook.late_submission_penalty = penalty(student, notebook)
+
+    @staticmethod
+    def _penalty(config):
+        """nbgrader's rule, or the plug-in that is configured: ``penalty(student, submitted notebook)``."""
         from nbgrader.preprocessors import AssignLatePenalties
 
         step = AssignLatePenalties(config=config)
         step.init_plugin()
-        db.flush()
-        for student in wanted:
-            notebook = db.get(NOTEBOOK, rows[student], populate_existing=True)
+
+        def penalty(student, notebook):
             late = notebook.assignment.total_seconds_late
-            penalty = step.plugin_inst.late_submission_penalty(student, notebook.score, late) if late > 0 else None
-            notebook.late_submission_penalty = None if penalty is None else step._check_late_penalty(notebook, penalty)
+            points = step.plugin_inst.late_submission_penalty(student, notebook.score, late) if late > 0 else None
+            return None if points is None else step._check_late_penalty(notebook, points)
+
+        return penalty
 
 
 def parsed(timestamp):

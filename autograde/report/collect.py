@@ -1,12 +1,16 @@
 """Collects the results of a class: from ``autograde grade``, and from notebooks that ``nbgrader autograde`` graded."""
 
+import contextlib
 import json
 from collections import defaultdict
 from dataclasses import dataclass
 
 from autograde.batch.results import FAILED, GRADED, Result, Store
 from autograde.judge.verdict import Verdict
+from autograde.nbgrader_plugin import config
+from autograde.nbgrader_plugin.gradebook import GradebookError, students
 from autograde.notebook.cells import METADATA
+from autograde.submission import files
 
 PASSED, PARTLY, WRONG, NOT_STARTED, NOT_JUDGED = "passed", "partly", "wrong", "not_started", "not_judged"
 
@@ -84,6 +88,14 @@ def collect(course, lessons):
     return [
         Lesson(lesson, [known[student] for student in sorted(known)]) for lesson, known in by_lesson.items() if known
     ]
+
+
+def roster(course):
+    """Every student that is known of, sorted: from the gradebook, and from the folder of submissions."""
+    known = {path.name for path in files.student_folders(course)}
+    with contextlib.suppress(GradebookError):  # then the folders are all that is known
+        known |= students(config.load(course))
+    return sorted(known)
 
 
 def _from_notebook(path, student, lesson):

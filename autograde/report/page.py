@@ -16,11 +16,12 @@ NAMED = 12  # students named behind one mistake
 SLOWEST = 5
 
 
-def page(lessons, now=None):
+def page(lessons, roster=(), now=None):
     """The report as HTML.
 
     Args:
         lessons: `Lesson`, at least one.
+        roster: ids of all students that are known of, those among them who handed in nothing.
         now: seconds since the epoch, for the date on it; the present when left out.
     """
     date = time.strftime("%d %B %Y, %H:%M", time.localtime(now))
@@ -33,7 +34,7 @@ def page(lessons, now=None):
         f"<title>Class report</title><style>{STYLE}</style></head><body>{draw.PATTERNS}"
         f'<h1>Class report</h1><p class="soft">{date} · automatic scores; what a person has changed in the gradebook '
         f'is not in them</p>{_facts(lessons)}<nav>{links}<a href="#students">scores by student</a>'
-        f'<a href="#run">how it ran</a></nav>{sections}{_students(lessons)}{_how_it_ran(lessons)}</body></html>\n'
+        f'<a href="#run">how it ran</a></nav>{sections}{_students(lessons, roster)}{_how_it_ran(lessons)}</body></html>\n'
     )
 
 
@@ -114,8 +115,8 @@ def _rarer(mistakes):
     return f'<div class="wide"><table class="rarer"><tbody>{rows}</tbody></table></div>'
 
 
-def _students(lessons):
-    by_student = defaultdict(dict)
+def _students(lessons, roster):
+    by_student = defaultdict(dict, {student: {} for student in roster})
     for lesson in lessons:
         for result in lesson.graded:
             by_student[result.student][lesson.name] = result
@@ -131,8 +132,11 @@ def _students(lessons):
         total = sum(result.score for result in theirs.values())
         rows.append(f'<tr><td class="name">{named(student)}</td>{cells}<td class="n"><b>{_number(total)}</b></td></tr>')
     most = sum(lesson.points for lesson in lessons)
+    idle = [student for student, theirs in sorted(by_student.items()) if not theirs]
+    names = ", ".join(named(student, 40) for student in idle)
+    nothing = f"<p>Nothing graded of {len(idle)}: {names}.</p>" if idle else ""
     return (
-        f'<section><h2 id="students">Scores by student</h2><div class="wide"><table><thead><tr><th>student</th>{heads}'
+        f'<section><h2 id="students">Scores by student</h2>{nothing}<div class="wide"><table><thead><tr><th>student</th>{heads}'
         f'<th class="n">sum<br>of {most:g}</th></tr></thead><tbody>{"".join(rows)}</tbody></table></div></section>'
     )
 

@@ -1,7 +1,7 @@
 """The command ``autograde report``."""
 
 from autograde.project import CourseError
-from autograde.report.collect import collect
+from autograde.report.collect import collect, roster
 from autograde.report.page import page
 
 
@@ -11,7 +11,7 @@ def write(course, lessons, target=None):
     Args:
         course: the `Course`.
         lessons: ids; those that nothing is known of are left out.
-        target: the file; ``autograde/report.html`` when left out.
+        target: the file; ``report.html`` beside the folder of graded notebooks when left out.
 
     Returns:
         Where it is.
@@ -24,7 +24,7 @@ def write(course, lessons, target=None):
         raise CourseError("nothing is graded yet; run: autograde grade")
     target = target or course.autograded.parent / "report.html"
     try:
-        target.write_text(page(known), encoding="utf-8")
+        target.write_text(page(known, roster(course)), encoding="utf-8")
     except OSError as error:
         raise CourseError(f"{target} cannot be written: {error.strerror}") from None
     return target

@@ -226,6 +226,11 @@ def find(course, lessons):
     return sorted(found, key=lambda one: (one.lesson, one.student)), notices
 
 
+def student_folders(course):
+    """The folders in which students hand in."""
+    return [folder for folder in _entries(course.submitted) if not unusable(folder)]
+
+
 def oddities(submission):
     """What an instructor should know of a submission that is graded all the same, as ends of a sentence."""
     found = []

@@ -136,6 +136,20 @@ def test_hand_in_times_and_late_penalties(course, database):
     assert {row[0]: row[7] for row in rows(database)["grades"]}["late"] is None, "no penalty with the new time"
 
 
+def test_a_due_date_that_moves_moves_the_penalties(course, database):
+    config = course.root / "nbgrader_config.py"
+    config.write_text(config.read_text() + 'c.LateSubmissionPlugin.penalty_method = "zero"\n')
+    (hand_in(course, "ada", "SCORE=2") / "timestamp.txt").write_text("2026-03-02 12:00:00 UTC")
+    run(course)
+    for due, penalty in ((datetime.datetime(2026, 3, 1), 2.0), (datetime.datetime(2026, 3, 3), None),
+                         (datetime.datetime(2026, 3, 1), 2.0), (None, None)):  # fmt: skip
+        with Gradebook(f"sqlite:///{database}", "lora") as book:
+            book.find_assignment(LESSON).duedate = due
+            book.db.commit()
+        assert not run(course).graded
+        assert {row[7] for row in rows(database)["grades"]} == {penalty}, due
+
+
 def test_graded_files_are_where_nbgrader_has_them(course):
     folder = hand_in(course, "ada", _scored(2))
     (folder / "timestamp.txt").write_text("2026-02-28 23:00 UTC")

@@ -18,6 +18,8 @@ SAYS = {  # what both doors say of each
     "zipped": "the archive 'work.zip'",
     "nested": "one folder deeper",
     "text": f"but '{LESSON}.ipynb.txt'",
+    "name_of_lesson": "the notebook of another lesson",
+    "format": "its format is",
     "zero\u200bwidth": "invisible characters",
     "<img src=x onerror=alert(1)>": "could take for markup",
     "esc\x1b]0;title\x07": "control or invisible characters",
@@ -55,6 +57,11 @@ def lay(course, name, answered):
             notebook.rename(folder / LESSON / notebook.name)
         case "text":
             notebook.rename(folder / f"{notebook.name}.txt")
+        case "name_of_lesson":
+            notebook.write_text('{"cells": [{"cell_type": "raw", "source": "x", "metadata": {}}], "nbformat": 4, '
+                                '"metadata": {"autograde": {"lesson": "\\u001b]0;title\\u0007"}}}')  # fmt: skip
+        case "format":
+            notebook.write_text('{"cells": [], "nbformat": "\\u001b]52;c;x\\u0007"}')
         case "folder_as_time":
             time.mkdir()
         case "pipe_as_time":
@@ -103,7 +110,9 @@ def test_our_door(course, tmp_path):
     course = copy_of_class(course, tmp_path / "course")
     log = run(course, "autograde", "grade", "--jobs", "2")
     check(course, log)
-    assert "Nothing" not in run(course, "autograde", "report")
+    run(course, "autograde", "report")
+    page = (course.autograded.parent / "report.html").read_text(encoding="utf-8")
+    assert "<bdi>Doe Jane [12345]</bdi>" in page and "onerror" not in page
 
 
 def test_nbgraders_door(course, tmp_path):

@@ -226,3 +226,11 @@ def test_a_page_is_written_for_every_outcome_there_is(tmp_path):
 )
 def test_outcomes(verdict, expected):
     assert collect.outcome(verdict) == expected
+
+
+def test_who_handed_in_nothing_is_there(tmp_path):
+    course = make_course(tmp_path / "course")
+    (course.submitted / "idle").mkdir()
+    store = Store(course.autograded)
+    store.write(_result("ada", status=FAILED, sentence="no reason"), b"", {})
+    assert "Nothing graded of 1: idle" in " ".join(_text(write(course, [LESSON]).read_text()).split())
