@@ -89,7 +89,7 @@ def test_formgrader_grades_in_the_box_and_keeps_one_warm_process(course):
         assert "The average is the sum." in sample_course.feedback(course, "alice")
         if not Path("/proc").is_dir():
             return
-        warm = [child for child in children(server.process.pid) if "autograde.sandbox.child.main" in child]
+        warm = [child for child in children(server.process.pid) if "autograde.submission.grading_process" in child]
         assert len(warm) == 1, warm
     finally:
         server.close()
