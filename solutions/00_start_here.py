@@ -13,7 +13,7 @@ r"""
 At the end of this lesson you can say exactly what `nn.Linear` computes, from the layout of its weight, and you know how every lesson
 of this course works.
 
-*About 10 minutes · difficulty 1 of 5 · builds on: tensors and matrix products*
+*About 12 minutes · difficulty 1 of 5 · builds on: tensors and matrix products*
 """
 
 # %% [markdown]

@@ -13,7 +13,7 @@ r"""
 At the end of this lesson you can split any matrix into two thin ones, say how much of it they hold, and measure whether the
 *change* that fine-tuning makes to a weight has low rank.
 
-*About 25 minutes · difficulty 2 of 5 · builds on: [00 · Start here](../00_start_here/00_start_here.ipynb)*
+*About 45 minutes · difficulty 2 of 5 · builds on: [00 · Start here](../00_start_here/00_start_here.ipynb)*
 """
 
 # %% [markdown]

@@ -13,7 +13,7 @@ r"""
 At the end of this lesson you can say, for any sizes, whether a wrong product raises, runs, or runs and lies, and you
 can write the test that exposes a wrong LoRA layer.
 
-*About 25 minutes · difficulty 2 of 5 · builds on: [00](../00_start_here/00_start_here.ipynb),
+*About 50 minutes · difficulty 2 of 5 · builds on: [00](../00_start_here/00_start_here.ipynb),
 [01](../01_low_rank/01_low_rank.ipynb)*
 """
 

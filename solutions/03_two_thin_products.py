@@ -13,7 +13,7 @@ r"""
 At the end of this lesson you can write what an adapter adds in its cheap order, count what it costs without running
 it, and say at which rank it stops being cheap.
 
-*About 25 minutes · difficulty 2 of 5 · builds on: [02 · The bug](../02_the_bug/02_the_bug.ipynb)*
+*About 40 minutes · difficulty 2 of 5 · builds on: [02 · The bug](../02_the_bug/02_the_bug.ipynb)*
 """
 
 # %%

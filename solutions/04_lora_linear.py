@@ -13,7 +13,7 @@ r"""
 At the end of this lesson you have turned `nn.Linear` into a LoRA layer, and you can defend every decision in it: why $B$ is zero, why $A$
 is not, why the bias is frozen too, what $\alpha$ does, and why the two products are taken one after the other.
 
-*About 45 minutes · difficulty 3 of 5 · builds on: [00](../00_start_here/00_start_here.ipynb) for the layout of a weight,
+*About 70 minutes · difficulty 3 of 5 · builds on: [00](../00_start_here/00_start_here.ipynb) for the layout of a weight,
 [03](../03_two_thin_products/03_two_thin_products.ipynb) for the order of the products*
 """
 

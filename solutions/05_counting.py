@@ -13,7 +13,7 @@ r"""
 At the end of this lesson you can check any claim about the size of LoRA: how many values train, how many there are in all, and what
 training keeps in memory.
 
-*About 25 minutes · difficulty 2 of 5 · builds on: [04 · LoRALinear](../04_lora_linear/04_lora_linear.ipynb)*
+*About 45 minutes · difficulty 2 of 5 · builds on: [04 · LoRALinear](../04_lora_linear/04_lora_linear.ipynb)*
 """
 
 # %%

@@ -13,7 +13,7 @@ r"""
 At the end of this lesson you can fold an adapter into its layer, so that it costs nothing any more, and take it out
 again without having changed a single bit.
 
-*About 35 minutes · difficulty 3 of 5 · builds on: [04 · LoRALinear](../04_lora_linear/04_lora_linear.ipynb)*
+*About 65 minutes · difficulty 3 of 5 · builds on: [04 · LoRALinear](../04_lora_linear/04_lora_linear.ipynb)*
 """
 
 # %%
