@@ -20,12 +20,6 @@ class Draw:
         """`count` pairwise distinct ints between `low` and `high`, both included."""
         return self._random.sample(range(low, high + 1), count)
 
-    def layer(self, low=5, high=11):
-        """Sizes of one adapted layer, pairwise distinct: in_features, out_features, rank (2 or more, the smallest)."""
-        rank = self._random.choice([2, 3])
-        in_features, out_features = self._random.sample(range(max(low, rank + 2), high + 1), 2)
-        return in_features, out_features, rank
-
     def choice(self, options):
         """One of `options`."""
         return self._random.choice(list(options))
@@ -33,10 +27,6 @@ class Draw:
     def integer(self, low, high):
         """An int between `low` and `high`, both included."""
         return self._random.randint(low, high)
-
-    def scaling(self):
-        """A scaling that is neither 1 nor a power of two, so that a forgotten or squared one shows."""
-        return self._random.choice([0.3, 0.6, 1.7, 2.3, 3.1])
 
     def tensor(self, *shape, dtype=torch.float32, contiguous=True):
         """Standard normal values. ``contiguous=False`` gives the same kind of tensor as a strided view (1-D and up)."""

@@ -1,9 +1,11 @@
 """The README's table of lessons says what the lessons' first cells say."""
 
+import base64
 import re
 from pathlib import Path
 
 import jupytext
+import nbformat
 import pytest
 
 from autograde import registry
@@ -25,3 +27,12 @@ def test_title_and_minutes_are_those_of_the_lesson(row):
     title = re.search(r"^# (.+)", first, re.MULTILINE)[1]
     minutes = re.search(r"^\*About (\d+) minutes", first, re.MULTILINE)[1]
     assert (row["title"], row["minutes"]) == (title, minutes)
+
+
+def test_the_picture_is_the_one_that_lesson_08_draws():
+    cells = nbformat.read(COURSE.solved("08_fine_tuning"), as_version=4).cells
+    drawn = [output.data.get("image/png") for cell in cells for output in cell.get("outputs", []) if "data" in output]
+    shown = base64.b64encode((ROOT / "docs" / "pay_off.png").read_bytes()).decode()
+    assert shown in [picture.replace("\n", "") for picture in drawn if picture], (
+        "lesson 08 draws another picture now: write that one to docs/pay_off.png, and read the README's figures again"
+    )

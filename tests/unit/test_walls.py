@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 COURSE_ROOMS = {"checks", "probes", "lesson_kit"}
-OF_THIS_COURSE = re.compile(r"lora|peft|adapter|lesson_kit|autograde\.(checks|probes)", re.IGNORECASE)
+OF_THIS_COURSE = re.compile(r"lora|peft|adapter|\brank\b|lesson_kit|autograde\.(checks|probes)", re.IGNORECASE)
 ENGINE = [
     path
     for path in sorted((ROOT / "autograde").rglob("*.py"))

@@ -1,11 +1,12 @@
 """The layers that lora_parameters and reduction are asked about."""
 
+from autograde.checks.shared.draws import layer_sizes
 from autograde.judge.check import Case
 
 
 def layers(draw):
     """Layers small and large, wide and deep; the adapter of some is larger than the weight."""
-    d, k, r = draw.layer()
+    d, k, r = layer_sizes(draw)
     wide, deep = draw.sizes(2, low=100, high=900)
     large, narrow = draw.choice([12288, 16384]), draw.choice([3072, 5120])
     side, (low, high) = 2 * draw.integer(2, 8), draw.sizes(2, low=12, high=19)

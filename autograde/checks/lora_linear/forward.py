@@ -7,6 +7,7 @@ from torch import nn
 
 from autograde.checks.lora_linear import modes
 from autograde.checks.shared import next_steps
+from autograde.checks.shared.draws import layer_sizes
 from autograde.checks.shared.families import GRADIENT_CUT
 from autograde.checks.shared.lora_layers import (
     ADAPTERS,
@@ -49,7 +50,7 @@ class LoraLinearForward(LayerCheck):
     def cases(self, draw):
         side = draw.integer(5, 9)
         # With a rank of 2, alpha / rank is exact in every dtype: a layer may keep it as a tensor of another one than x has.
-        d, k, _ = draw.layer()
+        d, k, _ = layer_sizes(draw)
         return [
             layer_case(draw, (4,), "a batch of rows", inputs=INPUTS),
             layer_case(draw, (3,), "no bias", inputs=INPUTS, bias=False),

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from autograde.checks.shared.draws import layer_sizes
 from autograde.judge.check import Case, Check, Wrong
 from autograde.judge.describe import clean, contents
 from autograde.probes.lora_linear import names_of
@@ -50,7 +51,7 @@ class LeakedParameters(Check):
 
     def cases(self, draw):
         def case(source, bias, frozen, label):
-            d, k, r = draw.layer()
+            d, k, r = layer_sizes(draw)
             return Case({"source": source, "options": {"d": d, "k": k, "r": r, "bias": bias, "frozen": frozen}}, label)
 
         return [

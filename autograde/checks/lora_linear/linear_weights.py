@@ -1,5 +1,6 @@
 """to_linear_weights: the same adapters as the weights of two bias-free nn.Linears."""
 
+from autograde.checks.shared.draws import layer_sizes
 from autograde.judge.check import Case, Check
 
 
@@ -20,10 +21,10 @@ class ToLinearWeights(Check):
 
         side = draw.integer(5, 9)
         return [
-            case("", *draw.layer()),
+            case("", *layer_sizes(draw)),
             case("a square layer", side, side, 3),
             case("as many inputs as ranks", side, side + 2, side),
-            case("transposed views", *draw.layer(), contiguous=False),
+            case("transposed views", *layer_sizes(draw), contiguous=False),
         ]
 
     def right(self, lora_A, lora_B):

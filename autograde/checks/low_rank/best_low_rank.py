@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 
 from autograde.checks.low_rank.matrices import MISFITS, PAIRED, with_values
+from autograde.checks.shared.draws import layer_sizes
 from autograde.judge import describe, tolerance
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import Case, Check, Wrong
@@ -30,7 +31,7 @@ class BestLowRank(Check):
     next_step = "torch.linalg.svd writes M as a sum of pieces. Which of them does your product hold, and at which size?"
 
     def cases(self, draw):
-        d, k, rank = draw.layer(low=6)
+        d, k, rank = layer_sizes(draw, low=6)
         narrow, wide = min(d, k), max(d, k)
 
         def case(d, k, rank, label, **form):

@@ -5,6 +5,7 @@ import inspect
 import torch
 from torch import nn
 
+from autograde.checks.shared.draws import layer_sizes
 from autograde.checks.shared.families import CHANGED_LAYER
 from autograde.checks.shared.lora_layers import is_stub
 from autograde.judge.check import Case, Check
@@ -46,7 +47,7 @@ def adapted(draw, label, *, sizes=None, bias=True, dtype=torch.float32, rows=Non
         rows: leading sizes of an x; no x when left out.
         part: which points it is for.
     """
-    d, k, r = sizes or draw.layer()
+    d, k, r = sizes or layer_sizes(draw)
     args = {
         "weight": draw.tensor(k, d, dtype=dtype),
         "bias": draw.tensor(k, dtype=dtype) if bias else None,

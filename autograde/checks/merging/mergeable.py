@@ -4,6 +4,7 @@ import torch
 
 from autograde.checks.merging.given import adapted, base_in_words, options_in_words
 from autograde.checks.merging.in_place_steps import EXACT, LAYER_MISTAKES, follow, in_words
+from autograde.checks.shared.draws import layer_sizes
 from autograde.checks.shared.families import BIAS_DROPPED, NO_TRANSPOSE, SCALING_FORGOTTEN, VIEW_FOR_TRANSPOSE
 from autograde.checks.shared.lora_layers import is_stub
 from autograde.judge import describe
@@ -67,7 +68,7 @@ class MergeableLoRALinear(Check):
             if (
                 kind.get("dtype") == torch.float64
             ):  # a rank of 2 makes alpha / rank exact: it may be kept as a float32 tensor
-                kind["sizes"] = (*draw.layer()[:2], 2)
+                kind["sizes"] = (*layer_sizes(draw)[:2], 2)
             asked = adapted(draw, label, rows=rows, part=part, **kind)
             options = asked.args["options"] if options is None else options
             return Case(asked.args | {"options": options, "steps": [list(step) for step in steps]}, label, part)

@@ -2,6 +2,7 @@
 
 import re
 
+from autograde.checks.shared.draws import layer_sizes
 from autograde.checks.shared.families import ADAPTERS_WITH_BIAS, TURNED_ROUND
 from autograde.judge import describe, exceptions
 from autograde.judge.check import Case, Check
@@ -184,7 +185,7 @@ def layer_case(draw, x_shape, label, *, sizes=None, bias=True, options=None, inp
         dtype: of everything; float32 when left out.
         by_position: whether rank and alpha are given without their names.
     """
-    d, k, r = sizes or draw.layer()
+    d, k, r = sizes or layer_sizes(draw)
     kind = {} if dtype is None else {"dtype": dtype}
     options = {"rank": r, "alpha": draw.choice([n for n in (3, 5, 7, 11) if n != r])} if options is None else options
     rank = options.get("rank", DEFAULTS["rank"])

@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 
 from autograde.checks.shared import next_steps
+from autograde.checks.shared.draws import scaling as draw_scaling
 from autograde.checks.shared.families import (
     DIVIDED_BY_RANK_AGAIN,
     SCALING_FORGOTTEN,
@@ -59,7 +60,7 @@ class LoraDelta(Check):
                 "x": draw.tensor(*x_shape, dtype=dtype, contiguous=not strided_x),
                 "A": draw.tensor(x_shape[-1], r, dtype=dtype, contiguous=not strided_weights),
                 "B": draw.tensor(r, out, dtype=dtype, contiguous=not strided_weights),
-                "scaling": draw.scaling() if scaling is None else scaling,
+                "scaling": draw_scaling(draw) if scaling is None else scaling,
             }
             return Case(args, label)
 
