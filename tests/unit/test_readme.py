@@ -12,7 +12,7 @@ from autograde import registry
 
 ROOT = Path(__file__).parents[2]
 COURSE = registry.current().course
-ROW = re.compile(r"\| \[(?P<title>[^\]]+)\]\((?P<link>[^)]+)\) \| (?P<able>[^|]+) \| (?P<minutes>\d+) \|")
+ROW = re.compile(r"\| \[(?P<title>[^\]]+)\]\((?P<link>[^)]+)\)[^|]* \| (?P<able>[^|]+) \| (?P<minutes>\d+) \|")
 ROWS = [match.groupdict() for match in ROW.finditer((ROOT / "README.md").read_text(encoding="utf-8"))]
 
 
