@@ -25,8 +25,10 @@ def course(graded_class):
 
 @pytest.fixture
 def own_course(graded_class, tmp_path):
-    """A copy of it, without the damaged submissions, that a test may change."""
-    return copy_of(graded_class.course, tmp_path / "course", [*graded_class.damaged, "bad_date"])
+    """A copy of it that a test may change, without the damaged submissions and the short limits that they need."""
+    course = copy_of(graded_class.course, tmp_path / "course", [*graded_class.damaged, "bad_date"])
+    shutil.copy(ROOT / "nbgrader_config.py", course.root)
+    return course
 
 
 def test_scores_arrive_in_the_gradebook_partial_credit_too(course):
