@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from autograde import check, registry
+from autograde.checks.shared.draws import layer_sizes
 from autograde.judge import describe, tolerance
 from autograde.judge.answer import RightAnswer, SlipError
 from autograde.judge.check import Case, Check
@@ -304,7 +305,7 @@ def test_headline_thought_and_hint_are_of_one_fault():
 
 def test_sizes_are_distinct_and_seeds_repeat():
     for seed in range(50):
-        d, k, r = Draw(seed).layer()
+        d, k, r = layer_sizes(Draw(seed))
         assert len({d, k, r}) == 3
         assert r < min(d, k)
         assert r > 1
