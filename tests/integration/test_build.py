@@ -1,5 +1,6 @@
 """The build's gates: each is shown to hold, and to refuse when what it guards against is there."""
 
+import contextlib
 import html
 import json
 import re
@@ -384,6 +385,22 @@ def test_a_lesson_may_be_named_by_its_number():
         choose(course, ["x"])
 
 
+@pytest.mark.parametrize("lesson", Course(ROOT).lessons)
+def test_the_committed_notebooks_are_what_their_source_makes(monkeypatch, lesson):
+    """What `make test` sees of the next test. Whether a change elsewhere asks for an execution is not looked at."""
+
+    class Compared(Exception):
+        """All that needs no execution has been looked at."""
+
+    def stop(*_):
+        raise Compared
+
+    monkeypatch.setattr(execute, "run", stop)
+    with contextlib.suppress(Compared):
+        build.verify(Course(ROOT), lesson)
+
+
+@pytest.mark.slow
 def test_the_committed_course_is_in_step():
     """What `autograde build --check` says of this very checkout."""
     code, said = check_of(Course(ROOT))

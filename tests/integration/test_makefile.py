@@ -88,7 +88,7 @@ def test_make_alone_lists_the_targets():
     done = make()
     assert done.returncode == 0
     assert re.findall(r"^  make ([\w-]+)", done.stdout, re.MULTILINE) == [
-        "help", "lab", "test", "test-all", "build", "grade", "bench", "clean",
+        "help", "lab", "test", "test-all", "build", "grade", "encore", "bench", "clean",
     ]  # fmt: skip
 
 

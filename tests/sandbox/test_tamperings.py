@@ -282,7 +282,8 @@ def test_the_gradebook_has_no_other_points(graded, door):
 def test_nothing_is_changed_and_nothing_is_left(graded, door):
     class_ = graded[door]
     assert class_.after == class_.before
-    assert class_.temporary == []
+    # Torch makes this folder, empty, when its compiler is imported; the grader does that for lessons with an optimiser.
+    assert [path for path in class_.temporary if not path.name.startswith("torchinductor_")] == []
     assert class_.processes == [], "what they started must not outlive the grading"
 
 

@@ -142,6 +142,7 @@ PLANTED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("check", "slip", "style", "source"), PLANTED, ids=[f"{check.name}-{slip.id}-{s}" for check, slip, s, _ in PLANTED]
 )
