@@ -12,17 +12,26 @@ def known_torch_state():
     Afterwards all of that is again as it was before.
     """
     dtype, device = torch.get_default_dtype(), torch.get_default_device()
-    deterministic = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    deterministic = _deterministic()
     elsewhere = device.type != "cpu"
     with torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", enabled=False):
         torch.set_default_dtype(torch.float32)
         if elsewhere:
             torch.set_default_device(None)
-        torch.use_deterministic_algorithms(False)
+        _set_deterministic(False, False)
         try:
             yield
         finally:
             torch.set_default_dtype(dtype)
             if elsewhere:
                 torch.set_default_device(device)
-            torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
+            _set_deterministic(*deterministic)
+
+
+def _deterministic():
+    return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+
+
+def _set_deterministic(mode, warn_only):
+    if (mode, warn_only) != _deterministic():  # torch's function imports its compiler, 800 modules, in a second
+        torch.use_deterministic_algorithms(mode, warn_only=warn_only)

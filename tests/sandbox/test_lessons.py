@@ -63,17 +63,34 @@ def by_cell(lesson, wanted):
 def judged(warm, released, answers):
     """Verdicts by exercise on the release with ``{cell: known answer}`` in it, handed in as the bytes of a file."""
     typed = {cell: IMPORTS + sample.source for cell, sample in answers.items()}
-    notebook, reason = repair.read_submission(nbformat.writes(plant(released, typed)).encode(), released)
+    return graded(warm, released, plant(released, typed)).verdicts
+
+
+def graded(warm, released, notebook):
+    """What grading the notebook, handed in as the bytes of a file, comes to."""
+    notebook, reason = repair.read_submission(nbformat.writes(notebook).encode(), released)
     assert reason is None
     assert repair.repair(notebook, released) == {}
     given = COURSE.given_to(released.metadata[METADATA]["lesson"])
-    return grade(notebook, lambda code: warm.open(given=given, code=code)).verdicts
+    return grade(notebook, lambda code: warm.open(given=given, code=code))
 
 
 def test_right_answers(warm, lesson, released, right):
     verdicts = judged(warm, released, right)
     for check in COURSE.of_lesson(lesson):
         assert verdicts[check.name].score == check.points, verdicts[check.name].message
+
+
+def test_what_checks_use_is_imported_ahead(warm, lesson, released, right):
+    """Once for all submissions: what is imported in a fork is imported again in each, and can cost a second."""
+    notebook = plant(released, {cell: IMPORTS + sample.source for cell, sample in right.items()})
+    before = nbformat.v4.new_code_cell("import sys\nthere_before = set(sys.modules)")
+    after = nbformat.v4.new_code_cell("print('imported since:', *sorted(set(sys.modules) - there_before))")
+    notebook.cells = [before, *notebook.cells, after]
+    [output] = graded(warm, released, notebook).notebook.cells[-1].outputs
+    imported = output.text.removeprefix("imported since:").split()
+    assert output.text.startswith("imported since:")
+    assert len(imported) < 40, imported
 
 
 def test_a_wrong_answer_to_each_exercise(warm, lesson, released, right):

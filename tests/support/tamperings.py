@@ -1358,9 +1358,9 @@ nn.Linear.forward = lambda self, x: x.new_zeros(*x.shape[:-1], self.out_features
 tried(float(nn.Linear(2, 2)(torch.ones(2)).sum()))
 """,
     "tried: 0.0",
-    "lora_linear_init · 0 of 2 points With lora_B zero, the layer does not give what its base gives",
+    "lora_linear_forward · 0 of 3 points The output has the right shape but wrong values",
     lesson=LAYER,
-    score=0.0,
+    score=2.0,  # for its start, which is right
 )
 
 
