@@ -12,8 +12,7 @@ import nbformat
 from autograde.batch.gradebook_writer import Entry
 from autograde.batch.local_workers import CannotGrade
 from autograde.batch.results import FAILED, GRADED, Result, Store
-from autograde.nbgrader_plugin import execute
-from autograde.nbgrader_plugin import reference as master
+from autograde.nbgrader_plugin import execute, reference
 from autograde.nbgrader_plugin.gradebook import Book
 from autograde.project import CourseError
 from autograde.submission import files as submissions
@@ -31,7 +30,7 @@ class Task:
     course: object
     submission: Submission
     version: str
-    master: str
+    reference: str
     settings: dict
 
     def question(self):
@@ -39,7 +38,7 @@ class Task:
         return question(
             self.submission,
             files=submissions.beside(self.submission, self.course),
-            master=self.master,
+            reference=self.reference,
             version=self.version,
             settings=self.settings,
         )
@@ -51,8 +50,8 @@ class Outcome:
 
     Attributes:
         graded, skipped, failed: `Result` of this run, of earlier ones, and those where the grader could not do its work.
-        notices: sentences about what else lies among the submissions.
-        problems: sentences that say why the gradebook does not have everything; none when it has.
+        notices: messages about what else lies among the submissions.
+        problems: messages that say why the gradebook does not have everything; none when it has.
         seconds: wall time.
         interrupted: whether a person ended it.
     """
@@ -141,8 +140,8 @@ class Grading:
             return None
         if not self.store.intact(result) or (self.require_isolation and not _isolated(result)):
             return None
-        content, sentence = submission.read()
-        if result.content != submissions.fingerprint(content, sentence, submissions.beside(submission, self.course)):
+        content, reason = submission.read()
+        if result.content != submissions.fingerprint(content, reason, submissions.beside(submission, self.course)):
             return None
         if result.timestamp != submission.timestamp():
             result.timestamp, new = submission.timestamp(), True
@@ -182,13 +181,13 @@ class Grading:
         one = task.submission
         known = {"student": one.student, "lesson": one.lesson, "version": task.version, "timestamp": one.timestamp()}
         if "trouble" in found:
-            return Result(**known, status=FAILED, content="", sentence=found["trouble"])
+            return Result(**known, status=FAILED, content="", message=found["trouble"])
         return Result(**known, status=GRADED, **found)
 
 
 def _master(course, lesson, config):
     try:
-        return master.of_lesson(course, lesson, config)
+        return reference.of_lesson(course, lesson, config)
     except (OSError, ValueError) as error:
         where = course.release(lesson).relative_to(course.root)
         raise CourseError(f"{where} cannot be read ({error}); run: autograde build {lesson}") from None

@@ -38,10 +38,10 @@ class Lines:
             left = (now - self.started) / self.done * (self.total - self.done)
             self.say(f"{self.done} of {self.total} graded · about {duration(left)} left")
 
-    def say(self, *sentences):
+    def say(self, *messages):
         """Sentences for the person who waits."""
-        for sentence in sentences:
-            self.echo(sentence)
+        for message in messages:
+            self.echo(message)
 
 
 class Bar(Lines):
@@ -54,7 +54,7 @@ class Bar(Lines):
     def __init__(self, console):
         from rich import progress
 
-        super().__init__(lambda sentence: console.print(sentence, markup=False, highlight=False))
+        super().__init__(lambda message: console.print(message, markup=False, highlight=False))
         self.bar = progress.Progress(
             progress.TextColumn("{task.description}"),
             progress.BarColumn(),

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from autograde.project import CourseError
 from autograde.submission.files import TIMESTAMP
 
-FORMAT = 1  # of these files; others are not read, and their submissions graded again
+FORMAT = 2  # of these files; others are not read, and their submissions graded again
 FOLDER = ".results"  # in the folder of graded notebooks: git leaves that alone, and nbgrader passes over hidden names
 HALF_WRITTEN = ".half"
 LOCK = ".lock"
@@ -33,7 +33,7 @@ class Result:
         status: GRADED, or FAILED where the grader could not do its work: that is no one's score.
         content: hash of the file that was handed in.
         version: of the lesson's grading (`autograde.submission.grader_version`).
-        sentence: why it failed, or what is wrong with the whole submission; empty where nothing is.
+        message: why it failed, or what is wrong with the whole submission; empty where nothing is.
         cells: ``{grade_id: [automatic score or None, highest score]}`` for the graded cells.
         comments: ``{grade_id: automatic comment or None}`` for the answer cells.
         verdicts: one dict a check (`Verdict.as_data`).
@@ -48,7 +48,7 @@ class Result:
     status: str
     content: str
     version: str
-    sentence: str = ""
+    message: str = ""
     cells: dict = field(default_factory=dict)
     comments: dict = field(default_factory=dict)
     verdicts: list = field(default_factory=list)

@@ -29,7 +29,7 @@ def show(console, outcome, lessons):
     if results or outcome.failed:
         console.print(_run(outcome, lessons))
     for result in outcome.failed:
-        console.print(Text(f"not graded: {result.student} {result.lesson}: {result.sentence}", style="bold"))
+        console.print(Text(f"not graded: {result.student} {result.lesson}: {result.message}", style="bold"))
     for message in outcome.notices:
         console.print(Text(message, style="dim"))
 
@@ -84,7 +84,7 @@ def _mistakes(results):
 
 def _damaged(console, results):
     for result in results:
-        messages = {result.sentence} if result.sentence else set()
+        messages = {result.message} if result.message else set()
         messages |= {v["headline"] for v in result.verdicts if v["status"] in ("damaged", "stopped")}
         for message in sorted(messages):
             console.print(Text(f"{result.student} {result.lesson}: {message}"))

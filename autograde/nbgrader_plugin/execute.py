@@ -63,7 +63,7 @@ class Execute(NbGraderExecute):
         asked = question(
             submission,
             files=beside(submission, course),
-            master=nbformat.writes(nb, version=4),
+            reference=nbformat.writes(nb, version=4),
             version=None,
             settings=question_settings(self.config),
         )

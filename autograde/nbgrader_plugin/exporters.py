@@ -160,15 +160,15 @@ class SubmissionExporter(_Exporter, NotebookExporter):
         """The notebook in a file. For a submitted file, the notebook that it is held against: what was handed in is read
         by the grading process alone (`autograde.nbgrader_plugin.execute`).
         """
-        about = (resources or {}).get("nbgrader", {})
-        submitted = self._path(self._folders.submitted_directory, about["student"], about["assignment"])
+        keys = (resources or {}).get("nbgrader", {})
+        submitted = self._path(self._folders.submitted_directory, keys["student"], keys["assignment"])
         if Path(os.path.normpath(filename)).parent != submitted:
             return super().from_filename(filename, resources=resources, **kwargs)
-        resources["metadata"] = {"name": about["notebook"], "path": str(submitted)}
-        notebook = copy.deepcopy(self._release(about["assignment"], about["notebook"]))
+        resources["metadata"] = {"name": keys["notebook"], "path": str(submitted)}
+        notebook = copy.deepcopy(self._release(keys["assignment"], keys["notebook"]))
         notebook.metadata[METADATA] = notebook.metadata.get(METADATA, {}) | {
-            "lesson": about["notebook"],
-            "version": self._versions.get(about["assignment"]),
+            "lesson": keys["notebook"],
+            "version": self._versions.get(keys["assignment"]),
         }
         return self.from_notebook_node(notebook, resources=resources, **kwargs)
 

@@ -78,12 +78,12 @@ class Book:
             self._opened.close()
             self._opened = None
 
-    def prepare(self, lesson, master):
+    def prepare(self, lesson, reference):
         """See that the gradebook knows a lesson's graded cells as they are today, as generate_assignment does.
 
         Args:
             lesson: its id.
-            master: the notebook submissions are held against (`autograde.nbgrader_plugin.reference`).
+            reference: the notebook submissions are held against (`autograde.nbgrader_plugin.reference`).
 
         Raises:
             GradebookError: it cannot be used; or the lesson has gained or lost a graded cell since it has submissions.
@@ -91,8 +91,8 @@ class Book:
         with _explained(self.settings.db_url):
             book = self._book
             book.update_or_create_assignment(lesson)
-            if self._known(lesson) != _wanted(master):
-                self._save(lesson, master)
+            if self._known(lesson) != _wanted(reference):
+                self._save(lesson, reference)
             self._lessons[lesson] = Rows(book.db, lesson)
             book.db.rollback()
 
@@ -107,12 +107,12 @@ class Book:
             for cell in notebook.source_cells
         }
 
-    def _save(self, lesson, master):
+    def _save(self, lesson, reference):
         from nbgrader.preprocessors import SaveCells
 
-        about = {"assignment": lesson, "notebook": lesson, "student": ".", "db_url": self.settings.db_url}
+        keys = {"assignment": lesson, "notebook": lesson, "student": ".", "db_url": self.settings.db_url}
         try:
-            SaveCells(config=self.settings.config).preprocess(master, {"nbgrader": about})
+            SaveCells(config=self.settings.config).preprocess(reference, {"nbgrader": keys})
         except RuntimeError:
             raise LessonChanged(
                 f"the lesson {lesson} has gained or lost a graded cell since the gradebook has submissions of it, which "
@@ -193,14 +193,14 @@ def _create(db_url):
     os.replace(half, path)
 
 
-def _wanted(master):
+def _wanted(reference):
     found = {}
-    for cell in master.cells:
+    for cell in reference.cells:
         if grade_id(cell) and (utils.is_grade(cell) or utils.is_solution(cell) or utils.is_locked(cell)
                                or utils.is_task(cell)):  # fmt: skip
-            about = cell.metadata.nbgrader
-            points = float(about["points"]) if utils.is_grade(cell) or utils.is_task(cell) else None
+            marks = cell.metadata.nbgrader
+            points = float(marks["points"]) if utils.is_grade(cell) or utils.is_task(cell) else None
             found[grade_id(cell)] = (
-                cell.cell_type, utils.is_locked(cell), cell.source, about.get("checksum"), points,
+                cell.cell_type, utils.is_locked(cell), cell.source, marks.get("checksum"), points,
             )  # fmt: skip
     return found

@@ -22,16 +22,16 @@ def of_lesson(course, lesson, config):
     Raises:
         OSError, nbformat.reader.NotJSONError: the release, or the solved notebook, cannot be read.
     """
-    master = nbformat.read(course.release(lesson), as_version=4)
+    reference = nbformat.read(course.release(lesson), as_version=4)
     if not course.solved(lesson).exists():
-        return master
+        return reference
     source = as_saved(nbformat.read(course.solved(lesson), as_version=4), lesson, config)
     whole = {grade_id(cell): cell for cell in source.cells if grade_id(cell)}
-    for cell in master.cells:
+    for cell in reference.cells:
         if original := whole.get(grade_id(cell)):
             cell.source = original.source
             cell.metadata["nbgrader"] = copy.deepcopy(original.metadata.nbgrader)
-    return master
+    return reference
 
 
 def as_saved(solved, lesson, config):

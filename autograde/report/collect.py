@@ -101,11 +101,11 @@ def roster(course):
 def _from_notebook(path, student, lesson):
     """What a notebook says that nbgrader has graded; None where it says nothing, or not in our form."""
     try:
-        about = json.loads(path.read_bytes())["metadata"][METADATA]["graded"]
-        verdicts = [Verdict.from_data(verdict).as_data() for verdict in about["verdicts"].values()]
-        isolation = about["isolation"] and {key: str(about["isolation"][key]) for key in ("level", "sentence")}
-        known = {"sentence": str(about.get("unreadable") or ""), "isolation": isolation, "verdicts": verdicts}
+        graded = json.loads(path.read_bytes())["metadata"][METADATA]["graded"]
+        verdicts = [Verdict.from_data(verdict).as_data() for verdict in graded["verdicts"].values()]
+        isolation = graded["isolation"] and {key: str(graded["isolation"][key]) for key in ("level", "message")}
+        known = {"message": str(graded.get("unreadable") or ""), "isolation": isolation, "verdicts": verdicts}
         cells = {f"check_{verdict['exercise']}": (verdict["score"], verdict["points"]) for verdict in verdicts}
-        return Result(student, lesson, GRADED, "", "", cells=cells, seconds=float(about["seconds"]), **known)
+        return Result(student, lesson, GRADED, "", "", cells=cells, seconds=float(graded["seconds"]), **known)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

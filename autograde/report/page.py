@@ -151,15 +151,15 @@ def _how_it_ran(lessons):
     if graded:
         parts += [_times(lessons), _isolation(graded)]
     troubled = [
-        (result, sentence) for lesson in lessons for result in [*lesson.failed, *lesson.graded]
-        for sentence in _sentences(result)
+        (result, message) for lesson in lessons for result in [*lesson.failed, *lesson.graded]
+        for message in _messages(result)
     ]  # fmt: skip
     parts.append("<h3>What could not be run or judged</h3>")
     if troubled:
         rows = "".join(
             f'<tr><td class="name">{named(result.student)}</td><td>{escape(result.lesson)}</td>'
-            f"<td>{escape(plain(sentence, 500))}</td></tr>"
-            for result, sentence in troubled
+            f"<td>{escape(plain(message, 500))}</td></tr>"
+            for result, message in troubled
         )
         head = "<tr><th>student</th><th>lesson</th><th>what happened</th></tr>"
         parts.append(f'<div class="wide"><table><thead>{head}</thead><tbody>{rows}</tbody></table></div>')
@@ -168,10 +168,10 @@ def _how_it_ran(lessons):
     return "".join(parts) + "</section>"
 
 
-def _sentences(result):
+def _messages(result):
     """Why a submission, or a part of it, could not be run or judged."""
-    if result.sentence:
-        return [result.sentence]
+    if result.message:
+        return [result.message]
     said = [v["headline"] for v in result.verdicts if v["status"] in ("damaged", "stopped", "missing")]
     return list(dict.fromkeys(said))
 
@@ -198,10 +198,10 @@ def _times(lessons):
 
 
 def _isolation(graded):
-    sentences = Counter(
-        result.isolation.get("sentence", result.isolation["level"]) for result in graded if result.isolation
+    messages = Counter(
+        result.isolation.get("message", result.isolation["level"]) for result in graded if result.isolation
     )
-    items = "".join(f"<li>{count}: {escape(plain(words, 400))}</li>" for words, count in sentences.most_common())
+    items = "".join(f"<li>{count}: {escape(plain(words, 400))}</li>" for words, count in messages.most_common())
     rest = sum(result.isolation is None for result in graded)
     if rest:
         items += f"<li>{rest}: nothing was run.</li>"

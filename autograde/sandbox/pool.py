@@ -189,4 +189,4 @@ class SandboxPool:
 
 
 def _cannot(isolation):
-    return f"a full sandbox was required and cannot be had here. {isolation.get('sentence', '')}"
+    return f"a full sandbox was required and cannot be had here. {isolation.get('message', '')}"

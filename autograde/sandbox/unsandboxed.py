@@ -26,7 +26,7 @@ RECORD = {
     "by": [],
     "up": ["environment", "output", "wall time"],
     "missing": ["files", "network", "processes", "survivors", "memory", "disk", "system calls"],
-    "sentence": "Not isolated: handed-in code ran in an ordinary process of this user.",
+    "message": "Not isolated: handed-in code ran in an ordinary process of this user.",
 }
 
 

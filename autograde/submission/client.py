@@ -171,13 +171,13 @@ def ask_twice(grader, question):
     return outcome, notebook
 
 
-def question(submission, *, files, master, version, settings):
+def question(submission, *, files, reference, version, settings):
     """The message that asks for one submission to be graded.
 
     Args:
         submission: the `Submission`. Its file is read here, and not looked at.
         files: ``{name: bytes}`` of what lies beside the notebook when it runs.
-        master: text of the notebook that it is held against.
+        reference: text of the notebook that it is held against.
         version: of the lesson's grading (`autograde.submission.grader_version`); None if any is right.
         settings: a dict: ``limits``, ``max_lines``, ``max_traceback``.
     """
@@ -185,7 +185,7 @@ def question(submission, *, files, master, version, settings):
     asked = {
         "lesson": submission.lesson,
         "version": version,
-        "master": master,
+        "reference": reference,
         "problem": problem,
         "names": list(files),
     }

@@ -61,13 +61,13 @@ def read_regular(path, limit):
         if error.errno == errno.ENXIO:
             raise NotRegular("a socket") from None
         raise
-    about = os.fstat(descriptor)
-    if not stat.S_ISREG(about.st_mode):
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
-        raise NotRegular(_KINDS.get(stat.S_IFMT(about.st_mode), "a device"))
+        raise NotRegular(_KINDS.get(stat.S_IFMT(status.st_mode), "a device"))
     with os.fdopen(descriptor, "rb") as file:
-        if about.st_size > limit:
-            raise TooLarge(about.st_size)
+        if status.st_size > limit:
+            raise TooLarge(status.st_size)
         content = file.read(limit + 1)
     if len(content) > limit:  # it has grown meanwhile
         raise TooLarge(len(content))
@@ -135,12 +135,12 @@ class Submission:
                 if name[0] == "." or path.suffix == ".ipynb" or relative.parts[0] == TIMESTAMP:
                     continue
                 try:
-                    about = path.lstat()
+                    status = path.lstat()
                 except OSError:  # it was there a moment ago
                     continue
-                if stat.S_ISREG(about.st_mode) and len(os.fsencode(relative)) <= MAX_PATH:
+                if stat.S_ISREG(status.st_mode) and len(os.fsencode(relative)) <= MAX_PATH:
                     found.append(relative)
-                    size += about.st_size
+                    size += status.st_size
             if size > MAX_BYTES:
                 return [], TOO_MUCH.format(f"{MAX_BYTES // 2**20} MB")
         return sorted(found), None

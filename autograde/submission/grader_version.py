@@ -16,19 +16,19 @@ ENTRANCES = (
 LIBRARIES = ("torch", "numpy", "ipython")
 
 
-def of_lesson(course, lesson, master):
+def of_lesson(course, lesson, reference):
     """A short hash of what grades a lesson.
 
     Args:
         course: the `Course`.
         lesson: its id.
-        master: text of the notebook that submissions are held against.
+        reference: text of the notebook that submissions are held against.
 
     Returns:
         A string that changes with that notebook, the lesson's checks and all source these lead to, the way a notebook
         is run, and the libraries; not with another lesson.
     """
-    return hashlib.sha256(f"{of_code(course, lesson)} {master}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{of_code(course, lesson)} {reference}".encode()).hexdigest()[:16]
 
 
 @functools.cache

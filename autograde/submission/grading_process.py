@@ -83,7 +83,7 @@ class GradingProcess:
         from autograde.submission import grader_version
 
         version = question["version"]
-        if version and version != grader_version.of_lesson(self.course, question["lesson"], question["master"]):
+        if version and version != grader_version.of_lesson(self.course, question["lesson"], question["reference"]):
             return _trouble("its grading process has another version of the course", stop=True)
         self._load(question)
         limits = Limits(**question["limits"])

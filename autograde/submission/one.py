@@ -56,7 +56,7 @@ def grade_one(question, content, files, open_session):
     """Grade one submission.
 
     Args:
-        question: a dict: ``lesson``; ``master``, the text of the notebook that it is held against; ``problem``, a message
+        question: a dict: ``lesson``; ``reference``, the text of the notebook that it is held against; ``problem``, a message
             where there is no file to grade; ``names`` of other files; ``max_lines`` and ``max_traceback`` of a cell's
             output, below zero for no limit.
         content: the notebook as it was handed in.
@@ -65,14 +65,14 @@ def grade_one(question, content, files, open_session):
 
     Returns:
         ``(outcome, the graded notebook as bytes)``. The outcome is a dict: ``content``, a hash of what was handed in;
-        ``sentence``, what is wrong with the whole of it; ``verdicts``; ``isolation``; ``seconds``; ``cells`` and
+        ``message``, what is wrong with the whole of it; ``verdicts``; ``isolation``; ``seconds``; ``cells`` and
         ``comments`` as nbgrader has them.
 
     Raises:
         IsolationError, SandboxError, SessionEnded: no session could be had, which says nothing about the submission.
     """
     files = dict(zip(question["names"], files, strict=True))
-    released = copy.deepcopy(parsed(question["master"]))
+    released = copy.deepcopy(parsed(question["reference"]))
     notebook, problem, damage = prepare(content, released, question["problem"])
     notebook.metadata[METADATA]["lesson"] = question["lesson"]
     graded = grade.grade(notebook, lambda code: open_session(code, files), damage, problem, lesson=question["lesson"])
@@ -81,7 +81,7 @@ def grade_one(question, content, files, open_session):
             grade.limit_lines(cell, question["max_lines"], question["max_traceback"])
     outcome = {
         "content": fingerprint(content, question["problem"], files),
-        "sentence": problem or "",
+        "message": problem or "",
         "verdicts": [verdict.as_data() for verdict in graded.verdicts.values()],
         "isolation": graded.isolation,
         "seconds": round(graded.seconds, 4),

@@ -216,7 +216,7 @@ def test_hidden_tests_are_graded_with(course):
 
     class Looking(PretendCrew):
         def run(self, tasks):
-            seen.extend(nbformat.reads(task.master, as_version=4) for task in tasks)
+            seen.extend(nbformat.reads(task.reference, as_version=4) for task in tasks)
             return super().run(tasks)
 
     run(course, Looking())

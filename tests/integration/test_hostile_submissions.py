@@ -83,7 +83,7 @@ def test_nothing_handed_in_costs_a_neighbour_anything(tmp_path):
     for name, result in results.items():
         graded = course.autograded / name / LESSON / f"{LESSON}.ipynb"
         assert graded.stat().st_size < 2 * 2**20, name
-        assert len(result.sentence) < 700 and result.cells
+        assert len(result.message) < 700 and result.cells
         nbformat.validate(nbformat.read(graded, as_version=4))
 
 
@@ -144,7 +144,7 @@ def test_whatever_ends_the_work_on_a_submission_is_said_and_ends_nothing_else(tm
     workers = LocalWorkers(course, 1, False)
     workers.graders[0].command = [sys.executable, "-c", FAULTS]
     outcome = run(course, workers)
-    said = {result.student: result.sentence for result in outcome.graded}
+    said = {result.student: result.message for result in outcome.graded}
     assert not outcome.failed and said.pop("ada") == said.pop("zoe") == ""
     assert (course.root / "struck").exists()
     for name, sentence in said.items():

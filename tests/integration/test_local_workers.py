@@ -73,7 +73,7 @@ def test_a_submission_that_no_worker_survives_is_named_and_the_others_are_graded
     outcome = run(course, workers)
     assert len(outcome.graded) == 5
     assert [result.student for result in outcome.failed] == ["student-2"]
-    assert words in outcome.failed[0].sentence
+    assert words in outcome.failed[0].message
     assert "student-2" not in _scores(course), "a failure of the grader's is no one's score"
     hand_in(course, "student-2", "SCORE=2")
     assert len(run(course, crew(course)).graded) == 1, "the next run tries it again"

@@ -172,7 +172,7 @@ def test_one_grading_process_for_all_of_it(quiz):
 
 def test_the_grading_process_ends_when_nothing_is_asked_of_it(quiz):
     shared = SharedGrader(idle=0.2)
-    asked = {"version": "no such", "lesson": QUIZ, "master": ""}
+    asked = {"version": "no such", "lesson": QUIZ, "reference": ""}
     outcome, _ = shared.ask(Course(Path(quiz[0].coursedir.root)), False, message.pack(asked, b""))
     assert outcome["stop"]
     wait_for(lambda: shared.grader is None)

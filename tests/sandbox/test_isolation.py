@@ -231,7 +231,7 @@ def test_only_a_full_box_hides_names(warm, outside):
     """What `partial` says of itself, and `full` must not have to say."""
     with warm.open(files={"helpers.py": HELPERS}) as session:
         text = run(session, "all_of(os.stat, [O['course'], O['root'] + '/tests', '/etc/shadow'])", outside)
-        told = "Names and sizes" in session.isolation["sentence"]
+        told = "Names and sizes" in session.isolation["message"]
     assert ("REACHED" in text) == told == (warm.level == "partial")
 
 

@@ -208,7 +208,7 @@ def test_a_part_of_the_reference_is_given(warm):
 
 def test_isolation_is_recorded(warm, session):
     record = session.isolation
-    assert record["level"] in ("full", "partial", "none") and record["sentence"]
+    assert record["level"] in ("full", "partial", "none") and record["message"]
     if not warm.fork:
         assert record["level"] == "none" and "files" in record["missing"]
     json.dumps(record)

@@ -19,19 +19,19 @@ def pretend(asked, content, *files):
     """What a worker would answer, by reading alone."""
     score = re.search(rb"SCORE=([\d.]+)", content)
     cells = {}
-    for cell in json.loads(asked["master"])["cells"]:
+    for cell in json.loads(asked["reference"])["cells"]:
         if about := cell["metadata"].get("nbgrader"):
             cells[about["grade_id"]] = about.get("points")
     about = {
         "content": fingerprint(content, asked["problem"], dict(zip(asked["names"], files, strict=True))),
-        "sentence": asked["problem"] or "",
+        "message": asked["problem"] or "",
         "verdicts": [],
         "isolation": {"level": "full"},
         "seconds": 0.01,
         "cells": {name: [float(score[1]) if score else 0.0, points] for name, points in cells.items() if points},
         "comments": {name: None for name, points in cells.items() if not points},
     }
-    return about, asked["master"].encode()
+    return about, asked["reference"].encode()
 
 
 def main(patience, once):

@@ -17,7 +17,7 @@ from autograde.report.page import page
 from autograde.report.write import write
 
 HOSTILE = "<script>alert('x')</script>\"><img src=x onerror=alert(1)>\u202e gnp"
-FULL = {"level": "full", "sentence": "Isolated (namespaces)."}
+FULL = {"level": "full", "message": "Isolated (namespaces)."}
 
 
 def _verdict(exercise="linear_by_hand", points=2.0, score=0.0, status="failed", misconception=None, **more):
@@ -78,7 +78,7 @@ def test_what_it_says():
         _result("dora", _verdict(misconception="no_transpose", score=0.5)),
         _result("emil", _verdict(status="not_started")),
         _result("fay", _verdict(status="damaged", headline="The check cell was deleted."), seconds=7.5),
-        _result("gus", sentence="its worker process was killed by signal 9", status=FAILED),
+        _result("gus", message="its worker process was killed by signal 9", status=FAILED),
     ]
     text = _text(page([Lesson(LESSON, results)], now=0))
     for words in (
@@ -101,10 +101,10 @@ def test_what_it_says():
 def test_nothing_hostile_comes_through_and_nothing_is_fetched():
     results = [
         _result(HOSTILE, _verdict(misconception="a", hint=HOSTILE, thought=HOSTILE)),
-        _result("b", _verdict(status="damaged", headline=HOSTILE), sentence=HOSTILE),
-        _result("c", status=FAILED, sentence=HOSTILE),
+        _result("b", _verdict(status="damaged", headline=HOSTILE), message=HOSTILE),
+        _result("c", status=FAILED, message=HOSTILE),
     ]
-    results[0].isolation = {"level": HOSTILE, "sentence": HOSTILE}
+    results[0].isolation = {"level": HOSTILE, "message": HOSTILE}
     html = page([Lesson(LESSON, results)])
     seen = _Page(html)
     assert not {"script", "img", "link", "iframe", "object", "form"} & set(seen.tags)
@@ -207,7 +207,7 @@ def test_the_command(tmp_path, monkeypatch):
 def test_a_page_is_written_for_every_outcome_there_is(tmp_path):
     course = make_course(tmp_path / "course")
     store = Store(course.root / "autograde" / "autograded")
-    store.write(_result("ada", status=FAILED, sentence="no reason"), b"", {})
+    store.write(_result("ada", status=FAILED, message="no reason"), b"", {})
     text = _text(write(course, [LESSON]).read_text())
     assert "0 students" in text and "ada 00_start_here no reason" in text
 
@@ -232,5 +232,5 @@ def test_who_handed_in_nothing_is_there(tmp_path):
     course = make_course(tmp_path / "course")
     (course.submitted / "idle").mkdir()
     store = Store(course.autograded)
-    store.write(_result("ada", status=FAILED, sentence="no reason"), b"", {})
+    store.write(_result("ada", status=FAILED, message="no reason"), b"", {})
     assert "Nothing graded of 1: idle" in " ".join(_text(write(course, [LESSON]).read_text()).split())

@@ -147,7 +147,7 @@ def _settle_environment(home, temporary):
 
 
 def record(namespaces_, landlock_, seccomp_, notes):
-    """What was reached, as plain data: "level", "by" (the means), "up" and "missing" (promises), a "sentence"."""
+    """What was reached, as plain data: "level", "by" (the means), "up" and "missing" (promises), and a "message"."""
     means = {"namespaces": namespaces_, f"Landlock {landlock_}": landlock_, "seccomp": seccomp_}
     by = [name for name, there in means.items() if there]
     files = namespaces_ or (landlock_ >= landlock.FIRST_WHOLE and seccomp_)
@@ -168,12 +168,12 @@ def record(namespaces_, landlock_, seccomp_, notes):
     up = [name for name, stands in walls.items() if stands]
     missing = [name for name, stands in walls.items() if not stands]
     if namespaces_ and seccomp_:
-        level, sentence = "full", f"Isolated ({', '.join(by)})."
+        level, message = "full", f"Isolated ({', '.join(by)})."
     elif files or "network" in up or "processes" in up:
         level = "partial"
         lesser = "" if namespaces_ else " Names and sizes of files outside can be told, and no process can be started."
         lacking = f" Missing: {', '.join(missing)}." if missing else ""
-        sentence = f"Partly isolated ({', '.join(by)}; {'; '.join(notes)}).{lacking}{lesser}"
+        message = f"Partly isolated ({', '.join(by)}; {'; '.join(notes)}).{lacking}{lesser}"
     else:
-        level, sentence = "none", f"Not isolated ({'; '.join(notes)})."
-    return {"level": level, "by": by, "up": up, "missing": missing, "sentence": sentence}
+        level, message = "none", f"Not isolated ({'; '.join(notes)})."
+    return {"level": level, "by": by, "up": up, "missing": missing, "message": message}
