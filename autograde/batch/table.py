@@ -19,7 +19,7 @@ def show(console, outcome, lessons):
     """
     results = outcome.graded + outcome.skipped
     if results:
-        console.print(_class(results, lessons))
+        console.print(_class(results, lessons, console.width))
         if hidden := len({result.student for result in results}) - MOST_STUDENTS:
             if hidden > 0:
                 console.print(f"… and {hidden} more; `autograde report` shows everyone.")
@@ -40,19 +40,24 @@ def _table(title):
     return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
 
 
-def _class(results, lessons):
+def _class(results, lessons, width):
     table = _table("Who got what")
-    table.add_column("student", overflow="fold")
+    table.add_column("student", overflow="fold", min_width=len("student"))
     by_student = defaultdict(dict)
     points = {}
     for result in results:
         by_student[result.student][result.lesson] = result
         points[result.lesson] = max(points.get(result.lesson, 0.0), result.points)
     shown = [lesson for lesson in lessons if lesson in points]
+    students = sorted(by_student)[:MOST_STUDENTS]
+    if sum(len(lesson) + 2 for lesson in shown) + max(map(len, students)) > width - len("of 100"):
+        headings = {lesson: lesson.partition("_")[0] for lesson in shown}  # the number; the table below has the names
+    else:
+        headings = dict(zip(shown, shown, strict=True))
     for lesson in shown:
-        table.add_column(f"{lesson}\nof {points[lesson]:g}", justify="right")
+        table.add_column(f"{headings[lesson]}\nof {points[lesson]:g}", justify="right")
     table.add_column(f"sum\nof {sum(points.values()):g}", justify="right")
-    for student in sorted(by_student)[:MOST_STUDENTS]:
+    for student in students:
         theirs = by_student[student]
         cells = [_score(theirs[lesson]) if lesson in theirs else "·" for lesson in shown]
         table.add_row(Text(student), *cells, f"{sum(result.score for result in theirs.values()):g}")

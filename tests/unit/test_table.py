@@ -1,0 +1,33 @@
+"""The tables that a grading run prints."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from autograde.batch import table
+from autograde.batch.pipeline import Outcome
+from autograde.batch.results import GRADED, Result
+
+LESSONS = [f"{number:02}_lesson_{number:02}" for number in range(9)]
+
+
+def printed(width, lessons=LESSONS, students=("ada", "Doe Jane [12345]")):
+    graded = [
+        Result(who, lesson, GRADED, "", "", cells={"check_a": (1.5, 2.0)}) for who in students for lesson in lessons
+    ]
+    console = Console(file=io.StringIO(), width=width)
+    table.show(console, Outcome(graded=graded), lessons)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize(("width", "heading"), [(80, " 03 "), (240, " 03_lesson_03 ")])
+def test_a_lesson_is_named_by_its_number_where_names_do_not_fit(width, heading):
+    class_table, _, run_table = printed(width).partition("This run")
+    assert heading in class_table
+    assert "…" not in class_table
+    assert all(lesson in run_table for lesson in LESSONS)
+
+
+def test_brackets_in_a_name_are_no_markup():
+    assert "Doe Jane [12345]" in printed(240)
