@@ -1,5 +1,7 @@
 """A learner's prediction beside what came out, or a tempting guess where nothing was predicted."""
 
+LONGEST = 45  # characters that fit on a line behind what is said of them
+
 
 def show_prediction(prediction, guess):
     """Print what was predicted before an experiment.
@@ -12,9 +14,9 @@ def show_prediction(prediction, guess):
         guess: a plausible wrong prediction of the same form.
     """
     if left_open(prediction):
-        print(f"you left the prediction open; a tempting guess: {_written(guess)}")
+        print(f"you left the prediction open; a tempting guess:{_beside(guess)}")
     else:
-        print(f"you predicted: {_written(prediction)}")
+        print(f"you predicted:{_beside(prediction)}")
 
 
 def left_open(prediction):
@@ -24,6 +26,15 @@ def left_open(prediction):
     if isinstance(prediction, tuple | list):
         return all(left_open(value) for value in prediction)
     return prediction == "?"
+
+
+def _beside(prediction):
+    """A prediction as it stands after a colon: on the same line, or where it is long with a line for each entry."""
+    written = _written(prediction)
+    if not isinstance(prediction, dict) or len(written) <= LONGEST:
+        return f" {written}"
+    width = max(len(str(name)) for name in prediction) + 1
+    return "".join(f"\n    {f'{name}:':{width}} {_written(value)}" for name, value in prediction.items())
 
 
 def _written(prediction):

@@ -19,3 +19,10 @@ def test_a_prediction_left_open_shows_the_guess(prediction, capsys):
 def test_a_prediction_is_shown_even_if_part_of_it_is_open(prediction, shown, capsys):
     show_prediction(prediction, guess="another")
     assert capsys.readouterr().out == f"you predicted: {shown}\n"
+
+
+def test_a_long_prediction_has_a_line_for_each_entry(capsys):
+    show_prediction({"A zero, B zero": (True, True), "A random, B random": (False, True)}, guess=None)
+    assert capsys.readouterr().out == (
+        "you predicted:\n    A zero, B zero:     True, True\n    A random, B random: False, True\n"
+    )
