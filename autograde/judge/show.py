@@ -1,11 +1,14 @@
 """One report in two forms that say the same: text for terminals and tracebacks, HTML for notebooks and feedback."""
 
+import base64
 import html
 import textwrap
 
 from autograde.judge.verdict import Line
 
 WIDTH = 96
+_SIDE = 14  # pixels of a heat map's square
+_CELL = "text-align:left;vertical-align:top"
 _MARK = {"passed": "✓", "not_started": "○"}
 _COLOUR = {"passed": "#1a7f37", "not_started": "#6e7781"}
 
@@ -44,26 +47,40 @@ def text(verdict):
 
 
 def as_html(verdict):
-    """The report as one self-contained element; all that came from the learner is escaped."""
+    """The report as one self-contained element; all that came from the learner is escaped.
+
+    It reads without its `style` attributes too, which pages that show a stranger's notebook take away. Text has the
+    colour of the page around it, light or dark, and the other colours can be seen on both.
+    """
     colour = _COLOUR.get(verdict.status, "#b35900")
+    mark, rest = title(verdict).split(" ", 1)
     rows = "".join(
-        f'<tr><th style="text-align:left;vertical-align:top;padding:1px 14px 1px 0;font-weight:600;white-space:nowrap">'
-        f"{html.escape(line.label)}</th>"
-        f'<td style="text-align:left;padding:1px 0">{_cell(line)}</td></tr>'
+        f'<tr style="background:none"><th style="{_CELL};padding:1px 14px 1px 0;font-weight:600;white-space:nowrap">'
+        f'{html.escape(line.label)}</th><td style="{_CELL};padding:1px 0">{_cell(line)}</td></tr>'
         for line in lines(verdict)
     )
     table = f'<table style="border:0;border-collapse:collapse;margin:6px 0 0;font-size:inherit">{rows}</table>'
     return (
         f'<div role="status" style="border-left:4px solid {colour};padding:6px 12px;margin:4px 0;max-width:60em;'
-        f'line-height:1.45"><div><strong style="color:{colour}">{html.escape(title(verdict))}</strong></div>'
-        f"<div>{html.escape(verdict.headline)}</div>{table if rows else ''}{picture(verdict)}</div>"
+        f'line-height:1.45"><div><strong><span style="color:{colour}">{mark}</span> {html.escape(rest)}</strong></div>'
+        f"<div>{html.escape(verdict.headline)}</div>{table if rows else ''}{_image(verdict)}</div>"
     )
 
 
 def _cell(line):
     if line.code:
-        return f'<code style="white-space:pre-wrap">{html.escape(line.text)}</code>'
+        return f'<code style="white-space:pre-wrap;background:none;padding:0">{html.escape(line.text)}</code>'
     return html.escape(line.text)
+
+
+def _image(verdict):
+    """`picture` as an image, which pages may show that show no SVG of their own; empty where there is none."""
+    drawn = picture(verdict)
+    if not drawn:
+        return ""
+    label = f"Heat maps of {verdict.exercise}: what came back, what was expected, and the difference"
+    source = base64.b64encode(drawn.encode()).decode()
+    return f'<div><img alt="{html.escape(label)}" src="data:image/svg+xml;base64,{source}"></div>'
 
 
 def picture(verdict):
@@ -78,29 +95,26 @@ def picture(verdict):
     difference = [[a - b for a, b in zip(*rows, strict=True)] for rows in zip(got, expected, strict=True)]
     panels = [("got", got), ("expected", expected), ("difference", difference)]
     top = max((abs(v) for _, rows in panels for row in rows for v in row if abs(v) < float("inf")), default=1.0) or 1.0
-    side, gap, width = 14, 18, len(expected[0])
-    step = max(width * side, 70) + gap
-    shapes = []
-    for i, (name, rows) in enumerate(panels):
-        shapes.append(f'<text x="{i * step}" y="11" font-size="11" fill="currentColor">{name}</text>')
-        for y, row in enumerate(rows):
-            for x, value in enumerate(row):
-                shapes.append(_square(i * step + x * side, 17 + y * side, side, abs(value) / top, value))
-    size = f'width="{3 * step}" height="{len(expected) * side + 20}"'
-    label = f"Heat maps of {verdict.exercise}: what came back, what was expected, and the difference"
-    return f'<svg role="img" aria-label="{label}" {size} style="margin-top:8px">{"".join(shapes)}</svg>'
-
-
-def _square(x, y, side, strength, value):
-    light = 255 - round(225 * min(strength, 1.0)) if strength == strength else 0
-    negative = value < 0
-    fill = f"rgb(255,{light},{light})" if negative else f"rgb({light},{light},255)"
-    if strength != strength:
-        fill = "rgb(0,0,0)"
-    ink = "#fff" if light < 128 else "#000"
-    middle = y + side / 2
-    minus = f'<path d="M{x + 4} {middle}h{side - 8}" stroke="{ink}" stroke-width="1.5"/>' if negative else ""
+    step = max(len(expected[0]) * _SIDE, 70) + 18
+    drawn = "".join(_heat_map(8 + i * step, name, rows, top) for i, (name, rows) in enumerate(panels))
+    width, height = 3 * step - 2, len(expected) * _SIDE + 32
     return (
-        f'<rect x="{x}" y="{y}" width="{side}" height="{side}" fill="{fill}" stroke="#999" '
-        f'stroke-width="0.5"><title>{value:.4g}</title></rect>{minus}'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-size="11" '
+        f'font-family="sans-serif"><rect width="{width}" height="{height}" fill="#fff"/>{drawn}</svg>'
+    )
+
+
+def _heat_map(left, name, rows, top):
+    squares, minus = [], {"#fff": "", "#000": ""}
+    for y, row in enumerate(rows):
+        for x, value in enumerate(row):
+            light = 255 - round(225 * min(abs(value) / top, 1.0)) if value == value else 0
+            rgb = (255, light, light) if value < 0 else (light, light, 255 if value == value else 0)
+            squares.append(f'<path fill="#{bytes(rgb).hex()}" d="M{x} {y}h1v1h-1z"/>')
+            if value < 0:
+                minus["#fff" if light < 128 else "#000"] += f"M{x}.3 {y}.5h.4"
+    signs = "".join(f'<path class="minus" stroke="{ink}" stroke-width=".1" d="{d}"/>' for ink, d in minus.items() if d)
+    return (
+        f'<text x="{left}" y="17">{name}</text><g transform="translate({left} 24) scale({_SIDE})" stroke="#999" '
+        f'stroke-width=".04">{"".join(squares)}{signs}</g>'
     )

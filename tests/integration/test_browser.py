@@ -153,8 +153,10 @@ def test_a_lesson_from_stub_to_right_answer(lab, page):
 
     answer(page, WRONG)
     shown.get_by_text("likely thought").wait_for()
-    assert "multiplies x as it is stored" in shown.inner_text()
+    card = shown.locator(".jp-RenderedHTML", has_text="likely thought")
+    assert "multiplies x as it is stored" in card.inner_text()
     assert "Traceback" not in shown.inner_text()
+    assert shown.inner_text().count("likely thought") == 1
     shown.scroll_into_view_if_needed()
     look(page, "2-wrong")
 

@@ -22,9 +22,10 @@ from autograde.judge.check import Case, Check
 from autograde.judge.diagnosis import EVERYWHERE, OBSERVED, WHERE_WRONG, Candidate, strongest
 from autograde.judge.draw import Draw
 from autograde.judge.misconception import Misconception
-from autograde.judge.report import CheckFailed, NotStarted
-from autograde.judge.show import as_html, text
+from autograde.judge.report import PICTURE_SIDE, CheckFailed, NotStarted
+from autograde.judge.show import as_html, picture, text
 from autograde.judge.verdict import Verdict
+from autograde.notebook import sanitize
 from autograde.remote import wire
 from autograde.remote.probe import Missing, Remote, answer
 
@@ -328,7 +329,7 @@ def test_the_tolerance_grows_with_the_terms_and_not_with_a_mistake():
 
 def test_text_and_html_say_the_same():
     verdict = registry.current().find("linear_by_hand").judge(lambda x, weight, bias: x @ weight, 5)
-    said = html.unescape(re.sub(r"<svg.*?</svg>|<[^>]+>", " ", as_html(verdict)))
+    said = html.unescape(re.sub(r"<[^>]+>", " ", as_html(verdict)))
     words = re.findall(r"\w+", text(verdict))
     assert words
     assert sorted(words) == sorted(re.findall(r"\w+", said))
@@ -454,8 +455,20 @@ def test_numbers_that_differ_are_shown_with_digits_that_differ(got, expected, sh
 
 def test_the_sign_shows_in_the_heat_map_in_grey_too():
     got, expected = [[-1.0, 2.0], [3.0, -4.0]], [[1.0, 2.0], [3.0, 4.0]]
-    drawn = as_html(Verdict("x", 1.0, 0.0, "failed", "Wrong.", picture=(got, expected)))
-    assert drawn.count("<path") == 2 + 0 + 2  # minus signs in got and in the difference
+    drawn = picture(Verdict("x", 1.0, 0.0, "failed", "Wrong.", picture=(got, expected)))
+    signs = "".join(re.findall(r'class="minus"[^>]* d="([^"]*)"', drawn))
+    assert signs.count("M") == 2 + 0 + 2  # in got and in the difference
+
+
+def test_pages_that_clean_what_they_show_keep_the_whole_card():
+    side = [[-1.5] * PICTURE_SIDE for _ in range(PICTURE_SIDE)]
+    verdict = registry.current().find("linear_by_hand").judge(lambda x, weight, bias: x @ weight, 5)
+    card = as_html(replace(verdict, picture=(side, side)))
+    shown = sanitize.html(card)
+    assert "style=" not in shown and shown.count("<img") == card.count("<img") == 1
+    assert re.search(r'src="data:image/svg\+xml;base64,[^"]+"', card)[0] in shown
+    words = [re.findall(r"\w+", re.sub(r"<[^>]+>", " ", html.unescape(page))) for page in (card, shown)]
+    assert words[0] == words[1]
 
 
 def _raises(code, **names):
