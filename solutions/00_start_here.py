@@ -10,37 +10,91 @@
 r"""
 # 00 · Start here
 
-At the end of this lesson you can say exactly what `nn.Linear` computes, from the layout of its weight, and you know how every lesson
-of this course works.
+At the end of this lesson you have seen what LoRA is for, you can say exactly what `nn.Linear` computes, and you know how the lessons
+of this course work.
 
 *About 12 minutes · difficulty 1 of 5 · builds on: tensors and matrix products*
 """
 
 # %% [markdown]
 r"""
+## First, what it is all for
+
+Here is a small language model. It has 521,088 numbers, and they learned from English text only. In the next cell it learns to write
+German, although **not one of these numbers changes**. Beside them run a few new ones, about one for every 42, and only the new ones
+learn. This method is called LoRA, **lo**w-**r**ank **a**daptation, and in this course you build it yourself, piece by piece.
+
+Run the cell with **Shift + Enter**. It takes about ten seconds. You need not understand the code yet; by lesson 09 you will have
+written its parts.
+"""
+
+# %% demonstration=true
+import torch
+
+from autograde.lesson_kit.base import load_base
+from autograde.lesson_kit.language import as_ids, learn, write_lines
+from lora_ref import adapters_off, inject
+
+model, characters = load_base("cuda" if torch.cuda.is_available() else "cpu")
+model.requires_grad_(False)  # none of its own numbers may change
+its_own = sum(p.numel() for p in model.parameters())
+starts = ["No", "Sa", "Ma", "Su", "Al", "Gu"]
+before = write_lines(model, characters, starts)
+
+torch.manual_seed(0)
+inject(model, ["q_proj", "v_proj"], rank=8, alpha=16)  # LoRA, beside six of its layers
+new = sum(p.numel() for p in model.parameters() if p.requires_grad)
+print(f"{its_own:,} numbers stay, {new:,} learn: one for every {its_own / new:.0f}\n")
+
+
+def say(step):
+    """After every 20 steps, what the model makes of the letters "Sa"."""
+    if step % 20 == 0:
+        line = write_lines(model, characters, ["Sa"])[0]
+        print(f"after {step:3} steps it writes: {line}", flush=True)
+
+
+german, _ = as_ids("de", characters, next(model.parameters()).device)
+say(0)
+learn(model, german, steps=100, after_step=say)
+
+after = write_lines(model, characters, starts)
+with adapters_off(model):  # the new numbers are skipped
+    switched_off = write_lines(model, characters, starts)
+print(f"\n{'before':28}{'with LoRA':28}LoRA switched off")
+for columns in zip(before, after, switched_off):
+    print("".join(f"{line[:26]:28}" for line in columns))
+
+# %% [markdown]
+r"""
+Most of these words exist in no dictionary, but anybody can see which language they are trying to be. (What it
+learned from are the names of languages, places and time zones. *Zeit* is German for time, and *-isch* is an ending like *-ish*.)
+
+Look at the right column. Switched off, the model writes what it wrote before, letter for letter. So one model can serve many
+purposes: it is kept once, and for each purpose a small file is kept with it. If you train all of its numbers instead, you need a whole
+model for each.
+
+How can so few numbers be enough? Where do they go, what do they cost, and when does it fail? To answer that you need to know exactly
+what a layer computes.
+
 ## What this machine has
 
-Run a cell with **Shift + Enter**. Everything in this course runs on a CPU; where there is a CUDA device, it is used.
+Everything in this course runs on a CPU; where there is a CUDA device, it is used.
 """
 
 # %%
 import platform
 
-import matplotlib.pyplot as plt
 import torch
 from torch import nn
 
 from autograde import check
+from autograde.lesson_kit.predictions import show_prediction
+from autograde.lesson_kit.tables import Table, draw_tables
 
 device = "cuda" if torch.cuda.is_available() else "cpu"
-print(
-    "Python",
-    platform.python_version(),
-    "· torch",
-    torch.__version__.split("+")[0],
-    "· device",
-    device,
-)
+version = torch.__version__.split("+")[0]
+print("Python", platform.python_version(), "· torch", version, "· device", device)
 
 # %% [markdown]
 r"""
@@ -59,16 +113,16 @@ my_prediction = ("?", "?")
 
 # %%
 layer = nn.Linear(3, 2)
-print("you predicted ", my_prediction)
-print("the weight is ", tuple(layer.weight.shape))
+show_prediction(my_prediction, guess=(3, 2))
+print("the weight's shape:", tuple(layer.weight.shape))
 
 # %% [markdown]
 r"""
-The weight is stored as **(out, in)**: one *row* for each output. You gave `nn.Linear` the sizes in the order (in, out), and it keeps its
-weight the other way round.
+(3, 2) is what most people say: you wrote `nn.Linear(3, 2)`, so why should the weight not be (3, 2)? But PyTorch stores a weight as
+**(out, in)**, with one *row* for each output, the other way round from the order in which you gave the sizes.
 
-That is worth a whole lesson because LoRA writes its small matrices in the other order, the one in which an input flows through them: from $d$ numbers to $r$, and from
-$r$ to $k$. Every transpose that you will meet in this course comes from here.
+LoRA writes its two small matrices in the order in which an input flows through them: from $d$ numbers to $r$, and from $r$ to $k$. So
+the two orders meet all the time, and every transpose in this course comes from here.
 """
 
 # %% [markdown]
@@ -103,29 +157,22 @@ with torch.no_grad():
 r"""
 ## The picture: a transpose is not a reshape
 
-There are two ways to make a (2, 3) tensor of the six numbers in $W$. Both have the shape you need; only one of them keeps each number beside the input that it
-belongs to. Follow the 3: it multiplies *input 0* on its way to *output 1*.
+There are two ways to make a (2, 3) tensor of the six numbers in $W$. Both give the shape that you need, but only one of them keeps each
+number with its own input and output. Follow the framed 3: it multiplies *input 0* on its way to *output 1*.
 """
 
-# %% demonstration=true alt="Three grey tables of the numbers 1 to 6. The weight, 3 rows by 2 columns, has 3 at output 1, input 0. Its transpose, 2 by 3, still has every number at its own input and output. The reshape, 2 by 3, has the numbers in reading order, so that 2, 3, 4 and 5 sit at the wrong input or output."
+# %% demonstration=true alt="Three tables of the numbers 1 to 6, in each of which the 3 has a frame. The weight, 3 rows by 2 columns, has 3 at output 1, input 0. In its transpose, 2 by 3, the 3 still stands at input 0, output 1, and every other number at its own input and output. The reshape, 2 by 3, has the numbers in reading order: the 3 stands at input 0, output 2, and only 1 and 6 are where they belong."
 W = small.weight.detach()
-tables = [("W, as stored", W), ("transposed", W.mT), ("reshaped", W.reshape(2, 3))]
-figure, axes = plt.subplots(1, 3, figsize=(9, 2.8), layout="constrained")
-for axis, (title, table) in zip(axes, tables):
-    axis.imshow(table, cmap="Greys", vmin=0, vmax=9)
-    for (row, column), value in zip(
-        ((i, j) for i in range(len(table)) for j in range(len(table[0]))), table.flatten()
-    ):
-        axis.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=13)
-    first, second = ("output", "input") if table.shape == (3, 2) else ("input", "output")
-    axis.set(title=f"{title} {tuple(table.shape)}", ylabel=first, xlabel=second)
-    axis.set(xticks=range(table.shape[1]), yticks=range(table.shape[0]))
-plt.show()
+draw_tables(
+    Table("W, as stored (3, 2)", W, "output", "input", framed=[(1, 0)]),
+    Table("transposed (2, 3)", W.T, "input", "output", framed=[(0, 1)]),
+    Table("reshaped (2, 3)", W.reshape(2, 3), "input", "output", framed=[(0, 2)]),
+)
 
 # %% [markdown]
 r"""
-In the transpose, the column of output 1 holds 3 and 4, as row 1 of $W$ does. In the reshape it holds 2 and 5: numbers that belong to
-outputs 0 and 2. A reshape never complains. It gives the shape that you asked for and moves numbers to places where they mean nothing.
+In the transpose, the column of output 1 holds 3 and 4, just as row 1 of $W$ does. In the reshape it holds 2 and 5, which belong to
+outputs 0 and 2. A reshape never complains: it gives you the shape that you asked for and puts the numbers in the wrong places.
 """
 
 # %% [markdown]
@@ -134,19 +181,26 @@ r"""
 
 *About 5 minutes · difficulty 1 of 5 · 2 points*
 
-Replace the line that raises `NotImplementedError` by your answer and run the cell. Then run the check below it. It asks your function a
-handful of questions with fresh random inputs and tells you what it saw.
+Replace the line that raises `NotImplementedError` with your answer and run the cell. Then run the check below it. The check calls your
+function a few times with fresh random inputs and tells you what it saw. The three hints open with a click; try for a minute or two
+before you open one, and take them one at a time.
 
 <details><summary>Hint 1: what to look at</summary>
-Write down the shapes of <code>x</code> and <code>weight</code>. Which axis of each counts the inputs?
+Write down the shapes of <code>x</code> and <code>weight</code>. Which axis of each of them runs over the inputs?
 </details>
 <details><summary>Hint 2: the idea</summary>
-<code>@</code> sums over the last axis of its left factor and the second-to-last axis of its right factor, and treats all other axes of the left
-one as a batch. Bring the inputs of <code>weight</code> to where <code>@</code> looks for them.
+<code>@</code> sums over the last axis of its left factor and the second-to-last axis of its right factor; all other axes of the left one are a
+batch. Move the input axis of <code>weight</code> to where <code>@</code> looks for it.
 </details>
 <details><summary>Hint 3: nearly there</summary>
-The product is one line. What is left is the bias: it may be <code>None</code>, and <code>if bias:</code> asks a tensor of many numbers
-whether it is true.
+The product is one line. The bias is left, and it may be <code>None</code>. Do not write <code>if bias:</code>, because a tensor of several numbers
+is neither true nor false.
+</details>
+<details><summary>When you are stuck</summary>
+
+The [solved edition](../../solutions/00_start_here/00_start_here.ipynb) shows an answer and every output. Each lesson has one. Read it,
+close it, and write the answer in your own way: you will need it again.
+
 </details>
 """
 
@@ -176,8 +230,9 @@ check.linear_by_hand(linear_by_hand)
 r"""
 ## How a check answers
 
-A check knows the mistakes that people make here. It works each of them out on the inputs that it gave you, and when your result equals one of
-them it tells you which. Here is what it says to a function that works something out and keeps it to itself:
+A check knows the mistakes that people make in its exercise. It computes each of them on the same inputs that your function got, and when
+your result equals one of them, it tells you which mistake you made. Here is what it says about a function that forgets to return its
+result:
 """
 
 
@@ -194,9 +249,10 @@ except Exception as report:
 # %% [markdown]
 r"""
 - **called** and **returned** let you repeat the call in a cell of your own.
-- **likely thought** appears when the mistake is a known one; **hint** is the next step to take.
-- **replay** holds the seed: the same inputs once more, after you have changed something.
-- An exercise that you have not begun is "not started yet". Nothing else is ever counted from a notebook but what its checks find at the end.
+- **likely thought** appears when the mistake is a known one; **hint** says what to do next.
+- **replay** holds the seed. With it you get the same inputs again after you have changed something.
+- An exercise that you have not begun is "not started yet". When you hand in a notebook, only what its checks find then counts; how
+  often you tried does not.
 
 You may call a check as often as you like, from any cell.
 """
@@ -206,8 +262,8 @@ r"""
 ## What to remember
 
 - `nn.Linear(d, k)` stores its weight as $(k, d)$: a row for each output.
-- A transpose keeps every number with its input and its output. A reshape keeps only the shape right.
+- A transpose keeps every number with its input and its output. A reshape only gets the shape right.
 - On a square weight a forgotten transpose runs without complaint. Test with sizes that differ.
 
-**Next:** [01 · Low rank](../01_low_rank/01_low_rank.ipynb) asks why two thin matrices could ever stand in for a big one.
+**Next:** [01 · Low rank](../01_low_rank/01_low_rank.ipynb) asks how so few numbers can do the work of so many.
 """
