@@ -210,5 +210,19 @@ def report(lessons, output):
         raise _Problem(str(error)) from None
 
 
+@main.command()
+@click.argument("folder", metavar="[DIR]", default="site", type=click.Path(file_okay=False, path_type=Path))
+def site(folder):
+    """Write the reading edition, all lessons solved and executed, as static pages into DIR (site/ if left out)."""
+    from autograde.authoring import site as pages
+    from autograde.project import CourseError
+
+    try:
+        count = pages.write(_course(), folder)
+    except (CourseError, OSError) as error:
+        raise _Problem(str(error)) from None
+    terminal.say(f"{count} lessons; open {folder / pages.INDEX}")
+
+
 if __name__ == "__main__":
     main()

@@ -95,7 +95,8 @@ class Class:
                 self._score_in_the_kernel(Course(folder).solved(lesson))
                 self._run("nbgrader", "generate_assignment", "--force", lesson)
         else:
-            shutil.copy(ROOT / "nbgrader_config.py", folder)
+            for name in ("nbgrader_config.py", "pyproject.toml"):
+                shutil.copy(ROOT / name, folder)
 
     @staticmethod
     def _score_in_the_kernel(path):
