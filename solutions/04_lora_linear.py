@@ -10,22 +10,37 @@
 r"""
 # 04 · LoRALinear
 
-At the end of this lesson you have turned `nn.Linear` into a LoRA layer, and you can defend every decision in it: why $B$ is zero, why $A$
-is not, why the bias is frozen too, what $\alpha$ does, and why the two products are taken one after the other.
+In this lesson you turn `nn.Linear` into a LoRA layer. At the end you can defend every decision in it: why $B$ starts at zero and $A$ does not, why the bias is frozen too,
+what $\alpha$ does, and why the two products are taken one after the other.
 
 *About 70 minutes · difficulty 3 of 5 · builds on: [00](../00_start_here/00_start_here.ipynb) for the layout of a weight,
 [03](../03_two_thin_products/03_two_thin_products.ipynb) for the order of the products*
+
+## From memory
+
+Answer these before you open them.
+
+<details><summary>00 · Which shape has the weight of <code>nn.Linear(64, 10)</code>?</summary>
+(10, 64): the outputs come first. The layer multiplies <code>x</code> by the transpose of its weight.
+</details>
+<details><summary>02 · Attempt #1 adds <code>scaling * (A @ B) * x</code>. Which value of which matrix makes it equal its base exactly?</summary>
+B = 0. Then the update is zero, whatever the operator is. That is how the bug got past its author's test.
+</details>
+<details><summary>03 · A layer goes from 4,096 to 4,096 features, with rank 8. Why is <code>(x @ A) @ B</code> cheaper than <code>x @ (A @ B)</code>?</summary>
+The first goes through 8 numbers a row. The second makes a matrix of 4,096 × 4,096 first, and then multiplies by it.
+</details>
 """
 
 # %%
 import math
 
-import matplotlib.pyplot as plt
 import torch
-from sklearn.datasets import load_digits
 from torch import nn
 
 from autograde import check
+from autograde.lesson_kit.digits import accuracy, digits
+from autograde.lesson_kit.predictions import show_prediction
+from autograde.lesson_kit.starts import plot_starts
 
 device = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -33,12 +48,12 @@ device = "cuda" if torch.cuda.is_available() else "cpu"
 r"""
 ## Predict first
 
-A trained layer is frozen, and two thin matrices are put beside it: $A$ of shape $(d, r)$, $B$ of shape $(r, k)$. Only they will learn. Before the first
-step they must hold *something*, and there are four obvious choices.
+You freeze a trained layer and put two thin matrices beside it: $A$ of shape $(d, r)$ and $B$ of shape $(r, k)$. Only these two will learn. But before the first step they must
+hold *something*, and there are four obvious choices.
 
 > For each start: is the layer's output, before any training, still exactly the base's? And will training get anywhere?
 
-Answer with `True` or `False`, and go on. The lesson comes back to your table when you have built the layer.
+Answer with `True` or `False`, and go on. When you have built the layer, you will try all four.
 """
 
 # %%
@@ -67,19 +82,24 @@ B = \begin{pmatrix} 1 & 0 \\ 2 & -1 \end{pmatrix} \quad
 \text{base}(x) = \begin{pmatrix} 6 & 102 \end{pmatrix}
 $$
 
-1. **shape** · $(1, 3)$ meets $(3, 2)$ meets $(2, 2)$: three numbers in, two in the middle, two out.
-2. **product** · $xA = (1 + 3, \; 2 + 3) = (4, 5)$, and then $(xA)B = (4 + 10, \; -5) = (14, -5)$.
-3. **scale** · $\alpha / r = 1/2$, so the update is $(7, -2.5)$.
-4. **add** · $h = (13, \; 99.5)$.
+The four steps are those of lessons [02](../02_the_bug/02_the_bug.ipynb) and [03](../03_two_thin_products/03_two_thin_products.ipynb). Two are done here. Do the other two on paper,
+then open the answer.
 
-The order of the products is lesson 03's: through the narrow middle, so that no $(d, k)$ matrix is ever made.
+1. **shape** · $(1, 3)$ meets $(3, 2)$ meets $(2, 2)$: three numbers go in, two pass through the middle, two come out.
+2. **product** · $xA = (1 + 3, \; 2 + 3) = (4, 5)$, and then $(xA)B = (4 + 10, \; -5) = (14, -5)$.
+3. **scale** · yours: what is $\alpha / r$, and what becomes of $(14, -5)$?
+4. **add** · yours: what is $h$?
+
+<details><summary>Steps 3 and 4</summary>
+α / r = 1/2, so the update is (7, −2.5), and h = (6 + 7, 102 − 2.5) = (13, 99.5).
+</details>
 """
 
 # %% [markdown]
 r"""
 ## Why one matrix is zero and the other is not
 
-Let $g$ be the gradient of the loss with respect to the output $h$, and $s = \alpha / r$. The chain rule gives each matrix its own gradient, and each one contains the *other*:
+Let $g$ be the gradient of the loss with respect to the output $h$, and $s = \alpha / r$. The chain rule gives each matrix its gradient, and each gradient contains the *other* matrix:
 
 $$
 \frac{\partial L}{\partial A} = s \, x^\top (g B^\top)
@@ -87,7 +107,7 @@ $$
 \frac{\partial L}{\partial B} = s \, (x A)^\top g
 $$
 
-Read them with a zero put in. The next cell works both out by these formulas, for one random row and the four starts.
+Put a zero into each of them and see what is left. The next cell does it for one random row, the four starts, and $s = 1$.
 """
 
 # %%
@@ -109,11 +129,11 @@ for start, scale_A, scale_B in [
 
 # %% [markdown]
 r"""
-With both zero, both gradients are zero, at this step and at every later one: such a layer never learns. With $A$ random and $B$ zero, $B$ moves first, and from the
-second step on $A$ moves too. That is the healthy sign of a fresh LoRA layer: **the gradient of $B$ is not zero, that of $A$ is, and the output is the base's**.
+With both zero, both gradients are zero, at this step and at every later one: such a layer never learns. With $A$ random and $B$ zero, $B$ moves first, and from the second step
+on $A$ moves too. So this is what a healthy new LoRA layer looks like: **the gradient of $B$ is not zero, the gradient of $A$ is, and the output is the base's**.
 
-The paper (Hu et al. 2021, section 4.1) draws $A$ from a Gaussian and sets $B$ to zero. The mirror image starts from the base as well; a later study found that $A$ random
-with $B$ zero does better on average and allows larger learning rates (arXiv 2406.08447).
+The paper (Hu et al. 2021, section 4.1) draws $A$ from a Gaussian and sets $B$ to zero. The other way round starts from the base as well. A later study found that $A$ random with $B$
+zero does better on average and allows larger learning rates (arXiv 2406.08447).
 """
 
 # %% [markdown]
@@ -122,7 +142,7 @@ r"""
 
 *About 25 minutes · difficulty 3 of 5 · 8 points, in four checks*
 
-Write the layer. There are five things to do, and the checks look at them separately, so you may run them one by one as you go:
+Write the layer. There are five things to do:
 
 - keep the base, and freeze **all** of it: its weight, and its bias if it has one;
 - make $A$ and $B$, on the base's device and in its dtype, so that an optimiser finds them and `.to()` moves them;
@@ -130,8 +150,17 @@ Write the layer. There are five things to do, and the checks look at them separa
 - keep `scaling`, which is $\alpha / r$;
 - compute $h$, for an $x$ with any number of leading axes.
 
-Two spellings are equally right: `nn.Parameter`s of shape $(d, r)$ and $(r, k)$, or two `nn.Linear`s without bias. Build it here; importing it from `lora_ref` is refused when
-your work is graded.
+You need not do all five before you run a check. All four checks need `lora_A` and `lora_B` in their shapes. Beyond that:
+
+| check | needs | looks at |
+|---|---|---|
+| `lora_linear_init` | nothing else | how $A$ and $B$ start |
+| `lora_linear_placement` | nothing else | their dtype and device, at first and after `.to()` |
+| `lora_linear_freeze` | `base_layer` | what requires a gradient; with `forward`, also what two optimiser steps change |
+| `lora_linear_forward` | everything | output, gradients and `scaling`; it moves your layer to the dtype of `x` first, so a wrong dtype costs you nothing here |
+
+Two spellings are equally right: `nn.Parameter`s of shape $(d, r)$ and $(r, k)$, or two `nn.Linear`s without bias. Build the layer here; importing it from `lora_ref` is refused
+when your work is graded.
 
 <details><summary>Hint 1: what to look at</summary>
 <code>base_layer.in_features</code>, <code>base_layer.out_features</code> and <code>base_layer.weight</code> hold every size, the dtype and the
@@ -199,31 +228,25 @@ check.lora_linear_placement(LoRALinear)
 
 # %% [markdown]
 r"""
-The forward check sets $B$ to random numbers before it compares. With $B$ zero it would pass any layer at all: on a square base even Attempt #1 of lesson 02, whose update is the element-wise
-product, equals its base exactly until the first step of training. A test of a LoRA layer that leaves $B$ at zero tests the base.
+Before it compares, the forward check sets $B$ to random numbers. With $B$ at zero it would see the base and nothing else: a layer with a wrong scaling would pass, and on a square base
+so would Attempt #1 of lesson [02](../02_the_bug/02_the_bug.ipynb), whose update is the element-wise product. **A test of a LoRA layer that leaves $B$ at zero tests the base.**
 """
 
 # %% [markdown]
 r"""
-## Back to your prediction: four starts on real digits
+## It even learns: your layer on real digits, from four starts
 
-The base is a linear classifier of handwritten digits ($d = 64$ pixels, $k = 10$ classes). The new task is the same digits lying on their side. Your layer
-learns it from each of the four starts, with the base frozen; everything else is equal.
+The next cell trains a small network on 1,400 upright handwritten digits. The new task is the same digits as you would see them in a mirror; 397 more are held out.
 """
 
+
 # %% demonstration=true
-# (1797, 8, 8), from 0 to 1
-images = torch.tensor(load_digits().images / 16.0, dtype=torch.float32, device=device)
-labels = torch.tensor(load_digits().target, device=device)
-upright, sideways = images.flatten(1), images.rot90(dims=(1, 2)).flatten(1)  # (1797, 64) each
-
-
-def losses_of_training(model, inputs, steps, lr):
-    """Loss before each step of Adam on all inputs at once, and after the last one."""
+def losses_of_training(model, inputs, classes, steps=100, lr=0.01):
+    """Loss before each step of Adam on all rows at once, and after the last one."""
     optimiser = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=lr)
     losses = []
     for _ in range(steps + 1):
-        loss = nn.functional.cross_entropy(model(inputs), labels)
+        loss = nn.functional.cross_entropy(model(inputs), classes)
         losses.append(loss.item())
         optimiser.zero_grad()
         loss.backward()
@@ -231,17 +254,30 @@ def losses_of_training(model, inputs, steps, lr):
     return losses
 
 
+def upright(images):
+    return images.flatten(1)  # (n, 8, 8) -> (n, 64)
+
+
+def mirrored(images):
+    return images.flip(2).flatten(1)  # left and right exchanged
+
+
+(images, labels), (held_out_images, held_out_labels) = digits(device)
 torch.manual_seed(0)
-base = nn.Linear(64, 10).to(device)
-losses_of_training(base, upright, steps=100, lr=0.02)
-for name, inputs in [("upright", upright), ("sideways", sideways)]:
-    print(
-        f"the base classifies {(base(inputs).argmax(1) == labels).float().mean():.0%}",
-        f"of the {name} digits",
-    )
+base = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10)).to(device)
+losses_of_training(base, upright(images), labels)
+base.requires_grad_(False)
+for name, view in [("upright", upright), ("mirrored", mirrored)]:
+    share = accuracy(base, view(held_out_images), held_out_labels)
+    print(f"the base reads {share:.0%} of the held-out {name} digits")
+
+# %% [markdown]
+r"""
+Now your layer goes around the first `nn.Linear` of that network, with rank 4 and $\alpha = 16$, and learns the mirrored digits from each of the four starts. Everything else is equal.
+"""
 
 
-# %% demonstration=true
+# %% demonstration=true alt="Loss on mirrored digits against the steps of the optimiser, from four starts. A circle marks the base. With A and B both zero the loss stays at the circle for all 100 steps. With A random and B zero, and with A zero and B random, it starts at the circle and falls steeply towards zero. With both random it starts far above the circle, at twice the loss, and then falls too."
 def start_with(layer, A_is_random, B_is_random):
     """Fill A and B of a LoRALinear, however spelt, with zeros or a Gaussian of width 0.3."""
     for adapter, is_random in [(layer.lora_A, A_is_random), (layer.lora_B, B_is_random)]:
@@ -249,87 +285,123 @@ def start_with(layer, A_is_random, B_is_random):
         nn.init.normal_(values, std=0.3 if is_random else 0.0)
 
 
+show_prediction(
+    my_prediction,
+    guess={
+        "A zero, B zero": (True, True),
+        "A random, B zero": (True, True),
+        "A zero, B random": (True, True),
+        "A random, B random": (False, False),
+    },
+)
+print("\n                    starts as its base  learns  reads upright  reads mirrored")
+print("                                                at the start   after training")
 curves = {}
 for start in my_prediction:
     torch.manual_seed(1)
-    layer = LoRALinear(base, rank=4, alpha=16)
+    layer = LoRALinear(base[0], rank=4, alpha=16)
     start_with(layer, A_is_random="A random" in start, B_is_random="B random" in start)
-    starts_as_base = torch.equal(layer(sideways), base(sideways))
-    curves[start] = losses_of_training(layer, sideways, steps=150, lr=0.01)
+    model = nn.Sequential(layer, *base[1:])
+    starts_as_base = torch.equal(model(mirrored(images)), base(mirrored(images)))
+    before = accuracy(model, upright(held_out_images), held_out_labels)
+    curves[start] = losses_of_training(model, mirrored(images), labels)
     learns = curves[start][-1] < 0.9 * curves[start][0]
+    after = accuracy(model, mirrored(held_out_images), held_out_labels)
     print(
-        f"{start:19} you said {str(my_prediction[start]):14}",
-        f"and it is {(starts_as_base, learns)}",
+        f"{start:19} {starts_as_base!s:19} {learns!s:7} {before:12.0%} {after:15.0%}",
     )
-
-# %% demonstration=true alt="Loss on sideways digits against optimiser steps, from four starts. With A and B both zero the loss stays flat at the base's value. With A random and B zero, and with A zero and B random, it starts at the base's value and falls steeply. With both random it falls too, but starts away from the base's value."
-styles = {
-    "A zero, B zero": ":",
-    "A random, B zero": "-",
-    "A zero, B random": "--",
-    "A random, B random": "-.",
-}
-figure, axis = plt.subplots(figsize=(7, 3.6), layout="constrained")
-for start, losses in curves.items():
-    axis.plot(
-        losses,
-        styles[start],
-        color="black",
-        label=start,
-        linewidth=2 if start == "A random, B zero" else 1.2,
-    )
-base_loss = nn.functional.cross_entropy(base(sideways), labels).item()
-axis.plot(0, base_loss, "o", color="black", markerfacecolor="white", label="the base")
-axis.set(
-    xlabel="step of the optimiser",
-    ylabel="cross-entropy, sideways digits",
-    title="Four starts, one task",
-)
-axis.legend()
-plt.show()
+trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+whole = sum(p.numel() for p in base.parameters())
+print(f"\n{trained} numbers train beside a network of {whole:,}: {trained / whole:.1%}")
+base_loss = nn.functional.cross_entropy(base(mirrored(images)), labels).item()
+plot_starts(curves, base_loss)
 
 # %% [markdown]
 r"""
-Three of the four learn, and two of those start exactly where the base is; one small task does not choose between these two. The dotted line is the one to remember: nothing is wrong with that
-layer that an error message would tell you. It runs, its loss is finite, and it will never change.
+The first row is the one that surprises. Both zero *is* a perfect start: the output is exactly the base's. So it is tempting to expect that training takes it from there. But nothing
+can move, and the dotted line stays flat. No error tells you so. The layer runs, its loss is finite, and it never changes.
+
+In the last row it is tempting to expect that noise spoils everything. It does not: the layer learns. But before the first step it has thrown away half of what the base could read, and
+its first steps go into repairing that.
+
+The two in between start exactly where the base is, and both learn. One small task with one seed does not choose between them. And look at the price: your layer trains 8 % as many
+numbers as the network has, and takes it from 46 % of the mirrored digits to more than 90 %.
 """
 
 # %% [markdown]
 r"""
 ## What alpha does
 
-$\alpha$ is how loud the update is. Dividing by $r$ keeps that loudness about the same when you change the rank. Here is one step of Adam from the fresh layer, for ranks from 1 to 64:
-Adam moves every entry of $B$ by about the learning rate, whatever the rank, and each of the $r$ rows of $B$ adds its share to the output.
+$\alpha$ says how loud the update is. Dividing by $r$ keeps it about as loud when you change the rank. To see it, take one step of Adam from the fresh layer, for ranks from 1 to 64.
+Adam moves every entry of $B$ by about the learning rate, whatever the rank, and each of the $r$ rows of $B$ adds its share to the output. How far does the output of a row move? For
+one row that depends on the numbers that happen to be in $A$, so the next cell takes the average over 400 rows, each with a fresh layer.
 """
 
 
 # %% demonstration=true
-def first_step(rank, alpha):
-    """How far one step of Adam moves the output, as a norm."""
+def first_step(rank, alpha, rows=400):
+    """How far one step of Adam moves the output of a row: a norm, the average over rows."""
     torch.manual_seed(2)
     wide = nn.Linear(256, 256).to(device)
-    layer = LoRALinear(wide, rank=rank, alpha=alpha)
-    start_with(layer, A_is_random=True, B_is_random=False)
-    row = torch.randn(1, 256, device=device)
-    before = layer(row).detach()
-    optimiser = torch.optim.Adam([p for p in layer.parameters() if p.requires_grad], lr=0.01)
-    layer(row).sum().backward()
-    optimiser.step()
-    return (layer(row) - before).norm().item()
+    moved = 0.0
+    for row in torch.randn(rows, 1, 256, device=device):
+        layer = LoRALinear(wide, rank=rank, alpha=alpha)
+        start_with(layer, A_is_random=True, B_is_random=False)
+        before = layer(row).detach()
+        adapters = [p for p in layer.parameters() if p.requires_grad]
+        optimiser = torch.optim.Adam(adapters, lr=0.01)
+        layer(row).sum().backward()
+        optimiser.step()
+        moved += (layer(row) - before).norm().item()
+    return moved / rows
 
 
 print("rank   alpha = 8, so scaling = 8 / rank   alpha = rank, so scaling = 1")
 for rank in (1, 4, 16, 64):
     print(
-        f"{rank:4}   {first_step(rank, alpha=8):27.1f}   {first_step(rank, alpha=rank):34.1f}"
+        f"{rank:4}   {first_step(rank, alpha=8):27.1f}   {first_step(rank, alpha=rank):34.1f}",
     )
 
 # %% [markdown]
 r"""
-With $\alpha$ fixed, the size of the step hardly depends on the rank; without the division it grows with it, and every new rank would need a new learning rate. The paper sets $\alpha$ to
-the first rank it tries and does not tune it (section 4.1). A later paper argues that for large ranks $\alpha / \sqrt r$ is the better rule (rsLoRA, arXiv 2312.03732): lesson 11 comes back to that.
+With $\alpha$ fixed, the first step is as large at rank 64 as at rank 1. Without the division it grows with the rank, and every new rank would need a new learning rate. The paper sets
+$\alpha$ to the first rank that it tries and does not tune it (section 4.1). This is the *first* step; a later paper argues that for large ranks and longer training $\alpha / \sqrt r$
+is the better rule (rsLoRA, arXiv 2312.03732). Lesson [11](../11_ecosystem/11_ecosystem.ipynb) comes back to that.
 
-Code that leaves out the `/ r` is easy to write and hard to notice: a widely read book's LoRA chapter had it for months, because its test kept $B$ at zero and $\alpha$ equal to the rank.
+### A mistake that stayed for months
+
+Code that leaves out the `/ r` is easy to write and hard to notice. The LoRA chapter of a widely read book had it until a reader reported it
+([rasbt/LLMs-from-scratch, issue 821](https://github.com/rasbt/LLMs-from-scratch/issues/821)). A year later the same formula was still in other parts of that repository
+([1079](https://github.com/rasbt/LLMs-from-scratch/issues/1079), mended in [1080](https://github.com/rasbt/LLMs-from-scratch/pull/1080)). Its test ran only at the start.
+With their rank and alpha, what does the missing `/ r` change?
+"""
+
+
+# %% demonstration=true
+class WithoutDivision(LoRALinear):
+    """As it was published: the update is scaled by alpha, not by alpha / rank."""
+
+    def __init__(self, base_layer, rank, alpha):
+        super().__init__(base_layer, rank, alpha)
+        self.scaling = alpha
+
+
+torch.manual_seed(5)
+linear, row = nn.Linear(8, 6), torch.randn(1, 8)
+right, published = (kind(linear, rank=16, alpha=16) for kind in (LoRALinear, WithoutDivision))
+published.load_state_dict(right.state_dict())
+print("factors:", right.scaling, "and", published.scaling)
+print("at the start, the same output:", torch.equal(right(row), published(row)))
+for layer in (right, published):
+    torch.manual_seed(6)
+    start_with(layer, A_is_random=True, B_is_random=True)
+ratio = (published(row) - linear(row)).norm() / (right(row) - linear(row)).norm()
+print(f"as soon as B is not zero, the update is {ratio:.0f} times as large")
+
+# %% [markdown]
+r"""
+A factor of 16 where 1 is right. Only $B = 0$ hid it. The repair keeps old results by changing alpha, in the author's own words: "assume in the exercise we have rank=16, so we change alpha
+from 16 to 256. The effective multiplier stays the same because 256 / 16 = 16" (pull request 1080).
 """
 
 # %% [markdown]
@@ -338,7 +410,8 @@ r"""
 
 *About 8 minutes · difficulty 2 of 5 · 2 points*
 
-A textbook's layer goes from 512 to 512 features with rank 4 and freezes the base's *weight*. Its adapters hold $4 \cdot (512 + 512) = 4096$ numbers. The code that counts what trains prints something else:
+A layer from a set of course notes goes from 512 to 512 features with rank 4, and freezes the base's *weight*. Its adapters hold $4 \cdot (512 + 512) = 4096$ numbers. The line that
+counts what trains is labelled "Trainable Parameters (A+B)". It prints something else:
 """
 
 # %%
@@ -351,7 +424,7 @@ print(sum(p.numel() for p in textbook.parameters() if p.requires_grad), "numbers
 
 # %% [markdown]
 r"""
-Those 512 more are the bias. It changes with every step, so switching the adapter off no longer gives back the model that you started from, and two adapters trained on one base each need a base of their own.
+The other 512 are the bias. It changes with every step. So switching the adapter off no longer gives back the model that you started from, and two adapters that were trained on one base can no longer share it.
 
 Write the function that finds such leaks, by name.
 
