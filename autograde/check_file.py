@@ -115,7 +115,7 @@ def _defined(cells, refused):
 
 
 def _run(path, cells, wanted, session):
-    from autograde.judge import report
+    from autograde.judge import make_verdict
     from autograde.remote.probe import Remote
     from autograde.sandbox.session import SessionEnded
 
@@ -134,7 +134,7 @@ def _run(path, cells, wanted, session):
             verdicts[check.name] = check.judge(Remote(check.subject, session))
     except SessionEnded as ended:
         for check in wanted:
-            verdicts.setdefault(check.name, report.stopped(check, ended.message))
+            verdicts.setdefault(check.name, make_verdict.stopped(check, ended.message))
     return {check.name: verdicts[check.name] for check in wanted}, trouble
 
 

@@ -120,7 +120,7 @@ def progress():
     from autograde import registry
     from autograde.authoring.release import edited
     from autograde.check_file import AnswerFileError, judge_file
-    from autograde.judge.show import title
+    from autograde.judge.render import title
 
     course = _course()
     known = registry.of(course)

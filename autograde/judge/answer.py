@@ -14,7 +14,7 @@ NAMES = {"torch": torch, "nn": torch.nn, "F": torch.nn.functional, "math": math}
 
 
 class SlipError(ValueError):
-    """An edit that does not fit the right answer."""
+    """An edit that cannot be made in the right answer."""
 
 
 def compiled(source, name, **uses):
@@ -34,11 +34,11 @@ def edited(source, edits):
     """`source` with each ``(old, new)`` of `edits` made in turn.
 
     Raises:
-        SlipError: an old text is not there exactly once.
+        SlipError: an old text does not occur exactly once.
     """
     for old, new in edits:
         if source.count(old) != 1:
-            raise SlipError(f"{old!r} must stand in the answer exactly once, and is there {source.count(old)} times")
+            raise SlipError(f"{old!r} must occur in the answer exactly once; it occurs {source.count(old)} times")
         source = source.replace(old, new)
     return source
 
@@ -75,7 +75,7 @@ class RightAnswer:
 
         Args:
             known: the id of the misconception, or a shared `Misconception`.
-            edits: old text, new text, and so on in pairs. Each old text stands in the answer exactly once.
+            edits: old text, new text, and so on in pairs. Each old text occurs in the answer exactly once.
             thought: what the learner probably thought; that of a shared misconception when left out.
             hint: what to look at next; that of a shared misconception when left out.
             recognise, exactly: see `KnownMistake`.
@@ -84,7 +84,7 @@ class RightAnswer:
             The `Slip`.
 
         Raises:
-            SlipError: an old text is not there exactly once, or has no new one.
+            SlipError: an old text does not occur exactly once, or has no new text.
             ValueError: a new misconception without a thought or a hint.
         """
         if not edits or len(edits) % 2:
@@ -121,7 +121,7 @@ class Slip(KnownMistake):
         return self.text
 
     def planted(self, source):
-        """The same edits made in another right answer; None where an old text is not there exactly once."""
+        """The same edits made in another right answer; None if an old text does not occur there exactly once."""
         try:
             return edited(source, self.edits)
         except SlipError:

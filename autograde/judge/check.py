@@ -1,4 +1,4 @@
-"""A check: the inputs of one exercise, what is right for them, and the known ways to be wrong."""
+"""`Check`, the base class of every check: it makes the inputs, compares the answers and reaches a verdict."""
 
 import contextlib
 import secrets
@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import torch
 
-from autograde.judge import describe, diagnosis, exceptions, report
+from autograde.judge import describe, diagnosis, exceptions, make_verdict
 from autograde.judge.compare import Fault, agree, fault_between
-from autograde.judge.draw import Draw, devices
 from autograde.judge.misconception import CHANGED_INPUT, Program, misconception
+from autograde.judge.present import present
+from autograde.judge.random_inputs import Draw, devices
 from autograde.remote.call import call
 from autograde.remote.probe import Missing, ProbeStopped, Remote
 from autograde.remote.torch_state import known_torch_state
@@ -49,9 +50,9 @@ class Check:
 
     Attributes:
         name: the exercise's name; the learner's object has it too, unless `subject` says otherwise.
-        points: the most it gives.
+        points: the highest score.
         note: shown after a pass: what other right answers look like.
-        parts: points by part, the first of them decisive: the others count only when it is right. Empty: one part.
+        parts: points by part. The other parts count only when the first one is right. Empty: one part.
         subject: the name of the learner's object, where several checks look at one.
         next_step: what to do next when the mistake is not a known one; empty for the general advice.
         answer: the `RightAnswer`, with the slips that are known; None where there are only programs.
@@ -83,10 +84,10 @@ class Check:
         return self.answer.right(*args.values())
 
     def compared(self, value, case):
-        """What to compare of an answer in place of `value`, where many answers are right; plain data.
+        """What to compare in place of `value`, for exercises with several right answers; plain data.
 
         Raises:
-            Wrong: the answer is wrong by itself.
+            Wrong: the answer is wrong, whatever the expected one is.
         """
         return value
 
@@ -116,7 +117,7 @@ class Check:
         return None
 
     def same(self, case, a, b):
-        """Whether two observations of one case agree: a known wrong answer is recognised by it."""
+        """Whether two observations of one case agree. The diagnosis compares known wrong answers with it."""
         if "value" not in a or "value" not in b:
             return "raised" in a and "raised" in b and _same_error(a["raised"], b["raised"])
         try:
@@ -139,7 +140,7 @@ class Check:
     def make_cases(self, draw, remote=False):
         """The cases for `draw`, once more on every other device this machine has when the code runs here.
 
-        Where the first case asks about no tensor, there is nothing to be moved to another device.
+        If the first case has no tensor, there is nothing to move to another device.
         """
         cases = self.cases(draw)
         tensors = any(isinstance(value, torch.Tensor) for value in cases[0].args.values())
@@ -169,18 +170,18 @@ class Check:
         return [*(self.answer.slips if self.answer else ()), *self._programs]
 
     def so_far(self, cases, faults):
-        """How much of the answer is right already, in words; `faults` has a `Fault` or None for each case."""
+        """In words, how many cases are wrong; `faults` has a `Fault` or None for each case."""
         wrong = sum(fault is not None for fault in faults)
         return f"wrong in {wrong} of {len(cases)} cases"
 
     def left_out(self, observation):
-        """What of a right observation could not be looked at, and why; empty where all was. A pass says it."""
+        """Which part of a right answer was not checked, and why; empty if all was. Shown after a pass."""
         return ""
 
     # Judging ----------------------------------------------------------------------------------------------------------
 
     def failed_call(self, observation):
-        """The fault of a call that gave nothing back; None when something came back."""
+        """The `Fault` of a call that returned no value (not callable, or an exception); None if it returned one."""
         if "not_callable" in observation:
             kind = describe.clean(observation["not_callable"], 80)
             hint = f"Hand over the function itself, without calling it: check.{self.name}({self.subject})"
@@ -203,7 +204,7 @@ class Check:
             seed: of the inputs; a fresh one when left out.
 
         Returns:
-            A `Verdict`; whatever the learner's code does, nothing is raised for it.
+            A `Verdict`. Nothing that the learner's code does makes this raise an exception.
         """
         seed = secrets.randbelow(2**31) if seed is None else seed
         with known_torch_state():
@@ -219,24 +220,24 @@ class Check:
             if not all(isinstance(observation, dict) for observation in observations):
                 raise WireError("it is not of the form that this check asks for")
             if any(self.unfinished(observation) for observation in observations):
-                return report.not_started(self)
+                return make_verdict.not_started(self)
             faults = [self.fault(case, seen) for case, seen in zip(cases, observations, strict=True)]
             if not any(faults):
-                return report.passed(self, cases, seed, {self.left_out(seen): None for seen in observations})
+                return make_verdict.passed(self, cases, seed, {self.left_out(seen): None for seen in observations})
             with contextlib.redirect_stderr(sys.stdout):
                 diagnosed = diagnosis.diagnose(self, cases, observations, faults)
-            return report.failed(self, cases, faults, diagnosed, seed)
+            return make_verdict.failed(self, cases, faults, diagnosed, seed)
         except Missing:
-            return report.missing(self)
+            return make_verdict.missing(self)
         except ProbeStopped as error:
-            return report.stopped(self, str(error))
+            return make_verdict.stopped(self, str(error))
         except WireError as error:
-            return report.unreadable(self, str(error))
+            return make_verdict.unreadable(self, str(error))
         except (TypeError, KeyError, ValueError, AttributeError, IndexError, RuntimeError, OverflowError) as error:
             if not remote:
                 raise
-            # A probe of ours never answers out of form: the notebook's code has answered in its place.
-            return report.unreadable(self, type(error).__name__)
+            # Our probes always answer in the expected form, so code in the notebook has replaced the answer.
+            return make_verdict.unreadable(self, type(error).__name__)
 
     def inputs(self, seed):
         """The inputs of the cases that a check with this seed asks about: ``[{name: value}]``, in their order."""
@@ -250,7 +251,7 @@ class Check:
             target: your function or class, under the exercise's name.
             seed: the seed of an earlier report, to see the same inputs again.
         """
-        report.present(self.judge(target, seed))
+        present(self.judge(target, seed))
 
 
 def exact(args):
@@ -262,5 +263,5 @@ def exact(args):
 
 
 def _same_error(a, b):
-    # torch's messages name the sizes that did not fit, so on the same inputs they tell one mistake from another.
+    # torch's messages name the sizes that did not fit, so on the same inputs they distinguish mistakes.
     return a["type"] == b["type"] and a["message"] == b["message"]

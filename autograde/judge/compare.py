@@ -1,4 +1,4 @@
-"""Comparing what came back with what is right, and saying in one sentence where they differ."""
+"""Compares an answer with the expected one, and describes the difference in one sentence."""
 
 import math
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ class Fault:
 
     Attributes:
         problem: one sentence.
-        returned, expected: both in words; empty where they would only repeat the problem.
+        returned, expected: descriptions of both; empty if they would only repeat the problem.
         hint: what to do next; empty where the misconception or the check's own next step says it.
-        misconception: the `Misconception`, where the fault alone tells which one it is.
+        misconception: the `Misconception`, if the fault alone identifies it.
         tensors: ``(got, expected)`` of one shape, where a picture would help.
         where: the learner's line, as `remote.raised` gives it.
     """
@@ -33,7 +33,7 @@ class Fault:
 
 
 def is_number(value):
-    """Whether plain data is one number: int, float, or a tensor with a single non-bool entry. A bool is none."""
+    """Whether plain data is one number: int, float, or a tensor with a single non-bool entry. A bool is not."""
     if isinstance(value, torch.Tensor):
         return value.numel() == 1 and value.dtype != torch.bool
     return isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -45,7 +45,7 @@ def as_number(value):
 
 
 def agree(a, b, dtype=None, device="cpu"):
-    """Whether two pieces of plain data say the same: tensors within the table, numbers nearly exactly."""
+    """Whether two values of plain data are equal: tensors within `judge.tolerance`, numbers within 1e-6."""
     if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor) and a.shape == b.shape:
         wider = torch.promote_types(a.dtype, b.dtype)
         narrower = a.dtype if wider == b.dtype else b.dtype
@@ -69,7 +69,7 @@ def _numbers_agree(a, b):
         a, b = float(a), float(b)
     except OverflowError:  # an int beyond any float
         return False
-    # math.isclose never takes an infinity for close to a number, however large the tolerance is beside it.
+    # For math.isclose, an infinity is close to no number, however large the relative tolerance is.
     return math.isclose(a, b, rel_tol=1e-6)
 
 
@@ -80,14 +80,14 @@ def _truth(value):
 
 
 def fault_between(value, type_name, expected, *, dtype=None, device="cpu", what="The result"):
-    """How `value`, of the learner's type `type_name`, falls short of `expected`; None where it does not.
+    """How `value`, of the learner's type `type_name`, differs from `expected`, as a `Fault`; None if it does not.
 
     Args:
-        value: plain data that came back.
+        value: the plain data that was returned.
         expected: plain data (or a tuple); a tensor's dtype is required of the learner's tensor too, unless `dtype` says
             otherwise, and a float64 `expected` may stand for the exact value of a narrower dtype.
         dtype: the dtype the learner's tensors of floats must have.
-        what: the subject of the sentences.
+        what: the subject of the sentence, such as "The result".
     """
     shown = describe.contents(value), describe.contents(expected)
     if isinstance(expected, torch.Tensor):
@@ -108,7 +108,7 @@ def fault_between(value, type_name, expected, *, dtype=None, device="cpu", what=
     if agree(value, expected):
         return None
     if is_number(value) and is_number(expected):
-        shown = describe.apart(as_number(value), as_number(expected)) if shown[0] == shown[1] else shown
+        shown = describe.format_distinct(as_number(value), as_number(expected)) if shown[0] == shown[1] else shown
     if isinstance(expected, str):
         return Fault(f"{what} is not the right name.", *shown)
     if expected is not None and not isinstance(expected, bool) and not is_number(value):

@@ -1,4 +1,4 @@
-"""Values in words: short enough for one line, exact enough to act on."""
+"""Describes values in words: short enough for one line, exact enough to act on."""
 
 import unicodedata
 
@@ -69,11 +69,11 @@ def largest_difference(got, expected):
     gap = (got.double() - expected.double()).abs().nan_to_num(nan=float("inf"))
     flat = int(gap.argmax())
     index = [int(i) for i in np.unravel_index(flat, gap.shape)]  # torch's own imports sympy, which takes seconds
-    return f"at {index} got {', expected '.join(apart(got.flatten()[flat].item(), expected.flatten()[flat].item()))}"
+    return f"at {index} got {', expected '.join(format_distinct(got.flatten()[flat].item(), expected.flatten()[flat].item()))}"
 
 
-def apart(a, b):
-    """Two numbers in words, with as many digits as it takes to see that they differ."""
+def format_distinct(a, b):
+    """Two numbers as text, with as many digits as it takes to see that they differ."""
     if not (isinstance(a, float) and isinstance(b, float)) or a == b:
         return number(a), number(b)
     for digits in range(4, 18):

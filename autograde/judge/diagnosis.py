@@ -1,15 +1,15 @@
-"""Which misconception is behind a wrong answer, by one rule in which the order of the candidates plays no part.
+"""Finds the misconception behind a wrong answer, by one rule that does not depend on the order of the candidates.
 
-Candidates are the known wrong answers that agree with the learner's on the same inputs, the mistakes that recognise
-it, and what the probe itself has observed. The strongest of them wins:
+Candidates are the known wrong answers that agree with the learner's on the same inputs, the mistakes whose
+`recognise` accepts it, and causes that the probe has observed. The strongest candidate wins:
 
     EVERYWHERE  the known wrong answer agrees in every case;
     OBSERVED    a cause was seen: an input that was changed, a tensor that is no leaf, an exception of a known kind;
-    WHERE_WRONG the known wrong answer agrees wherever the learner's came back wrong, and in `MOST` of the cases that
-                it gets wrong itself.
+    WHERE_WRONG the known wrong answer agrees in every case in which the learner's value is wrong, and these are at
+                least `MIN_SHARE` of the cases that the known wrong answer gets wrong.
 
-Of two that are equal in this, the one that accounts for more cases is stronger. Where two different misconceptions
-are equally strong, neither is named.
+Of two in the same class, the one that agrees in more cases is stronger. If two different misconceptions are equally
+strong, neither is named.
 """
 
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from autograde.judge.misconception import RETURNED_NONE, Misconception
 
 EVERYWHERE, OBSERVED, WHERE_WRONG = 3, 2, 1
-MOST = 0.75  # with less, an answer that is wrong in a corner would be named after a mistake that it does not make
+MIN_SHARE = 0.75  # with less, an answer that fails in an edge case would be given the name of another mistake
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Candidate:
         misconception: the `Misconception`.
         strength: EVERYWHERE, OBSERVED or WHERE_WRONG.
         explains: positions of the failed cases that it accounts for.
-        agrees: in how many cases it fits what was observed.
-        by_fault: whether the faults of these cases named it: their own hints then say more than the misconception's.
+        agrees: the number of cases in which it matches the observation.
+        by_fault: whether the faults of these cases named it. Their hints are then more specific than its own.
     """
 
     misconception: Misconception
@@ -51,7 +51,7 @@ def diagnose(check, cases, observations, faults):
     failed = [i for i, fault in enumerate(faults) if fault]
     found = []
     nothing = all(seen.get("type") == "NoneType" and seen.get("value") is None for seen in observations)
-    # Where None is right in some case, a function that can return something else too says it on purpose.
+    # If None is right in some case, a function that can also return something else returns None on purpose.
     decisive = [i for i, case in enumerate(cases) if case.part == next(iter(check.parts))]
     on_purpose = not set(decisive) <= set(failed) and any(seen.get("returns") for seen in observations)
     if nothing and not on_purpose:
@@ -94,7 +94,7 @@ def _candidate(check, known, cases, observations, failed):
         if all(agrees(i) for i in [*failed, *everything]):
             return Candidate(known.misconception, EVERYWHERE, explains, len(cases))
         return Candidate(known.misconception, OBSERVED, explains, len(explains))
-    # Most known answers differ from the learner's in the first failed case: nothing more is asked of them.
+    # Most known wrong answers differ from the learner's in the first failed case, and are not run on the others.
     values = [i for i in failed if "raised" not in observations[i]]
     if not all(agrees(i) for i in values or failed):
         return None
@@ -103,10 +103,10 @@ def _candidate(check, known, cases, observations, failed):
         return Candidate(known.misconception, EVERYWHERE, tuple(failed), len(cases))
     if known.exactly:
         return None
-    # What is right in a case explains nothing there: the learner's may only have the wrong dtype.
+    # A case that the known wrong answer gets right explains no failure: the learner's dtype alone may be wrong.
     wrong = [i for i in everything if "raised" not in observations[i] and check.fault(cases[i], answers[i])]
     explains = [i for i in wrong if i in agreed]
-    if not values or not set(values) <= set(explains) or len(explains) < MOST * len(wrong):
+    if not values or not set(values) <= set(explains) or len(explains) < MIN_SHARE * len(wrong):
         return None
     both_raised = [i for i in everything if "raised" in observations[i] and "raised" in answers[i]]
     return Candidate(known.misconception, WHERE_WRONG, tuple(values), len({*agreed, *both_raised}))

@@ -1,4 +1,4 @@
-"""What kind of mistake an exception is, told from its type and message, and what to do about each kind."""
+"""Classifies an exception by its type and message, and says what to do about each kind."""
 
 import re
 
@@ -14,7 +14,7 @@ DTYPE, DEVICE, NONE, SHAPE, ATTRIBUTE, NAME, BACKWARD = (
     "second backward",
 )
 
-# The first that fits counts: torch mentions shapes in messages of other kinds too.
+# The first pattern that matches counts: torch mentions shapes in messages of other kinds too.
 _PATTERNS = (
     (BACKWARD, r"backward through the graph a second time"),
     (DEVICE, r"same device|copy out of meta|found at least two devices|Expected .* device"),
@@ -44,7 +44,7 @@ def kind_of(error):
 
 
 def hint_for(error):
-    """What to do about an exception whose kind says it; empty where its kind is unknown, or says too little."""
+    """What to do about an exception, by its kind; empty if the kind is unknown or gives no advice."""
     kind, message = kind_of(error), str(error["message"])
     if kind in _HINTS:
         return _HINTS[kind]

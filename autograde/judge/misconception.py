@@ -1,4 +1,4 @@
-"""What learners get wrong: a misconception, and a wrong answer by which it is known."""
+"""A misconception of learners, and the wrong answers by which it is recognised."""
 
 import inspect
 import re
@@ -20,8 +20,8 @@ class Misconception:
     thought: str
     hint: str
 
-    def told(self, thought=None, hint=None):
-        """The same misconception, in the words of one exercise where they are given."""
+    def reworded(self, thought=None, hint=None):
+        """The same misconception with the thought and the hint of one exercise, where they are given."""
         return replace(self, thought=thought or self.thought, hint=hint or self.hint)
 
 
@@ -29,10 +29,10 @@ def misconception(known, thought=None, hint=None):
     """A `Misconception`: a new one from its id, or a shared one with another thought or hint.
 
     Raises:
-        ValueError: an id alone says neither what the learner thought nor what to look at.
+        ValueError: a new id without a thought or a hint.
     """
     if isinstance(known, Misconception):
-        return known.told(thought, hint)
+        return known.reworded(thought, hint)
     if not (thought and hint):
         raise ValueError(f"misconception {known!r} needs a thought and a hint")
     return Misconception(known, thought, hint)
@@ -43,9 +43,9 @@ class KnownMistake:
 
     Attributes:
         misconception: the `Misconception`.
-        recognise: ``recognise(case, observation) -> bool``, or None. Where it is given, it decides which answers make
-            this mistake, and the wrong answer is one example of them.
-        exactly: whether only an answer that agrees in every case makes this mistake.
+        recognise: ``recognise(case, observation) -> bool``, or None. If given, it decides which answers make this
+            mistake, and the wrong answer is only an example.
+        exactly: whether an answer must agree in every case to be given this misconception.
     """
 
     def __init__(self, misconception, recognise=None, exactly=False):

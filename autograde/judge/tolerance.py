@@ -1,4 +1,4 @@
-"""How close is equal: one table, by dtype and device.
+"""The tolerances of all comparisons: one table, by dtype and device.
 
 A difference counts relative to the largest expected magnitude, because sums cancel: an entry near zero carries the
 rounding error of the large terms it is the sum of.
@@ -34,7 +34,7 @@ def allowed(expected, dtype=None, device="cpu"):
 
 
 def close(got, expected, dtype=None, device="cpu"):
-    """Whether two tensors of one shape are equal within the table. NaN and infinity equal nothing finite."""
+    """Whether two tensors of the same shape are equal within the tolerance. NaN and infinity equal nothing finite."""
     if got.shape != expected.shape:
         return False
     if got.numel() == 0:

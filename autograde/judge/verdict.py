@@ -1,6 +1,8 @@
-"""What a check concludes, as data."""
+"""`Verdict`: the result of a check, as data."""
 
 from dataclasses import dataclass, field, fields
+
+from autograde.judge.render import text
 
 STATUSES = ("passed", "failed", "not_started", "missing", "stopped", "damaged")
 
@@ -20,17 +22,17 @@ class Verdict:
 
     Attributes:
         exercise: the check's name.
-        points: the most it can give.
-        score: what it gives, between 0 and `points`.
+        points: the highest score that the check can give.
+        score: the score, between 0 and `points`.
         status: ``passed`` · ``failed`` · ``not_started`` · ``missing`` (no such name after the run) · ``stopped`` (the
             code ran into a limit) · ``damaged`` (the notebook no longer holds the check).
         headline: one sentence that says what happened.
         lines: facts: what was called, what came back, what was expected.
-        misconception: the id of the misconception behind it, or None.
+        misconception: the id of the misconception, or None if none is recognised.
         thought: what the learner probably thought; empty unless a misconception is known.
         hint: what to look at next; empty after a pass.
-        replay: the call that asks the same questions again; empty where there is none.
-        seed: of the inputs; None where no question was asked.
+        replay: the call that repeats the check with the same inputs; empty if there is none.
+        seed: of the inputs; None if no inputs were made.
         picture: ``(got, expected)`` as nested lists of floats, or None. It is drawn, and not kept.
     """
 
@@ -55,12 +57,20 @@ class Verdict:
     @property
     def message(self):
         """The whole report as plain text."""
-        from autograde.judge.show import text
-
         return text(self)
 
+    @property
+    def report_lines(self):
+        """Every `Line` of the report: the facts, then the known mistake, then the call that repeats the check."""
+        more = (
+            Line("likely thought", self.thought),
+            Line("hint", self.hint),
+            Line("replay", self.replay, code=True),
+        )
+        return [*self.lines, *(line for line in more if line.text)]
+
     def as_data(self):
-        """The verdict as JSON has it, everything but the picture; ``passed`` and ``message`` are for those who read it."""
+        """The verdict as a dict for JSON, without the picture; ``passed`` and ``message`` are for readers only."""
         data = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("lines", "picture")}
         lines = [{"label": line.label, "text": line.text, "code": line.code} for line in self.lines]
         numbers = {"points": float(self.points), "score": float(self.score)}
@@ -68,10 +78,10 @@ class Verdict:
 
     @classmethod
     def from_data(cls, data):
-        """The verdict that `as_data` gave; the data may be a stranger's.
+        """The verdict in a dict that `as_data` made. The dict may come from an untrusted file.
 
         Raises:
-            ValueError: it is not of that form.
+            ValueError: the dict is not of that form.
         """
         try:
             texts = {name: str(data[name]) for name in ("exercise", "status", "headline", "thought", "hint", "replay")}

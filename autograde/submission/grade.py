@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import nbformat
 
 from autograde import __version__, registry
-from autograde.judge import report
-from autograde.judge.show import WIDTH, as_html, text
+from autograde.judge import make_verdict
+from autograde.judge.render import WIDTH, as_html, text
 from autograde.notebook import sanitize
 from autograde.notebook.cells import METADATA, called_check, grade_id
 from autograde.notebook.demonstration import is_demonstration
@@ -91,7 +91,7 @@ def grade(notebook, open_session, damage=None, unreadable=None, lesson=None):
     started = time.perf_counter()
     grading = _Grading(Graded(notebook, unreadable=unreadable), damage or {}, lesson)
     if unreadable:
-        grading.stop(unreadable, report.damaged)
+        grading.stop(unreadable, make_verdict.damaged)
         notebook.cells.insert(0, _notice(unreadable))
     else:
         with open_session(_code(notebook)) as session:
@@ -133,7 +133,7 @@ class _Grading:
                 self._one(cell, session)
             except SessionEnded as ended:
                 self._ended(cell, ended)
-                self.stop(str(ended), report.stopped, cells[position + 1 :])
+                self.stop(str(ended), make_verdict.stopped, cells[position + 1 :])
                 return
 
     def stop(self, message, verdict_of, cells=None):
@@ -143,7 +143,7 @@ class _Grading:
                 cell.outputs, cell.execution_count = [], None
                 if check := self._check_of(cell):
                     damaged = self._damage_of(cell, check)
-                    self._write(cell, report.damaged(check, damaged) if damaged else verdict_of(check, message))
+                    self._write(cell, make_verdict.damaged(check, damaged) if damaged else verdict_of(check, message))
                 elif _is_graded(cell):
                     cell.outputs = [_error(self.damage.get(grade_id(cell)) or message)]
 
@@ -154,7 +154,7 @@ class _Grading:
         check = self._check_of(cell)
         if check:
             message = self._damage_of(cell, check)
-            self._write(cell, report.damaged(check, message) if message else self._judge(check, session))
+            self._write(cell, make_verdict.damaged(check, message) if message else self._judge(check, session))
         elif not runs(cell) or (_is_graded(cell) and grade_id(cell) in self.damage):
             cell.outputs, cell.execution_count = [_error(self.damage[grade_id(cell)])], None
         elif is_demonstration(cell):
@@ -169,7 +169,7 @@ class _Grading:
     def _judge(self, check, session):
         verdict = check.judge(Remote(check.subject, session))
         if verdict.status == "missing" and check.subject in self.errors:
-            return report.missing(check, self.errors[check.subject])
+            return make_verdict.missing(check, self.errors[check.subject])
         return verdict
 
     def _execute(self, cell, session):
@@ -190,7 +190,7 @@ class _Grading:
 
     def _ended(self, cell, ended):
         if check := self._check_of(cell):
-            self._write(cell, report.stopped(check, str(ended)))
+            self._write(cell, make_verdict.stopped(check, str(ended)))
         else:  # what it had shown; the last output says what happened
             self._show(cell, ended.run or CellRun([_error(str(ended))], False, None))
 

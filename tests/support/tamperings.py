@@ -593,7 +593,7 @@ def linear_by_hand(x, weight, bias):
     return x @ weight.T
 """,
     "tried: no seed of 52",
-    before="attempt(__import__, 'autograde.judge.draw')",
+    before="attempt(__import__, 'autograde.judge.random_inputs')",
     files={"draw.py": (ROOT / "autograde" / "judge" / "draw.py").read_text(encoding="utf-8")},
 )
 

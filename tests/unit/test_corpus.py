@@ -12,7 +12,7 @@ import torch
 from corpus_of import samples
 
 from autograde import registry
-from autograde.judge.draw import Draw
+from autograde.judge.random_inputs import Draw
 
 SEEDS = (1, 20, 300)  # the inputs are fresh at every run; fixed draws keep this suite repeatable
 IMPORTED = {

@@ -8,7 +8,7 @@ from torch import nn
 
 import lora_ref
 from autograde.checks import counting as lesson
-from autograde.judge.draw import Draw
+from autograde.judge.random_inputs import Draw
 from autograde.probes.counting import call_on_module
 from autograde.remote import probe, wire
 

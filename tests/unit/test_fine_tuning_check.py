@@ -20,7 +20,7 @@ from autograde.checks.fine_tuning.fine_tune import (
     trained_state,
 )
 from autograde.checks.fine_tuning.given import made
-from autograde.judge.draw import Draw
+from autograde.judge.random_inputs import Draw
 from autograde.lesson_kit.digits import accuracy, digits
 
 

@@ -20,10 +20,11 @@ from autograde.judge import describe, tolerance
 from autograde.judge.answer import RightAnswer, SlipError
 from autograde.judge.check import Case, Check
 from autograde.judge.diagnosis import EVERYWHERE, OBSERVED, WHERE_WRONG, Candidate, strongest
-from autograde.judge.draw import Draw
+from autograde.judge.make_verdict import PICTURE_SIDE
 from autograde.judge.misconception import Misconception
-from autograde.judge.report import PICTURE_SIDE, CheckFailed, NotStarted
-from autograde.judge.show import as_html, picture, text
+from autograde.judge.present import CheckFailed, NotStarted
+from autograde.judge.random_inputs import Draw
+from autograde.judge.render import as_html, picture, text
 from autograde.judge.verdict import Verdict
 from autograde.notebook import sanitize
 from autograde.remote import wire
@@ -216,11 +217,11 @@ DOUBLE = "def double(x):\n    return x + x\n"
 @pytest.mark.parametrize(
     ("edits", "problem"),
     [
-        (("x - x", "x"), "exactly once, and is there 0 times"),
-        (("x", "y"), "exactly once, and is there 3 times"),
+        (("x - x", "x"), "exactly once; it occurs 0 times"),
+        (("x", "y"), "exactly once; it occurs 3 times"),
         (("x + x",), "come in pairs"),
         ((), "come in pairs"),
-        (("x + x", "2 * y", "x + x", "x"), "exactly once, and is there 0 times"),
+        (("x + x", "2 * y", "x + x", "x"), "exactly once; it occurs 0 times"),
     ],
 )
 def test_an_edit_that_does_not_fit_is_an_error(edits, problem):
@@ -449,7 +450,7 @@ def test_a_replay_names_the_inputs_of_its_call():
     [(-29.493, -29.4927, ("-29.493", "-29.4927")), (1.0, 2.0, ("1", "2")), (0.1 + 0.2, 0.3, None), (3, 4, ("3", "4"))],
 )
 def test_numbers_that_differ_are_shown_with_digits_that_differ(got, expected, shown):
-    said = describe.apart(got, expected)
+    said = describe.format_distinct(got, expected)
     assert said[0] != said[1] and (shown is None or said == shown)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from autograde.checks import low_rank
-from autograde.judge.draw import Draw
+from autograde.judge.random_inputs import Draw
 
 
 def _ways_to_singular_values(M):

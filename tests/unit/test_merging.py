@@ -11,7 +11,7 @@ from torch import nn
 import lora_ref
 from autograde.checks import merging
 from autograde.checks.merging.given import SOURCE
-from autograde.judge.draw import Draw
+from autograde.judge.random_inputs import Draw
 from autograde.remote import probe, wire
 
 LESSON = "06_merging"

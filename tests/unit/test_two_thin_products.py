@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from autograde.checks import two_thin_products as lesson
 from autograde.checks.two_thin_products.flops import full_cost, thin_cost
 from autograde.checks.two_thin_products.lora_delta import COSTLY, ORDER, sizes_of
-from autograde.judge.draw import Draw
+from autograde.judge.random_inputs import Draw
 from autograde.probes.two_thin_products import call_and_count
 from autograde.remote import probe, wire
 

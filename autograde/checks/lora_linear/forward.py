@@ -22,8 +22,8 @@ from autograde.judge import describe
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import Case
 from autograde.judge.compare import Fault, agree, fault_between, is_number
-from autograde.judge.draw import devices
 from autograde.judge.misconception import CHANGED_INPUT
+from autograde.judge.random_inputs import devices
 from autograde.probes.lora_linear import forward
 
 INPUTS = ("A", "B", "cotangent")

@@ -6,8 +6,8 @@ from autograde.checks.shared.lora_layers import ADAPTERS, LORA_LINEAR, LayerChec
 from autograde.judge import describe
 from autograde.judge.answer import RightAnswer
 from autograde.judge.compare import Fault
-from autograde.judge.draw import devices
 from autograde.judge.exceptions import DEVICE, DTYPE, kind_of
+from autograde.judge.random_inputs import devices
 from autograde.probes.lora_linear import place
 
 PLACES = (DTYPE, DEVICE)  # the kinds of exception that are about where tensors are

@@ -1,4 +1,4 @@
-"""Inputs for a check: fresh at every run, and the same again for the same seed."""
+"""Random inputs for a check: new at every run, and the same for the same seed."""
 
 import random
 
@@ -30,7 +30,7 @@ class Draw:
 
     def tensor(self, *shape, dtype=torch.float32, contiguous=True):
         """Standard normal values. ``contiguous=False`` gives the same kind of tensor as a strided view (1-D and up)."""
-        # On the CPU, whatever default device the notebook has set: the generator is there.
+        # On the CPU, where the generator is, whatever default device the notebook has set.
         values = torch.randn(*shape, generator=self._generator, dtype=torch.float64, device="cpu").to(dtype)
         if contiguous or not shape:
             return values

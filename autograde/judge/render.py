@@ -1,10 +1,8 @@
-"""One report in two forms that say the same: text for terminals and tracebacks, HTML for notebooks and feedback."""
+"""Renders a verdict's report: text for terminals and tracebacks, HTML with the same words for notebooks and feedback."""
 
 import base64
 import html
 import textwrap
-
-from autograde.judge.verdict import Line
 
 WIDTH = 96
 _SIDE = 14  # pixels of a heat map's square
@@ -18,16 +16,6 @@ def points_text(verdict):
     return f"{verdict.score:g} of {verdict.points:g} point{'' if verdict.points == 1 else 's'}"
 
 
-def lines(verdict):
-    """Every labelled line of the report: the facts, then what is known of the mistake, then how to see it again."""
-    more = (
-        Line("likely thought", verdict.thought),
-        Line("hint", verdict.hint),
-        Line("replay", verdict.replay, code=True),
-    )
-    return [*verdict.lines, *(line for line in more if line.text)]
-
-
 def title(verdict):
     """`✗ area · 0 of 3 points`: the mark says at a glance which way it went."""
     return f"{_MARK.get(verdict.status, '✗')} {verdict.exercise} · {points_text(verdict)}"
@@ -36,7 +24,7 @@ def title(verdict):
 def text(verdict):
     """The report as plain text, at most `WIDTH` columns wide where words allow it."""
     out = [title(verdict), *textwrap.wrap(verdict.headline, WIDTH - 2, initial_indent="  ", subsequent_indent="  ")]
-    labelled = lines(verdict)
+    labelled = verdict.report_lines
     margin = max((len(line.label) for line in labelled), default=0) + 4
     for line in labelled:
         first = "  " + line.label.ljust(margin - 2)
@@ -57,7 +45,7 @@ def as_html(verdict):
     rows = "".join(
         f'<tr style="background:none"><th style="{_CELL};padding:1px 14px 1px 0;font-weight:600;white-space:nowrap">'
         f'{html.escape(line.label)}</th><td style="{_CELL};padding:1px 0">{_cell(line)}</td></tr>'
-        for line in lines(verdict)
+        for line in verdict.report_lines
     )
     table = f'<table style="border:0;border-collapse:collapse;margin:6px 0 0;font-size:inherit">{rows}</table>'
     return (

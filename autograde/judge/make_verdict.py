@@ -1,68 +1,15 @@
-"""From faults to a verdict in words, and its way to the learner's eyes."""
-
-import os
-import sys
+"""Makes the `Verdict` of a check: one function for each status, and the points that an answer gets."""
 
 import torch
 
 from autograde.judge import describe
-from autograde.judge.show import as_html, text, title
 from autograde.judge.verdict import Line, Verdict
 
 PICTURE_SIDE = 12  # rows and columns; more could not be told apart
 
 
-class CheckFailed(Exception):
-    """A check that did not pass. Its message is the report."""
-
-    def __init__(self, verdict):
-        super().__init__(text(verdict))
-        self.verdict = verdict
-        self._shown = False
-
-    def _render_traceback_(self):
-        """What IPython shows in place of a traceback, as lines. A notebook shows the card, and one line below it."""
-        if not _shows_html():
-            return text(self.verdict).splitlines()
-        if not self._shown:  # IPython asks once to show the error, and once to keep it in its history
-            _show_card(self.verdict)
-        self._shown = True
-        return [f"{title(self.verdict)}. The report is above."]
-
-
-class NotStarted(CheckFailed, NotImplementedError):
-    """A check of an exercise that still is the stub."""
-
-
-def present(verdict):
-    """Show a verdict: as a card in a notebook that a person works in, as text everywhere else.
-
-    Raises:
-        CheckFailed, NotStarted: unless it is a pass, so that "Run all" stops there and Validate sees it.
-    """
-    if not verdict.passed:
-        raise (NotStarted if verdict.status == "not_started" else CheckFailed)(verdict)
-    if _shows_html():
-        _show_card(verdict)
-    else:
-        print(text(verdict))
-
-
-def _show_card(verdict):
-    from IPython.display import display
-
-    display({"text/plain": text(verdict), "text/html": as_html(verdict)}, raw=True)
-
-
-def _shows_html():
-    """Whether this runs in a notebook's kernel, and not for nbgrader's Validate, which reads tracebacks only."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython else None
-    return getattr(shell, "kernel", None) is not None and "NBGRADER_EXECUTION" not in os.environ
-
-
 def passed(check, cases, seed, left_out=()):
-    """The verdict for a right answer; `left_out` says what could not be looked at."""
+    """The verdict for a right answer; `left_out` says what was not checked."""
     devices = sorted({case.device for case in cases})
     where = ", ".join(devices) + ("" if torch.cuda.is_available() or "cuda" in devices else "; no CUDA device here")
     lines = (Line("also right", check.note),) if check.note else ()
