@@ -40,13 +40,13 @@ def judge_file(path, exercises=()):
         wanted = [course.find(name) for name in exercises]
         if not wanted:
             names = _defined(cells, course.refused)
-            checks = [check for lesson in course.course.lessons for check in course.of_lesson(lesson)]
+            checks = [check for lesson in course.course.lessons for check in course.checks_of(lesson)]
             wanted = [check for check in checks if check.subject in names]
         if not wanted:
             raise AnswerFileError(f"{path} defines none of the course's exercises")
         names = {check.name for check in wanted}
         lessons = course.course.lessons
-        last = max(lesson for lesson in lessons if names & {check.name for check in course.of_lesson(lesson)})
+        last = max(lesson for lesson in lessons if names & {check.name for check in course.checks_of(lesson)})
         with unsandboxed.open_session(course, process, course.given_to(last)) as session:
             return _run(path, cells, wanted, session)
     finally:

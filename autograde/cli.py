@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from autograde import __version__, terminal
-from autograde.startup import quickly
+from autograde.startup import skip_slow_imports
 
 # nbgrader calls `alembic` by name; it lies beside this interpreter even when that folder is not on PATH.
 os.environ["PATH"] = str(Path(sys.executable).parent) + os.pathsep + os.environ.get("PATH", "")
@@ -17,7 +17,7 @@ os.environ["PATH"] = str(Path(sys.executable).parent) + os.pathsep + os.environ.
 @click.version_option(__version__, prog_name="autograde")
 def main():
     """Build the lessons, check answers, grade a class."""
-    quickly()
+    skip_slow_imports()
     terminal.prepare()
 
 
@@ -40,10 +40,10 @@ def _course():
 
 
 def _lessons(course, words):
-    from autograde.project import CourseError, choose
+    from autograde.project import CourseError, resolve_lessons
 
     try:
-        return choose(course, words)
+        return resolve_lessons(course, words)
     except CourseError as error:
         raise _Problem(str(error)) from None
 
@@ -130,7 +130,7 @@ def progress():
             terminal.say(f"○ {lesson} · " + ("not started yet" if path.exists() else "its notebook is missing"))
             continue
         try:
-            verdicts, _ = judge_file(path, [check.name for check in known.of_lesson(lesson)])
+            verdicts, _ = judge_file(path, [check.name for check in known.checks_of(lesson)])
         except AnswerFileError as error:
             terminal.say(f"✗ {lesson} · {error}")
             continue

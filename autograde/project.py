@@ -1,4 +1,4 @@
-"""Where the course's files lie. The directories that nbgrader_config.py names are the only truth."""
+"""Paths of a course's files, by the directories that its nbgrader_config.py names."""
 
 import os
 import re
@@ -7,12 +7,12 @@ from functools import cached_property
 from pathlib import Path
 
 CONFIG = "nbgrader_config.py"
-NAMED_BY = "AUTOGRADE_COURSE"  # the environment variable that names a course's folder
+COURSE_VARIABLE = "AUTOGRADE_COURSE"  # environment variable with the path of a course
 _LESSON = re.compile(r"\d\d_\w+")
 
 
 class CourseError(Exception):
-    """Something about the course's files that a person must mend; the message says what and where."""
+    """A problem with the course's files that a person must fix; the message says what and where."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Course:
 
     @cached_property
     def config(self):
-        """nbgrader's configuration, read as nbgrader reads it: that of Jupyter's folders, and over it the course's own."""
+        """nbgrader's configuration as nbgrader reads it: from Jupyter's folders, overridden by the course's own."""
         from jupyter_core.paths import jupyter_config_path
         from traitlets.config import Config, ConfigFileNotFound, JSONFileConfigLoader, PyFileConfigLoader
 
@@ -46,20 +46,20 @@ class Course:
         return tuple(sorted(name for name in found if _LESSON.fullmatch(name)))
 
     def source(self, lesson):
-        """The file a lesson is written in."""
+        """The path of a lesson's source file."""
         return self._folder("source") / f"{lesson}.py"
 
     def solved(self, lesson):
-        """The executed notebook: what a reader reads, and nbgrader's source."""
+        """The path of the solved, executed notebook, which is nbgrader's source."""
         return self._folder("source") / lesson / f"{lesson}.ipynb"
 
     def release(self, lesson):
-        """The student's notebook."""
+        """The path of the students' notebook, which is nbgrader's release."""
         return self._folder("release") / lesson / f"{lesson}.ipynb"
 
     @property
     def submitted(self):
-        """The folder of what a class handed in: ``<student>/<lesson>/<lesson>.ipynb``."""
+        """The folder of submissions: ``<student>/<lesson>/<lesson>.ipynb``."""
         return self._folder("submitted")
 
     @property
@@ -74,8 +74,8 @@ class Course:
 
 
 def find_course(start=None):
-    """The course that `start` (the working directory when left out) lies in; else the one that the environment names, as
-    it does for a lesson that is built in a scratch folder; else the one this package lies in.
+    """The course that contains `start` (default: the working directory), else the one that the environment variable
+    `COURSE_VARIABLE` names (set for a lesson that is built in a temporary folder), else the one that contains this package.
 
     Raises:
         CourseError: none of them is a course, or the working directory is half of one.
@@ -86,18 +86,18 @@ def find_course(start=None):
             f"{here} has an {CONFIG}, and no pyproject.toml to say where the checks of this course are: "
             "docs/another_course.md shows what a course needs"
         )
-    named = os.environ.get(NAMED_BY)
+    named = os.environ.get(COURSE_VARIABLE)
     for folder in (here, *here.parents, *([Path(named)] if named else []), Path(__file__).resolve().parents[1]):
         if (folder / CONFIG).is_file() and (folder / "pyproject.toml").is_file():
             return Course(folder)
     raise CourseError(f"no course here: run this inside a checkout, where {CONFIG} and pyproject.toml are")
 
 
-def choose(course, words):
-    """Full lesson ids for what a person typed: ``03``, ``03_two`` or the whole id; all lessons when nothing was typed.
+def resolve_lessons(course, words):
+    """The full lesson ids for words such as ``03``, ``03_two`` or a whole id; all lessons if there are no words.
 
     Raises:
-        CourseError: a word that fits no lesson.
+        CourseError: a word that fits no lesson, or more than one.
     """
     chosen = []
     for word in words or course.lessons:

@@ -1,14 +1,14 @@
-"""Finds a course's checks and probes, by the names that stand in ``[tool.autograde]`` of its pyproject.toml.
+"""Finds a course's checks and probes by the names in ``[tool.autograde]`` of its pyproject.toml.
 
 ============================  =========================================================================================
-``checks``                    package that says what right means: one module or package for each lesson, named like the
-                              lesson without its number, with a list ``CHECKS``
-``probes``                    package of the questions that are put to a learner's code; the sandbox can see it
+``checks``                    package of the checks: one module or package for each lesson, named like the lesson
+                              without its number, with a list ``CHECKS``
+``probes``                    package of the probes, which observe a learner's code; visible in the sandbox
 ``importable``                further packages of the course that a learner's code may import
 ``preload``                   modules that are imported once, before sandboxes are forked
 ``preload_when_mentioned``    the same, but only once a notebook mentions the word: ``word = "module"``
-``refused``                   modules that a learner's code may not import: ``module = "what the learner is told"``
-``given``                     parts of refused modules that may be imported all the same, in a lesson and those after it:
+``refused``                   modules that a learner's code may not import: ``module = "message for the learner"``
+``given``                     parts of refused modules that may be imported from a lesson on:
                               ``"module.part" = "NN_topic"``
 ============================  =========================================================================================
 """
@@ -41,8 +41,8 @@ class Registry:
         """The name of the module that holds a lesson's checks."""
         return f"{self.checks}.{lesson.partition('_')[2]}"
 
-    def of_lesson(self, lesson):
-        """The checks of one lesson, in the order in which the lesson has them; none for a lesson without a module."""
+    def checks_of(self, lesson):
+        """The checks of one lesson, in the order of the lesson; none for a lesson without a module of checks."""
         name = self.module_of(lesson)
         return importlib.import_module(name).CHECKS if importlib.util.find_spec(name) else []
 
@@ -54,9 +54,9 @@ class Registry:
         """The check called `name`.
 
         Raises:
-            KeyError: there is none; the message names the nearest.
+            KeyError: there is none; the message suggests the closest name.
         """
-        known = {check.name: check for lesson in self.course.lessons for check in self.of_lesson(lesson)}
+        known = {check.name: check for lesson in self.course.lessons for check in self.checks_of(lesson)}
         if name in known:
             return known[name]
         near = difflib.get_close_matches(name, known, n=1)
@@ -65,10 +65,10 @@ class Registry:
 
 @functools.cache
 def of(course):
-    """The `Registry` of a `Course`. From then on the course's own packages can be imported.
+    """The `Registry` of a `Course`. Its root folder is added to `sys.path`, so that its packages can be imported.
 
     Raises:
-        CourseError: its pyproject.toml does not name them.
+        CourseError: its pyproject.toml has no usable table ``[tool.autograde]``.
     """
     where = course.root / "pyproject.toml"
     try:
@@ -85,11 +85,11 @@ def of(course):
 
 
 def current():
-    """The `Registry` of the course at hand (see `project.find_course`)."""
+    """The `Registry` of the current course (see `project.find_course`)."""
     return of(find_course())
 
 
-class _Namespace:
+class _CheckNamespace:
     """``check.<exercise>``: every check of the course as an attribute."""
 
     def __getattr__(self, name):
@@ -99,8 +99,8 @@ class _Namespace:
             raise AttributeError(error.args[0]) from None
 
     def __dir__(self):
-        here = current()
-        return [check.name for lesson in here.course.lessons for check in here.of_lesson(lesson)]
+        registry = current()
+        return [check.name for lesson in registry.course.lessons for check in registry.checks_of(lesson)]
 
 
-check = _Namespace()
+check = _CheckNamespace()

@@ -1,4 +1,4 @@
-"""Which source files a piece of the course depends on, and a hash of them."""
+"""The source files that a module depends on, and a hash of their contents."""
 
 import ast
 import hashlib
@@ -29,7 +29,7 @@ class SourceFiles:
         self.roots = tuple(dict.fromkeys((PACKAGE.parent, Path(course.root).resolve())))
 
     def of_module(self, name):
-        """The file of a module, or None where it belongs to neither."""
+        """The file of a module, or None if it belongs to neither the engine nor the course."""
         for root in self.roots:
             path = root.joinpath(*name.split("."))
             for candidate in (path.with_suffix(".py"), path / "__init__.py"):
@@ -43,7 +43,7 @@ class SourceFiles:
         return sorted(entrance.parent.rglob("*.py")) if entrance else []
 
     def reached(self, paths):
-        """These files, those that they import, and so on: a set."""
+        """The set of these files and all that they import, directly or indirectly."""
         reached, waiting = set(), list(paths)
         while waiting:
             path = waiting.pop()

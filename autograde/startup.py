@@ -1,12 +1,12 @@
-"""A quick start for the grader's own processes."""
+"""Shortens the start of the grader's processes."""
 
 import sys
 
 
-def quickly():
-    """Leave out an import that takes two seconds of processor time and is of no use to a grader.
+def skip_slow_imports():
+    """Prevent an import that takes two seconds of CPU time and that a grader does not need.
 
-    Where rfc3987_syntax is installed, jsonschema imports it for the format "iri", which no notebook's schema has, and
-    it builds a grammar at import. Call this before anything that imports nbformat.
+    If rfc3987_syntax is installed, jsonschema imports it for the format "iri", which the notebook schema does not use,
+    and it builds a grammar at import. Call this before anything that imports nbformat.
     """
     sys.modules.setdefault("rfc3987_syntax", None)

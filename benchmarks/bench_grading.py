@@ -55,7 +55,7 @@ def notebooks(lesson):
     course = Course(ROOT)
     released = nbformat.read(course.release(lesson), as_version=4)
     solved = {cell.id: cell for cell in nbformat.read(course.solved(lesson), as_version=4).cells}
-    subjects = {check.name: check.subject for check in registry.current().of_lesson(lesson)}
+    subjects = {check.name: check.subject for check in registry.current().checks_of(lesson)}
     right, wrong = {}, {}
     for sample in samples(course, lesson):
         subject = subjects.get(sample.exercise, sample.exercise)

@@ -31,7 +31,7 @@ def samples(course, lesson):
     Raises:
         CourseError: the lesson has checks and no corpus file.
     """
-    if not registry.of(course).of_lesson(lesson):
+    if not registry.of(course).checks_of(lesson):
         return []
     path = course.root / "tests" / "corpus" / f"{lesson}.py"
     if not path.is_file():
@@ -46,7 +46,7 @@ def samples(course, lesson):
             found.append(Sample(tags["exercise"], tags["wheat"], cell.source, None))
         elif "chaff" in tags:
             found.append(Sample(tags["exercise"], tags["chaff"], cell.source, tags["misconception"]))
-    for check in registry.of(course).of_lesson(lesson):
+    for check in registry.of(course).checks_of(lesson):
         for known in check.misconceptions:
             found.append(Sample(check.name, known.id, known.source(check.subject), known.id))
     return found

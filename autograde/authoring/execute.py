@@ -10,7 +10,7 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 
 from autograde.notebook.cells import METADATA
-from autograde.project import NAMED_BY
+from autograde.project import COURSE_VARIABLE
 
 TIMEOUT = 120  # seconds for one cell
 
@@ -27,7 +27,7 @@ def run(notebook, course):
     """Execute `notebook` in place, in a temporary working directory, and return it. Errors do not stop it."""
     path = os.pathsep.join([str(course.root), *filter(None, [os.environ.get("PYTHONPATH")])])
     # One thread: sums over several threads differ in their last digits from run to run.
-    environment = os.environ | {"PYTHONPATH": path, NAMED_BY: str(course.root)}
+    environment = os.environ | {"PYTHONPATH": path, COURSE_VARIABLE: str(course.root)}
     environment |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     environment.pop("MPLBACKEND", None)
     with tempfile.TemporaryDirectory() as scratch:

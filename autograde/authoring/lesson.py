@@ -31,7 +31,7 @@ def read(course, lesson):
         written = jupytext.reads(path.read_text(encoding="utf-8"), fmt="py:percent")
     except FileNotFoundError:
         raise CourseError(f"{path}: there is no such lesson source") from None
-    points = {check.name: check for check in registry.of(course).of_lesson(lesson)}
+    points = {check.name: check for check in registry.of(course).checks_of(lesson)}
     notebook = nbformat.v4.new_notebook(metadata=dict(KERNEL))
     seen = set()
     for position, cell in enumerate(written.cells):

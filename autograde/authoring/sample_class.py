@@ -48,7 +48,7 @@ def make(course):
     Raises:
         CourseError: no lesson is built, or the known answers are not there.
     """
-    graded = registry.of(course).of_lesson
+    graded = registry.of(course).checks_of
     lessons = [lesson for lesson in course.lessons if graded(lesson) and course.release(lesson).exists()]
     if not lessons:
         raise CourseError("no lesson has been built, so nothing can be handed in; run: autograde build")
@@ -69,7 +69,7 @@ def students():
 
 def known_answers(course, lesson):
     """`Answers` to each of a lesson's exercises, in order."""
-    subjects = {check.name: check.subject for check in registry.of(course).of_lesson(lesson)}
+    subjects = {check.name: check.subject for check in registry.of(course).checks_of(lesson)}
     right, wrong = defaultdict(list), defaultdict(lambda: defaultdict(list))
     for sample in samples(course, lesson):
         name = subjects.get(sample.exercise, sample.exercise)

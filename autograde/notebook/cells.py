@@ -1,4 +1,4 @@
-"""Metadata of cells: the key of our own, and nbgrader's grade_id."""
+"""Metadata of cells: our own key, nbgrader's grade_id, and the check that a cell calls."""
 
 import re
 

@@ -1,11 +1,11 @@
-"""The probe for exercises that ask for a function: call it, and say what came back."""
+"""The probe for exercises that ask for a function: call it, and report what it returned."""
 
 import dis
 from decimal import Decimal
 from fractions import Fraction
 
 import torch
-from torch import equal  # this one: what handed-in code later puts in its place must not be asked
+from torch import equal  # bound now: handed-in code may replace torch.equal later
 
 from autograde.remote import wire
 from autograde.remote.probe import probe
@@ -19,7 +19,7 @@ def _same(before, after):
 
 
 def _number(value):
-    """A Fraction or a Decimal as the int or float that it is: a number too, but no plain data."""
+    """A Fraction or a Decimal as an int or a float, since neither type is plain data."""
     if type(value) not in (Fraction, Decimal):
         return value
     try:
@@ -30,7 +30,7 @@ def _number(value):
 
 
 def returns_something(function):
-    """Whether a line of `function` returns anything but the constant None: then it gives None on purpose."""
+    """Whether `function` has a return statement with a value: if so, a None that it returns is deliberate."""
     code = getattr(function, "__code__", None)
     before = None
     for step in dis.get_instructions(code) if code else ():
@@ -47,9 +47,9 @@ def call(function, args, device="cpu"):
     """Call ``function(*args)`` with every tensor on `device`.
 
     Returns:
-        A dict: ``not_callable`` with a type's name; or ``raised`` (see `raised`); or ``type``, the name of what came
-        back, ``value``, its plain form, ``device``, of a tensor, and ``changed``, the positions of the tensors in
-        `args` that the call changed in place, and ``returns`` (see `returns_something`).
+        A dict with ``not_callable``, the name of the type; or ``raised`` (see `raised`); or ``type``, the name of the
+        returned type, ``value``, its plain form, ``device``, the device of a returned tensor, ``changed``, the
+        positions of the tensors in `args` that the call changed in place, and ``returns`` (see `returns_something`).
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}

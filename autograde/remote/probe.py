@@ -1,9 +1,9 @@
-"""The seam between observing and judging.
+"""Probes: functions that observe a learner's code, in this process or in another one.
 
-A probe is a function whose first argument is something the learner wrote. Called with that object itself, it just
-runs; called with a `Remote` handle, its name and its other arguments are sent to the process that holds the object,
-and the answer comes back as plain data. Probes know no right answers: they are the only part of the
-course's checks that the learner's process can see.
+The first argument of a probe is an object that the learner wrote. Called with that object, the probe runs here. Called
+with a `Remote` handle, its name and its other arguments are sent to the process that holds the object, and the answer
+comes back as plain data. Probes hold no right answers: they are the only part of a course's checks that the learner's
+process can see.
 """
 
 import functools
@@ -17,8 +17,8 @@ class Remote:
     """A handle for the object called `name` in another process.
 
     Args:
-        name: what the learner called it.
-        session: has ``ask(probe_name, name, arguments) -> plain data``.
+        name: the learner's name for the object.
+        session: an object with ``ask(probe_name, name, arguments) -> plain data``.
     """
 
     def __init__(self, name, session):
@@ -31,11 +31,11 @@ class Missing(Exception):
 
 
 class ProbeStopped(wire.WireError):
-    """A probe gave no answer, and the other process goes on; the message is for the learner."""
+    """A probe gave no answer, and the other process still runs; the message is for the learner."""
 
 
 def probe(function):
-    """Make `function(target, **plain data) -> plain data` a probe: it runs here, or is sent by name."""
+    """Decorator that makes ``function(target, **plain data) -> plain data`` a probe."""
     name = f"{function.__module__}:{function.__name__}"
 
     @functools.wraps(function)
@@ -50,11 +50,11 @@ def probe(function):
     return ask
 
 
-def answer(name, target, arguments):
-    """Run the probe called `name` on `target`: the far end of the seam.
+def run_probe(name, target, arguments):
+    """Run the probe called `name` on `target`, in the process that holds the learner's code.
 
     Raises:
-        ValueError: no module that is loaded here defines a probe of that name.
+        ValueError: no loaded module defines a probe of that name.
     """
     module, _, function = name.partition(":")
     found = getattr(sys.modules.get(module), function, None)

@@ -1,4 +1,4 @@
-"""An exception of the learner's code as plain data, pointing at the learner's own line."""
+"""Turns an exception of the learner's code into plain data, with the learner's line in which it was raised."""
 
 import builtins
 import difflib
@@ -22,7 +22,7 @@ def _is_learners(filename):
 
 
 def _near(error):
-    """The existing name that a misspelt one is nearest to, as Python's own traceback suggests it; empty where none is."""
+    """The existing name that is closest to a misspelt one, as Python's traceback suggests it; empty if there is none."""
     name = getattr(error, "name", None)
     try:
         if isinstance(error, AttributeError):
@@ -39,8 +39,8 @@ def _near(error):
 
 
 def raised(error):
-    """`error` as a dict: type, its base types, message, the learner's innermost line where there is one, and under
-    ``near`` the existing name that a misspelt one is nearest to."""
+    """`error` as a dict: ``type``, ``bases`` (names of its base types), ``message``, ``where`` (the innermost line of the
+    learner's code, or None) and ``near`` (the existing name that is closest to a misspelt one)."""
     try:
         message = str(error)
     except Exception:  # a learner's __str__ may do anything
@@ -62,7 +62,7 @@ def raised(error):
 def catch(function, *args, **kwargs):
     """Call `function`; return ``(value, None)`` or ``(None, the exception as plain data)``.
 
-    KeyboardInterrupt passes: it is the learner's own, from the stop button.
+    KeyboardInterrupt is not caught: the learner has pressed the stop button.
     """
     try:
         return function(*args, **kwargs), None

@@ -1,4 +1,4 @@
-"""Torch's global settings: what a notebook has set must not reach the judge, and the judge must leave it as it was."""
+"""Torch's global settings: a notebook's settings must not affect the judge, and the judge must restore them."""
 
 import contextlib
 
@@ -7,9 +7,9 @@ import torch
 
 @contextlib.contextmanager
 def known_torch_state():
-    """Inside, torch is as it is at its start: gradients on, float32, the CPU, no inference mode, no deterministic mode.
+    """Context manager with torch's default settings: gradients on, float32, the CPU, no inference mode, not deterministic.
 
-    Afterwards all of that is again as it was before.
+    At its end, the earlier settings are restored.
     """
     dtype, device = torch.get_default_dtype(), torch.get_default_device()
     deterministic = _deterministic()

@@ -1,8 +1,8 @@
-"""Plain data, and how it crosses between processes: JSON for structure, safetensors for tensors, never pickle.
+"""Plain data, and its encoding between processes: JSON for structure, safetensors for tensors, never pickle.
 
 Plain data is None, bool, int, float, str, a dense CPU tensor, an `Opaque`, a list of plain data, or a dict from str to
-plain data. `plain` makes it of anything a learner's code may return; `encode` and `decode` carry it. What arrives from
-the learner's side is hostile until `decode` has taken it apart: every malformed message is a `WireError`.
+plain data. `plain` converts whatever a learner's code returns; `encode` and `decode` turn it into bytes and back.
+Bytes from the learner's process are untrusted: `decode` raises `WireError` for every malformed message.
 """
 
 import json
@@ -27,19 +27,19 @@ _DTYPES = {
 
 
 class WireError(ValueError):
-    """A message that is not what this module writes."""
+    """A message that this module would not have written."""
 
 
 @dataclass(frozen=True)
 class Opaque:
-    """Stands for an object that has no plain form: its type's name and a shortened text of it."""
+    """Stands for an object that has no plain form: the name of its type, and its repr, shortened."""
 
     type: str
     text: str = ""
 
 
 def type_name(value):
-    """The name a person would use for the type of `value`: `int`, `torch.Tensor`, `numpy.ndarray`."""
+    """The usual name of the type of `value`: `int`, `torch.Tensor`, `numpy.ndarray`."""
     kind = type(value)
     module = getattr(kind, "__module__", "")
     name = getattr(kind, "__qualname__", str(kind))
@@ -64,7 +64,7 @@ def _plain_tensor(tensor):
 
 
 def plain(value, depth=0):
-    """Plain data for `value`; what has no plain form becomes `Opaque`. Tensors are detached and on the CPU."""
+    """Plain data for `value`; an object without a plain form becomes `Opaque`. Tensors are detached and moved to the CPU."""
     if value is None or type(value) in (bool, int, float):
         return value
     if isinstance(value, str):
@@ -98,7 +98,11 @@ def copy(value):
 
 
 def encode(value):
-    """Bytes for plain data. An int too long for JSON, or anything not plain, is a `WireError`."""
+    """Bytes for plain data.
+
+    Raises:
+        WireError: the data is not plain, or holds an int that is too long for JSON.
+    """
     tensors = {}
 
     def structure(item):
@@ -121,10 +125,10 @@ def encode(value):
 
 
 def decode(data, *, trusted=False):
-    """Plain data from bytes. Strides are honoured only from a `trusted` sender; a stranger's tensors come contiguous.
+    """Plain data from bytes. Strides are restored only from a `trusted` sender; other tensors are contiguous.
 
     Raises:
-        WireError: whatever is wrong with the bytes.
+        WireError: the bytes are malformed, in whatever way.
     """
     if len(data) > MAX_BYTES:
         raise WireError(f"the message has {len(data):,} bytes, more than the {MAX_BYTES:,} allowed")
@@ -143,7 +147,7 @@ def _restore(item, tensors, trusted, depth):
     if depth > MAX_DEPTH + 10:
         raise WireError("the message is nested too deeply")
     if isinstance(item, str):
-        text = item if trusted else item[:MAX_TEXT]  # as `plain` cuts it, where that was honestly done
+        text = item if trusted else item[:MAX_TEXT]  # as `plain` cuts it, unless the sender has been tampered with
         return text.encode("utf-8", "replace").decode()  # a lone surrogate could not be written to a file later
     if isinstance(item, list):
         return [_restore(part, tensors, trusted, depth + 1) for part in item]

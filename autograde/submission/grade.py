@@ -65,7 +65,7 @@ def check_of(cell, lesson=None):
         return None
     course = registry.current()
     try:
-        own = {check.name: check for check in course.of_lesson(lesson)} if lesson else {}
+        own = {check.name: check for check in course.checks_of(lesson)} if lesson else {}
         return own.get(name) or course.find(name)
     except KeyError:
         return None

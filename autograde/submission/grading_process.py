@@ -17,9 +17,9 @@ import sys
 import time
 from pathlib import Path
 
-from autograde.startup import quickly
+from autograde.startup import skip_slow_imports
 
-quickly()
+skip_slow_imports()
 
 from autograde import registry  # noqa: E402  (only now are these imports quick)
 from autograde.project import Course  # noqa: E402
@@ -104,7 +104,7 @@ class GradingProcess:
         """Load here, once, what every child needs: the lesson's checks among it."""
         from autograde.submission import one
 
-        registry.of(self.course).of_lesson(question["lesson"])
+        registry.of(self.course).checks_of(question["lesson"])
         if question["lesson"] not in self.loaded:
             # Much is imported and compiled at its first use: here, once, with nothing that was handed in.
             one.not_graded(question | {"names": []}, b"", [], "rehearsal")

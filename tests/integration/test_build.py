@@ -17,7 +17,7 @@ from autograde.authoring import build, execute, gates, lesson, release
 from autograde.authoring.inputs import inputs_hash
 from autograde.authoring.lesson import read
 from autograde.notebook.cells import METADATA
-from autograde.project import Course, CourseError, choose
+from autograde.project import Course, CourseError, resolve_lessons
 
 ROOT = Path(__file__).parents[2]
 LESSON, OTHER = "00_start_here", "05_counting"
@@ -379,10 +379,10 @@ def test_a_caption_stands_under_the_last_picture_of_a_cell(course):
 
 def test_a_lesson_may_be_named_by_its_number():
     course = Course(ROOT)
-    assert choose(course, ["00"]) == [LESSON]
-    assert choose(course, [f"solutions/{LESSON}.py"]) == [LESSON]
+    assert resolve_lessons(course, ["00"]) == [LESSON]
+    assert resolve_lessons(course, [f"solutions/{LESSON}.py"]) == [LESSON]
     with pytest.raises(CourseError, match="no lesson 'x'; there are"):
-        choose(course, ["x"])
+        resolve_lessons(course, ["x"])
 
 
 @pytest.mark.parametrize("lesson", Course(ROOT).lessons)

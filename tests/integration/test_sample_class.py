@@ -19,7 +19,7 @@ from autograde.project import Course
 
 LESSON = "03_two_thin_products"
 COURSE = Course(ROOT)
-WITH_CHECKS = [lesson for lesson in COURSE.lessons if registry.of(COURSE).of_lesson(lesson)]
+WITH_CHECKS = [lesson for lesson in COURSE.lessons if registry.of(COURSE).checks_of(lesson)]
 # In the others there is nothing to hand in.
 
 

@@ -52,7 +52,7 @@ def right(lesson):
 
 def by_cell(lesson, wanted):
     """``{cell: [the wanted known answers that are written into it]}``."""
-    cells = {check.name: check.subject for check in COURSE.of_lesson(lesson)}
+    cells = {check.name: check.subject for check in COURSE.checks_of(lesson)}
     found = {}
     for sample in samples(COURSE.course, lesson):
         if wanted(sample):
@@ -77,7 +77,7 @@ def graded(warm, released, notebook):
 
 def test_right_answers(warm, lesson, released, right):
     verdicts = judged(warm, released, right)
-    for check in COURSE.of_lesson(lesson):
+    for check in COURSE.checks_of(lesson):
         assert verdicts[check.name].score == check.points, verdicts[check.name].message
 
 
@@ -94,7 +94,7 @@ def test_what_checks_use_is_imported_ahead(warm, lesson, released, right):
 
 
 def test_a_wrong_answer_to_each_exercise(warm, lesson, released, right):
-    first = {check.name: check.misconceptions[0].id for check in COURSE.of_lesson(lesson)}
+    first = {check.name: check.misconceptions[0].id for check in COURSE.checks_of(lesson)}
     wrong = by_cell(lesson, lambda sample: sample.style == sample.misconception == first.get(sample.exercise))
     seen = set()
     for row in itertools.zip_longest(*wrong.values()):
@@ -111,5 +111,5 @@ def test_a_wrong_answer_to_each_exercise(warm, lesson, released, right):
 def test_a_blank_release_is_unfinished_in_every_exercise(warm, lesson, released):
     verdicts = judged(warm, released, {})
     assert {name: verdict.status for name, verdict in verdicts.items()} == {
-        check.name: "not_started" for check in COURSE.of_lesson(lesson)
+        check.name: "not_started" for check in COURSE.checks_of(lesson)
     }

@@ -55,7 +55,7 @@ def _solved(lesson):
     return {grade_id(cell): cell.source for cell in cells if grade_id(cell) and cell.metadata.nbgrader.solution}
 
 
-POINTS = {lesson: sum(check.points for check in registry.current().of_lesson(lesson)) for lesson in LESSONS}
+POINTS = {lesson: sum(check.points for check in registry.current().checks_of(lesson)) for lesson in LESSONS}
 RIGHT = {lesson: _solved(lesson) for lesson in LESSONS}
 WRONG = {lesson: dict.fromkeys(answers, "raise ValueError") for lesson, answers in RIGHT.items()}
 HONEST = {"right": RIGHT, "wrong": WRONG, "right-too": RIGHT}
@@ -273,7 +273,7 @@ def test_the_gradebook_has_no_other_points(graded, door):
         by_hand = book.execute("select * from grade where manual_score is not null or needs_manual_grade").fetchall()
         tasks = book.execute("select * from task_cells").fetchall()
     assert cells == {
-        f"check_{check.name}": check.points for lesson in LESSONS for check in registry.current().of_lesson(lesson)
+        f"check_{check.name}": check.points for lesson in LESSONS for check in registry.current().checks_of(lesson)
     }
     assert not by_hand and not tasks
 

@@ -345,7 +345,7 @@ forged = types.SimpleNamespace(name="linear_by_hand", points=2.0, judge=lambda *
 for name in ("registry", "judge", "judge.check", "judge.verdict", "checks", "checks.start_here"):
     module = sys.modules["autograde." + name] = types.ModuleType("autograde." + name)
     module.linear_by_hand, module.Check, module.CHECKS = forged, lambda *a, **k: forged, [forged]
-    module.find = module.of_lesson = lambda *a: forged
+    module.find = module.checks_of = lambda *a: forged
     module.current = module.of = lambda *a: module
 from autograde import registry
 tried("forged", registry.current().find("linear_by_hand").judge(None).status)
@@ -395,7 +395,7 @@ from autograde.remote import probe
 def forged(name, target, arguments):
     noted.append("asked")
     return {"passed": True, "score": 2.0, "points": 2.0, "status": "passed", "value": 2.0, "changed": []}
-probe.answer = forged
+probe.run_probe = forged
 tried("replaced")
 """,
 )

@@ -25,7 +25,7 @@ IMPORTED = {
 ENDLESS = 5  # seconds of this process's own time after which a planted answer counts as one that never ends
 
 COURSE = registry.current()
-CHECKS = [check for lesson in COURSE.course.lessons for check in COURSE.of_lesson(lesson)]
+CHECKS = [check for lesson in COURSE.course.lessons for check in COURSE.checks_of(lesson)]
 SAMPLES = [sample for lesson in COURSE.course.lessons for sample in samples(lesson)]
 
 

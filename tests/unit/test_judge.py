@@ -28,7 +28,7 @@ from autograde.judge.render import as_html, picture, text
 from autograde.judge.verdict import Verdict
 from autograde.notebook import sanitize
 from autograde.remote import wire
-from autograde.remote.probe import Missing, Remote, answer
+from autograde.remote.probe import Missing, Remote, run_probe
 
 
 class OverTheWire:
@@ -42,7 +42,7 @@ class OverTheWire:
         if target not in self.held:
             raise Missing(target)
         request = wire.decode(wire.encode([probe, arguments]), trusted=True)
-        reply = wire.encode(answer(request[0], self.held[target], request[1]))
+        reply = wire.encode(run_probe(request[0], self.held[target], request[1]))
         self.bytes += len(reply)
         return wire.decode(reply)
 
@@ -97,7 +97,7 @@ def test_no_forged_answer_passes_or_breaks_the_judge(reply):
             return reply
 
     for lesson in registry.current().course.lessons:
-        for judged in registry.current().of_lesson(lesson):
+        for judged in registry.current().checks_of(lesson):
             verdict = judged.judge(Remote(judged.subject, Forger()), 3)
             assert not verdict.passed
             assert verdict.score == 0

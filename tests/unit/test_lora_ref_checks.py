@@ -12,7 +12,7 @@ UNDER_ANOTHER_NAME = {"MergeableLoRALinear": "LoRALinear"}
 ALL = [
     check
     for lesson in registry.current().course.lessons
-    for check in registry.current().of_lesson(lesson)
+    for check in registry.current().checks_of(lesson)
     if check.name not in NOT_THERE
 ]
 
@@ -27,7 +27,7 @@ def test_the_reference_passes(check):
 
 def test_nothing_is_excused_that_the_reference_has():
     names = {
-        check.name for lesson in registry.current().course.lessons for check in registry.current().of_lesson(lesson)
+        check.name for lesson in registry.current().course.lessons for check in registry.current().checks_of(lesson)
     }
     assert NOT_THERE <= names
     assert not any(hasattr(lora_ref, name) for name in NOT_THERE)

@@ -27,7 +27,7 @@ class Session:
 
     def ask(self, probe_name, name, arguments):
         arguments = wire.decode(wire.encode(arguments), trusted=True)
-        return wire.decode(wire.encode(self.forge(probe.answer(probe_name, self.target, arguments))))
+        return wire.decode(wire.encode(self.forge(probe.run_probe(probe_name, self.target, arguments))))
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -20,9 +20,9 @@ def ready(course):
         course: a dict: "probes", the package of its probes; "preload", modules to import ahead; "checks", the package
             that must not be imported.
     """
-    from autograde.remote import inside
+    from autograde.remote import learner_process
 
-    inside.enter()
+    learner_process.mark()
     import torch
 
     import autograde.remote.call  # noqa: F401  (the probe that every course has)
@@ -206,7 +206,7 @@ class SessionServer:
         try:
             try:
                 target = namespace[asked["target"]]
-                answer = self._interruptibly(probe.answer, asked["probe"], target, asked["arguments"])
+                answer = self._interruptibly(probe.run_probe, asked["probe"], target, asked["arguments"])
                 answer = wire.encode(wire.plain(answer))
             finally:
                 self.interpreter.flush()  # before the closing frame, after which none may come
