@@ -155,7 +155,7 @@ def ask_twice(grader, question):
     """Ask a grading process, and a new one when the first dies of it or cannot do its work.
 
     Returns:
-        ``(outcome, the graded notebook)``, as `autograde.submission.one.grade_one` has them. Where nothing could be
+        ``(outcome, the graded notebook)``, as `autograde.submission.grade_submission.grade_one` has them. Where nothing could be
         graded, the outcome is ``{"trouble": why, "stop": whether it will be so for all, "started": whether the process
         had started at all}``.
     """

@@ -9,7 +9,7 @@ from autograde.source_files import PACKAGE, SourceFiles
 # What runs and judges a notebook, besides the lesson's own checks. Probes are asked for by name.
 ENTRANCES = (
     "submission/grading_process.py",
-    "submission/one.py",
+    "submission/grade_submission.py",
     "sandbox/child/main.py",
     "sandbox/child/forkserver.py",
 )

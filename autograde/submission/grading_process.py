@@ -71,13 +71,13 @@ class GradingProcess:
         """Grade one submission.
 
         Args:
-            question: as `one.grade_one` takes it, and: ``version`` of the lesson's grading, or None if any is right;
+            question: as `grade_submission.grade_one` takes it, and: ``version`` of the lesson's grading, or None if any is right;
                 ``limits``, a dict of `Limits`.
             content: the notebook as it was handed in.
             files: contents of the other files.
 
         Returns:
-            A message: the outcome and the graded notebook, as `one.grade_one` has them. Where the grader could not do its
+            A message: the outcome and the graded notebook, as `grade_submission.grade_one` has them. Where the grader could not do its
             work, the outcome is ``trouble``, and ``stop``: whether that will be so for every submission.
         """
         from autograde.submission import grader_version
@@ -102,32 +102,32 @@ class GradingProcess:
 
     def _load(self, question):
         """Load here, once, what every child needs: the lesson's checks among it."""
-        from autograde.submission import one
+        from autograde.submission import grade_submission
 
         registry.of(self.course).checks_of(question["lesson"])
         if question["lesson"] not in self.loaded:
             # Much is imported and compiled at its first use: here, once, with nothing that was handed in.
-            one.not_graded(question | {"names": []}, b"", [], "rehearsal")
+            grade_submission.not_graded(question | {"names": []}, b"", [], "rehearsal")
             self.loaded.add(question["lesson"])
 
     def _grade(self, question, content, files, limits, client):
         from autograde.sandbox.session import SessionEnded
-        from autograde.submission import one
+        from autograde.submission import grade_submission
 
         def open_session(code, files):
             given = registry.of(self.course).given_to(question["lesson"])
             return self.pool.open(limits, files, given, code, connection=client)
 
         try:
-            return message.pack(*one.grade_one(question, content, files, open_session))
+            return message.pack(*grade_submission.grade_one(question, content, files, open_session))
         except (IsolationError, SandboxError, SessionEnded) as error:
             return _trouble(str(error), stop=isinstance(error, IsolationError))
 
     @staticmethod
     def _not_graded(question, content, files, problem):
-        from autograde.submission import one
+        from autograde.submission import grade_submission
 
-        return message.pack(*one.not_graded(question, content, files, problem))
+        return message.pack(*grade_submission.not_graded(question, content, files, problem))
 
     def _in_a_child(self, work, limits):
         """What `work` returns, when called with a connection to the fork server in a child of this process.
@@ -236,7 +236,7 @@ def main():
             known, require_isolation=how["require_isolation"], private=how["private"], inherit=can_fork()
         )
         with pool:
-            from autograde.submission import one  # noqa: F401  (only now: it leads to what knows right answers)
+            from autograde.submission import grade_submission  # noqa: F401  (only now: it imports right answers)
 
             answer(message.pack({"ready": True}))
             process = GradingProcess(pool, course, listening=0 if can_fork() else None)

@@ -90,7 +90,7 @@ def test_nothing_handed_in_costs_a_neighbour_anything(tmp_path):
 # What the work on a submission may come to, whatever in it is at fault: as a change to the grading process.
 FAULTS = """
 import os, signal, sys
-from autograde.submission import grading_process, one
+from autograde.submission import grade_submission, grading_process
 
 class Odd(BaseException):
     pass
@@ -120,12 +120,12 @@ def fault(content):
     if b"DEEP" in content:
         deeper(0)
 
-def grade_one(question, content, files, open_session, real=one.grade_one):
+def grade_one(question, content, files, open_session, real=grade_submission.grade_one):
     if open_session:
         fault(content)
     return real(question, content, files, open_session)
 
-one.grade_one = grade_one
+grade_submission.grade_one = grade_one
 grading_process.CPU_SECONDS = 3
 grading_process.main()
 """

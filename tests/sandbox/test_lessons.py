@@ -18,7 +18,7 @@ from autograde.notebook.cells import METADATA
 from autograde.project import Course
 from autograde.sandbox.pool import SandboxPool
 from autograde.submission import repair
-from autograde.submission.grade import grade
+from autograde.submission.grade_notebook import grade
 
 COURSE = registry.of(Course(ROOT))
 # What known answers use without importing it (see tests/corpus/README.md).

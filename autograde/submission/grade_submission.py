@@ -10,7 +10,7 @@ import hashlib
 import nbformat
 
 from autograde.notebook.cells import METADATA, grade_id
-from autograde.submission import grade, repair
+from autograde.submission import grade_notebook, repair
 from autograde.submission.files import fingerprint
 from autograde.submission.nbgrader_rules import nbgrader_utils
 
@@ -75,10 +75,12 @@ def grade_one(question, content, files, open_session):
     released = copy.deepcopy(parsed(question["reference"]))
     notebook, problem, damage = prepare(content, released, question["problem"])
     notebook.metadata[METADATA]["lesson"] = question["lesson"]
-    graded = grade.grade(notebook, lambda code: open_session(code, files), damage, problem, lesson=question["lesson"])
+    graded = grade_notebook.grade(
+        notebook, lambda code: open_session(code, files), damage, problem, lesson=question["lesson"]
+    )
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            grade.limit_lines(cell, question["max_lines"], question["max_traceback"])
+            grade_notebook.limit_lines(cell, question["max_lines"], question["max_traceback"])
     outcome = {
         "content": fingerprint(content, question["problem"], files),
         "message": problem or "",
