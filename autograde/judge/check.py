@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from autograde.judge import describe, diagnosis, exceptions, make_verdict
-from autograde.judge.compare import Fault, agree, fault_between
+from autograde.judge.compare import Fault, agree, fault_between, raised_fault
 from autograde.judge.misconception import CHANGED_INPUT, Program, misconception
 from autograde.judge.present import present
 from autograde.judge.random_inputs import Draw, devices
@@ -134,8 +134,7 @@ class Check:
 
     def unfinished(self, observation):
         """Whether an observation is that of an untouched stub."""
-        raised = observation.get("raised")
-        return bool(raised) and "NotImplementedError" in raised["bases"]
+        return exceptions.is_untouched(observation.get("raised"))
 
     def make_cases(self, draw, remote=False):
         """The cases for `draw`, once more on every other device this machine has when the code runs here.
@@ -187,9 +186,7 @@ class Check:
             hint = f"Hand over the function itself, without calling it: check.{self.name}({self.subject})"
             return Fault(f"{self.subject} is not a function but {kind}.", hint=hint)
         if "raised" in observation:
-            error = observation["raised"]
-            message = describe.clean(f"{error['type']}: {error['message']}".rstrip(": "))
-            return Fault(f"The call raised {message}", hint=exceptions.hint_for(error), where=error["where"])
+            return raised_fault("The call", observation["raised"])
         return None
 
     def expected(self, case):

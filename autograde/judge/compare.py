@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from autograde.judge import describe, tolerance
+from autograde.judge import describe, exceptions, tolerance
 from autograde.judge.misconception import Misconception
 from autograde.remote.wire import Opaque
 
@@ -30,6 +30,19 @@ class Fault:
     misconception: Misconception | None = None
     tensors: tuple | None = None
     where: dict | None = None
+
+
+def raised_fault(what, error, hint=""):
+    """The fault of an exception: `what` raised it.
+
+    Args:
+        what: the subject of the sentence, as in "The call".
+        error: the exception as `remote.raised` gives it.
+        hint: what to do next; left out, the exception's kind says it.
+    """
+    return Fault(
+        f"{what} raised {exceptions.said(error)}", hint=hint or exceptions.hint_for(error), where=error["where"]
+    )
 
 
 def is_number(value):

@@ -14,6 +14,7 @@ strong, neither is named.
 
 from dataclasses import dataclass, replace
 
+from autograde.judge import exceptions
 from autograde.judge.misconception import RETURNED_NONE, Misconception
 
 EVERYWHERE, OBSERVED, WHERE_WRONG = 3, 2, 1
@@ -56,12 +57,14 @@ def diagnose(check, cases, observations, faults):
     on_purpose = not set(decisive) <= set(failed) and any(seen.get("returns") for seen in observations)
     if nothing and not on_purpose:
         found.append(Candidate(RETURNED_NONE, EVERYWHERE, tuple(failed), len(cases)))
-    causes = {faults[i].misconception for i in failed if faults[i].misconception}
+    everywhere_only = _crashed(observations)
+    causes = set() if everywhere_only else {faults[i].misconception for i in failed if faults[i].misconception}
     for cause in causes:
         explains = tuple(i for i in failed if faults[i].misconception == cause)
         found.append(Candidate(cause, OBSERVED, explains, len(explains), by_fault=True))
     for known in check.misconceptions:
-        if candidate := _candidate(check, known, cases, observations, failed):
+        candidate = _candidate(check, known, cases, observations, failed)
+        if candidate and (candidate.strength == EVERYWHERE or not everywhere_only):
             found.append(candidate)
     return strongest(found)
 
@@ -78,6 +81,14 @@ def strongest(candidates):
         return None
     first = min(winners, key=lambda candidate: candidate.by_fault)
     return replace(first, explains=tuple(sorted({i for candidate in winners for i in candidate.explains})))
+
+
+def _crashed(observations):
+    """Whether one line stopped every case with an exception whose kind says what is wrong: it hides all the rest."""
+    errors = [seen["raised"] for seen in observations if "raised" in seen]
+    lines = {(error["type"], tuple((error["where"] or {}).items())) for error in errors}
+    kinds = {exceptions.kind_of(error) for error in errors}
+    return len(errors) == len(observations) > 1 and len(lines) == 1 and kinds.isdisjoint({"", exceptions.SHAPE})
 
 
 def _candidate(check, known, cases, observations, failed):

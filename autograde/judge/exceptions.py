@@ -32,6 +32,26 @@ _HINTS = {
 }
 
 
+STUB_LEFT = (
+    "This is the line that the cell came with. Python still reaches it: delete it where your answer takes its place."
+)
+
+
+def said(error, limit=300):
+    """`TypeError: unsupported operand`: an exception's type and message in one text."""
+    return clean(f"{error['type']}: {error['message']}".rstrip(": "), limit)
+
+
+def is_stub(error):
+    """Whether an exception is a stub's own. What torch has not implemented raises the same type, with a message."""
+    return bool(error) and "NotImplementedError" in error["bases"] and not error["message"]
+
+
+def is_untouched(error):
+    """Whether an exception was raised by a stub in which nothing has been written yet."""
+    return is_stub(error) and error["untouched"] is True
+
+
 def kind_of(error):
     """The kind of an exception, as `remote.raised` gives it: one of the names above, or an empty text."""
     if error["type"] in ("NameError", "UnboundLocalError"):
@@ -45,6 +65,8 @@ def kind_of(error):
 
 def hint_for(error):
     """What to do about an exception, by its kind; empty if the kind is unknown or gives no advice."""
+    if is_stub(error):
+        return STUB_LEFT
     kind, message = kind_of(error), str(error["message"])
     if kind in _HINTS:
         return _HINTS[kind]

@@ -38,24 +38,39 @@ def _near(error):
         return ""
 
 
+_OF_A_STUB = {"NotImplementedError", "super", "__init__"}
+
+
+def _is_of_a_stub(code):
+    """Whether a function holds nothing but what it was handed out with: at most ``super().__init__(…)``, and the
+    ``raise NotImplementedError()`` that stands for the answer.
+    """
+    given = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & 4) + bool(code.co_flags & 8)
+    return {*code.co_names} <= _OF_A_STUB and code.co_nlocals == given
+
+
 def raised(error):
     """`error` as a dict: ``type``, ``bases`` (names of its base types), ``message``, ``where`` (the innermost line of the
-    learner's code, or None) and ``near`` (the existing name that is closest to a misspelt one)."""
+    learner's code, or None), ``near`` (the existing name that is closest to a misspelt one) and ``untouched`` (whether
+    the function that raised it holds nothing but the stub).
+    """
     try:
         message = str(error)
     except Exception:  # a learner's __str__ may do anything
         message = ""
-    where = None
+    where, untouched = None, False
     for frame, line in traceback.walk_tb(error.__traceback__):
         if _is_learners(frame.f_code.co_filename):
             text = linecache.getline(frame.f_code.co_filename, line).strip()
             where = {"function": frame.f_code.co_name, "line": line, "text": text}
+            untouched = _is_of_a_stub(frame.f_code)
     return {
         "type": type(error).__name__,
         "bases": [base.__name__ for base in type(error).__mro__],
         "message": message[:2000],
         "where": where,
         "near": _near(error),
+        "untouched": untouched,
     }
 
 

@@ -5,7 +5,7 @@ from autograde.checks.shared.observed import alike
 from autograde.judge import describe
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import Case, Check
-from autograde.judge.compare import Fault, agree, as_number, fault_between, is_number
+from autograde.judge.compare import Fault, agree, as_number, fault_between, is_number, raised_fault
 from autograde.judge.misconception import RETURNED_NONE, Misconception
 from autograde.probes.fine_tuning import lora_added
 
@@ -120,9 +120,7 @@ class AddLora(Check):
         """What is wrong with one model afterwards."""
         seen, args = observation, case.args
         if "raised" in seen and "during" in seen:
-            error = seen["raised"]
-            message = describe.clean(f"{error['type']}: {error['message']}".rstrip(": "))
-            return Fault(f"Afterwards, calling the model raised {message}", where=error["where"])
+            return raised_fault("Afterwards, calling the model", seen["raised"])
         if fault := self.failed_call(seen):
             return fault
         if seen["same"] is not True:
@@ -186,9 +184,8 @@ class AddLora(Check):
     def _again(self, seen):
         again = seen["again"]
         if again["raised"]:
-            said = describe.clean(f"{again['raised']['type']}: {again['raised']['message']}".rstrip(": "))
             hint = "A model that holds LoRALinears already is no error. What does your code do when it meets one?"
-            return Fault(f"A second call raised {said}", hint=hint, where=again["raised"]["where"])
+            return raised_fault("A second call", again["raised"], hint)
         if again["layers"]:
             return Fault("A second call has put LoRALinears around layers of LoRALinears.", misconception=NEVER_TWICE)
         if again["kept"] is not True:

@@ -3,9 +3,9 @@
 import torch
 from torch import nn
 
-from autograde.checks.shared.lora_layers import is_stub
 from autograde.judge import describe
-from autograde.judge.compare import Fault, agree
+from autograde.judge.compare import Fault, agree, raised_fault
+from autograde.judge.exceptions import is_untouched
 from autograde.judge.misconception import Misconception
 
 DROPOUT = Misconception(
@@ -63,12 +63,9 @@ def fault(case, again, right):
     known = [DROPOUT, WITH_GRADIENTS_ONLY, IN_TRAINING_ONLY, None, MERGED_AT_EVAL]
     for (way, kind, got), out, misconception in zip(again, wanted, known, strict=True):
         if kind == "raised":
-            if is_stub(got):
+            if is_untouched(got):
                 continue
-            message = describe.clean(f"{got['type']}: {got['message']}".rstrip(": "))
-            return Fault(
-                f"The output is right, but calling the layer raised {message} {_after(way)}", where=got["where"]
-            )
+            return raised_fault(f"The output is right at first, but {_after(way).rstrip('.')}, calling the layer", got)
         if agree(got, out, dtype, case.device):
             continue
         if way == "after layer.eval()" and agree(got, right + update, dtype, case.device):

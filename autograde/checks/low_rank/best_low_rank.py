@@ -77,7 +77,7 @@ class BestLowRank(Check):
         fault = super().fault(case, observation)
         if fault is None:
             return None
-        if "raised" in observation and observation["raised"]["type"] in MISFITS:
+        if "raised" in observation and observation["raised"]["type"] in MISFITS and not fault.hint:
             return replace(fault, hint="Print the shape of every factor just before your line, for an M of this shape.")
         if fault.tensors is None:
             return fault

@@ -9,7 +9,8 @@ from autograde.checks.shared.lora_layers import module_fault
 from autograde.judge import describe
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import ANSWER, Case, Check
-from autograde.judge.compare import Fault, agree
+from autograde.judge.compare import Fault, agree, raised_fault
+from autograde.judge.exceptions import is_untouched
 from autograde.judge.misconception import Misconception
 from autograde.probes.many_adapters import follow
 from autograde.remote.bits import same_bits
@@ -208,8 +209,7 @@ class MultiLoRALinearCheck(Check):
         return "\n".join([made, *steps, f"and after each step layer(x), x of shape {x}"])
 
     def unfinished(self, observation):
-        raised = observation.get("raised")
-        return bool(raised) and observation.get("during") == "construction" and "NotImplementedError" in raised["bases"]
+        return is_untouched(observation.get("raised")) and observation.get("during") == "construction"
 
     def fault(self, case, observation):
         if fault := module_fault(self.name, observation):
@@ -261,13 +261,11 @@ def _at(case, look, right, step, must_raise, before, after):
         return Fault(f"{after}nothing was raised, and there is no such adapter.",
                      expected="an exception")  # fmt: skip
     if "raised" in look and not must_raise:
-        error = look["raised"]
-        said = describe.clean(f"{error['type']}: {error['message']}".rstrip(": "))
-        if "NotImplementedError" in error["bases"]:
+        if is_untouched(look["raised"]):
             return Fault(
                 f"{step[0]} is not written yet.", hint="Every method of the class has its place for your code."
             )
-        return Fault(f"{in_words(step)} raised {said}", where=error["where"])
+        return raised_fault(in_words(step), look["raised"])
     return (
         _held(case, look, right, step, after)
         or _active(look, right, after)
@@ -364,9 +362,7 @@ def _out(case, look, right, before, after):
     if expected is None:
         return None
     if "out_raised" in look:
-        error = look["out_raised"]
-        said = describe.clean(f"{error['type']}: {error['message']}".rstrip(": "))
-        return Fault(f"{after}layer(x) raised {said}", where=error["where"])
+        return raised_fault(f"{after}layer(x)", look["out_raised"])
     out = look["out"]
     if not isinstance(out, torch.Tensor):
         return Fault(f"{after}layer(x) is no tensor.", returned=describe.contents(out))

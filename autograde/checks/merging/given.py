@@ -7,7 +7,6 @@ from torch import nn
 
 from autograde.checks.shared.draws import layer_sizes
 from autograde.checks.shared.families import CHANGED_LAYER
-from autograde.checks.shared.lora_layers import is_stub
 from autograde.judge.check import Case, Check
 from autograde.judge.compare import Fault
 from autograde.judge.describe import clean
@@ -91,10 +90,6 @@ class GivenLayerCheck(Check):
         label = f"  # {case.label}" if case.label else ""
         layer = f"LoRALinear({base_in_words(case)}{options_in_words(case)})"
         return f"{self.name}(layer){label}\n  layer = {layer}, trained: lora_B is not zero"
-
-    def unfinished(self, observation):
-        """The untouched stub; what torch has not implemented for a dtype is a mistake like others."""
-        return is_stub(observation.get("raised"))
 
     def spoiled(self, observation):
         """The fault of a call that did not leave the layer as it was; None where it did."""

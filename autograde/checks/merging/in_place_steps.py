@@ -8,9 +8,10 @@ from torch import nn
 
 from autograde.checks.lora_linear import forward, init
 from autograde.checks.merging.given import leaf_in_words
-from autograde.checks.shared.lora_layers import ADAPTERS, DEFAULTS, adapter_fault, is_stub, module_fault, scaling_of
+from autograde.checks.shared.lora_layers import ADAPTERS, DEFAULTS, adapter_fault, module_fault, scaling_of
 from autograde.judge import describe, exceptions
-from autograde.judge.compare import Fault, agree
+from autograde.judge.compare import Fault, agree, raised_fault
+from autograde.judge.exceptions import is_untouched
 from autograde.remote.bits import same_bits
 
 EXACT = "to the last bit"  # the part of the points that is for giving back exactly what was there
@@ -136,7 +137,6 @@ def start_fault(zero):
 
 def _raised(case, seen, layer):
     error, during = seen["raised"], describe.clean(str(seen["during"]), 20)
-    message_text = describe.clean(f"{error['type']}: {error['message']}".rstrip(": "))
     done = case.args["steps"][: len(seen.get("snapshots", ()))]
     what = {
         "construction": "Making the layer",
@@ -147,20 +147,21 @@ def _raised(case, seen, layer):
     called = what.get(during) or (f"The {during}" if " " in during else f"{during}()")
     after = f"After {in_words(done)}: " if done else ""
     message = str(error["message"])
-    if is_stub(error):
+    if is_untouched(error):
         return Fault(f"{during} is not written yet.", hint="Every method of the class has its place for your code."), ""
     absent = f"has no attribute '{during}'" in message
     hint = f"Write the method {during}, under that name, in the class." if absent else ""
     if during == "merge" and layer.merged is not None:
         hint = "On a merged layer, merge changes nothing and raises nothing: whoever runs its cell again did no harm."
-    hint = hint or exceptions.hint_for(error)
-    fault = Fault(f"{after}{called} raised {message_text}", hint=hint, where=error["where"])
-    if any(part in message for part in ("leaf Variable that requires grad", "assign non-leaf", "graph a second time")):
+    fault = raised_fault(f"{after}{called}", error, hint)
+    kept_graph = during == "learn" and exceptions.kind_of(error) == exceptions.BACKWARD
+    if kept_graph or any(part in message for part in ("leaf Variable that requires grad", "assign non-leaf")):
         return fault, "no_grad_forgotten"
     if "as parameter 'weight'" in message:
         return fault, "base_replaced"
     on_purpose = str((error["where"] or {}).get("text", "")).startswith(("raise", "assert"))
-    if during == "unmerge" and layer.merged is None and not absent and not on_purpose:
+    nothing_kept = exceptions.kind_of(error) in ("", exceptions.NONE, exceptions.ATTRIBUTE) and not error["near"]
+    if during == "unmerge" and layer.merged is None and nothing_kept and not absent and not on_purpose:
         return fault, "unmerge_unguarded"
     if during == "learn" and "does not require grad" in message:
         return fault, "trains_no_more"

@@ -6,10 +6,10 @@ from autograde.checks.merging.given import adapted, base_in_words, options_in_wo
 from autograde.checks.merging.in_place_steps import EXACT, LAYER_MISTAKES, follow, in_words
 from autograde.checks.shared.draws import layer_sizes
 from autograde.checks.shared.families import BIAS_DROPPED, NO_TRANSPOSE, SCALING_FORGOTTEN, VIEW_FOR_TRANSPOSE
-from autograde.checks.shared.lora_layers import is_stub
 from autograde.judge import describe
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import ANSWER, Case, Check
+from autograde.judge.exceptions import is_untouched
 from autograde.judge.misconception import Misconception
 from autograde.probes.merging import run_steps
 
@@ -131,7 +131,7 @@ class MergeableLoRALinear(Check):
 
     def unfinished(self, observation):
         """The untouched stub: it cannot even be made."""
-        return is_stub(observation.get("raised")) and observation.get("during") == "construction"
+        return is_untouched(observation.get("raised")) and observation.get("during") == "construction"
 
     def fault(self, case, observation):
         """What is wrong with one layer on its way through the steps."""

@@ -4,9 +4,10 @@ import re
 
 from autograde.checks.shared.draws import layer_sizes
 from autograde.checks.shared.families import ADAPTERS_WITH_BIAS, TURNED_ROUND
-from autograde.judge import describe, exceptions
+from autograde.judge import describe
 from autograde.judge.check import Case, Check
-from autograde.judge.compare import Fault
+from autograde.judge.compare import Fault, raised_fault
+from autograde.judge.exceptions import is_untouched
 
 ADAPTERS = ("lora_A", "lora_B")
 DEFAULTS = {"rank": 4, "alpha": 1}
@@ -45,29 +46,23 @@ class LayerCheck(Check):
 
     def unfinished(self, observation):
         """The untouched stub cannot even be made. Later on, it is a method of the class that has not been written."""
-        return is_stub(observation.get("raised")) and observation.get("during") == "construction"
+        return is_untouched(observation.get("raised")) and observation.get("during") == "construction"
 
     def broken(self, case, observation):
         """The fault of a layer that could not be made, set or run; None when it was."""
         if "raised" in observation:
             error = observation["raised"]
-            if is_stub(error):
+            if is_untouched(error):
                 what = "__init__" if observation["during"] == "construction" else "forward"
                 hint = "Write it where its cell says YOUR CODE HERE, run the cell, and then run this again."
                 return Fault(f"{what} is not written yet.", hint=hint)
-            message = describe.clean(f"{error['type']}: {error['message']}".rstrip(": "))
             during = describe.clean(str(observation["during"]), 20)
-            return Fault(f"The {during} raised {message}", hint=_raised_hint(case, error), where=error["where"])
+            return raised_fault(f"The {during}", error, _raised_hint(case, error))
         if fault := module_fault(self.subject, observation):
             return fault
         if "unset" in observation:
             return adapter_fault(case, observation["held"])
         return self.failed_call(observation)
-
-
-def is_stub(error):
-    """Whether an exception is a stub's own. What torch has not implemented raises the same type, with a message."""
-    return bool(error) and "NotImplementedError" in error["bases"] and not error["message"]
 
 
 def module_fault(subject, observation):
@@ -81,7 +76,7 @@ def module_fault(subject, observation):
 
 
 def _raised_hint(case, error):
-    """What to do about an exception whose message says it; empty for the general advice."""
+    """What to do about an exception whose message says more than its kind; empty where it does not."""
     message = str(error["message"])
     if "before Module.__init__() call" in message:
         return CALL_SUPER
@@ -91,11 +86,11 @@ def _raised_hint(case, error):
         )
     if case.args["bias"] is None and "NoneType" in message:
         return "This base has no bias: its bias is None. A loop over base_layer.parameters() meets only what is there."
-    if "copy out of meta tensor" in message:
+    if "copy out of meta tensor" in message and case.args.get("device") == "meta":
         return "Here the base is on another device, and a line of yours moves something from there to a place it names."
     if "does not require grad" in message:
         return "Look in forward for .data, .detach(), torch.no_grad() or a new nn.Parameter: each cuts the gradient."
-    return exceptions.hint_for(error)
+    return ""
 
 
 def rank_of(case):

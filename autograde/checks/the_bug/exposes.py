@@ -120,7 +120,8 @@ class Exposes(Check):
             if "raised" not in observation:
                 return fault
             problem = f"On {a_layer}, {fault.problem.replace('The call', 'the test')}"
-            return Fault(problem, hint=_SAYS, where=fault.where)
+            hint = _SAYS if observation["in_layer"] else fault.hint or _SAYS
+            return Fault(problem, hint=hint, where=fault.where)
         answered = verdict_in(observation["value"])
         if answered is None:
             returned = describe.contents(observation["value"])

@@ -5,7 +5,7 @@ import functools
 from torch import nn
 
 from autograde.checks.transformer.models import TO_INJECT
-from autograde.judge import describe
+from autograde.judge import describe, exceptions
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import ANSWER, Case, Check
 from autograde.judge.compare import Fault, agree
@@ -196,7 +196,7 @@ def _must_raise(check, case, seen):
         return Fault("Nothing matches, and nothing was raised.", returned, expected)
     error = seen["raised"]
     kinds = ("TypeError", "ValueError") if one_string else ("ValueError",)
-    said = describe.clean(f"{error['type']}: {error['message']}".rstrip(": "))
+    said = exceptions.said(error)
     if not any(kind in error["bases"] for kind in kinds):
         return Fault(f"The call raised {said}", expected=f"a {kinds[0]}", where=error["where"])
     if not _untouched(seen):

@@ -3,10 +3,10 @@
 import torch
 
 from autograde.checks.transformer.models import ADAPTED, ADAPTERS, shapes_of
-from autograde.judge import describe
+from autograde.judge import exceptions
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import ANSWER, Case, Check
-from autograde.judge.compare import Fault
+from autograde.judge.compare import Fault, raised_fault
 from autograde.judge.misconception import Misconception
 from autograde.probes.transformer import load_into
 from autograde.remote.bits import same_bits
@@ -186,7 +186,9 @@ def _refuses(case, seen):
             f"The state does not fit, nothing was raised, {what}.", expected=f"an exception that names {blame}"
         )
     error = seen["raised"]
-    said = describe.clean(f"{error['type']}: {error['message']}".rstrip(": "), 200)
+    said = exceptions.said(error, 200)
+    if exceptions.kind_of(error) not in ("", exceptions.NONE, exceptions.SHAPE):
+        return raised_fault("The call", error)
     if changed:
         shown = ", ".join(changed[:2])
         return Fault(f"It raised {error['type']}, and by then {shown}{' …' if len(changed) > 2 else ''} had changed.",

@@ -6,7 +6,7 @@ from autograde.checks.shared import observed
 from autograde.checks.shared.families import GRADIENT_CUT
 from autograde.judge import describe
 from autograde.judge.check import Case
-from autograde.judge.compare import Fault, agree, as_number, is_number
+from autograde.judge.compare import Fault, agree, as_number, is_number, raised_fault
 from autograde.judge.misconception import RETURNED_NONE, Misconception
 
 BOTH_ZERO = Misconception(
@@ -181,9 +181,7 @@ def _other_way(held, wanted):
 def in_place_fault(check, seen):
     """The fault of a call that raised, left a layer that cannot be used, or returned another one; None otherwise."""
     if "raised" in seen and "during" in seen:
-        error = seen["raised"]
-        message = describe.clean(f"{error['type']}: {error['message']}".rstrip(": "))
-        return Fault(f"Afterwards, {describe.clean(str(seen['during']), 40)} raised {message}", where=error["where"])
+        return raised_fault(f"Afterwards, {describe.clean(str(seen['during']), 40)}", seen["raised"])
     if fault := check.failed_call(seen):
         return fault
     if seen["same"] is True:

@@ -3,7 +3,7 @@
 import torch
 
 from autograde.checks.shared.families import GRADIENT_CUT, SCALING_FORGOTTEN
-from autograde.checks.shared.lora_layers import is_stub, module_fault
+from autograde.checks.shared.lora_layers import module_fault
 from autograde.checks.weight_space.given import (
     ALPHA_NOT_DIVIDED,
     BOTH_RANDOM,
@@ -18,7 +18,8 @@ from autograde.checks.weight_space.given import (
 from autograde.judge import describe
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import Case, Check
-from autograde.judge.compare import Fault, agree, fault_between
+from autograde.judge.compare import Fault, agree, fault_between, raised_fault
+from autograde.judge.exceptions import is_untouched
 from autograde.judge.misconception import CHANGED_INPUT, Misconception
 from autograde.probes.weight_space import adapted_weight
 
@@ -99,7 +100,7 @@ class LoRAWeightCheck(Check):
 
     def unfinished(self, observation):
         """The untouched stub: it cannot even be made."""
-        return is_stub(observation.get("raised")) and observation.get("during") == "construction"
+        return is_untouched(observation.get("raised")) and observation.get("during") == "construction"
 
     def fault(self, case, observation):
         """What is wrong with the module for one weight."""
@@ -122,10 +123,9 @@ class LoRAWeightCheck(Check):
 
     def _raised(self, seen):
         error = seen["raised"]
-        if is_stub(error):
+        if is_untouched(error):
             return Fault("forward is not written yet.", hint="Go on to forward, and then run this again.")
-        message = describe.clean(f"{error['type']}: {error['message']}".rstrip(": "))
-        return Fault(f"The {describe.clean(str(seen['during']), 40)} raised {message}", where=error["where"])
+        return raised_fault(f"The {describe.clean(str(seen['during']), 40)}", error)
 
     def _values(self, case, seen, options):
         wts, dtype = case.args["wts"], case.args["wts"].dtype

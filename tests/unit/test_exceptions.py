@@ -1,0 +1,89 @@
+"""An exception of the learner's code is answered by its kind, whatever the exercise, and charged once."""
+
+import ast
+
+import pytest
+from corpus_of import samples
+from test_corpus import CHECKS, COURSE, checks_of, defined
+
+from autograde.judge import exceptions
+from autograde.remote.call import call
+
+RAISING = {
+    exceptions.DTYPE: "torch.ones(2, 2) @ torch.ones(2, 2, dtype=torch.float64)",
+    exceptions.DEVICE: "torch.ones(2, device='meta').to('cpu')",
+    exceptions.NONE: "torch.ones(2, 2) + None",
+    exceptions.ATTRIBUTE: "torch.nn.Linear(2, 3).wieght",
+    exceptions.NAME: "tensro = tensor",
+    exceptions.BACKWARD: "y = torch.ones(1, requires_grad=True).exp().sum(); y.backward(); y.backward()",
+}
+ANOTHER_CAUSE = {
+    ("load_adapter", exceptions.NONE),  # what cannot be loaded is refused by its key, and this says no key
+    ("MergeableLoRALinear", exceptions.NONE),  # unmerge finds None where merge has kept nothing
+    ("MergeableLoRALinear", exceptions.BACKWARD),  # its methods are called without gradients: there is no graph
+}
+
+SAMPLES = [
+    (check, next(sample for sample in samples(lesson) if check in checks_of(sample) and sample.misconception is None))
+    for lesson in COURSE.course.lessons
+    for check in COURSE.of_lesson(lesson)
+]
+
+
+def planted(source, line):
+    """The source with `line` as the first of a function, once for each function: ``[(name of the function, source)]``."""
+    functions = [node for node in ast.walk(ast.parse("import torch\n" + source)) if isinstance(node, ast.FunctionDef)]
+    for function in functions:
+        lines = ["import torch", *source.splitlines()]
+        lines.insert(function.body[0].lineno - 1, " " * function.body[0].col_offset + line)
+        yield function.name, "\n".join(lines) + "\n"
+
+
+QUESTIONS = [
+    pytest.param(check, sample, kind, id=f"{check.name}-{kind}", marks=[pytest.mark.slow] * (kind != exceptions.NAME))
+    for check, sample in SAMPLES
+    for kind in RAISING
+    if (check.name, kind) not in ANOTHER_CAUSE
+]
+
+
+@pytest.mark.parametrize(("check", "sample", "kind"), QUESTIONS)
+def test_an_exception_is_answered_by_its_kind(check, sample, kind):
+    failed = 0
+    for where, source in planted(sample.source, RAISING[kind]):
+        verdict = check.judge(defined(source, check.subject), 3)
+        if verdict.passed:  # it raises in what another check looks at, or the answer catches it
+            continue
+        failed += 1
+        assert verdict.status == "failed" and verdict.misconception is None, f"{where}: {verdict.message}"
+        if kind in (exceptions.ATTRIBUTE, exceptions.NAME):
+            assert "There is no" in verdict.hint, f"{where}: {verdict.message}"
+        else:
+            assert verdict.hint == exceptions._HINTS[kind], f"{where}: {verdict.message}"
+    assert failed or check.name == "exposes"  # a test may call whatever raises an exposed layer
+
+
+@pytest.mark.parametrize("kind", [kind for kind in RAISING if kind != exceptions.DEVICE])
+def test_a_forward_that_raises_is_charged_by_one_check(kind):
+    checks = [check for check in CHECKS if check.subject == "LoRALinear"]
+    source = next(sample.source for check, sample in SAMPLES if check is checks[0])
+    layer = defined(dict(planted(source, RAISING[kind]))["forward"], "LoRALinear")
+    assert [check.name for check in checks if not check.judge(layer, 3).passed] == ["lora_linear_forward"]
+
+
+def test_only_an_untouched_stub_is_not_started():
+    def stub(x):
+        """It says what to do."""
+        raise NotImplementedError()
+
+    def begun(x):
+        print(x.shape)
+        raise NotImplementedError()
+
+    def of_torch(x):
+        return x.to("meta").to("cpu")
+
+    x = [COURSE.find("linear_by_hand").inputs(1)[0]["x"]]
+    told = [call(function, args=x)["raised"] for function in (stub, begun, of_torch)]
+    assert [exceptions.is_untouched(error) for error in told] == [True, False, False]
+    assert exceptions.hint_for(told[1]) == exceptions.STUB_LEFT
