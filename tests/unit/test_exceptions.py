@@ -26,7 +26,7 @@ ANOTHER_CAUSE = {
 SAMPLES = [
     (check, next(sample for sample in samples(lesson) if check in checks_of(sample) and sample.misconception is None))
     for lesson in COURSE.course.lessons
-    for check in COURSE.of_lesson(lesson)
+    for check in COURSE.checks_of(lesson)
 ]
 
 
