@@ -1068,3 +1068,99 @@ def lora_parameters(d, k, r):
 # %% chaff="infinity" exercise="reduction" misconception=""
 def reduction(d, k, r):
     return float("inf")
+
+
+# worked_out ----------------------------------------------------------------------------------------------------------
+
+
+# %% wheat="the formula in each branch" exercise="worked_out"
+def worked_out(claim):
+    if claim == "D":
+        return 2 * 96 * 2 * 4 * (12288 + 12288)
+    elif claim == "E":
+        return 96 * 4 * 2 * (12288 + 12288)
+    return 24 * 2 * 4 * (1024 + 1024)
+
+
+# %% wheat="a dict of numbers, worked out on paper" exercise="worked_out"
+def worked_out(claim):
+    return {"D": 37_748_736, "E": 18_874_368, "F": 393_216}[claim]
+
+
+# %% wheat="settings in a table" exercise="worked_out"
+def worked_out(claim):
+    layers, matrices, d, r, size = {
+        "D": (96, 2, 12288, 4, 2),
+        "E": (96, 4, 12288, 2, 1),
+        "F": (24, 2, 1024, 4, 1),
+    }[claim]
+    return layers * matrices * (d * r + r * d) * size
+
+
+# %% wheat="match, floats and numel" exercise="worked_out"
+def worked_out(claim):
+    def adapter(d, r):
+        return torch.empty(d, r, device="meta").numel() + torch.empty(r, d, device="meta").numel()
+
+    match claim:
+        case "D":
+            return 96.0 * 2 * adapter(12288, 4) * 16 / 8
+        case "E":
+            return 96.0 * 4 * adapter(12288, 2)
+        case "F":
+            return 24.0 * 2 * adapter(1024, 4)
+
+
+# %% wheat="modules on the meta device" exercise="worked_out"
+def worked_out(claim):
+    layers, d, r, names, width = {
+        "D": (96, 12288, 4, "qv", 2), "E": (96, 12288, 2, "qkvo", 1), "F": (24, 1024, 4, "qv", 1)
+    }[claim]
+    count = 0
+    for _ in range(layers):
+        for _ in names:
+            A, B = nn.Linear(d, r, bias=False, device="meta"), nn.Linear(r, d, bias=False, device="meta")
+            count += A.weight.numel() + B.weight.numel()
+    return count * width
+
+
+# %% chaff="the paper's figures" exercise="worked_out" misconception="published_figure"
+def worked_out(claim):
+    return {"D": 35_000_000, "E": 37_700_000, "F": 350_000}[claim]
+
+
+# %% chaff="E at rank 4" exercise="worked_out" misconception="rank_of_the_other_claim"
+def worked_out(claim):
+    if claim == "D":
+        return 2 * 96 * 2 * 4 * 2 * 12288
+    if claim == "E":
+        return 96 * 4 * 4 * 2 * 12288
+    return 24 * 2 * 4 * 2 * 1024
+
+
+# %% chaff="32 bit on disk" exercise="worked_out" misconception="four_bytes"
+def worked_out(claim):
+    return {"D": 4 * 96 * 2 * 8 * 12288, "E": 96 * 4 * 4 * 12288, "F": 24 * 2 * 8 * 1024}[claim]
+
+
+# %% chaff="only A counted, without its partner" exercise="worked_out" misconception="one_factor"
+def worked_out(claim):
+    return {"D": 2 * 96 * 2 * 4 * 12288, "E": 96 * 4 * 2 * 12288, "F": 24 * 2 * 4 * 1024}[claim]
+
+
+# %% chaff="another model's layers" exercise="worked_out" misconception=""
+def worked_out(claim):
+    return {"D": 37_748_736, "E": 18_874_368, "F": 12 * 2 * 8 * 1024}[claim]
+
+
+# %% chaff="a string" exercise="worked_out" misconception=""
+def worked_out(claim):
+    return {"D": "37,748,736", "E": "18,874,368", "F": "393,216"}[claim]
+
+
+# %% chaff="one claim forgotten" exercise="worked_out" misconception=""
+def worked_out(claim):
+    if claim == "D":
+        return 37_748_736
+    if claim == "E":
+        return 18_874_368

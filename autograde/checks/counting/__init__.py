@@ -5,5 +5,6 @@ from autograde.checks.counting.largest_rank_within import largest_rank_within
 from autograde.checks.counting.lora_parameters import lora_parameters
 from autograde.checks.counting.reduction import reduction
 from autograde.checks.counting.training_bytes import training_bytes
+from autograde.checks.counting.worked_out import worked_out
 
-CHECKS = [lora_parameters, reduction, count_parameters, largest_rank_within, training_bytes]
+CHECKS = [lora_parameters, reduction, count_parameters, largest_rank_within, training_bytes, worked_out]
