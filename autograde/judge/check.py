@@ -168,6 +168,10 @@ class Check:
         """Every `KnownMistake` of this exercise: the slips of its answer, and the programs."""
         return [*(self.answer.slips if self.answer else ()), *self._programs]
 
+    def prepare(self):
+        """The known wrong answers, compiled: a diagnosis that needs them later finds them ready."""
+        return [mistake.wrong for mistake in self.misconceptions]
+
     def so_far(self, cases, faults):
         """In words, how many cases are wrong; `faults` has a `Fault` or None for each case."""
         wrong = sum(fault is not None for fault in faults)

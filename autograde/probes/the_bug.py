@@ -131,7 +131,7 @@ class _Fresh:
         self.fork = torch.random.fork_rng(devices=[])
         self.fork.__enter__()
         torch.set_default_dtype(self.dtype)
-        torch.manual_seed(self.seed)
+        torch.default_generator.manual_seed(self.seed)  # torch.manual_seed notes a traceback for each kind of device
         random.seed(self.seed)
         np.random.seed(self.seed % 2**32)
 

@@ -104,9 +104,11 @@ class GradingProcess:
         """Load here, once, what every child needs: the lesson's checks among it."""
         from autograde.submission import grade_submission
 
-        registry.of(self.course).checks_of(question["lesson"])
+        checks = registry.of(self.course).checks_of(question["lesson"])
         if question["lesson"] not in self.loaded:
             # Much is imported and compiled at its first use: here, once, with nothing that was handed in.
+            for check in checks:
+                check.prepare()
             grade_submission.not_graded(question | {"names": []}, b"", [], "rehearsal")
             self.loaded.add(question["lesson"])
 
