@@ -105,9 +105,9 @@ def check(file, exercises, as_json):
     if trouble:
         terminal.say(f"autograde: {file} did not run to its end: {trouble}", error=True)
     if as_json:
-        told = ("points", "score", "passed", "misconception", "message")
-        every = {name: verdict.as_data() for name, verdict in verdicts.items()}
-        terminal.say(json.dumps({name: {key: data[key] for key in told} for name, data in every.items()}, indent=2))
+        keys = ("points", "score", "passed", "misconception", "message")
+        data_of = {name: verdict.as_data() for name, verdict in verdicts.items()}
+        terminal.say(json.dumps({name: {key: data[key] for key in keys} for name, data in data_of.items()}, indent=2))
     else:
         terminal.say("\n\n".join(verdict.message for verdict in verdicts.values()))
     if not all(verdict.passed for verdict in verdicts.values()):
@@ -162,10 +162,10 @@ def grade(lessons, jobs, scheduler, require_isolation, force, db):
 
     if jobs and scheduler:
         raise _Problem("--jobs is for this machine; a cluster has the workers that it has")
-    how = {"jobs": jobs, "scheduler": scheduler, "require_isolation": require_isolation, "force": force, "db": db}
+    options = {"jobs": jobs, "scheduler": scheduler, "require_isolation": require_isolation, "force": force, "db": db}
     try:
         course = _course()
-        sys.exit(command.run(course, _lessons(course, lessons), **how))
+        sys.exit(command.run(course, _lessons(course, lessons), **options))
     except CourseError as error:
         raise _Problem(str(error)) from None
 

@@ -1,4 +1,4 @@
-"""Build the two notebooks of a lesson, or verify that the committed ones are up to date."""
+"""Builds the two notebooks of a lesson, or verifies that the committed ones are up to date."""
 
 import copy
 from concurrent.futures import ThreadPoolExecutor
@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import nbformat
 
 from autograde.authoring import execute, gates, release
-from autograde.authoring.inputs import inputs_hash
-from autograde.authoring.lesson import missing, read, write
+from autograde.authoring.inputs_hash import inputs_hash
+from autograde.authoring.lesson import missing_package, read, write
 from autograde.notebook.cells import METADATA
 from autograde.project import CourseError
 
@@ -37,7 +37,7 @@ def build(course, lesson, force=False):
             return "unchanged"
         solved = committed
     else:
-        if package := missing(course, lesson):
+        if package := missing_package(course, lesson):
             raise CourseError(
                 f"{lesson} shows what it does with the package {package}, which is not installed. Its notebooks stay as "
                 "they are; the lesson says how to get the package"

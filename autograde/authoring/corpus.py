@@ -1,4 +1,4 @@
-"""Known answers, right and wrong: what tests judge, and what the sample class is made of. Format: tests/corpus/README.md"""
+"""Reads the known answers, right and wrong, for tests and for the sample class. Format: tests/corpus/README.md"""
 
 from dataclasses import dataclass
 
@@ -14,9 +14,9 @@ class Sample:
 
     Attributes:
         exercise: the check's name.
-        style: what is special about it.
-        source: as a learner would have typed it.
-        misconception: None for a right answer; for a wrong one the diagnosis it must get, "" where none is known.
+        style: how it differs from other answers, in a few words.
+        source: Python source, as a learner types it.
+        misconception: None for a right answer; for a wrong one the id that must be diagnosed, or "" if none must be.
     """
 
     exercise: str

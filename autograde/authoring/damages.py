@@ -1,7 +1,7 @@
 """Ways in which a submitted notebook can be damaged, for the sample class.
 
-Each function is given an answered notebook, the name of its file, and an exercise in it; it returns the files that are
-handed in, as ``{name: bytes}``. The notebook may be changed.
+Each function takes a notebook with answers, the name of its file and an exercise, and returns the submitted files as
+``{name: bytes}``. It may change the notebook.
 """
 
 import nbformat

@@ -1,4 +1,4 @@
-"""Run a notebook in a real kernel, the one of this environment, and make its outputs the same at every build."""
+"""Executes a notebook in a kernel of this environment, with outputs that are the same at every build."""
 
 import html
 import os

@@ -1,4 +1,4 @@
-"""Gates of the build: no leaked answer, no stub that passes, no solution that fails, no unstable output."""
+"""Gates of the build: they refuse a leaked answer, a stub that passes, a solution that fails, an unstable output."""
 
 import ast
 import re
@@ -107,9 +107,11 @@ def refuse_unstable_outputs(notebook, lesson):
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             data = output.get("data", {})
-            said = output.get("text") or data.get("text/plain") or ""
-            if _ADDRESS.search(said):
-                raise CourseError(f"{lesson}, cell {cell['id']}: an output holds a memory address: {said.strip()[:80]}")
+            shown = output.get("text") or data.get("text/plain") or ""
+            if _ADDRESS.search(shown):
+                raise CourseError(
+                    f"{lesson}, cell {cell['id']}: an output holds a memory address: {shown.strip()[:80]}"
+                )
             if execute.has_picture(output) and not cell.metadata.get("alt"):
                 raise CourseError(f'{lesson}, cell {cell["id"]}: a figure without alternative text; tag it alt="…"')
 

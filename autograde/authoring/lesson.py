@@ -1,4 +1,4 @@
-"""Read a lesson's source as a notebook: short tags become nbgrader's metadata; cell ids are the same at each build."""
+"""Reads a lesson's source as a notebook: short tags become nbgrader's metadata; cell ids are the same at each build."""
 
 import hashlib
 import importlib.util
@@ -21,10 +21,10 @@ _CALL = re.compile(r"check\.(\w+)\((\w+)\)")
 
 
 def read(course, lesson):
-    """The unexecuted, solved notebook of `lesson`, its source's hash in its metadata.
+    """The solved notebook of `lesson`, not executed, with the hash of its source in its metadata.
 
     Raises:
-        CourseError: the source is missing, or its tags do not fit the lesson's checks.
+        CourseError: the source is missing, or its tags do not match the lesson's checks.
     """
     path = course.source(lesson)
     try:
@@ -49,10 +49,10 @@ def read(course, lesson):
     return notebook
 
 
-def missing(course, lesson):
-    """The first package that a cell of the lesson's source is tagged to need (`needs="name"`) and that is not installed.
+def missing_package(course, lesson):
+    """The first package that a cell of the lesson needs (tag ``needs="name"``) and that is not installed; None if all are.
 
-    Such a lesson runs without the package too, and then shows nothing: it can be verified, but not built.
+    Without the package, such a cell runs and shows nothing, so the lesson can be verified, but not built.
     """
     cells = jupytext.reads(course.source(lesson).read_text(encoding="utf-8"), fmt="py:percent").cells
     needed = [cell.metadata["needs"] for cell in cells if "needs" in cell.metadata]
@@ -98,9 +98,9 @@ def _nbgrader(grade_id, *, solution=False, points=None):
 
 def cells_hash(notebook):
     """A hash of the cells: type, source and nbgrader metadata; not their outputs."""
-    said = [[cell.cell_type, cell.source, cell.metadata.get("alt"), _graded(cell)] for cell in notebook.cells]
-    said += [cell["id"] for cell in notebook.cells if METADATA in cell.metadata]
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
+    content = [[cell.cell_type, cell.source, cell.metadata.get("alt"), _graded(cell)] for cell in notebook.cells]
+    content += [cell["id"] for cell in notebook.cells if METADATA in cell.metadata]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _graded(cell):

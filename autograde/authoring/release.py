@@ -1,4 +1,4 @@
-"""The students' notebook (the release): made by nbgrader's generate_assignment, and whether someone has edited it."""
+"""Generates the release, the students' notebook, with nbgrader, and detects whether someone has edited it."""
 
 import logging
 import tempfile
@@ -45,7 +45,7 @@ def generate(course, solved, lesson):
 
 
 def _by_nbgrader(course, solved, lesson):
-    said = _Messages()
+    messages = _Messages()
     with tempfile.TemporaryDirectory() as folder:
         write(solved, Path(folder) / "source" / lesson / f"{lesson}.ipynb")
         settings = config(course)
@@ -53,7 +53,7 @@ def _by_nbgrader(course, solved, lesson):
         settings.CourseDirectory.root = folder
         settings.CourseDirectory.assignment_id = lesson
         logger = logging.Logger(f"generate_assignment {lesson}", level=logging.WARNING)
-        logger.addHandler(said)
+        logger.addHandler(messages)
         converter = GenerateAssignment(
             coursedir=CourseDirectory(config=settings), config=settings, no_database=True, log=logger
         )
@@ -63,7 +63,7 @@ def _by_nbgrader(course, solved, lesson):
             with _one_converter:
                 converter.start()
         except (NbGraderException, SystemExit):
-            raise CourseError(f"{lesson}: nbgrader refuses it: {said.text()}") from None
+            raise CourseError(f"{lesson}: nbgrader refuses it: {messages.text()}") from None
         return nbformat.read(Path(folder) / "release" / lesson / f"{lesson}.ipynb", as_version=4)
 
 

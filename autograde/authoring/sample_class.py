@@ -1,8 +1,8 @@
 """The sample class: thirty invented students with right answers, mistakes, unfinished work and damaged files.
 
-It is made of the lessons' releases and of known answers, and it is for seeing what grading and its report do before
-there is a class. Every decision is drawn from a hash of whom and what it is about (the student, the lesson, the
-exercise), so the class is the same at every run, and a new lesson or exercise leaves the rest of it as it was.
+It is made from the lessons' releases and known answers, to try grading and its report before there is a real class.
+Every random decision is a hash of its subject (the student, the lesson, the exercise), so the class is the same at every
+run, and a new lesson or exercise does not change the rest.
 """
 
 import copy
@@ -81,7 +81,7 @@ def known_answers(course, lesson):
 
 
 def hand_in(student, lesson, released, known):
-    """What a student hands in for a lesson: ``{file name: bytes}``, empty where it is nothing."""
+    """What a student hands in for a lesson: ``{file name: bytes}``, empty if nothing."""
     if chance("hands in", student, lesson) > _diligence(student):
         return {}
     answers = {}
@@ -142,7 +142,7 @@ def chance(*words):
 def _pick(choices, *words, key=str, weight=lambda choice: 1.0):
     """One of the choices, with a probability in proportion to its weight.
 
-    Each choice draws its own lot, and the best lot wins: a choice that is added takes some decisions over, and the
-    others stay as they were.
+    Each choice gets a random number of its own, and the best one wins, so adding a choice changes only the decisions that
+    it wins.
     """
     return min(choices, key=lambda choice: -math.log(chance(*words, key(choice))) / weight(choice))

@@ -1,4 +1,4 @@
-"""The sample class on disk. It never replaces or removes a file that it did not write."""
+"""Writes and removes the sample class on disk; never replaces or removes a file that it did not write."""
 
 import hashlib
 import shutil
@@ -18,12 +18,11 @@ def write(course, force=False):
         force: replace an earlier sample class; other submissions stay.
 
     Returns:
-        How many submissions it has.
+        The number of submissions.
 
     Raises:
-        CourseError: there are submissions already and `force` is false; with `force`, a student of the same name who
-            is not of the sample class, or a file of the sample class that was changed since. Nothing has been written
-            then.
+        CourseError: there are submissions already and `force` is false; or, with `force`, a student outside the sample
+            class has the same name, or a file of the sample class has been changed. Nothing is written then.
     """
     if not is_empty(course) and not force:
         raise CourseError(

@@ -1,4 +1,4 @@
-"""Collects the results of a class: from ``autograde grade``, and from notebooks that ``nbgrader autograde`` graded."""
+"""Collects the results of a class from ``autograde grade``, and from notebooks graded by ``nbgrader autograde``."""
 
 import contextlib
 import json
@@ -17,12 +17,12 @@ PASSED, PARTLY, WRONG, NOT_STARTED, NOT_JUDGED = "passed", "partly", "wrong", "n
 
 @dataclass(frozen=True)
 class Mistake:
-    """One known misconception, and who had it.
+    """A misconception in one exercise, and the students who had it.
 
     Attributes:
-        exercise, misconception: its names.
-        thought, hint: what the learner probably thought, and what they were told to look at.
-        students: who, sorted.
+        exercise, misconception: the name of the exercise and the id of the misconception.
+        thought, hint: what the learner probably thought, and the hint that was shown.
+        students: sorted ids.
     """
 
     exercise: str
@@ -33,7 +33,7 @@ class Mistake:
 
 
 class Lesson:
-    """One lesson's results."""
+    """The results of one lesson: graded ones, and failed ones, which the grader could not produce."""
 
     def __init__(self, name, results):
         self.name = name
@@ -43,7 +43,7 @@ class Lesson:
 
     @property
     def points(self):
-        """The most that a submission could get."""
+        """The highest possible score."""
         return max((result.points for result in self.graded), default=0.0)
 
     def verdicts(self, exercise):
@@ -51,21 +51,21 @@ class Lesson:
         return [(r.student, v) for r in self.graded for v in r.verdicts if v["exercise"] == exercise]
 
     def mistakes(self):
-        """Every `Mistake` that was met, the commonest first."""
-        met = defaultdict(list)
-        said = {}
+        """Every `Mistake` that a student made, the most common first."""
+        students = defaultdict(list)
+        texts = {}
         for result in self.graded:
             for verdict in result.verdicts:
                 if verdict["misconception"]:
                     key = verdict["exercise"], verdict["misconception"]
-                    met[key].append(result.student)
-                    said[key] = verdict["thought"], verdict["hint"]
-        found = [Mistake(*key, *said[key], tuple(sorted(students))) for key, students in met.items()]
+                    students[key].append(result.student)
+                    texts[key] = verdict["thought"], verdict["hint"]
+        found = [Mistake(*key, *texts[key], tuple(sorted(ids))) for key, ids in students.items()]
         return sorted(found, key=lambda mistake: (-len(mistake.students), mistake.exercise, mistake.misconception))
 
 
 def outcome(verdict):
-    """One of the five outcomes that the page tells apart."""
+    """The outcome of a verdict: PASSED, PARTLY, WRONG, NOT_STARTED or NOT_JUDGED."""
     if verdict["status"] in (PASSED, NOT_STARTED):
         return verdict["status"]
     if verdict["status"] in ("damaged", "stopped", "missing"):
@@ -74,7 +74,7 @@ def outcome(verdict):
 
 
 def collect(course, lessons):
-    """The lessons of `lessons` that anything is known of, as `Lesson`, in order."""
+    """A `Lesson` for each of `lessons` that has results, in order."""
     store = Store(course.autograded)
     by_lesson = {lesson: {} for lesson in lessons}
     for result in store.all(lessons):
@@ -91,15 +91,15 @@ def collect(course, lessons):
 
 
 def roster(course):
-    """Every student that is known of, sorted: from the gradebook, and from the folder of submissions."""
+    """The sorted ids of all students in the gradebook or in the folder of submissions."""
     known = {path.name for path in files.student_folders(course)}
-    with contextlib.suppress(GradebookError):  # then the folders are all that is known
+    with contextlib.suppress(GradebookError):  # then only the folders are known
         known |= students(config.load(course))
     return sorted(known)
 
 
 def _from_notebook(path, student, lesson):
-    """What a notebook says that nbgrader has graded; None where it says nothing, or not in our form."""
+    """The `Result` in the metadata of a notebook that nbgrader has graded; None if there is none in our format."""
     try:
         graded = json.loads(path.read_bytes())["metadata"][METADATA]["graded"]
         verdicts = [Verdict.from_data(verdict).as_data() for verdict in graded["verdicts"].values()]

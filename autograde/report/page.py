@@ -1,4 +1,4 @@
-"""The page itself: one file that needs no other."""
+"""The class report as one self-contained HTML page."""
 
 import statistics
 import time
@@ -6,13 +6,13 @@ from collections import Counter, defaultdict
 from html import escape
 
 from autograde.batch.table import isolation
-from autograde.report import draw, heat
+from autograde.report import charts, heat_map
 from autograde.report.collect import outcome
-from autograde.report.names import named, plain, prose
+from autograde.report.safe_text import named, plain, prose
 from autograde.report.style import STYLE
 
-IN_FULL = 10  # misconceptions of a lesson that are set out; the rarer ones have a line each
-NAMED = 12  # students named behind one mistake
+IN_FULL = 10  # misconceptions of a lesson that are described in full; the rarer ones have a line each
+MAX_NAMES = 12  # students listed for one mistake
 SLOWEST = 5
 
 
@@ -21,8 +21,8 @@ def page(lessons, roster=(), now=None):
 
     Args:
         lessons: `Lesson`, at least one.
-        roster: ids of all students that are known of, those among them who handed in nothing.
-        now: seconds since the epoch, for the date on it; the present when left out.
+        roster: ids of all known students, including those without a submission.
+        now: the time shown as its date, in seconds since the epoch; default: the current time.
     """
     date = time.strftime("%d %B %Y, %H:%M", time.localtime(now))
     links = "".join(f'<a href="#{escape(lesson.name)}">{escape(lesson.name)}</a>' for lesson in lessons)
@@ -31,7 +31,7 @@ def page(lessons, roster=(), now=None):
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-        f"<title>Class report</title><style>{STYLE}</style></head><body>{draw.PATTERNS}"
+        f"<title>Class report</title><style>{STYLE}</style></head><body>{charts.PATTERNS}"
         f'<h1>Class report</h1><p class="soft">{date} · automatic scores; what a person has changed in the gradebook '
         f'is not in them</p>{_facts(lessons)}<nav>{links}<a href="#students">scores by student</a>'
         f'<a href="#run">how it ran</a></nav>{sections}{_students(lessons, roster)}{_how_it_ran(lessons)}</body></html>\n'
@@ -62,8 +62,8 @@ def _lesson(lesson):
         parts.append("<h3>What the class gets wrong most</h3>")
         parts += [_mistake(mistake, len(lesson.graded)) for mistake in mistakes[:IN_FULL]]
         parts.append(_rarer(mistakes[IN_FULL:]))
-    if found := heat.table(lesson):
-        many = len(lesson.graded) > heat.MOST_ROWS
+    if found := heat_map.table(lesson):
+        many = len(lesson.graded) > heat_map.MAX_STUDENT_ROWS
         rows = "A row is all students of one score" if many else "A row is a student"
         shade = ", a number how many of them, the darker the more" if many else "; ✕ marks a known misconception"
         parts.append(
@@ -82,23 +82,23 @@ def _exercises(lesson):
         right = counts["passed"] / len(verdicts)
         rows.append(
             f'<tr><td><code>{escape(exercise)}</code></td><td class="n">{verdicts[0]["points"]:g}</td>'
-            f'<td class="n">{mean:.2f}</td><td class="n">{right:.0%}</td><td>{draw.outcome_bar(counts)}</td></tr>'
+            f'<td class="n">{mean:.2f}</td><td class="n">{right:.0%}</td><td>{charts.outcome_bar(counts)}</td></tr>'
         )
     head = '<tr><th>exercise</th><th class="n">points</th><th class="n">mean</th><th class="n">all right</th>'
     return (
         f'<h3>Scores by exercise</h3><div class="wide"><table><thead>{head}<th>{len(lesson.graded)} submissions</th>'
-        f"</tr></thead><tbody>{''.join(rows)}</tbody></table></div>{draw.legend()}"
+        f"</tr></thead><tbody>{''.join(rows)}</tbody></table></div>{charts.legend()}"
     )
 
 
 def _mistake(mistake, of):
-    students = ", ".join(named(student, 40) for student in mistake.students[:NAMED])
-    more = f" and {len(mistake.students) - NAMED} more" if len(mistake.students) > NAMED else ""
+    students = ", ".join(named(student, 40) for student in mistake.students[:MAX_NAMES])
+    more = f" and {len(mistake.students) - MAX_NAMES} more" if len(mistake.students) > MAX_NAMES else ""
     count = len(mistake.students)
     hint = f"<i>Hint given:</i> {prose(mistake.hint)}" if mistake.hint else ""
     words = "".join(f"{line}<br>" for line in (prose(mistake.thought), hint) if line)
     return (
-        f'<div class="mistake"><div><b class="count">{count}</b> of {of}{draw.count_bar(count, of)}</div>'
+        f'<div class="mistake"><div><b class="count">{count}</b> of {of}{charts.count_bar(count, of)}</div>'
         f"<div><code>{escape(mistake.exercise)}</code> · <code><b>{escape(mistake.misconception)}</b></code><br>"
         f'{words}<span class="soft">{students}{more}</span></div></div>'
     )
@@ -169,11 +169,11 @@ def _how_it_ran(lessons):
 
 
 def _messages(result):
-    """Why a submission, or a part of it, could not be run or judged."""
+    """The reasons why a submission, or a part of it, could not be run or judged."""
     if result.message:
         return [result.message]
-    said = [v["headline"] for v in result.verdicts if v["status"] in ("damaged", "stopped", "missing")]
-    return list(dict.fromkeys(said))
+    reasons = [v["headline"] for v in result.verdicts if v["status"] in ("damaged", "stopped", "missing")]
+    return list(dict.fromkeys(reasons))
 
 
 def _times(lessons):
@@ -192,7 +192,7 @@ def _times(lessons):
     return (
         '<h3>Seconds a submission</h3><div class="wide"><table><thead><tr><th>lesson</th><th class="n">median</th>'
         '<th class="n">95 of 100 within</th><th class="n">longest</th><th class="n">all together</th></tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>{draw.histogram([result.seconds for result in graded])}"
+        f"<tbody>{''.join(rows)}</tbody></table></div>{charts.histogram([result.seconds for result in graded])}"
         f"<p>The slowest: {named_ones}.</p>"
     )
 

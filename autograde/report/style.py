@@ -1,4 +1,4 @@
-"""How the page looks: in daylight, in the dark and on paper, and without colour too."""
+"""The style sheet of the report: light and dark mode, print, and readable without colour."""
 
 STYLE = """
 :root { --paper: #fff; --ink: #1c2024; --soft: #5b6570; --line: #d5dae0; --panel: #f4f6f8; --heat: 25 70 140;

@@ -10,11 +10,11 @@ def write(course, lessons, target=None):
 
     Args:
         course: the `Course`.
-        lessons: ids; those that nothing is known of are left out.
-        target: the file; ``report.html`` beside the folder of graded notebooks when left out.
+        lessons: ids; lessons without results are left out.
+        target: the file to write; default: ``report.html`` beside the folder of graded notebooks.
 
     Returns:
-        Where it is.
+        The path of the report.
 
     Raises:
         CourseError: nothing is graded yet, or the file cannot be written.

@@ -14,7 +14,7 @@ import pytest
 from nbconvert import HTMLExporter, MarkdownExporter
 
 from autograde.authoring import build, execute, gates, lesson, release
-from autograde.authoring.inputs import inputs_hash
+from autograde.authoring.inputs_hash import inputs_hash
 from autograde.authoring.lesson import read
 from autograde.notebook.cells import METADATA
 from autograde.project import Course, CourseError, resolve_lessons

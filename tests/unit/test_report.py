@@ -11,7 +11,7 @@ from small_class import LESSON, make_course
 from autograde.batch.results import FAILED, GRADED, Result, Store
 from autograde.cli import main
 from autograde.judge.verdict import Verdict
-from autograde.report import collect, heat
+from autograde.report import collect, heat_map
 from autograde.report.collect import Lesson
 from autograde.report.page import page
 from autograde.report.write import write
@@ -125,15 +125,15 @@ def test_columns_of_the_heat_map():
             _result("d", RIGHT, _verdict("second", status="stopped")),
         ],
     )
-    assert heat.columns(lesson) == {
+    assert heat_map.columns(lesson) == {
         "linear_by_hand": ["common", "rare"],
         "second": ["x", "wrong", "not_started", "not_judged"],
     }
-    table = heat.table(lesson)
+    table = heat_map.table(lesson)
     body = re.findall(r"<tr><th scope='row'>(.*?)</tr>", table)
     marks = [re.sub(r"<td[^>]*?(--a)?[^>]*>", "|", row) for row in body]
     assert [row.count("✕") for row in marks] == [1, 2, 1, 0]
-    assert heat.table(Lesson(LESSON, [_result("a", RIGHT)])) == ""
+    assert heat_map.table(Lesson(LESSON, [_result("a", RIGHT)])) == ""
 
 
 def test_a_large_class_has_a_row_for_each_score_and_its_students_below():
@@ -146,18 +146,18 @@ def test_a_large_class_has_a_row_for_each_score_and_its_students_below():
         for n in range(800)
     ]
     lesson = Lesson(LESSON, results)
-    assert [heading for heading, _ in heat.rows(lesson)] == [
+    assert [heading for heading, _ in heat_map.rows(lesson)] == [
         "400 with 0 points",
         "200 with 1 point",
         "200 with 2 points",
     ]
-    assert sum(len(members) for _, members in heat.rows(lesson)) == 800
+    assert sum(len(members) for _, members in heat_map.rows(lesson)) == 800
     html = page([lesson])
     assert len(html) < 400_000
     assert "student-799" in html
     assert html.count('class="mistake"') == 10, "the rarer ones have a line each"
     many = Lesson(LESSON, [_result(f"s{n}", _verdict(score=n / 1000)) for n in range(800)])
-    assert 2 <= len(heat.rows(many)) <= heat.BANDS + 1
+    assert 2 <= len(heat_map.rows(many)) <= heat_map.BANDS + 1
 
 
 def _grade_by_nbgrader(course, student, **about):

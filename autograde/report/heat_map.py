@@ -1,22 +1,20 @@
-"""The heat map of students against misconceptions. A small class has a row for each student, a large one a row for many."""
+"""The heat map of students and misconceptions. In a small class, a row is a student; in a large one, a range of scores."""
 
 import itertools
 from collections import Counter
 from html import escape
 
 from autograde.report import collect
-from autograde.report.names import named
+from autograde.report.safe_text import named
 
-MOST_ROWS = 60  # students that have a row each
-BANDS = 20  # rows of a larger class
+MAX_STUDENT_ROWS = 60  # in a larger class, several students share a row
+BANDS = 20  # the approximate number of rows in a larger class
 
 REST = {collect.WRONG: "wrong in another way", collect.NOT_STARTED: "not started", collect.NOT_JUDGED: "not judged"}
 
 
 def columns(lesson):
-    """``{exercise: [misconception or outcome]}``: what was met, the known misconceptions first, the commonest of them
-    first.
-    """
+    """``{exercise: [misconception or outcome]}``: the columns, the most common misconception first, other outcomes last."""
     met = {exercise: [] for exercise in lesson.exercises}
     for mistake in lesson.mistakes():
         met[mistake.exercise].append(mistake.misconception)
@@ -37,11 +35,11 @@ def _column(verdict):
 
 
 def rows(lesson):
-    """``[(heading, [results])]``, the lowest scores first. In a large class those of one score share a row, and where
-    there are many scores, those of scores that lie together.
+    """``[(heading, [results])]``, the lowest scores first. In a large class, students with the same score share a row; if
+    there are many scores, so do neighbouring scores.
     """
     ordered = sorted(lesson.graded, key=lambda result: (result.score, result.student))
-    if len(ordered) <= MOST_ROWS:
+    if len(ordered) <= MAX_STUDENT_ROWS:
         return [(named(result.student), [result]) for result in ordered]
     by_score = [list(members) for _, members in itertools.groupby(ordered, key=lambda result: round(result.score, 6))]
     bands, waiting = [], []
@@ -56,8 +54,8 @@ def rows(lesson):
 
 def _heading(members):
     low, high = (f"{result.score:.3g}" for result in (members[0], members[-1]))
-    reach = low if low == high else f"{low} to {high}"
-    return f"{len(members)} with {reach} point{'' if reach == '1' else 's'}"
+    scores = low if low == high else f"{low} to {high}"
+    return f"{len(members)} with {scores} point{'' if scores == '1' else 's'}"
 
 
 def table(lesson):

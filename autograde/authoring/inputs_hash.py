@@ -1,4 +1,4 @@
-"""What the outputs of a built lesson depend on, besides its source: a hash of the code that it runs."""
+"""A hash of the code that a lesson runs: what its outputs depend on, besides its own source."""
 
 import contextlib
 
@@ -7,13 +7,13 @@ from IPython.core.inputtransformer2 import TransformerManager
 from autograde import registry
 from autograde.source_files import PACKAGE, SourceFiles
 
-# Their versions change what a notebook shows.
+# Libraries whose versions change the outputs of a notebook.
 LIBRARIES = ("torch", "numpy", "matplotlib", "ipython", "ipykernel")
 
 
 def inputs_hash(course, lesson, notebook):
-    """A short hash that changes with the lesson's checks, the modules that it imports, all source that these lead to,
-    the way a notebook is executed, and the libraries; not with another lesson's checks.
+    """A short hash of the lesson's checks, the modules that it imports, all source files that these import, the code that
+    executes notebooks, and the versions of the libraries. Another lesson's checks do not change it.
 
     Args:
         course: the `Course`.
@@ -23,9 +23,9 @@ def inputs_hash(course, lesson, notebook):
     known = registry.of(course)
     files = SourceFiles(course)
     starts = [PACKAGE / "authoring" / "execute.py", files.of_module(known.module_of(lesson))]
-    starts += files.of_package(known.probes)  # asked for by name, so no import leads to them
+    starts += files.of_package(known.probes)  # they are called by name, not imported
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            with contextlib.suppress(SyntaxError):  # the notebook will not run, and running it says why
+            with contextlib.suppress(SyntaxError):  # then the notebook fails when it is executed, with the reason
                 starts += files.imported(TransformerManager().transform_cell(cell.source))
     return files.digest(files.reached(filter(None, starts)), LIBRARIES)[:16]

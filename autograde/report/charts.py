@@ -1,4 +1,4 @@
-"""Charts of the report as SVG: bars of outcomes, bars of counts, and a histogram of times."""
+"""SVG charts for the report: bars of outcomes, bars of counts, and a histogram of times."""
 
 from html import escape
 
@@ -18,7 +18,7 @@ PATTERNS = """<svg width="0" height="0" style="position:absolute" aria-hidden="t
 
 
 def outcome_bar(counts):
-    """One bar, divided by outcome.
+    """A bar divided by outcome, as SVG.
 
     Args:
         counts: ``{outcome: number of students}``.
@@ -28,9 +28,9 @@ def outcome_bar(counts):
     for outcome, words in OUTCOMES.items():
         width = WIDTH * counts.get(outcome, 0) / total
         if width:
-            said = f"{words}: {counts[outcome]}"
+            tooltip = f"{words}: {counts[outcome]}"
             parts.append(
-                f'<rect class="{outcome}" x="{x:.1f}" width="{width:.1f}" height="{HEIGHT}"><title>{said}</title></rect>'
+                f'<rect class="{outcome}" x="{x:.1f}" width="{width:.1f}" height="{HEIGHT}"><title>{tooltip}</title></rect>'
                 f'<rect class="frame" x="{x:.1f}" width="{width:.1f}" height="{HEIGHT}"/>'
             )
         x += width
@@ -39,7 +39,7 @@ def outcome_bar(counts):
 
 
 def legend():
-    """A legend: what the parts of `outcome_bar` mean."""
+    """The legend of `outcome_bar`, as HTML."""
     boxes = (
         f'<span><svg width="16" height="12" aria-hidden="true"><rect class="{outcome}" width="15" height="11"/>'
         f'<rect class="frame" width="15" height="11"/></svg>{words}</span>'
@@ -49,13 +49,13 @@ def legend():
 
 
 def count_bar(count, of, width=64):
-    """One count as part of a whole."""
+    """A bar that shows a count as a share of a whole, as SVG."""
     filled = f'<rect class="bar" width="{width * count / max(of, 1):.1f}" height="6"/>'
     return _svg(width + 1, 7, f"{count} of {of}", [filled, f'<rect class="frame" width="{width}" height="6"/>'])
 
 
 def histogram(seconds, bins=24):
-    """How many submissions took how long: a histogram from 0 to the longest, with its axis."""
+    """A histogram of grading times from 0 to the longest, with its axis, as SVG."""
     top = max(seconds)
     counts = [0] * bins
     for value in seconds:

@@ -1,4 +1,4 @@
-"""Text from outside (names, messages), made safe to show on a page."""
+"""Makes text from outside, such as names and messages, safe to show on a page."""
 
 import re
 from html import escape
@@ -7,7 +7,7 @@ from autograde.terminal import one_line
 
 
 def plain(text, limit=200):
-    """Text without control characters and without changes of writing direction, cut to `limit` characters."""
+    """One line without control characters and changes of writing direction, cut to `limit` characters."""
     return one_line(text, limit)
 
 
@@ -17,5 +17,5 @@ def named(text, limit=200):
 
 
 def prose(text, limit=600):
-    """A sentence as HTML, what stands between backticks set as code."""
+    """Text as HTML, with the parts between backticks set as code."""
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(plain(text, limit)))
