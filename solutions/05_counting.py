@@ -421,15 +421,25 @@ write your verdicts down.
 | D | "the checkpoint size is reduced by roughly 10,000× (from 350GB to 35MB)" | the adapter of C takes 35 MB on disk, in 16 bit | the LoRA paper, section 4.2 |
 | E | "37.7M ($r_q = r_v = 8$ or $r_q = r_k = r_v = r_o = 2$)" | GPT-3, q, k, v and o of 96 layers at $r = 2$: 37.7 million values train | the LoRA paper, appendix D.4 |
 | F | "GPT-2 M (LoRA)", "0.35M" | GPT-2 medium, q and v of 24 layers, $d = k = 1{,}024$, $r = 4$: 0.35 million train | the LoRA paper, tables 3 and 11 |
-| G | "RoB~base~ (LoRA)", "0.3M" | RoBERTa base, q and v of 12 layers, $d = k = 768$, $r = 8$: 0.3 million train | the LoRA paper, tables 2 and 9 |
+| G | "$\text{RoB}_\text{base}$ (LoRA)", "0.3M" | RoBERTa base, q and v of 12 layers, $d = k = 768$, $r = 8$: 0.3 million train | the LoRA paper, tables 2 and 9 |
 | H | "all params: 6,742,609,920" | what PEFT prints for Llama-2-7B with q and v adapted at $r = 8$ | many tutorials |
 | I | "Trainable Parameters (A+B)" | 512 → 512 at $r = 4$: what the line prints is $A$ and $B$, 4,096 values | course notes, in lesson [04](../04_lora_linear/04_lora_linear.ipynb) |
 | J | "Because the number of trainable parameters is reduced by over 10,000x, the memory requirement for optimizer states and gradients collapses." | gradients and moments of C take 10,000 times less | course notes |
 """
 
 # %%
-my_verdicts = dict.fromkeys("ABCDEFGHIJ", "?")
-my_verdicts |= {"A": "?"}  # go on: {"A": "exact", "B": "near", …}
+my_verdicts = {  # "exact", "near" or "wrong"
+    "A": "?",
+    "B": "?",
+    "C": "?",
+    "D": "?",
+    "E": "?",
+    "F": "?",
+    "G": "?",
+    "H": "?",
+    "I": "?",
+    "J": "?",
+}
 
 # %% [markdown]
 r"""
@@ -437,7 +447,7 @@ r"""
 
 *About 6 minutes · difficulty 2 of 5 · 3 points*
 
-Now three of them with a pencil: D, E and F. The other seven are worked out for you afterwards.
+Now work three of them out yourself: D, E and F. The other seven are worked out for you afterwards.
 
 <details><summary>Hint 1: what to look at</summary>
 The table says for each claim how many layers the model has, which projections are adapted, how large they are and at which rank.
