@@ -1,4 +1,4 @@
-"""What all tests share: one thread for each process, groups for pytest-xdist, and things that are made once for a run."""
+"""What all tests share: one thread for each process, groups for pytest-xdist, and fixtures that are made once for a run."""
 
 import os
 from pathlib import Path
@@ -19,20 +19,20 @@ torch.set_num_threads(1)
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers():
-    """One process more than cores, for many tests wait; few on a large machine, for each takes half a gigabyte."""
+    """One process more than cores, since many tests wait; at most 8, since each takes half a gigabyte."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores + 1, 8)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """What pytest-xdist is to send to one process together."""
+    """Sets which tests pytest-xdist sends to one process."""
     config.option.loadscopereorder = False  # the folders are in the right order: integration comes first, unit last
     return ByFixtures(config, log)
 
 
 class ByFixtures(LoadScopeScheduling):
-    """Tests that share what takes long to make run in one process: those of a file, outside tests/unit/."""
+    """Runs the tests of a file in one process, except in tests/unit/, so that slow fixtures are made once."""
 
     TOGETHER = {"test_damaged_submissions", "test_nbgrader_commands"}  # their graded class
 
@@ -43,7 +43,7 @@ class ByFixtures(LoadScopeScheduling):
             return nodeid
         if Path(file).stem in self.TOGETHER:
             return "the graded class"
-        return file + "[partial]" * ("[partial" in test)  # the lesser sandbox is a fixture of its own
+        return file + "[partial]" * ("[partial" in test)  # the partial sandbox is a fixture of its own
 
 
 @pytest.fixture(scope="session")
@@ -85,9 +85,9 @@ def sample(once):
 
 @pytest.fixture(scope="session")
 def graded_class(request, sample, tmp_path_factory):
-    """A class of the sample course that nbgrader has graded, with those damaged submissions that tests are about."""
-    about = [item for item in request.session.items if item.path.stem == "test_damaged_submissions"]
-    damaged = {item.callspec.params.get("name") for item in about if hasattr(item, "callspec")} - {None}
-    if about:
+    """A class of the sample course that nbgrader has graded, with the damaged submissions that the selected tests need."""
+    tests = [item for item in request.session.items if item.path.stem == "test_damaged_submissions"]
+    damaged = {item.callspec.params.get("name") for item in tests if hasattr(item, "callspec")} - {None}
+    if tests:
         damaged |= {"endless_cell", "not_json", "exits", "links_beside"}
     return make_graded_class(sample, tmp_path_factory.mktemp("graded") / "course", sorted(damaged))

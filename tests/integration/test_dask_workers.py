@@ -89,7 +89,9 @@ def course(tmp_path):
 def dask(course, tmp_path, monkeypatch):
     monkeypatch.setattr(grader_version, "of_code", lambda *_: "today")
     preload = tmp_path / "preload.py"
-    preload.write_text(PRELOAD.format(script=str(SUPPORT / "pretend_worker.py"), once=str(tmp_path / "died-once")))
+    preload.write_text(
+        PRELOAD.format(script=str(SUPPORT / "fake_grading_process.py"), once=str(tmp_path / "died-once"))
+    )
     made = Dask(course, preload)
     yield made
     made.end()
@@ -124,7 +126,7 @@ def test_a_class_is_graded_though_workers_are_lost(course, dask, tmp_path):
     psutil.wait_procs(lost, timeout=GENEROUS)
     assert not any(process.is_running() for process in lost)
     left = psutil.Process(workers[1].pid)
-    wait_for(lambda: not [p for p in left.children() if "pretend_worker.py" in " ".join(p.cmdline())])
+    wait_for(lambda: not [p for p in left.children() if "fake_grading_process.py" in " ".join(p.cmdline())])
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import nbformat
 import psutil
 import pytest
 from click.testing import CliRunner
-from small_class import FORGOTTEN, LESSON, RIGHT, ROOT, PretendCrew, hand_in, make_course, rows, run
+from small_class import FORGOTTEN, LESSON, RIGHT, ROOT, FakeWorkers, hand_in, make_course, rows, run
 from waiting import GENEROUS, wait_for
 
 from autograde.batch.local_workers import CannotGrade, LocalWorkers
@@ -137,7 +137,7 @@ def test_without_a_full_box_nothing_is_graded_where_one_is_required(tmp_path):
     for student in "abcdef":
         hand_in(course, student, "SCORE=2")
 
-    class Unboxed(PretendCrew):
+    class Unboxed(FakeWorkers):
         def run(self, tasks):
             for task in tasks:
                 yield task, {"trouble": "a full sandbox was required and cannot be had here", "stop": True}, b""
@@ -150,7 +150,7 @@ def test_without_a_full_box_nothing_is_graded_where_one_is_required(tmp_path):
 def test_results_from_outside_a_box_do_not_stand_where_one_is_required(tmp_path):
     course = make_course(tmp_path / "course")
     hand_in(course, "ada", "SCORE=2")
-    run(course, PretendCrew(isolation={"level": "none"}))
+    run(course, FakeWorkers(isolation={"level": "none"}))
     assert len(run(course).skipped) == 1
     assert len(run(course, require_isolation=True).graded) == 1
     assert len(run(course, require_isolation=True).skipped) == 1
@@ -160,16 +160,16 @@ def test_results_from_outside_a_box_do_not_stand_where_one_is_required(tmp_path)
 def test_workers_that_cannot_isolate_say_so_and_grade_nothing(tmp_path, monkeypatch):
     course = make_course(tmp_path / "course")
     hand_in(course, "ada", RIGHT)
-    crew = LocalWorkers(course, 1, require_isolation=True)
+    workers = LocalWorkers(course, 1, require_isolation=True)
     # A machine that has no namespaces, as containers often have none.
     code = """import functools
 from autograde.submission import grading_process
 grading_process.SandboxPool = functools.partial(grading_process.SandboxPool, without=("namespaces",))
 grading_process.main()"""
-    crew.graders[0].command[1:3] = ["-c", code]
+    workers.graders[0].command[1:3] = ["-c", code]
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     with pytest.raises(CannotGrade, match="a full sandbox was required and cannot be had here"):
-        run(course, crew, require_isolation=True)
+        run(course, workers, require_isolation=True)
     assert not rows(_database(course))["grades"]
     assert not (course.root / "autograde" / "autograded" / "ada").exists()
 

@@ -7,7 +7,7 @@ import sqlite3
 import nbformat
 import pytest
 from nbgrader.api import Gradebook
-from small_class import LESSON, PretendCrew, hand_in, make_course, rows, run
+from small_class import LESSON, FakeWorkers, hand_in, make_course, rows, run
 
 from autograde.notebook.cells import grade_id
 
@@ -69,7 +69,7 @@ def test_a_gradebook_that_cannot_be_used_costs_no_result(course, database, troub
     else:
         url = f"sqlite:///{course.root / 'nowhere' / 'gradebook.db'}"
     log = course.root / "log"
-    outcome = run(course, PretendCrew(log), db=url)
+    outcome = run(course, FakeWorkers(log), db=url)
     assert len(outcome.graded) == 2 and not outcome.failed
     assert len(outcome.problems) == 1 and trouble in outcome.problems[0]
     assert outcome.problems[0].endswith(".") and outcome.problems[0].count(". ") >= 1, "it says what to do"
@@ -79,7 +79,7 @@ def test_a_gradebook_that_cannot_be_used_costs_no_result(course, database, troub
     if kept:
         database.write_bytes(kept)
     assert _grades(database) == {}
-    again = run(course, PretendCrew(log))
+    again = run(course, FakeWorkers(log))
     assert len(again.skipped) == 2 and not again.problems
     assert log.read_text().split() == ["ada", "ben"], "graded once"
     assert len(_grades(database)) == 2
@@ -214,7 +214,7 @@ def test_hidden_tests_are_graded_with(course):
     hand_in(course, "ada", _scored(2))
     seen = []
 
-    class Looking(PretendCrew):
+    class Looking(FakeWorkers):
         def run(self, tasks):
             seen.extend(nbformat.reads(task.reference, as_version=4) for task in tasks)
             return super().run(tasks)

@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 
 import pytest
-from small_class import PretendCrew, files, hand_in, make_course, rows, run
+from small_class import FakeWorkers, files, hand_in, make_course, rows, run
 from sqlalchemy.orm import Session
 
 from autograde.batch import gradebook_writer
@@ -76,10 +76,10 @@ def test_killed_before_any_step_and_run_again_is_as_if_never_killed(tmp_path, mo
         def until_killed(course=course, log=log, at=at):
             monkeypatch.setattr(gradebook_writer, "BATCH", 2)
             _count_steps(monkeypatch, at)
-            run(course, PretendCrew(log))
+            run(course, FakeWorkers(log))
 
         killed += _in_a_child(until_killed) == -signal.SIGKILL
-        outcome = run(course, PretendCrew(log))
+        outcome = run(course, FakeWorkers(log))
         assert not outcome.problems and not outcome.failed
         assert (rows(course.root / "autograde" / "gradebook.db"), files(course)) == expected, f"killed before step {at}"
         times = Counter(log.read_text().split())

@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from small_class import LESSON, PretendCrew, hand_in, make_course, rows, run
+from small_class import LESSON, FakeWorkers, hand_in, make_course, rows, run
 
 from autograde.submission import files
 from autograde.submission.files import Submission, find, fingerprint
@@ -122,5 +122,5 @@ def test_files_beside_a_notebook(course, monkeypatch):
 
 def test_no_class_at_all(course):
     course.submitted.rmdir()
-    outcome = run(course, PretendCrew())
+    outcome = run(course, FakeWorkers())
     assert not (outcome.graded or outcome.skipped or outcome.failed or outcome.problems)

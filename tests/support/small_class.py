@@ -1,4 +1,4 @@
-"""Small courses and classes for the tests of grading, and a crew that grades without running anything."""
+"""Small courses and classes for the tests of grading, and workers that grade without running anything."""
 
 import atexit
 import functools
@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 import nbformat
-from pretend_worker import pretend
+from fake_grading_process import fake_answer
 
 from autograde.batch.pipeline import Grading
 from autograde.batch.progress import Lines
@@ -80,12 +80,12 @@ def hand_in(course, student, answers=None, lesson=LESSON):
     return folder
 
 
-class PretendCrew:
-    """Grades by reading: an answer that holds ``SCORE=1.5`` gets 1.5 points. Notes whom it graded.
+class FakeWorkers:
+    """Workers that only read: an answer with ``SCORE=1.5`` gets 1.5 points.
 
     Args:
-        log: file to which a line is added for each submission.
-        isolation: what every result says.
+        log: a file that gets a line with the student of each submission; None for no log.
+        isolation: the isolation record of every result.
     """
 
     def __init__(self, log=None, isolation=None):
@@ -104,14 +104,14 @@ class PretendCrew:
             if self.log:
                 with open(self.log, "a") as log:
                     log.write(f"{task.submission.student}\n")
-            about, graded = pretend(*message.unpack(task.question()))
-            yield task, about | {"isolation": self.isolation}, graded
+            outcome, graded = fake_answer(*message.unpack(task.question()))
+            yield task, outcome | {"isolation": self.isolation}, graded
 
 
-def run(course, crew=None, lessons=(LESSON,), db=None, **options):
+def run(course, workers=None, lessons=(LESSON,), db=None, **options):
     """One run over the class; its `Outcome`."""
     grading = Grading(course, list(lessons), load(course, db), Lines(lambda line: None), **options)
-    grading.run(crew or PretendCrew())
+    grading.run(workers or FakeWorkers())
     return grading.outcome
 
 

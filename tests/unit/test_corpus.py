@@ -3,42 +3,16 @@
 import contextlib
 import functools
 import itertools
-import math
 import signal
 
-import numpy as np
 import pytest
-import torch
-from corpus_of import samples
+from encoded_session import encoded
+from known_answers import CHECKS, SAMPLES, checks_of, defined
 
-from autograde import registry
 from autograde.judge.random_inputs import Draw
 
 SEEDS = (1, 20, 300)  # the inputs are fresh at every run; fixed draws keep this suite repeatable
-IMPORTED = {
-    "torch": torch,
-    "nn": torch.nn,
-    "np": np,
-    "math": math,
-    "F": torch.nn.functional,
-}  # by a lesson's first cell
 ENDLESS = 5  # seconds of this process's own time after which a planted answer counts as one that never ends
-
-COURSE = registry.current()
-CHECKS = [check for lesson in COURSE.course.lessons for check in COURSE.checks_of(lesson)]
-SAMPLES = [sample for lesson in COURSE.course.lessons for sample in samples(lesson)]
-
-
-def checks_of(sample):
-    """The check a sample is for; every check of the object, where a right answer is named after it."""
-    return [check for check in CHECKS if sample.exercise in (check.name, check.subject)]
-
-
-def defined(source, subject):
-    names = dict(IMPORTED)
-    exec(compile(source, "<answer>", "exec"), names)
-    return names[subject]
-
 
 # Known answers ----------------------------------------------------------------------------------------------------------
 
@@ -80,6 +54,21 @@ def test_every_check_has_wheat_and_named_chaff(check):
 def test_the_answer_that_slips_are_made_of_is_right(check):
     verdict = check.judge(check.answer.right, SEEDS[0])
     assert verdict.passed and verdict.score == check.points, verdict.message
+
+
+KNOWN = [
+    pytest.param(check, known, id=f"{check.name}-{known.id}", marks=[pytest.mark.slow] * (known is not first))
+    for check in CHECKS
+    for first in check.misconceptions[:1]
+    for known in check.misconceptions
+]
+
+
+@pytest.mark.parametrize(("check", "known"), KNOWN)
+def test_a_verdict_is_the_same_for_an_object_in_another_process(check, known):
+    here, there = (check.judge(target, SEEDS[0]) for target in (known.wrong, encoded(known.wrong)))
+    assert not here.passed
+    assert (here.status, here.score, here.misconception) == (there.status, there.score, there.misconception)
 
 
 # Known mistakes -----------------------------------------------------------------------------------------------------------

@@ -4,13 +4,13 @@ import math
 
 import pytest
 import torch
+from encoded_session import encoded
 from torch import nn
 
 import lora_ref
 from autograde.checks import counting as lesson
 from autograde.judge.random_inputs import Draw
 from autograde.probes.counting import call_on_module
-from autograde.remote import probe, wire
 
 BY_NAME = {check.name: check for check in lesson.CHECKS}
 
@@ -71,27 +71,7 @@ def test_some_adapter_is_smaller_than_the_weight_some_as_large_and_some_larger(s
     assert min(ratios) < 1 < max(ratios) and 1 in ratios
 
 
-# Across the seam ------------------------------------------------------------------------------------------------------
-
-
-class Session:
-    """Stands for another process: it answers by the seam's own code, and then as `forge` has it."""
-
-    def __init__(self, function, forge=lambda answer: answer):
-        self.function, self.forge = function, forge
-
-    def ask(self, probe_name, name, arguments):
-        arguments = wire.decode(wire.encode(arguments), trusted=True)
-        return wire.decode(wire.encode(self.forge(probe.run_probe(probe_name, self.function, arguments))))
-
-
-@pytest.mark.parametrize("name", [check.name for check in OF_LORA_REF])
-def test_the_same_verdict_across_the_seam(name):
-    check = BY_NAME[name]
-    assert check.judge(probe.Remote(name, Session(getattr(lora_ref, name))), seed=5).passed
-    for known in check.misconceptions:
-        verdict = check.judge(probe.Remote(name, Session(known.wrong)), seed=5)
-        assert (verdict.passed, verdict.misconception) == (False, known.id)
+# Forged answers ------------------------------------------------------------------------------------------------------
 
 
 FORGED = [
@@ -115,14 +95,14 @@ def test_a_forged_answer_earns_nothing_and_stops_nothing(name, forged):
     def forge(answer):
         return answer | forged
 
-    verdict = BY_NAME[name].judge(probe.Remote(name, Session(getattr(lora_ref, name), forge)), seed=5)
+    verdict = BY_NAME[name].judge(encoded(getattr(lora_ref, name), forge), seed=5)
     if forged != {"type": 7}:  # a type's name says nothing about a number
         assert verdict.status == "failed" and verdict.score == 0 and verdict.message
 
 
 @pytest.mark.parametrize("changed", [[0], ["module"], [9], True])
-def test_a_changed_module_is_refused_however_it_is_told(changed):
-    remote = probe.Remote("count_parameters", Session(lora_ref.count_parameters, lambda a: a | {"changed": changed}))
+def test_a_changed_module_is_refused_however_it_is_reported(changed):
+    remote = encoded(lora_ref.count_parameters, lambda answer: answer | {"changed": changed})
     verdict = lesson.count_parameters.judge(remote, seed=5)
     assert (verdict.score, verdict.misconception) == (0, "changed_input")
 

@@ -3,8 +3,7 @@
 import ast
 
 import pytest
-from corpus_of import samples
-from test_corpus import CHECKS, COURSE, checks_of, defined
+from known_answers import CHECKS, COURSE, SAMPLES, checks_of, defined
 
 from autograde.judge import exceptions
 from autograde.remote.call import call
@@ -23,10 +22,9 @@ ANOTHER_CAUSE = {
     ("MergeableLoRALinear", exceptions.BACKWARD),  # its methods are called without gradients: there is no graph
 }
 
-SAMPLES = [
-    (check, next(sample for sample in samples(lesson) if check in checks_of(sample) and sample.misconception is None))
-    for lesson in COURSE.course.lessons
-    for check in COURSE.checks_of(lesson)
+RIGHT = [
+    (check, next(sample for sample in SAMPLES if check in checks_of(sample) and sample.misconception is None))
+    for check in CHECKS
 ]
 
 
@@ -41,7 +39,7 @@ def planted(source, line):
 
 QUESTIONS = [
     pytest.param(check, sample, kind, id=f"{check.name}-{kind}", marks=[pytest.mark.slow] * (kind != exceptions.NAME))
-    for check, sample in SAMPLES
+    for check, sample in RIGHT
     for kind in RAISING
     if (check.name, kind) not in ANOTHER_CAUSE
 ]
@@ -66,7 +64,7 @@ def test_an_exception_is_answered_by_its_kind(check, sample, kind):
 @pytest.mark.parametrize("kind", [kind for kind in RAISING if kind != exceptions.DEVICE])
 def test_a_forward_that_raises_is_charged_by_one_check(kind):
     checks = [check for check in CHECKS if check.subject == "LoRALinear"]
-    source = next(sample.source for check, sample in SAMPLES if check is checks[0])
+    source = next(sample.source for check, sample in RIGHT if check is checks[0])
     layer = defined(dict(planted(source, RAISING[kind]))["forward"], "LoRALinear")
     assert [check.name for check in checks if not check.judge(layer, 3).passed] == ["lora_linear_forward"]
 
@@ -84,6 +82,6 @@ def test_only_an_untouched_stub_is_not_started():
         return x.to("meta").to("cpu")
 
     x = [COURSE.find("linear_by_hand").inputs(1)[0]["x"]]
-    told = [call(function, args=x)["raised"] for function in (stub, begun, of_torch)]
-    assert [exceptions.is_untouched(error) for error in told] == [True, False, False]
-    assert exceptions.hint_for(told[1]) == exceptions.STUB_LEFT
+    errors = [call(function, args=x)["raised"] for function in (stub, begun, of_torch)]
+    assert [exceptions.is_untouched(error) for error in errors] == [True, False, False]
+    assert exceptions.hint_for(errors[1]) == exceptions.STUB_LEFT

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from encoded_session import encoded
 from torch.utils.flop_counter import FlopCounterMode
 
 from autograde.checks import two_thin_products as lesson
@@ -12,7 +13,6 @@ from autograde.checks.two_thin_products.flops import full_cost, thin_cost
 from autograde.checks.two_thin_products.lora_delta import COSTLY, ORDER, sizes_of
 from autograde.judge.random_inputs import Draw
 from autograde.probes.two_thin_products import call_and_count
-from autograde.remote import probe, wire
 
 
 def thin(x, A, B, scaling):
@@ -110,20 +110,9 @@ def test_the_full_product_shows_in_the_count_and_in_the_largest_tensor():
     assert seen["flops"] == full_cost(n, d, k, r) and seen["largest"] == [d, k]
 
 
-class Session:
-    """Stands for another process: it answers by the seam's own code, and then as `forge` has it."""
-
-    def __init__(self, function, forge=lambda answer: answer):
-        self.function, self.forge = function, forge
-
-    def ask(self, probe_name, name, arguments):
-        arguments = wire.decode(wire.encode(arguments), trusted=True)
-        return wire.decode(wire.encode(self.forge(probe.run_probe(probe_name, self.function, arguments))))
-
-
 @pytest.mark.parametrize(("answer", "score"), [(thin, 3), (full, 2)])
-def test_the_same_verdict_across_the_seam(answer, score):
-    assert lesson.lora_delta.judge(probe.Remote("lora_delta", Session(answer)), seed=5).score == score
+def test_a_count_of_another_process_is_worth_as_much(answer, score):
+    assert lesson.lora_delta.judge(encoded(answer), seed=5).score == score
 
 
 @pytest.mark.parametrize(
@@ -135,7 +124,7 @@ def test_a_forged_count_earns_nothing(forged):
     def forge(answer):
         return answer | forged if "flops" in answer else answer
 
-    verdict = lesson.lora_delta.judge(probe.Remote("lora_delta", Session(thin, forge)), seed=5)
+    verdict = lesson.lora_delta.judge(encoded(thin, forge), seed=5)
     assert verdict.status == "failed" and verdict.score == 0
 
 

@@ -1,6 +1,6 @@
-"""A real crew on this machine whose workers only pretend to grade; as a script, a grader with such a crew.
+"""`LocalWorkers` with fake grading processes, which only read submissions.
 
-``python pretend_crew.py COURSE`` grades the course with two workers and prints how it ended and how many it graded.
+``python fake_workers.py COURSE`` grades the course with two of them, and prints how it ended and how many it graded.
 """
 
 import sys
@@ -12,11 +12,11 @@ from autograde.batch.local_workers import LocalWorkers
 from autograde.project import Course
 from autograde.submission import grader_version
 
-WORKER = Path(__file__).with_name("pretend_worker.py")
+WORKER = Path(__file__).with_name("fake_grading_process.py")
 
 
-def crew(course, jobs=2):
-    """`LocalWorkers`: `jobs` processes of pretend_worker.py."""
+def fake_workers(course, jobs=2):
+    """`LocalWorkers` with `jobs` processes of fake_grading_process.py."""
     made = LocalWorkers(course, jobs, False)
     for grader in made.graders:
         grader.command = [sys.executable, str(WORKER), "0", str(course.root / "died-once")]
@@ -24,9 +24,9 @@ def crew(course, jobs=2):
 
 
 def main(root):
-    grader_version.of_code = lambda *_: "today"  # as the tests have it
+    grader_version.of_code = lambda *_: "today"  # as in the tests
     course = Course(Path(root))
-    outcome = small_class.run(course, crew(course))
+    outcome = small_class.run(course, fake_workers(course))
     print("interrupted" if outcome.interrupted else "finished", len(outcome.graded))
 
 

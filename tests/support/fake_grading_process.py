@@ -1,4 +1,4 @@
-"""Stands in for `autograde.submission.grading_process`: a process that speaks its language and does as a submission bids it."""
+"""A fake `autograde.submission.grading_process`: it speaks the same protocol and does what words in a submission say."""
 
 import json
 import os
@@ -15,14 +15,14 @@ from autograde.submission.files import fingerprint
 GO_ON = "go-on"
 
 
-def pretend(asked, content, *files):
-    """What a worker would answer, by reading alone."""
+def fake_answer(asked, content, *files):
+    """The answer of a grading process, from the text of the submission alone: nothing is run."""
     score = re.search(rb"SCORE=([\d.]+)", content)
     cells = {}
     for cell in json.loads(asked["reference"])["cells"]:
-        if about := cell["metadata"].get("nbgrader"):
-            cells[about["grade_id"]] = about.get("points")
-    about = {
+        if metadata := cell["metadata"].get("nbgrader"):
+            cells[metadata["grade_id"]] = metadata.get("points")
+    outcome = {
         "content": fingerprint(content, asked["problem"], dict(zip(asked["names"], files, strict=True))),
         "message": asked["problem"] or "",
         "verdicts": [],
@@ -31,7 +31,7 @@ def pretend(asked, content, *files):
         "cells": {name: [float(score[1]) if score else 0.0, points] for name, points in cells.items() if points},
         "comments": {name: None for name, points in cells.items() if not points},
     }
-    return about, asked["reference"].encode()
+    return outcome, asked["reference"].encode()
 
 
 def main(patience, once):
@@ -39,8 +39,8 @@ def main(patience, once):
 
     Args:
         patience: seconds that each answer takes.
-        once: a file that exists when a worker has died of DIE-ONCE; an answer that holds WAIT waits for a file `GO_ON`
-            beside it.
+        once: a file that exists once a process has died of DIE-ONCE. A submission with the word WAIT is answered when
+            there is a file `GO_ON` beside it.
     """
     out = sys.stdout.buffer
     message.read(sys.stdin.buffer.read)  # how to grade
@@ -56,13 +56,13 @@ def main(patience, once):
         if b"FAIL" in content:
             sys.exit("the reason is here")
         while b"HANG" in content or (b"WAIT" in content and not once.with_name(GO_ON).exists()):
-            if select.select([0], [], [], 0.02)[0]:  # nothing else is asked meanwhile: the grader is gone
+            if select.select([0], [], [], 0.02)[0]:  # no other message is expected, so the grader is gone
                 return
         time.sleep(patience)
         out.write(
             message.pack({"trouble": "no session today", "stop": False}, b"")
             if b"TROUBLE" in content
-            else message.pack(*pretend(asked, content, *files))
+            else message.pack(*fake_answer(asked, content, *files))
         )
         out.flush()
 
