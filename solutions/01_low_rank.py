@@ -20,64 +20,33 @@ At the end of this lesson you can split any matrix into two thin ones, say how m
 r"""
 ## A network that has to learn something new
 
-LoRA rests on one sentence: **the weight of a trained network has full rank, but the change that adapts it to a new task has a
-low one.** Hu et al. (2021, arXiv 2106.09685) put it forward as a hypothesis, after Aghajanyan et al. (2020, arXiv 2012.13255)
-had found that fine-tuning has a low intrinsic dimension. A hypothesis can be tested. Here is a network small enough to do it in
-seconds.
+In lesson 00 one new number for every 42 was enough to teach a model another language. LoRA rests on a hypothesis that explains why:
+**the weight of a trained network has full rank, but the change that adapts it to a new task has a low one.** Hu et al. put it forward
+in 2021 (arXiv 2106.09685), after Aghajanyan et al. had found in 2020 that fine-tuning has a low intrinsic dimension (arXiv 2012.13255).
+You can test a hypothesis, and here is a network small enough to test this one in seconds.
 
-It reads handwritten digits of 8 × 8 pixels, and it is three weights with a ReLU between them: 64 → 160 → 96 → 10. It has no
-biases, so that the weights are all there is to change.
+It reads handwritten digits of 8 × 8 pixels. It consists of three weights with a ReLU between them, 64 → 160 → 96 → 10, and it has no
+biases, so the weights are all that can change. The course's lesson kit, `kit` below, brings the pictures, the training loop and the
+plots.
 """
 
 # %%
 import copy
 
-import matplotlib.pyplot as plt
 import torch
-from sklearn.datasets import load_digits
 from torch import nn
 
 from autograde import check
+from autograde.lesson_kit import low_rank as kit
+from autograde.lesson_kit.predictions import show_prediction
 
 device = "cuda" if torch.cuda.is_available() else "cpu"
-digits = load_digits()
-order = torch.randperm(len(digits.target), generator=torch.Generator().manual_seed(0))
-# (1797, 8, 8), from 0 to 1
-pictures = torch.tensor(digits.images / 16, dtype=torch.float32)[order].to(device)
-labels = torch.tensor(digits.target)[order].to(device)  # (1797,)
-upright = pictures.flatten(1)  # (1797, 64)
-sideways = pictures.rot90(dims=(1, 2)).flatten(1)  # (1797, 64)
-
-
-def train(model, x, y, epochs):
-    """Train every weight of `model` on pictures x with labels y."""
-    # fused: the same steps, in less time
-    optimiser = torch.optim.Adam(model.parameters(), lr=3e-3, fused=True)
-    shuffle = torch.Generator().manual_seed(1)
-    for _ in range(epochs):
-        for rows in torch.randperm(len(x), generator=shuffle).split(64):
-            loss = nn.functional.cross_entropy(model(x[rows]), y[rows])
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-
-
-def weights(model):
-    """The three weights, each (out, in), as plain tensors."""
-    return [weight.detach().clone() for weight in model.parameters()]
-
-
-def accuracy(three, x, y):
-    """The percentage of the pictures x that the network with these weights names right."""
-    for weight in three[:-1]:
-        x = torch.relu(nn.functional.linear(x, weight))
-    return 100 * (nn.functional.linear(x, three[-1]).argmax(dim=-1) == y).float().mean().item()
-
+upright, sideways, labels = kit.sideways_digits(device)  # (1797, 64), (1797, 64), (1797,)
 
 # %% [markdown]
 r"""
-The network learns from the first 1,000 pictures. Then the pictures are turned on their side, and a copy of it is fine-tuned **in
-full**, every number of every weight, on 500 of the turned ones. Accuracy is measured on 797 pictures that it has never seen.
+The network learns from the first 1,000 pictures. Then the pictures are turned on their side, and a copy of the network is fine-tuned
+**in full**, every number of every weight, on 500 of the turned ones. Accuracy is measured on 797 pictures that it has never seen.
 """
 
 # %% demonstration=true alt="The same handwritten digit twice, in grey: upright, and turned a quarter to the left."
@@ -89,54 +58,45 @@ model = nn.Sequential(
     nn.ReLU(),
     nn.Linear(96, 10, bias=False),
 ).to(device)
-start = weights(model)  # random, before any training
+start = kit.weights_of(model)  # random, before any training
 
-train(model, upright[:1000], labels[:1000], epochs=25)
-W = weights(model)
+kit.train(model, upright[:1000], labels[:1000], epochs=25)
+W = kit.weights_of(model)
 
 
 def fine_tune(y):
     """The weights of a copy of the model, fine-tuned in full on 500 sideways pictures."""
     tuned = copy.deepcopy(model)
-    train(tuned, sideways[:500], y, epochs=150)
-    return weights(tuned)
+    kit.train(tuned, sideways[:500], y, epochs=150)
+    return kit.weights_of(tuned)
 
 
 W_tuned = fine_tune(labels[:500])
 change = [after - before for after, before in zip(W_tuned, W)]
 
-unseen = slice(1000, None)
-for name, three in [("before", W), ("after", W_tuned)]:
-    right = (
-        accuracy(three, upright[unseen], labels[unseen]),
-        accuracy(three, sideways[unseen], labels[unseen]),
-    )
-    print(
-        f"{name:6} fine-tuning: {right[0]:4.1f} % of the upright digits right,",
-        f"{right[1]:4.1f} % of the sideways",
-    )
-
-figure, axes = plt.subplots(1, 2, figsize=(4, 2), layout="constrained")
-for axis, (name, picture) in zip(axes, [("upright", upright[0]), ("sideways", sideways[0])]):
-    axis.imshow(picture.reshape(8, 8).cpu(), cmap="Greys")
-    axis.set(title=name, xticks=[], yticks=[])
-plt.show()
+print("digits right, %      upright   sideways")
+for name, weights in [("before fine-tuning", W), ("after fine-tuning", W_tuned)]:
+    reads = [
+        kit.accuracy(weights, x[kit.UNSEEN], labels[kit.UNSEEN]) for x in (upright, sideways)
+    ]
+    print(f"{name:18} {reads[0]:9.1f} {reads[1]:10.1f}")
+kit.show_digit(upright=upright[0], sideways=sideways[0])
 
 # %% [markdown]
 r"""
-With ten digits, guessing is right about 10 % of the time. So the trained network could do nothing with a sideways digit, and
-fine-tuning taught it nearly all of them. (On the way it forgot more than half of the upright ones. Lesson 08 comes back to that.)
+There are ten digits, so guessing is right about 10 % of the time. Before fine-tuning the network could do nothing with a sideways
+digit; afterwards it reads nearly all of them. (And it has forgotten more than half of the upright ones. Lesson 08 comes back to that.)
 
 ## Predict first
 
 Call a weight before fine-tuning $W$ and the change that fine-tuning made to it $\Delta W$. In the middle layer $\Delta W$ has
-$160 \times 96$ numbers and a rank of up to 96. Now replace the $\Delta W$ of every layer by the closest matrix of rank $r$, throw
-the rest of it away, and look at the accuracy on sideways digits again.
+$160 \times 96$ numbers and a rank of up to 96. Now replace the $\Delta W$ of every layer by the closest matrix of rank $r$, throw the
+rest of it away, and measure the accuracy on sideways digits again.
 
 > 1. What is the smallest $r$ that stays within one percentage point of full fine-tuning?
 > 2. The same question, but you cut the whole weight $W + \Delta W$ down to rank $r$.
 
-Write both guesses down. To check them you need a tool that does not exist yet, and building it takes two exercises.
+Write down both guesses. To check them you need a tool, and you build it in two exercises.
 """
 
 # %%
@@ -146,8 +106,8 @@ my_prediction = ("?", "?")  # smallest r for the change alone, smallest r for th
 r"""
 ## A worked example: a matrix as a sum of simple pieces
 
-A column times a row is the simplest matrix there is: every one of its rows is a multiple of the same row. It has **rank one**.
-Take two columns and two rows, each of length 1, and build a matrix from them:
+A column times a row is the simplest matrix there is: all its rows are multiples of one row. It has **rank one**. Take two columns and
+two rows, each of length 1, and build a matrix from them:
 
 $$
 u_1 = \tfrac13 \begin{pmatrix} 1 \\ 2 \\ 2 \end{pmatrix} \quad
@@ -180,28 +140,24 @@ print("singular values", S)
 
 # %% [markdown]
 r"""
-Drop the small piece, and the large one is left: a matrix of rank one at distance 15 from $T$. Distance here is the Frobenius
-norm $\lVert \cdot \rVert_F$, the root of the sum of all squared entries. And the squares add up over the pieces, too:
+Drop the small piece, and the large one is left: a matrix of rank one at distance 15 from $T$. Distance here means the Frobenius norm
+$\lVert \cdot \rVert_F$ of the difference, the root of the sum of all squared entries. Over the pieces the squares add up too:
 
 $$\lVert T \rVert_F^2 = 14^2 + 2^2 + 16^2 + 13^2 + 4^2 + 22^2 = 1125 = 30^2 + 15^2 .$$
 
 So the large piece holds $900 / 1125 = 80\,\%$ of the squared norm of $T$. People call this share *energy*.
 
-Could another matrix of rank one come closer? The theorem of Eckart and Young (1936) says no: the largest pieces are the
-closest. Let us try ten thousand other rows, each with the best column that goes with it.
+Could another matrix of rank one come closer? The theorem of Eckart and Young (1936) says no: the largest pieces make the closest matrix.
+Try ten thousand other rows, each with the best column that goes with it.
 """
 
 # %%
 angle = torch.linspace(0, torch.pi, 10_000)
-# (10000, 2), every direction there is, nearly
-rows = torch.stack([angle.cos(), angle.sin()], dim=1)
-# (10000, 3), for each row the column that brings the product closest to T
-columns = rows @ T.T
+rows = torch.stack([angle.cos(), angle.sin()], dim=1)  # (10000, 2), nearly every direction
+columns = rows @ T.T  # (10000, 3), for each row the best column
 distance = (T - columns[:, :, None] * rows[:, None, :]).flatten(1).norm(dim=1)
-print(
-    f"distances from {distance.min():.3f} to {distance.max():.3f}, the smallest with",
-    rows[distance.argmin()],
-)
+print(f"distances from {distance.min():.3f} to {distance.max():.3f}")
+print("the smallest with the row", rows[distance.argmin()])
 
 # %% [markdown]
 r"""
@@ -209,9 +165,9 @@ r"""
 
 *About 6 minutes · difficulty 2 of 5 · 3 points*
 
-A sum of $r$ pieces, each a column times a row, is *one* product of two thin matrices: the $r$ columns side by side make $A$, of
-shape $(d, r)$, and the $r$ rows on top of each other make $B$, of shape $(r, k)$. These are the two matrices that LoRA will
-train. Here you compute the best ones for a matrix that is already there.
+A sum of $r$ pieces, each a column times a row, is *one* product of two thin matrices: the $r$ columns side by side make $A$, of shape
+$(d, r)$, and the $r$ rows on top of each other make $B$, of shape $(r, k)$. LoRA trains such a pair. Here you compute the best pair for a
+matrix that you already have.
 
 <details><summary>Hint 1: what to look at</summary>
 Print the shapes of the three things that <code>torch.linalg.svd</code> gives for a matrix that is not square. Which axis of each of
@@ -222,8 +178,13 @@ Keep the pieces with the largest singular values. Their columns come from one of
 them the largest comes first.
 </details>
 <details><summary>Hint 3: nearly there</summary>
-The columns and rows all have length 1, so the size of each piece is still missing. It has to come into the product exactly once,
-and you may choose on which side. Between a matrix and a vector, <code>@</code> sums; <code>*</code> broadcasts.
+The columns and rows all have length 1, so the size of each piece is still missing. It has to come into the product exactly once, and you may
+choose on which side. Between a matrix and a vector, <code>@</code> sums and <code>*</code> broadcasts.
+</details>
+<details><summary>When you are stuck</summary>
+
+The [solved edition](../../solutions/01_low_rank/01_low_rank.ipynb) of this lesson shows an answer.
+
 </details>
 """
 
@@ -255,19 +216,19 @@ r"""
 
 *About 5 minutes · difficulty 2 of 5 · 2 points*
 
-The other way round: you say how much of a matrix must be kept, and ask for the smallest rank that will do. For $T$ above, the
-answer is 1 for every fraction up to 0.8, with 0.8 itself included, and 2 beyond.
+Now the other way round: you say how much of a matrix must be kept and ask for the smallest rank that will do. For $T$ above, the answer
+is 1 for every fraction up to 0.8, including 0.8 itself, and 2 beyond.
 
 <details><summary>Hint 1: what to look at</summary>
-For <code>T</code>, write down by hand how much of the 1125 is held by one piece, and how much by two.
+For <code>T</code>, write down how much of the 1125 one piece holds, and how much two pieces hold.
 </details>
 <details><summary>Hint 2: the idea</summary>
-A running sum (<code>cumsum</code>) holds what the 1, 2, 3, … largest pieces hold together. Look for the first entry that reaches the
-goal. <code>torch.linalg.svdvals</code> gives the singular values alone.
+A running sum (<code>cumsum</code>) says how much the 1, 2, 3, … largest pieces hold together. Look for the first entry that reaches the goal.
+<code>torch.linalg.svdvals</code> gives only the singular values.
 </details>
 <details><summary>Hint 3: nearly there</summary>
-Three places to slip: what is added up, singular values or their squares; what stands at position 0 of the running sum; and what
-happens when an entry meets the goal exactly.
+There are three places to slip. What do you add up, singular values or their squares? What stands at position 0 of the running sum? And what
+happens when an entry meets the goal exactly?
 </details>
 """
 
@@ -298,213 +259,223 @@ check.rank_for_energy(rank_for_energy)
 r"""
 ## How quickly do the singular values fall?
 
-Back to the network. The next cell looks at the middle layer and compares three matrices of the same size: the weight $W$, the
-change $\Delta W$, and a **control**: the very same numbers as in $\Delta W$, shuffled to random places. If the change needed few
-pieces only because of the numbers in it, its shuffled copy would need few as well.
+Back to the network. The next cell looks at the middle layer and compares three matrices of the same size: the weight $W$, the change
+$\Delta W$, and a **control**, which holds the very same numbers as $\Delta W$ shuffled to random places. If the change needed few pieces
+only because of the numbers in it, its shuffled copy would need few pieces too.
 """
 
-# %% demonstration=true alt="Two panels for the middle layer. Left, singular values divided by the largest, on a logarithmic axis: those of the change fall steadily, by a factor of several hundred over 92 values; those of the weight drop to a fifth within a dozen values and then level off; those of the shuffled change fall slowly, to about a seventh. Right, the share of the energy that a rank holds: change and weight rise together to 80 percent at rank 8 or 9; the change reaches 90 percent at rank 12, the weight at 28, the shuffled change at 60."
+# %% demonstration=true alt="Two panels for the middle layer. Left, singular values divided by the largest, on a logarithmic axis: those of the change fall steadily, by a factor of several hundred over 92 values, and then drop out of the picture; those of the weight drop to a fifth within a dozen values and then level off; those of the shuffled change fall slowly, to about a seventh. Right, the share of the energy that a rank holds: change and weight rise together to 80 percent at rank 8 or 9; the change reaches 90 percent at rank 12, the weight at 28, the shuffled change at 60."
 shuffled = [D.flatten()[torch.randperm(D.numel(), device=device)].view_as(D) for D in change]
-curves = [
-    ("W", W[1], "-", "0.6"),
-    ("ΔW", change[1], "-", "black"),
-    ("ΔW, shuffled", shuffled[1], ":", "black"),
-]
-fractions = torch.linspace(0.01, 0.99, 50).tolist()
-
-figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
-for name, M, style, colour in curves:
-    values = torch.linalg.svdvals(M).cpu()
-    left.semilogy(range(1, 97), values / values[0], linestyle=style, color=colour, label=name)
-    right.plot(
-        [int(rank_for_energy(M, f)) for f in fractions],
-        fractions,
-        linestyle=style,
-        color=colour,
-        label=name,
-    )
-right.axhline(0.9, color="black", linewidth=0.5)
-left.set(
-    xlabel="number of the singular value", ylabel="singular value / largest", ylim=(1e-3, 1.3)
-)
-right.set(xlabel="rank r", ylabel="share of the energy held", ylim=(0, 1))
-left.legend()
-right.legend()
-plt.show()
+kit.plot_spectra({"W": W[1], "ΔW": change[1], "ΔW, shuffled": shuffled[1]}, rank_for_energy)
 
 # %% [markdown]
 r"""
-And for all three layers: the rank that holds 90 % of the energy. Two rows are new. The *start* is what the weight was before any
-training, random numbers; $W$ minus the start is what the *first* training changed.
+And for all three layers: the rank that holds 90 % of the energy. Two rows are new. The *start* is the weight before any training,
+random numbers; $W$ minus the start is what the *first* training changed.
 """
 
 # %% demonstration=true
-first_change = [after - before for after, before in zip(W, start)]
-table = [
-    ("random start", start),
-    ("W - start", first_change),
-    ("W", W),
-    ("ΔW", change),
-    ("ΔW, shuffled", shuffled),
-]
+table = {
+    "random start": start,
+    "W - start": [after - before for after, before in zip(W, start)],
+    "W": W,
+    "ΔW": change,
+    "ΔW, shuffled": shuffled,
+}
 print("rank for 90 %  ", *[f"{M.shape[1]:>4} → {M.shape[0]:<4}" for M in W])
-for name, matrices in table:
+for name, matrices in table.items():
     print(f"{name:15}", *[f"{int(rank_for_energy(M, 0.9)):>7}    " for M in matrices])
 
-full_rank, ratio = torch.linalg.matrix_rank(change[1]), change[1].norm() / W[1].norm()
-print(f"\nmiddle layer: the rank of ΔW is {full_rank}, its norm {ratio:.2f} times that of W")
+D = change[1]
+rank, still = torch.linalg.matrix_rank(D), int((D == 0).all(dim=1).sum())
+print("\nThe middle layer:")
+print(f"  the norm of ΔW is {D.norm() / W[1].norm():.2f} times that of W")
+print(f"  the rank of ΔW is {rank} of {min(D.shape)}, and {still} of its 96 rows are zero")
 
 # %% [markdown]
 r"""
-Read it slowly, since it does not say quite what one might wish:
+Take your time with these numbers. They do not say quite what one might hope:
 
-- **The rank of $\Delta W$ is not low.** Hardly one of its 96 singular values is zero. What is true: a few of them hold nearly
-  everything. In practice "low rank" means this.
-- **It is structure, not luck.** In the two large layers, the same numbers in other places need about four times as many pieces.
-- **Low rank is not the same as small.** The change is nearly as large as the weight that it changes.
-- **Fine-tuning is not special here.** What the *first* training changed takes just as few pieces. The curves of $W$ and $\Delta W$
-  run side by side until the last fifth of the energy: that is the random start, still there in $W$. Whether large models are
-  like this, the experiment cannot say.
+- **The rank of $\Delta W$ is not low.** It is 92 of 96, and the last four are missing for a dull reason, which you can see in the
+  picture as a cliff behind value 92: four units of the middle layer never fire for a sideways picture, so no gradient ever reached
+  their rows. What *is* true: a few of the 92 singular values hold nearly everything. That is what "low rank" means in practice.
+- **It is structure, not luck.** The same numbers in other places need 3.7 times as many pieces in the first layer and 5 times as many
+  in the middle one.
+- **Low rank does not mean small.** The change is nearly as large as the weight that it changes.
+- **Fine-tuning is not special here.** What the *first* training changed takes just as few pieces. The curves of $W$ and $\Delta W$ run
+  side by side until the last fifth of the energy; that last fifth is the random start, which is still there in $W$. Whether large
+  models behave like this, our experiment cannot tell.
 
 ## The picture that decides
 
-Energy is only a number about a matrix. What counts is what the network can still do. The next cell adds the closest matrix of
-rank $r$ to each $W$ and measures: $W + \Delta W_r$. For comparison it cuts the whole weight to rank $r$: $(W + \Delta W)_r$. (The
-last layer has ten outputs, so its rank is never above 10.)
+Energy is only a number about a matrix. What counts is what the network can still do. The next cell adds to each $W$ the closest matrix
+of rank $r$ to $\Delta W$ and measures the accuracy: $W + \Delta W_r$. For comparison it cuts the whole weight to rank $r$:
+$(W + \Delta W)_r$. (The last layer has ten outputs, so its rank is never above 10.)
 
-Your `best_low_rank` gives $A$ of shape $(d, r)$ and $B$ of shape $(r, k)$, the order in which an input flows. As you know from
-lesson 00, `nn.Linear` keeps its weight as $(k, d)$. So the change goes in transposed, and its product comes out transposed.
+Your `best_low_rank` gives $A$ of shape $(d, r)$ and $B$ of shape $(r, k)$, the order in which an input flows. As you know from lesson
+00, `nn.Linear` keeps its weight as $(k, d)$. So the change goes in transposed, and its product comes out transposed.
 """
 
 
-# %% demonstration=true
+# %% demonstration=true alt="Accuracy on sideways digits against the rank r, from 1 to 96. With the change cut to rank r, accuracy climbs from 14 percent at rank 1 to 85 percent at rank 6 and 92 percent at rank 8, and from rank 12 on lies on the dashed line of full fine-tuning, 95 percent. With the whole weight cut to rank r it is 49 percent at rank 6 and 65 percent at rank 8, and reaches the line at rank 20."
 def closest(D, r):
     """The matrix of rank r closest to D, a weight or a change of one, of shape (k, d)."""
     A, B = best_low_rank(D.T, min(r, *D.shape))  # (d, r), (r, k)
     return torch.as_tensor(A @ B).to(D).T  # (k, d)
 
 
-def enough(curve, goal):
-    """The smallest rank tried from which on the curve stays within one point of the goal."""
-    below = [r for r, reached in zip(ranks, curve) if reached < goal - 1]
-    return next((r for r in ranks if not below or r > below[-1]), None)
+def with_change_cut(change, r):
+    """The weights of the network with its change cut to rank r."""
+    return [w + closest(D, r) for w, D in zip(W, change)]
 
 
-ranks = [1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64]
+x, y = sideways[kit.UNSEEN], labels[kit.UNSEEN]
+nothing, everything = kit.accuracy(W, x, y), kit.accuracy(W_tuned, x, y)
+change_cut, whole_cut = {}, {}
+for r in kit.RANKS:
+    change_cut[r] = kit.accuracy(with_change_cut(change, r), x, y)
+    whole_cut[r] = kit.accuracy([closest(w + D, r) for w, D in zip(W, change)], x, y)
 
-# %% demonstration=true alt="Accuracy on sideways digits against the rank r, from 1 to 64. With the change cut to rank r, accuracy climbs from 14 percent at rank 1 to 85 percent at rank 6 and 92 percent at rank 8, and from rank 12 on lies on the dashed line of full fine-tuning, 95 percent. With the whole weight cut to rank r it is 49 percent at rank 6 and 65 percent at rank 8, and reaches the line at rank 20."
-x, y = sideways[unseen], labels[unseen]
-change_cut = [accuracy([w + closest(D, r) for w, D in zip(W, change)], x, y) for r in ranks]
-whole_cut = [accuracy([closest(w + D, r) for w, D in zip(W, change)], x, y) for r in ranks]
-nothing, everything = accuracy(W, x, y), accuracy(W_tuned, x, y)
-
-figure, axis = plt.subplots(figsize=(8, 4), layout="constrained")
-axis.axhline(
-    everything, color="black", linestyle="--", linewidth=1, label="full fine-tuning: W + ΔW"
+kit.plot_accuracy(
+    {
+        "the change cut: W + ΔW$_r$": change_cut,
+        "the whole weight cut: (W + ΔW)$_r$": whole_cut,
+    },
+    levels={"full fine-tuning: W + ΔW": everything, "no change: W": nothing},
 )
-axis.plot(
-    ranks, change_cut, color="black", marker="o", label="the change cut to rank r: W + ΔW$_r$"
-)
-axis.plot(
-    ranks,
-    whole_cut,
-    color="0.5",
-    marker="s",
-    label="the whole weight cut to rank r: (W + ΔW)$_r$",
-)
-axis.axhline(nothing, color="black", linestyle=":", linewidth=1, label="no change: W")
-axis.set(xlabel="rank r", ylabel="sideways digits right, %", xscale="log", ylim=(0, 102))
-axis.set_xticks([1, 2, 4, 8, 16, 32, 64], [1, 2, 4, 8, 16, 32, 64])
-axis.minorticks_off()
-axis.legend(loc="lower right")
-plt.show()
-
-found = enough(change_cut, everything), enough(whole_cut, everything)
-print("you predicted        ", my_prediction)
-print("within one point from", found)
+found = tuple(kit.enough(curve.values(), everything) for curve in (change_cut, whole_cut))
+show_prediction(my_prediction, guess=(48, 48))
+print("within one point from:", *found)
 thin = sum(min(found[0], *D.shape) * sum(D.shape) for D in change)
-print(
-    f"numbers in ΔW: {sum(D.numel() for D in change):,};",
-    f"in the A and B of rank {found[0]}: {thin:,}",
+print(f"numbers in ΔW: {sum(D.numel() for D in change):,}")
+print(f"numbers in its A and B at rank {found[0]}: {thin:,}")
+
+# %% [markdown]
+r"""
+Half of 96 would have been a reasonable guess: $\Delta W$ is as large as $W$ and nearly of full rank, so why should you be able to throw
+most of it away? But a dozen pieces, where the middle layer could have 96, do what full fine-tuning did. Look at rank 6. With only the
+change cut, the network reads most digits; with the whole weight cut, about half of them. That is LoRA's idea in one picture: **leave $W$
+as it is, and spend few directions on the change.**
+
+(The curves need not rise at every step. Coming closer to $\Delta W$ does not always mean reading better.)
+
+## Cut afterwards, or trained that way?
+
+So far $\Delta W$ was trained in full and cut afterwards. LoRA never has a full $\Delta W$. It freezes $W$ and trains $A$ and $B$ from the
+first step; whatever it finds has rank $r$. The next cell does that at several ranks, on the same 500 pictures, at the same learning rate,
+for the same number of steps.
+
+> At rank 1, cutting leaves 14 % of the digits right. Does *training* at rank 1 reach less, about the same, or more?
+"""
+
+# %%
+my_second_prediction = "?"
+
+# %% demonstration=true alt="Accuracy on sideways digits against the rank, from 1 to 12. Trained at rank r from the start, two seeds lie close together: above 70 percent at rank 1, near 90 percent at rank 2, and 93 percent from rank 8 on. With the full change cut to rank r, accuracy is 14 percent at rank 1, 18 at rank 2, crosses the trained curves between rank 8 and 12, and meets the dashed line of full fine-tuning, 95 percent, at rank 12."
+show_prediction(my_second_prediction, guess="less: cutting took the best piece there is")
+cut, trained = {}, {seed: {} for seed in (0, 1)}
+print("\nrank   cut afterwards   trained, two seeds")
+for r in (1, 2, 4, 8, 12):
+    cut[r] = kit.accuracy(with_change_cut(change, r), x, y)
+    for seed in trained:
+        weights = kit.train_at_rank(W, sideways[:500], labels[:500], r, epochs=150, seed=seed)
+        trained[seed][r] = kit.accuracy(weights, x, y)
+    both = " and ".join(f"{curve[r]:.0f} %" for curve in trained.values())
+    print(f"{r:4} {cut[r]:14.0f} %   {both}", flush=True)
+kit.plot_accuracy(
+    {f"trained at rank r, seed {seed}": curve for seed, curve in trained.items()}
+    | {"cut to rank r afterwards": cut},
+    levels={"full fine-tuning": everything},
 )
 
 # %% [markdown]
 r"""
-About a dozen pieces, where the middle layer could have 96, do what full fine-tuning did. Look at rank 6: with only the change cut,
-the network reads most digits; with the whole weight cut, about half of them. That is LoRA's idea in one picture: **leave $W$ as
-it is, and spend few directions on the change.**
+Far more. It is tempting to think that 14 % is the most that rank 1 can do, since `best_low_rank` finds the *closest* matrix. But closest
+to what? To a $\Delta W$ that was free to spread its work over all its directions. If only one direction is allowed, training finds another
+change, one that does as much as possible with it. From rank 8 on the two ways end within two points of each other.
 
-(The curves need not rise at every step. Coming closer to $\Delta W$ does not always mean reading better.)
+## Rank follows the task
 
-## Where does it end?
-
-One task has been tested, and it was a friendly one. So let us ask three different questions about the same 500 sideways pictures,
-and fine-tune the same network on each, equally long:
+One task has been tested, and it was a friendly one. So ask three different questions about the same 500 sideways pictures, and fine-tune
+the same network on each of them for the same number of steps:
 
 - *which digit*: as before;
 - *odd or even*: only two answers;
 - *drawn by lot*: every picture gets a random label from 0 to 9. There is nothing to understand, only 500 answers to learn by heart.
 
-All three are measured on the 500 pictures themselves: for labels drawn by lot there are no others.
+All three are measured on the 500 pictures themselves, because for labels drawn by lot there are no others.
 
-> Which of the three needs the largest rank, which the smallest? Put them in order before you run the cell.
+> Which of the three needs the largest rank, and which the smallest? Put them in order before you run the cell.
 """
 
 # %%
 my_order = ("?", "?", "?")  # from the smallest rank to the largest
 
-# %% demonstration=true alt="Accuracy on the 500 pictures against the rank r of the change, from 1 to 64. Odd or even climbs first, to 83 percent at rank 2 and nearly all at rank 5. Which digit gets there at rank 10. Labels drawn by lot stay below 20 percent up to rank 12, reach half near rank 25 and nearly all only at rank 48."
+# %% demonstration=true alt="Accuracy on the 500 pictures against the rank r of the change, from 1 to 96. Odd or even climbs first, to 83 percent at rank 2 and nearly all at rank 5. Which digit gets there at rank 10. Labels drawn by lot stay below 20 percent up to rank 12, reach half near rank 25 and nearly all only at rank 48."
 lot = torch.randint(0, 10, (500,), generator=torch.Generator().manual_seed(7)).to(device)
-parity = labels[:500] % 2
-questions = [
-    ("odd or even", parity, fine_tune(parity), "^", "0.6"),
-    ("which digit", labels[:500], W_tuned, "o", "0"),
-    ("drawn by lot", lot, fine_tune(lot), "x", "0.4"),
-]
-x = sideways[:500]
-
-summary = []
-figure, axis = plt.subplots(figsize=(8, 4), layout="constrained")
-for name, y, tuned, marker, colour in questions:
+which = labels[:500]
+questions = {"odd or even": which % 2, "which digit": which, "drawn by lot": lot}
+show_prediction(my_order, guess=("drawn by lot", "odd or even", "which digit"))
+print(f"\n{'':14}{'full ΔW':>8}{'rank for 90 %':>16}{'right at':>13}{'within one':>14}")
+print(f"{'':14}{'':8}{'of the energy':>16}{'that rank':>13}{'point from':>14}")
+curves = {}
+for name, answers in questions.items():
+    tuned = fine_tune(answers)
     differences = [after - before for after, before in zip(tuned, W)]
-    curve = [
-        accuracy([w + closest(D, r) for w, D in zip(W, differences)], x, y) for r in ranks
-    ]
-    axis.plot(ranks, curve, marker=marker, color=colour, label=name)
-    full = accuracy(tuned, x, y)
+    at = {}
+    for r in kit.RANKS:
+        at[r] = kit.accuracy(with_change_cut(differences, r), sideways[:500], answers)
+    full = kit.accuracy(tuned, sideways[:500], answers)
     ninety = max(int(rank_for_energy(D, 0.9)) for D in differences)
-    at_ninety = accuracy([w + closest(D, ninety) for w, D in zip(W, differences)], x, y)
-    summary.append((name, full, ninety, at_ninety, enough(curve, full)))
-axis.set(
-    xlabel="rank r of the change",
-    ylabel="of the 500 pictures right, %",
-    xscale="log",
-    ylim=(0, 102),
-)
-axis.set_xticks([1, 2, 4, 8, 16, 32, 64], [1, 2, 4, 8, 16, 32, 64])
-axis.minorticks_off()
-axis.legend()
-plt.show()
-
-print("your order:", " < ".join(my_order))
-print(
-    f"{'':13}{'full ΔW':>9}{'rank for 90 % energy':>23}"
-    f"{'right at that rank':>21}{'within one point from':>24}"
-)
-for name, full, ninety, at_ninety, rank in summary:
-    print(f"{name:13}{full:>7.0f} %{ninety:>23}{at_ninety:>19.0f} %{rank!s:>24}")
+    right = kit.accuracy(with_change_cut(differences, ninety), sideways[:500], answers)
+    rank = kit.enough(at.values(), full)
+    print(f"{name:14}{full:6.0f} %{ninety:16}{right:11.0f} %{rank!s:>14}", flush=True)
+    curves[name] = at
+kit.plot_accuracy(curves, xlabel="rank r of the change", ylabel="of the 500 pictures right, %")
 
 # %% [markdown]
 r"""
-The same network, the same pictures, the same number of steps: the rank follows what there is to learn. Two answers need the fewest
-directions, 500 separate facts need several dozen. And look at the last row: at a rank that holds 90 % of the energy, more
-than half of the accuracy is gone. **Energy is a hint. The accuracy is the measurement.**
+The same network, the same pictures, the same number of steps, and yet the rank differs: it follows what there is to learn. You might
+have put *drawn by lot* first, because there is nothing in it to understand. But that is just why it needs the most. Pictures of a 3 share
+something that one direction can catch; 500 separate facts share nothing.
 
-So the hypothesis is about *tasks*, and it is no law. At the scale of language models, "LoRA Learns Less and Forgets Less"
-(arXiv 2405.09673) finds that the change of full fine-tuning has a rank 10 to 100 times that of a usual LoRA.
+And look at the last row: at a rank that holds 90 % of the energy, more than half of the accuracy is gone. **Energy is a hint. The accuracy
+is the measurement.**
 
-One difference to keep in mind: here $\Delta W$ was trained in full and cut afterwards. LoRA never has a full $\Delta W$: it trains
-$A$ and $B$ from the first step. Lesson 08 measures what that costs.
+## And not the width
+
+The rank grows with the task. Does it also grow with the network? The models that LoRA is used on are far wider than this one. The next
+cell trains networks 64 → width → width → 10 of three widths, two seeds each, fine-tunes them in full on 500 sideways pictures, and cuts the
+change and the whole weight as before. From width 128 to 1,024 the middle weight gets 64 times as many numbers.
+
+> Which rank is enough at width 128, and which at width 1,024, for the change alone?
+"""
+
+# %%
+my_third_prediction = {"width 128": "?", "width 1024": "?"}
+
+# %% demonstration=true alt="The rank that is enough, against the width of the network: 128, 512 and 1,024, two seeds each. For the change it stays between 8 and 12 at every width. For the whole weight it rises, from 16 to 32 at width 128 to 56 at width 1,024."
+show_prediction(my_third_prediction, guess={"width 128": 12, "width 1024": 96})
+print("\nwidth   seed   full fine-tuning   rank for the change   for the whole weight")
+needed = {128: [], 512: [], 1024: []}
+for width, pairs in needed.items():
+    for seed in (0, 1):
+        full, for_change, for_whole = kit.ranks_needed(width, seed, device)
+        pairs.append((for_change, for_whole))
+        row = f"{width:5} {seed:6} {full:16.1f} % {for_change:21} {for_whole:22}"
+        print(row, flush=True)
+kit.plot_widths(needed)
+
+# %% [markdown]
+r"""
+Eight times as wide, eight times the rank: that would be 96, and it seems only fair. But the change needs about ten directions at every
+width, while the whole weight needs more and more. The task has not become any harder because the network is larger. This is why LoRA
+pays off more, the larger the model is: the same few directions beside an ever larger weight.
+
+So the hypothesis is about *tasks*, and it is no law. At the scale of language models, "LoRA Learns Less and Forgets Less" (arXiv
+2405.09673) finds that the change of full fine-tuning has a rank 10 to 100 times that of a usual LoRA. You have seen above why that need not
+stop LoRA from working: the rank of a change that was free to spread says little about the rank that is needed. [Lesson
+08](../08_fine_tuning/08_fine_tuning.ipynb) trains on, and shows a task for which low rank fails.
 """
 
 # %% [markdown]
@@ -513,7 +484,7 @@ r"""
 
 - The largest pieces of the SVD make the closest matrix of rank $r$; two thin factors, $(d, r)$ and $(r, k)$, hold it.
 - A change of a weight has full rank on paper. A few directions may still do nearly all of its work: cut it and measure.
-- How few depends on the task: about a dozen for sideways digits, several dozen for 500 answers learned by heart.
+- How few depends on the task and not on the width: about ten for sideways digits, several dozen for 500 answers learned by heart.
 
-**Next:** [02 · The bug](../02_the_bug/02_the_bug.ipynb) puts $A$ and $B$ beside a layer, in a way that looks right, runs, and is wrong.
+**Next:** [02 · The bug](../02_the_bug/02_the_bug.ipynb) puts $A$ and $B$ beside a layer. The code looks right and passes its author's test.
 """
