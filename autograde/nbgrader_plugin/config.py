@@ -1,4 +1,4 @@
-"""What nbgrader's configuration means to grading, and what grading asks of it."""
+"""Reads the parts of nbgrader's configuration that grading needs, and configures nbgrader to grade with this engine."""
 
 import os
 import sys
@@ -12,12 +12,12 @@ _PLUGIN = "autograde.nbgrader_plugin"
 
 @dataclass(frozen=True)
 class Settings:
-    """What grading needs to know.
+    """The settings of nbgrader that grading needs.
 
     Attributes:
-        config: all of it, for nbgrader's own classes.
-        db_url: of the gradebook.
-        course_id: the gradebook's name of the course.
+        config: the whole configuration, for nbgrader's own classes.
+        db_url: URL of the gradebook.
+        course_id: the name of the course in the gradebook.
     """
 
     config: Config
@@ -30,7 +30,7 @@ def load(course, db_url=None):
 
     Args:
         course: the `Course`.
-        db_url: takes the place of the configured one.
+        db_url: overrides the configured URL.
     """
     folders = course.config.CourseDirectory
     db_url = db_url or folders.get("db_url") or f"sqlite:///{course.root / 'gradebook.db'}"
@@ -38,7 +38,7 @@ def load(course, db_url=None):
 
 
 def configure(c, root):
-    """Have nbgrader grade as this engine does. A course calls it in its nbgrader_config.py, and names its folders there.
+    """Configure nbgrader to grade with this engine. A course calls it in its nbgrader_config.py, and names its folders there.
 
     Args:
         c: nbgrader's configuration, as ``get_config()`` gives it.
@@ -46,12 +46,12 @@ def configure(c, root):
     """
     c.CourseDirectory.root = str(root)
 
-    # Where nbgrader passes over files or deletes them without a word, its exporters are the place to say so.
+    # nbgrader skips or deletes some files without a message; our exporters report them.
     c.GenerateAssignment.exporter_class = f"{_PLUGIN}.exporters.ReleaseExporter"
     c.Autograde.exporter_class = f"{_PLUGIN}.exporters.SubmissionExporter"
     c.GenerateFeedback.exporter_class = f"{_PLUGIN}.exporters.FeedbackExporter"
 
-    # nbgrader's own list without its ClearOutput: our exporter has dropped all outputs but those of the demonstrations,
+    # nbgrader's own list without ClearOutput: our exporter has already removed all outputs but those of demonstrations,
     # which are not run again.
     c.Autograde.sanitize_preprocessors = [
         "nbgrader.preprocessors.DeduplicateIds",
@@ -59,7 +59,7 @@ def configure(c, root):
         "nbgrader.preprocessors.OverwriteCells",
         "nbgrader.preprocessors.CheckCellMetadata",
     ]
-    # nbgrader's own list, with our Execute: cells run in a box, and checks are judged outside of it.
+    # nbgrader's own list, with our Execute: cells run in a sandbox, and checks are judged outside of it.
     c.Autograde.autograde_preprocessors = [
         f"{_PLUGIN}.execute.Execute",
         "nbgrader.preprocessors.IgnorePattern",
@@ -75,16 +75,14 @@ def configure(c, root):
     # nbgrader calls alembic by name to make a gradebook.
     if os.path.dirname(sys.executable) not in os.environ.get("PATH", "").split(os.pathsep):
         os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", "")
-    # SQLAlchemy's word on how nbgrader makes its rows, several times for each submission. The rows are right.
+    # SQLAlchemy warns about how nbgrader makes its rows, several times for each submission. The rows are right.
     warnings.filterwarnings("ignore", "Object of type <Submitted", module="nbgrader.api")
 
     _guard_nbgrader()
 
 
 def _guard_nbgrader():
-    """See that what is handed in does no harm in the process that reads this configuration, if it is nbgrader's: in its
-    log, in the folders it looks through, and in formgrader's pages.
-    """
+    """If this process is nbgrader's, protect it from submissions: its log, its search for files and formgrader's pages."""
     if "nbgrader.converters.base" not in sys.modules:
         return
     from autograde import terminal

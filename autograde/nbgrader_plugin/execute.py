@@ -1,4 +1,4 @@
-"""What nbgrader runs in place of its own Execute, so that all its doors grade in the sandbox and judge outside of it."""
+"""Replaces nbgrader's Execute, so that each of its commands grades in the sandbox and judges outside of it."""
 
 from pathlib import Path
 
@@ -15,11 +15,11 @@ from autograde.submission.files import Submission, beside
 
 
 class GradingError(RuntimeError):
-    """The grader could not do its work, which is nobody's zero."""
+    """The grader failed. The submission gets no score, not even zero."""
 
 
 def question_settings(config):
-    """What the settings of nbgrader's preprocessors mean for a grading process: a dict for `client.question`."""
+    """The settings of nbgrader's preprocessors for a grading process, as a dict for `client.question`."""
     execute, limit = Execute(config=config), LimitOutput(config=config)
     return {
         "limits": {"cell": execute.timeout or Limits.session} | dict(execute.limits),
@@ -29,18 +29,18 @@ def question_settings(config):
 
 
 class Execute(NbGraderExecute):
-    """Has a submission graded by the grading process: read, repaired, run in the sandbox and judged there.
+    """Passes a submission to the grading process, which reads, repairs, runs and judges it.
 
-    Of nbgrader's settings for `Execute`, `timeout` counts: seconds for one cell.
+    Of nbgrader's settings for `Execute`, only `timeout` (seconds for one cell) has an effect.
     """
 
     require_isolation = Bool(False, help="Grade nothing on a machine that has no full sandbox.").tag(config=True)
     limits = Dict(
-        help="What one submission may use beyond or short of the usual, by the names in autograde.sandbox.limits."
+        help="Limits of one submission that differ from the defaults, by the names in autograde.sandbox.limits."
     ).tag(config=True)
 
     def __call__(self, nb, resources):
-        """Run always: what a notebook says that it once came to is its owner's word."""
+        """Run in any case: the outputs in a submitted notebook are not to be trusted."""
         if not self.enabled:
             self.log.warning("--no-execute has no effect here: without running a notebook nothing can be judged.")
         return self.preprocess(nb, resources)
@@ -49,11 +49,11 @@ class Execute(NbGraderExecute):
         """The graded notebook of a submission.
 
         Args:
-            nb: the notebook that it is held against, as the exporter gives it; nothing of the submission.
-            resources: nbgrader's, which say whose it is.
+            nb: the reference notebook, as the exporter gives it; it holds nothing of the submission.
+            resources: nbgrader's resources, which name the student and the lesson.
 
         Raises:
-            GradingError: the grader could not do its work.
+            GradingError: the grader failed.
         """
         folders, names = self.parent.parent.coursedir, resources["nbgrader"]  # those of the exporter's converter
         # Not the copies beside the graded notebook: nbgrader has followed links for these.
@@ -72,12 +72,12 @@ class Execute(NbGraderExecute):
             raise GradingError(outcome["trouble"])
         graded = nbformat.reads(content.decode(), as_version=4)
         graded.metadata[METADATA]["version"] = nb.metadata.get(METADATA, {}).get("version")
-        self._tell(outcome, graded.metadata[METADATA], resources["nbgrader"]["student"])
+        self._log(outcome, graded.metadata[METADATA], resources["nbgrader"]["student"])
         return graded, resources
 
-    def _tell(self, outcome, metadata, student):
-        for said in {metadata["unreadable"], *metadata["damage"].values()} - {None}:
-            self.log.warning("%s: %s", student, said)
+    def _log(self, outcome, metadata, student):
+        for message in {metadata["unreadable"], *metadata["damage"].values()} - {None}:
+            self.log.warning("%s: %s", student, message)
         isolation = outcome["isolation"]
         scores = [
             f"{verdict['exercise']} {verdict['score']:g}/{verdict['points']:g}" for verdict in outcome["verdicts"]

@@ -1,7 +1,7 @@
-"""How nbgrader reads what it converts, by its setting `exporter_class`, and what it passes over without a word.
+"""Exporters for nbgrader's setting `exporter_class`: they give nbgrader its notebooks, and report what it would skip.
 
-nbgrader makes an exporter once in a run, when it has listed what it found and before it touches any of it. That is the
-moment at which ours sees to it that every submission gets its grade, and says what nbgrader would skip or delete.
+nbgrader creates an exporter once in a run, after it has listed the files and before it processes any of them. At that
+moment, ours makes sure that every submission is graded, and reports what nbgrader would skip or delete.
 """
 
 import copy
@@ -29,7 +29,7 @@ from autograde.submission import grader_version
 from autograde.submission.files import Submission, oddities, unusable
 from autograde.terminal import one_line
 
-REPLACED = "replaced"  # beside the graded notebooks: what nbgrader's --force would have deleted
+REPLACED = "replaced"  # folder beside the graded notebooks, for files that nbgrader's --force would have deleted
 LINK = "is a link to another place, to other people's work perhaps; left alone."
 
 
@@ -39,7 +39,7 @@ def _names(ids):
 
 
 class _Exporter:
-    """What the three have in common: a look at nbgrader's list when it is made."""
+    """Base class of the three exporters: it calls `begin` with nbgrader's converter when it is created."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -47,7 +47,7 @@ class _Exporter:
             self.begin(self.parent)
 
     def begin(self, converter):
-        """Look at what `converter` is about to do."""
+        """Inspect, and complete, the list of what `converter` is about to process."""
         raise NotImplementedError
 
     @property
@@ -58,15 +58,13 @@ class _Exporter:
         return Path(os.path.normpath(self._folders.format_path(step, student, assignment)))
 
     def _listed(self, converter, step):
-        """``[(student, folder)]`` of what nbgrader has listed. `step` is the directory that it reads."""
+        """``[(student, folder)]`` that nbgrader has listed. `step` is the setting with the directory that it reads."""
         depth = len(Path(self._path(step, ".", ".")).parts)
         return [(Path(os.path.normpath(folder)).parts[depth], Path(folder)) for folder in converter.assignments]
 
 
 class SubmissionExporter(_Exporter, NotebookExporter):
-    """For `nbgrader autograde`: whatever a submitted file holds, nbgrader gets a whole notebook, with the graded cells of
-    the gradebook.
-    """
+    """For `nbgrader autograde`: whatever a submitted file holds, nbgrader gets a complete notebook with all graded cells."""
 
     def begin(self, converter):
         self._released, self._versions, self._known = {}, {}, {}
@@ -77,10 +75,10 @@ class SubmissionExporter(_Exporter, NotebookExporter):
             if not converter.force:
                 self._warn_of_skipping(converter, assignment, names)
         for folder in list(converter.assignments):
-            self._look_into(converter, folder)
+            self._filter(converter, folder)
 
-    def _look_into(self, converter, folder):
-        """Take a folder that is nobody's off nbgrader's list, and notebooks that are no part of the lesson; say so."""
+    def _filter(self, converter, folder):
+        """Remove unusable folders, and notebooks that do not belong to the lesson, from nbgrader's list, with a message."""
         student, lesson = Path(folder).parent, Path(folder).name
         shown = one_line(os.path.relpath(folder, self._folders.root), 200)
         reason = unusable(student) or (LINK if Path(folder).is_symlink() else None)
@@ -90,12 +88,12 @@ class SubmissionExporter(_Exporter, NotebookExporter):
             return
         for problem in oddities(Submission(student.name, lesson, Path(folder))):
             self.log.warning("%s %s.", shown, problem)
-        if known := self._known[lesson]:  # of others, nbgrader would say one by one that it passes over them
+        if known := self._known[lesson]:  # nbgrader would log a message for each of the others
             listed = converter.assignments[folder]
             converter.assignments[folder] = [path for path in listed if Path(path).stem in known]
 
     def _register(self, assignment):
-        """Make a lesson known to the gradebook, as generate_assignment does, so that nobody has to run that first."""
+        """Enter a lesson into the gradebook, as generate_assignment does, so that nobody has to run that first."""
         folders = self._folders
         course = Course(Path(folders.root))
         if assignment not in course.lessons:
@@ -118,16 +116,16 @@ class SubmissionExporter(_Exporter, NotebookExporter):
         self._versions[assignment] = grader_version.of_lesson(course, assignment, nbformat.writes(whole))
 
     def _notebooks(self, assignment):
-        """The names of the notebooks of an assignment, of those that this run is about."""
+        """The names of the notebooks of an assignment that this run includes."""
         with Gradebook(self._folders.db_url, self._folders.course_id) as book:
             try:
                 names = [notebook.name for notebook in book.find_assignment(assignment).notebooks]
             except MissingEntry:
-                return []  # nbgrader says so itself
+                return []  # nbgrader reports this itself
         return [name for name in names if fnmatch.fnmatch(name, self._folders.notebook_id)]
 
     def _list_what_is_missing(self, converter, assignment, names):
-        """nbgrader passes over a folder without notebooks, and over notebooks under other names: list them, too."""
+        """Add what nbgrader skips: folders without notebooks, and notebooks under other names."""
         students = self._path(self._folders.submitted_directory, ".", ".") / self._folders.student_id
         for folder in map(Path, find_folders(str(students))):
             if names and not folder.name.startswith(".") and (folder / assignment).is_dir():
@@ -152,13 +150,13 @@ class SubmissionExporter(_Exporter, NotebookExporter):
             self.log.info("Graded already, and skipped: %d. With --force they are graded again.", skipped)
 
     def _newer(self, folder, graded):
-        """Whether nbgrader takes the submission for a newer one by its timestamp, and so does not skip it."""
+        """Whether the submission has a newer timestamp than the graded one, in which case nbgrader does not skip it."""
         old, new = (self._folders.get_existing_timestamp(path) for path in (graded, folder))
         return old is not None and new is not None and new > old
 
     def from_filename(self, filename, resources=None, **kwargs):
-        """The notebook in a file. For a submitted file, the notebook that it is held against: what was handed in is read
-        by the grading process alone (`autograde.nbgrader_plugin.execute`).
+        """The notebook in a file. For a submitted file, the reference notebook: only the grading process reads submitted
+        files (`autograde.nbgrader_plugin.execute`).
         """
         keys = (resources or {}).get("nbgrader", {})
         submitted = self._path(self._folders.submitted_directory, keys["student"], keys["assignment"])
@@ -184,7 +182,7 @@ def _digest(data):
 
 
 def _differs(folder, graded, name):
-    """Whether a submitted file is another one than the one that was graded, as far as that can be told."""
+    """Whether a submitted file differs from the one that was graded; False if that is unknown."""
     try:
         notebook = nbformat.read(graded / f"{name}.ipynb", as_version=4)
         return notebook.metadata[METADATA]["submission"] != _digest(Submission("", name, folder).read()[0])
@@ -193,7 +191,7 @@ def _differs(folder, graded, name):
 
 
 def _from_gradebook(notebook):
-    """The graded cells of an instructor's own notebook, as the gradebook has them, hidden tests included."""
+    """An instructor's own notebook with the graded cells from the gradebook, including hidden tests."""
     points = {cell.name: cell.max_score for cell in [*notebook.grade_cells, *notebook.task_cells]}
     grades, answers, tasks = (
         {cell.name for cell in cells} for cells in (notebook.grade_cells, notebook.solution_cells, notebook.task_cells)
@@ -211,13 +209,13 @@ def _from_gradebook(notebook):
 
 
 class ReleaseExporter(_Exporter, NotebookExporter):
-    """For `nbgrader generate_assignment`: says what is skipped, and keeps what --force would delete.
+    """For `nbgrader generate_assignment`: reports what is skipped, and keeps a copy of what --force would delete.
 
-    What a release says of its build is about the release alone, so it stays the same while only checks change.
+    The metadata of a release do not depend on the checks, so the release does not change when only checks change.
     """
 
     def from_notebook_node(self, notebook, resources=None, **options):
-        """As nbconvert's, without the hash of what the solved notebook ran."""
+        """As nbconvert's method, without the hash of the code that the solved notebook ran."""
         notebook = copy.deepcopy(notebook)
         notebook.metadata.get(METADATA, {}).pop("inputs_hash", None)
         return super().from_notebook_node(notebook, resources, **options)
@@ -249,12 +247,12 @@ class ReleaseExporter(_Exporter, NotebookExporter):
 
 
 class FeedbackExporter(_Exporter, CleanHTMLExporter):
-    """For `nbgrader generate_feedback`: pages in which nothing of a learner's runs. Says which pages are older than the
-    grades, and skipped.
+    """For `nbgrader generate_feedback`: pages in which no code of a learner runs. Reports pages that nbgrader skips although
+    they are older than the grades.
     """
 
     def from_notebook_node(self, nb, resources=None, **kwargs):
-        """The page, and what belongs to it."""
+        """The page as text, and nbgrader's resources."""
         page, resources = super().from_notebook_node(nb, resources, **kwargs)
         return with_policy(page, FEEDBACK_POLICY), resources
 

@@ -1,8 +1,8 @@
-"""How nbgrader's commands look into folders: by name where nbgrader goes by pattern, and no further than we do.
+"""Replaces the functions with which nbgrader's commands search folders.
 
-nbgrader takes a student called ``Doe Jane [12345]`` for a pattern, stops at a timestamp that it cannot read, waits for
-ever at a pipe, and takes hours for a folder of 20,000 files. It has no setting for any of that, so `guard` replaces the
-three functions by which its converters look at folders.
+nbgrader takes a student called ``Doe Jane [12345]`` for a glob pattern, stops at a timestamp that it cannot read, waits
+forever at a named pipe, and takes hours for a folder of 20,000 files. It has no settings for these, so `guard` replaces
+three functions of its converters.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from autograde.submission.files import Submission, apart_from, hand_in_time
 
 
 def guard():
-    """Guard the converters of this process, if nbgrader has imported them."""
+    """Replace the functions in this process, if nbgrader has imported its converters."""
     base = sys.modules.get("nbgrader.converters.base")
     if base is not None:
         base.glob = _Glob
@@ -29,7 +29,7 @@ def guard():
 
 
 def find_folders(pattern):
-    """As `glob.glob`; but what exists under that very name is meant, and the folder of a notebook is taken by name."""
+    """As `glob.glob`, but a path that exists under exactly that name is taken as it is, and so is the folder of a notebook."""
     folder, name = os.path.split(pattern)
     if name.endswith(".ipynb") and os.path.isdir(folder):
         return sorted(os.path.join(folder, found) for found in os.listdir(folder) if _fits(found, name))
@@ -39,7 +39,7 @@ def find_folders(pattern):
 
 
 class _Glob:
-    """What nbgrader's converters use of the module `glob`."""
+    """The functions of the module `glob` that nbgrader's converters use."""
 
     escape = staticmethod(glob.escape)
     glob = staticmethod(find_folders)
@@ -50,7 +50,7 @@ def _fits(name, pattern):
 
 
 def files_beside(folder, exclude=()):
-    """The files that nbgrader copies along with the notebooks of a folder: those that `Submission.others` has.
+    """The files that nbgrader copies along with the notebooks of a folder: those of `Submission.others`.
 
     Args:
         folder: path.
@@ -58,7 +58,9 @@ def files_beside(folder, exclude=()):
     """
     folder = Path(folder)
     found, _ = Submission("", "", folder).others()
-    with contextlib.suppress(CourseError):  # nbgrader puts the lesson's own files over them, and stops at a folder
+    with contextlib.suppress(
+        CourseError
+    ):  # nbgrader copies the lesson's own files over them, and fails if one of them is a folder
         lesson = find_course(folder).solved(folder.name).parent
         found = found if lesson == folder.resolve() else apart_from(found, Submission("", "", lesson).others()[0])
     timestamp = [Path("timestamp.txt")] if hand_in_time(folder)[0] else []
@@ -70,6 +72,6 @@ def files_beside(folder, exclude=()):
 
 
 def _timestamp(_coursedir, folder) -> datetime.datetime | None:
-    """As nbgrader's own, but for a file that holds no date: that is one that is not there."""
+    """As nbgrader's own, but a file without a valid date counts as missing."""
     text, _ = hand_in_time(folder)
     return parse_utc(text) if text else None

@@ -1,11 +1,11 @@
-"""formgrader's pages under a Content-Security-Policy, and handed-in files as downloads.
+"""Protects formgrader's pages with a Content-Security-Policy, and serves submitted files as downloads.
 
 nbgrader's formgrader puts students' names and notebooks into its pages as they are, and serves the files beside a
-notebook from the address of the Jupyter server. `guard` has its handlers answer with three things added:
+notebook from the origin of the Jupyter server. `guard` adds three protections to its handlers:
 
-* what a page holds of a notebook is cleaned after it was rendered (`autograde.nbgrader_plugin.pages`); names are escaped;
-* every page has a policy under which only the scripts of its templates run, known by a number used once (a nonce) that
-  is written into the template before anything of a learner's is;
+* the parts of a page that come from a notebook are sanitized after rendering (`autograde.nbgrader_plugin.pages`); names are escaped;
+* every page has a policy under which only the scripts of its templates run, marked with a random value used once (a nonce)
+  that is written into the template before any content of a learner;
 * the files beside a notebook are sent as downloads, in a sandbox.
 """
 
@@ -29,8 +29,8 @@ _INLINE_HANDLER = re.compile(r"""\son[a-z]+=(["'])([^{]*?)\1""", re.IGNORECASE)
 
 
 def guard():
-    """Guard the formgrader of this process, if it is about to have one: nbgrader reads its configuration after its
-    handlers are imported, and before it registers them.
+    """Protect the formgrader of this process, if there is one. nbgrader reads its configuration after it has imported its
+    handlers, and before it registers them.
     """
     handlers = sys.modules.get("nbgrader.server_extensions.formgrader.handlers")
     if handlers is None or getattr(handlers, "guarded_by_autograde", False):
@@ -55,7 +55,7 @@ def guard():
 
 
 def _with_nonce(loader):
-    """Have a loader's templates put the nonce into each of their scripts."""
+    """Make a loader put the nonce into each script of its templates."""
     original = loader.get_source
 
     def get_source(environment, template):
@@ -75,7 +75,7 @@ def _environment(folder):
 
 
 def _handler_hashes(folder):
-    """The policy's words for the event handlers in nbgrader's own templates, such as ``onclick="…"``."""
+    """CSP hashes of the event handlers in nbgrader's own templates, such as ``onclick="…"``."""
     found = set()
     for path in Path(folder).rglob("*"):
         if path.suffix in (".tpl", ".j2"):
@@ -85,7 +85,7 @@ def _handler_hashes(folder):
 
 
 class FormgradeExporter(CleanHTMLExporter):
-    """nbgrader's page for marking by hand, clean."""
+    """nbgrader's page for manual grading, sanitized."""
 
     def _create_environment(self):
         environment = super()._create_environment()
@@ -95,7 +95,7 @@ class FormgradeExporter(CleanHTMLExporter):
         return environment
 
     def from_filename(self, filename, resources=None, **kwargs):
-        """The page of one submission. Texts among its `resources`, the student's name for one, are escaped."""
+        """The page of one submission. Strings in `resources`, such as the student's name, are escaped."""
         given = {name: html.escape(value) if isinstance(value, str) else value for name, value in resources.items()}
         return super().from_filename(filename, resources=given, **kwargs)
 
@@ -104,7 +104,7 @@ class FormgradeExporter(CleanHTMLExporter):
 
 
 class _Page:
-    """What is added to each of formgrader's pages."""
+    """Mixin for formgrader's page handlers: the policy, and templates that escape their values."""
 
     @cached_property
     def nonce(self):
@@ -120,13 +120,13 @@ class _Page:
         )
 
     def render(self, name, **given):
-        """A page of one of nbgrader's templates; what it is given is escaped."""
+        """Render one of nbgrader's templates; its values are escaped."""
         _nonce.set(self.nonce)
         return self.templates.get_template(name).render(**given)
 
     @property
     def exporter(self):
-        """What makes the page of one submission, with the configuration of nbgrader's own."""
+        """The exporter for the page of one submission, configured as nbgrader's own."""
         _nonce.set(self.nonce)
         configured = self.settings["nbgrader_exporter"]
         made_for, exporter = self.settings.get("autograde_exporter", (None, None))
@@ -137,15 +137,15 @@ class _Page:
 
 
 class _Download:
-    """A file that somebody handed in: to be saved, not to be opened here."""
+    """Mixin for the handler of submitted files: browsers save them and do not open them."""
 
     @property
     def content_security_policy(self):
-        """Nothing in it runs, and it has an origin of its own."""
+        """Nothing in the file runs, and it gets an origin of its own."""
         return DOWNLOAD_POLICY
 
     def set_extra_headers(self, path):
-        """Have browsers save it, and believe its type."""
+        """Make browsers save the file, and accept its declared type."""
         super().set_extra_headers(path)
         self.set_header("Content-Disposition", "attachment")
         self.set_header("X-Content-Type-Options", "nosniff")

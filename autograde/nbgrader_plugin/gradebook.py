@@ -1,7 +1,7 @@
-"""Entering results into nbgrader's gradebook: its own schema, through its own classes, many submissions at a time.
+"""Enters results into nbgrader's gradebook with nbgrader's own classes, many submissions at a time.
 
-After `Book.enter` the rows are those that ``nbgrader autograde`` leaves: scores a person gave stay, the automatic ones
-are replaced, and what a person should look at again is marked so.
+`Book.enter` leaves the rows that ``nbgrader autograde`` would leave: manual scores stay, automatic scores are replaced,
+and submissions with manual scores are marked for manual grading again.
 """
 
 import contextlib
@@ -19,11 +19,11 @@ from autograde.notebook.cells import grade_id
 
 
 class GradebookError(Exception):
-    """The gradebook cannot be used now; the message says why, and what to do."""
+    """The gradebook cannot be used now; the message says why, and what to do about it."""
 
 
 class LessonChanged(GradebookError):
-    """One lesson cannot be entered as it is today; others can."""
+    """One lesson cannot be entered, since its graded cells have changed; others can."""
 
 
 @contextlib.contextmanager
@@ -54,7 +54,7 @@ def _words(error, db_url):
 
 
 class Book:
-    """The gradebook of a course, opened when it is first needed. One process at a time writes to it.
+    """The gradebook of a course, opened when it is first used. Only one process at a time may write to it.
 
     Args:
         settings: `autograde.nbgrader_plugin.config.Settings`.
@@ -79,14 +79,15 @@ class Book:
             self._opened = None
 
     def prepare(self, lesson, reference):
-        """See that the gradebook knows a lesson's graded cells as they are today, as generate_assignment does.
+        """Enter a lesson's current graded cells into the gradebook, as generate_assignment does.
 
         Args:
             lesson: its id.
-            reference: the notebook submissions are held against (`autograde.nbgrader_plugin.reference`).
+            reference: the reference notebook (`autograde.nbgrader_plugin.reference`).
 
         Raises:
-            GradebookError: it cannot be used; or the lesson has gained or lost a graded cell since it has submissions.
+            GradebookError: the gradebook cannot be used.
+            LessonChanged: the lesson has gained or lost a graded cell since it has submissions.
         """
         with _explained(self.settings.db_url):
             book = self._book
@@ -122,28 +123,28 @@ class Book:
         self._book.db.expire_all()
 
     def missing(self, lesson, results):
-        """Those of `results` whose scores or late penalties the gradebook does not have, or has otherwise.
+        """Those of `results` whose scores or late penalties are missing in the gradebook, or differ.
 
         Raises:
             GradebookError: it cannot be read.
         """
         rows = self._lessons[lesson]
         with _explained(self.settings.db_url):
-            there = rows.scores(self._book.db)
-            changed = rows.penalised_otherwise(self._book.db, self.settings.config)
+            entered = rows.scores(self._book.db)
+            changed = rows.changed_penalties(self._book.db, self.settings.config)
             self._book.db.rollback()
         return [
             result
             for result in results
             if result.student in changed
-            or there.get(result.student) != {name: score for name, (score, _) in result.cells.items()}
+            or entered.get(result.student) != {name: score for name, (score, _) in result.cells.items()}
         ]
 
     def enter(self, lesson, results):
-        """Enter results of one lesson, all in one transaction.
+        """Enter results of one lesson in one transaction.
 
         Args:
-            lesson: one that was prepared.
+            lesson: id of a lesson that was prepared.
             results: `Result` of distinct students.
 
         Raises:
@@ -176,7 +177,7 @@ def students(settings):
 
 
 def _create(db_url):
-    """Make a new gradebook whole, or not at all: killed on the way, nbgrader would leave one that it cannot upgrade."""
+    """Create a new gradebook atomically: if nbgrader is killed while it creates one, it cannot upgrade what is left."""
     url = make_url(db_url)
     path = Path(url.database or ":memory:")
     if url.get_backend_name() != "sqlite" or url.query or str(path) == ":memory:" or path.exists():
@@ -185,7 +186,7 @@ def _create(db_url):
     half.unlink(missing_ok=True)
     engine = create_engine(url.set(database=str(half)))
     api.Base.metadata.create_all(engine)
-    # nbgrader asks a process of its own, `alembic heads`, for the version to write down, which takes longer than the rest.
+    # nbgrader starts a process, `alembic heads`, to get the version, which takes longer than all the rest.
     scripts = ScriptDirectory(os.path.join(os.path.dirname(api.__file__), "alembic"))
     with engine.begin() as connection:
         MigrationContext.configure(connection).stamp(scripts, "head")

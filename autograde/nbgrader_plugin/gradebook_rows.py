@@ -1,4 +1,4 @@
-"""One lesson's rows in nbgrader's tables, for many students at once."""
+"""Reads and writes the rows of one lesson in nbgrader's tables, for many students at once."""
 
 from nbgrader import api, utils
 from sqlalchemy import insert, select, update
@@ -10,11 +10,11 @@ COMMENTED = {"SolutionCell", "TaskCell"}
 
 
 class Rows:
-    """The rows of one lesson; made anew when the lesson's cells have changed.
+    """The rows of one lesson; created again when the lesson's cells have changed.
 
     Args:
-        db: a SQLAlchemy session on the gradebook.
-        lesson: an assignment that is in it.
+        db: a SQLAlchemy session of the gradebook.
+        lesson: id of an assignment in the gradebook.
     """
 
     def __init__(self, db, lesson):
@@ -29,7 +29,7 @@ class Rows:
             self.cells[notebook] = db.execute(cells).all()
 
     def scores(self, db):
-        """``{student: {grade_id: automatic score}}`` of everyone who is in the gradebook."""
+        """``{student: {grade_id: automatic score}}`` of every submission in the gradebook."""
         found = {}
         chosen = (
             select(SUBMISSION.student_id, CELL.name, GRADE.auto_score)
@@ -43,12 +43,12 @@ class Rows:
         return found
 
     def enter(self, db, results, config):
-        """Bring the rows of these results' students up to date; nothing is committed.
+        """Update the rows of the students of these results, without a commit.
 
         Args:
             db: the session.
             results: `Result` of distinct students.
-            config: nbgrader's, for its late penalties.
+            config: nbgrader's configuration, for late penalties.
         """
         wanted = {result.student: result for result in results}
         there = set(db.scalars(select(STUDENT.id).where(STUDENT.id.in_(wanted))))
@@ -64,7 +64,7 @@ class Rows:
         )
 
     def _submissions(self, db, wanted):
-        """``{student: id of the submission}``, made where it was not there, with its hand-in time where that is known."""
+        """``{student: id of the submission}``; missing submissions are created, and known hand-in times entered."""
         chosen = select(SUBMISSION.student_id, SUBMISSION.id).where(
             SUBMISSION.assignment_id == self.assignment, SUBMISSION.student_id.in_(wanted)
         )
@@ -107,9 +107,9 @@ class Rows:
                     continue
                 row = there.get((owner, cell))
                 score = result.cells.get(name, (None, 0))[0] if notebook == self.own else None
-                # As nbgrader has it: what a person has scored, and what a machine cannot, is to be looked at again.
-                again = score is None or (row is not None and row.manual_score is not None)
-                values = {"auto_score": score, "needs_manual_grade": again}
+                # As in nbgrader: a cell needs manual grading if it has a manual score, or no automatic one.
+                manual = score is None or (row is not None and row.manual_score is not None)
+                values = {"auto_score": score, "needs_manual_grade": manual}
                 if row is None:
                     new.append({"id": api.new_uuid(), "notebook_id": owner, "cell_id": cell, **values})
                 elif notebook == self.own:
@@ -125,16 +125,16 @@ class Rows:
             for name, cell, kind in self.cells[notebook]:
                 if kind not in COMMENTED:
                     continue
-                said = result.comments.get(name) if notebook == self.own else None
+                comment = result.comments.get(name) if notebook == self.own else None
                 if (owner, cell) not in there:
-                    new.append({"id": api.new_uuid(), "notebook_id": owner, "cell_id": cell, "auto_comment": said})
+                    new.append({"id": api.new_uuid(), "notebook_id": owner, "cell_id": cell, "auto_comment": comment})
                 elif notebook == self.own:
-                    changed.append({"id": there[owner, cell], "auto_comment": said})
+                    changed.append({"id": there[owner, cell], "auto_comment": comment})
         _add(db, COMMENT, new)
         _set(db, COMMENT, changed)
 
-    def penalised_otherwise(self, db, config):
-        """Students whose late penalty is not what it would be today: the due date has moved since it was entered."""
+    def changed_penalties(self, db, config):
+        """The students whose late penalty would differ now, since the due date has changed after it was entered."""
         chosen = (
             select(SUBMISSION.student_id, SUBMISSION.timestamp, NOTEBOOK.id, NOTEBOOK.late_submission_penalty)
             .join(NOTEBOOK, NOTEBOOK.assignment_id == SUBMISSION.id)
@@ -162,7 +162,7 @@ class Rows:
 
     @staticmethod
     def _penalty(config):
-        """nbgrader's rule, or the plug-in that is configured: ``penalty(student, submitted notebook)``."""
+        """nbgrader's rule, or the configured plug-in, as ``penalty(student, submitted notebook)``."""
         from nbgrader.preprocessors import AssignLatePenalties
 
         step = AssignLatePenalties(config=config)
@@ -177,7 +177,7 @@ class Rows:
 
 
 def parsed(timestamp):
-    """A hand-in time as nbgrader keeps it, in UTC; None where there is none, or it is no time."""
+    """A hand-in time as nbgrader stores it, in UTC; None if there is none, or if it is invalid."""
     try:
         return utils.parse_utc(timestamp) if timestamp else None
     except (ValueError, OverflowError, TypeError):

@@ -1,4 +1,4 @@
-"""The pages that show a learner's notebook: what they hold of it is clean, and the browser is told to run nothing else."""
+"""Pages that show a learner's notebook: its content is sanitized, and a Content-Security-Policy blocks everything else."""
 
 import re
 from html import escape
@@ -10,7 +10,7 @@ from nbconvert.filters import get_metadata
 from autograde.notebook import sanitize
 
 # Formulas are set by MathJax, from the address and in the version that nbconvert's template names. MathJax 2 evaluates
-# its own configuration, which stands in the page, hence 'unsafe-eval'; nothing of a learner's gets there.
+# its own configuration in the page, hence 'unsafe-eval'; no content of a learner gets there.
 MATHJAX = "https://cdnjs.cloudflare.com/ajax/libs/mathjax/2.7.7/"
 NOTHING_ELSE = "default-src 'none'; base-uri 'none'; form-action 'none'"
 FEEDBACK_POLICY = (
@@ -19,18 +19,18 @@ FEEDBACK_POLICY = (
 )
 
 _HEAD = re.compile(r"<head[^>]*>", re.IGNORECASE)
-_LONGEST = 4 * sanitize.MAX_HTML  # what was cleaned in grading may have grown by it
+_LONGEST = 4 * sanitize.MAX_HTML  # sanitizing in grading can have made it longer
 
 
 class CleanHTMLExporter(HTMLExporter):
-    """nbconvert's, with every fragment that comes from a notebook cleaned after it was rendered."""
+    """nbconvert's exporter, with every fragment of a notebook sanitized after it was rendered."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self.sanitize_html = True  # nbconvert's templates then show no JavaScript and no widget, and clean HTML
+        self.sanitize_html = True  # nbconvert's templates then show no JavaScript and no widgets, and sanitize HTML
 
     def default_filters(self):
-        """nbconvert's filters, but for those that give out what a notebook holds as HTML."""
+        """nbconvert's filters, with our own in place of those that output HTML from a notebook."""
         yield from super().default_filters()
         yield "markdown2html", _markdown
         yield "clean_html", _html
@@ -47,12 +47,12 @@ def _html(source):
 
 
 def _metadata(output, key, mime=None):
-    """As nbconvert's filter; but a size, which its templates write without quotes, is a number."""
+    """As nbconvert's filter, but a size must be a number: the templates write it without quotes."""
     value = get_metadata(output, key, mime)
     return value if key == "alt" or isinstance(value, (int, float)) else None
 
 
 def with_policy(page, policy):
-    """A page with its Content-Security-Policy in its head, for pages that are opened as files."""
+    """The page with a Content-Security-Policy in its head, for pages that are opened as files."""
     meta = f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">'
     return _HEAD.sub(lambda found: found[0] + meta, page, count=1)

@@ -1,4 +1,4 @@
-"""A percent sign in the path of the course: nbgrader writes paths into alembic's configuration, where % has a meaning."""
+"""Allows % in the path of a course: nbgrader writes paths into alembic's configuration, where % has a special meaning."""
 
 from nbgrader import dbutil
 
@@ -6,7 +6,7 @@ _write = dbutil.write_alembic_ini
 
 
 def write_alembic_ini(alembic_ini="alembic.ini", db_url="sqlite:///gradebook.db"):
-    """As nbgrader's own, with each % doubled, which alembic reads as one."""
+    """As nbgrader's own function, with each % doubled: alembic reads %% as one %."""
     folder = dbutil.ALEMBIC_DIR
     dbutil.ALEMBIC_DIR = folder.replace("%", "%%")
     try:
@@ -16,5 +16,5 @@ def write_alembic_ini(alembic_ini="alembic.ini", db_url="sqlite:///gradebook.db"
 
 
 def allow():
-    """Let nbgrader of this process make and upgrade gradebooks although there is a % in a path."""
+    """Make nbgrader in this process create and upgrade gradebooks in paths with a %."""
     dbutil.write_alembic_ini = write_alembic_ini

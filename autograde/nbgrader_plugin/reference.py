@@ -1,4 +1,4 @@
-"""The notebook that submissions are held against: the release, with what nbgrader keeps from students put back."""
+"""The reference notebook of a lesson, which submissions are compared with: the release, with hidden tests restored."""
 
 import copy
 
@@ -8,11 +8,9 @@ from nbgrader.preprocessors import SaveCells
 
 from autograde.notebook.cells import grade_id
 
-TOLD_APART = ("cell_type", "locked", "source", "checksum")
-
 
 def of_lesson(course, lesson, config):
-    """The release of a lesson, its graded cells as nbgrader's gradebook has them, hidden tests included.
+    """The release of a lesson, with the graded cells as in nbgrader's gradebook, including hidden tests.
 
     Args:
         course: the `Course`.
@@ -35,7 +33,7 @@ def of_lesson(course, lesson, config):
 
 
 def as_saved(solved, lesson, config):
-    """A solved notebook after those steps of nbgrader's generate_assignment that come before it saves the cells."""
+    """A solved notebook after the steps of nbgrader's generate_assignment that precede saving the cells in the gradebook."""
     resources = {"nbgrader": {"student": ".", "assignment": lesson, "notebook": lesson}}
     for step in GenerateAssignment(config=config).preprocessors:
         if step is SaveCells:
