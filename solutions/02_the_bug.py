@@ -10,41 +10,57 @@
 r"""
 # 02 · The bug
 
-At the end of this lesson you can say, for any sizes, whether a wrong product raises, runs, or runs and lies, and you
-can write the test that exposes a wrong LoRA layer.
+At the end of this lesson you can find a bug that passes its test, say at which sizes it raises and at which it is silently wrong, and
+write the test that exposes a wrong LoRA layer.
 
 *About 50 minutes · difficulty 2 of 5 · builds on: [00](../00_start_here/00_start_here.ipynb),
 [01](../01_low_rank/01_low_rank.ipynb)*
+
+## From memory
+
+Answer these before you open them.
+
+<details><summary>00 · What is the shape of the weight of nn.Linear(5, 3)?</summary>
+(3, 5), one row for each output.
+</details>
+<details><summary>00 · Why should you test code with layers that are not square?</summary>
+On a square weight a forgotten transpose runs: every shape fits, and only the values are wrong.
+</details>
+<details><summary>01 · A is (64, 4) and B is (4, 32). What shape has their product, and what is the largest rank it can have?</summary>
+(64, 32), and 4: each of its rows is a combination of the four rows of B.
+</details>
 """
 
 # %%
-import matplotlib.pyplot as plt
-import numpy as np
+from collections import Counter
+
 import torch
-from matplotlib.patches import Patch, Rectangle
 from torch import nn
 
 from autograde import check
+from autograde.lesson_kit.outcomes import draw_outcomes
+from autograde.lesson_kit.predictions import show_prediction
+from autograde.lesson_kit.tables import Table, draw_tables
 
 device = "cuda" if torch.cuda.is_available() else "cpu"
 
 # %% [markdown]
 r"""
-## A layer to look into
+## It passes its author's test: find the bug
 
-LoRA keeps a layer as it is and adds a change of low rank to what it computes. For an $x$ of shape $(\ldots, d)$ and a
-base layer with $d$ inputs and $k$ outputs,
+LoRA keeps a layer as it is and adds a change of low rank to what it computes. For an $x$ of shape $(\ldots, d)$ and a base layer with
+$d$ inputs and $k$ outputs,
 
 $$h = \text{base}(x) + \frac{\alpha}{r}\,(x A)\,B \qquad A: (d, r) \quad B: (r, k)$$
 
-$A$ starts random and $B$ starts at zero. So at the start nothing is added, and the new layer returns what its base
-returns. Here is somebody's first attempt at it. We call it **Attempt #1**.
+$A$ starts random and $B$ starts at zero. So at the start nothing is added, and the new layer returns what its base returns. Here is
+somebody's first attempt at it, which we call **Attempt #1**, and the test that its author wrote.
 """
 
 
 # %%
 class AttemptOne(nn.Module):
-    """A LoRA layer with a bug."""
+    """LoRA around a linear layer."""
 
     def __init__(self, base_layer, rank=4, alpha=1):
         super().__init__()
@@ -59,27 +75,37 @@ class AttemptOne(nn.Module):
         return self.base_layer(x) + self.scaling * (self.lora_A @ self.lora_B) * x
 
 
+torch.manual_seed(2)
+base = nn.Linear(6, 6)
+layer = AttemptOne(base)
+x = torch.randn(6)
+print("at the start, the layer returns what its base returns:", end=" ")
+print(torch.allclose(layer(x), base(x)))
+
 # %% [markdown]
 r"""
-## Predict first
+The test passes, and yet the layer is wrong. Read the class beside the formula, line by line, before you go on.
 
-The bug is the last `*`: it multiplies entry by entry, where the formula has a matrix product. You would expect to
-notice.
+> Which line is wrong, and what is wrong with it?
+"""
 
-> The author wraps `nn.Linear(6, 6)` and runs the first test that comes to mind: *at the start, does the layer return
-> what its base returns?* The test is `torch.allclose(layer(x), base(x))`, for an `x` of shape `(6,)`, `(1, 6)`,
-> `(3, 6)` and `(2, 1, 6)`. How many of the four calls raise an error? In how many does the test say `True`?
+# %%
+my_finding = "?"
+
+# %% [markdown]
+r"""
+Whatever you have found, try the author's test on more inputs. The layer is the same one, `nn.Linear(6, 6)` wrapped, at its start.
+
+> `x` has the shape `(6,)`, `(1, 6)`, `(3, 6)` and `(2, 1, 6)`. How many of the four calls raise an error? In how many does the test say
+> `True`?
 """
 
 # %%
 my_prediction = {"raise": "?", "say True": "?"}
 
 # %%
-torch.manual_seed(2)
-base = nn.Linear(6, 6)
-layer = AttemptOne(base)
-
-print("you predicted:", my_prediction, "\n")
+show_prediction(my_prediction, guess={"raise": 0, "say True": 4})
+print()
 for x_shape in [(6,), (1, 6), (3, 6), (2, 1, 6)]:
     x = torch.randn(x_shape)
     try:
@@ -91,12 +117,21 @@ for x_shape in [(6,), (1, 6), (3, 6), (2, 1, 6)]:
 
 # %% [markdown]
 r"""
-One raises, and three say `True`. Look at the shapes of those three: where the base gives one row, the layer gives
-six, and the test calls the two equal.
+It was tempting to say that none would raise and all would agree: the sizes are all 6, and $B$ is zero. But one raises. Three say `True`,
+and now look at the shapes of those three: where the base gives one row, the layer gives six, and the test calls the two equal.
 
-Nothing here is broken. `*` and `torch.allclose` both **broadcast**: where two shapes differ, torch stretches them
-until they fit, if its rule allows that. The bug stretched the layer's output, and the test stretched the base's to
-match.
+`torch.allclose` **broadcasts**: where two shapes differ, torch stretches them until they fit, if its rule allows that. So the test
+stretched the base's output until it matched the layer's. And why does the layer return six rows? What did you find?
+"""
+
+# %%
+show_prediction(my_finding, guess="B starts at zero, so nothing will ever be learned")
+
+# %% [markdown]
+r"""
+The zero is suspicious, and it does matter, but it is what the formula asks for. (Lesson 04 shows that it learns all the same.) The bug is
+the last `*` in `forward`. It multiplies entry by entry, where the formula has a matrix product, and it broadcasts too: it stretched `x` to
+the six rows of `A @ B`. The zero in $B$ only hides it.
 """
 
 # %% [markdown]
@@ -112,14 +147,14 @@ B = \begin{pmatrix} 10 & 1 \end{pmatrix} \qquad
 \text{base}(x) = \begin{pmatrix} 500 & 600 \end{pmatrix}
 $$
 
-1. **shape** · $x$ is $(3)$, $A$ is $(3, 1)$, $B$ is $(1, 2)$. The threes meet, then the ones: the result is $(2)$.
+1. **shape** · $x$ is $(3)$, $A$ is $(3, 1)$, $B$ is $(1, 2)$. The inner sizes agree, 3 with 3 and 1 with 1, so the result is $(2)$.
 2. **product** · $xA = 1 \cdot 1 + 2 \cdot 0 + 3 \cdot 2 = 7$, one number, because the rank is 1. Then
    $7\,B = \begin{pmatrix} 70 & 7 \end{pmatrix}$.
 3. **scale** · by $\alpha / r = 2$: $\begin{pmatrix} 140 & 14 \end{pmatrix}$.
 4. **add** · to what the base returns: $h = \begin{pmatrix} 640 & 614 \end{pmatrix}$.
 
-In step 2 **every input takes part in every output**: a matrix product pairs them and sums. Entry by entry there are
-pairs too, and no sum.
+In step 2 **every input takes part in every output**: a matrix product multiplies pairs and sums them. Entry by entry there are pairs
+too, but no sum.
 """
 
 # %%
@@ -138,7 +173,7 @@ except RuntimeError as error:
 
 # %% [markdown]
 r"""
-Here, with a layer that is not square, `*` raises. That is the lucky case. When is it that you are not so lucky?
+Here, with a layer that is not square, `*` raises. That is the lucky case. When are you not so lucky?
 """
 
 # %% [markdown]
@@ -147,8 +182,8 @@ r"""
 
 *About 5 minutes · difficulty 2 of 5 · 2 points*
 
-Whatever `A` and `B` hold, their product has shape $(d, k)$. Say what shape `(A @ B) * x` has, or that torch raises.
-This is about the product alone: leave the base layer out of it.
+Whatever `A` and `B` hold, their product has shape $(d, k)$. Say which shape `(A @ B) * x` has, or that torch raises. This is about the
+product alone, without the base layer.
 
 <details><summary>Hint 1: what to look at</summary>
 Multiply <code>torch.ones(3, 4)</code> with <code>torch.ones(4)</code>, with <code>torch.ones(3, 1)</code>, and with
@@ -156,11 +191,11 @@ Multiply <code>torch.ones(3, 4)</code> with <code>torch.ones(4)</code>, with <co
 </details>
 <details><summary>Hint 2: the idea</summary>
 Broadcasting writes the two shapes under one another, <em>aligned on the right</em>, and puts 1 where the shorter one
-has nothing. Then it looks at each pair of sizes by itself.
+has no size. Then it looks at each pair of sizes by itself.
 </details>
 <details><summary>Hint 3: nearly there</summary>
-Two sizes fit when they are equal or when one of them is 1. You may write that as a loop, but torch knows its own
-rule: there is a function that takes shapes, and an error that you can catch.
+Two sizes fit when they are equal or when one of them is 1. You may write that as a loop, but torch has a function for its own rule: it
+takes shapes, and it raises an error that you can catch.
 </details>
 """
 
@@ -195,21 +230,20 @@ r"""
 
 *About 4 minutes · difficulty 2 of 5 · 2 points*
 
-An output of the wrong shape will be noticed sooner or later. Find sizes at which Attempt #1 gives no sign at all: it
-runs, its output has the shape that it should have, and the values are wrong. The check runs Attempt #1 with your
-sizes.
+Somebody will notice an output of the wrong shape sooner or later. Find sizes at which Attempt #1 gives no sign at all: it runs, its output
+has the right shape, and the values are wrong. The check runs Attempt #1 with your sizes.
 
 <details><summary>Hint 1: what to look at</summary>
 The output of a right layer has shape <code>x_shape[:-1] + (k,)</code>. When is that what your
 <code>product_shape</code> says?
 </details>
 <details><summary>Hint 2: the idea</summary>
-You need not think of the sizes: let <code>d</code>, <code>k</code> and a batch size run from 1 to 5 in three loops,
-and print those for which the two shapes are equal.
+You need not guess the sizes. Let <code>d</code>, <code>k</code> and a batch size run from 1 to 5 in three loops, and print those for which
+the two shapes are equal.
 </details>
 <details><summary>Hint 3: nearly there</summary>
-Some of what you find has a size of 1 and turns out to be right. Write such a case out: how many terms has the sum
-over its inputs? Take one with larger sizes.
+Some of the cases that you find have a size of 1 and turn out to be right. Write one of them out: how many terms does the sum over its
+inputs have? Then take a case with larger sizes.
 </details>
 """
 
@@ -234,130 +268,85 @@ check.silent_case(silent_case)
 
 # %% [markdown]
 r"""
-## Your case, looked at
+## What the two products do
 
-The four panels show your sizes with random numbers, darker for larger. Left, the two factors; right, what `*` makes
-of them and what the matrix product makes of them. The same entry is framed in both results.
+Here is a silent case of size 3, with small whole numbers. On the left are the two factors, on the right what `*` makes of them and what the
+matrix product makes of them. Violet is above zero, orange below.
 """
 
-# %% demonstration=true alt="Four grey heat maps. A @ B, its rows are inputs and its columns outputs. x, its rows are rows of the batch and its columns inputs. The entry-by-entry product, in which one framed entry depends on one framed entry of A @ B and one of x. The matrix product, whose framed entry depends on a whole framed column of A @ B and a whole framed row of x; the two results look unlike."
-d, k, x_shape = silent_case()
-torch.manual_seed(2)
-AB = torch.randn(d, 2) @ torch.randn(2, k)
-x = torch.randn(x_shape).reshape(-1, d)[: x_shape[-2]]
-row, column = 1, 0
-
-panels = [
-    ("A @ B", AB, "input", "output"),
-    ("x", x, "row of the batch", "input"),
-    ("(A @ B) * x", AB * x, "input? row?", "output? input?"),
-    ("x @ (A @ B)", x @ AB, "row of the batch", "output"),
-]
-figure, axes = plt.subplots(1, 4, figsize=(12, 3.4), layout="constrained")
-for axis, (title, values, down, across) in zip(axes, panels, strict=True):
-    axis.imshow(values, cmap="Greys")
-    axis.set(title=title, ylabel=down, xlabel=across, xticks=[], yticks=[])
-    axis.add_patch(
-        Rectangle((column - 0.45, row - 0.45), 0.9, 0.9, fill=False, lw=2.5, ec="black")
-    )
-    axis.add_patch(
-        Rectangle((column - 0.38, row - 0.38), 0.76, 0.76, fill=False, lw=1, ec="white")
-    )
-axes[0].add_patch(
-    Rectangle((column - 0.48, -0.48), 0.96, d - 0.04, fill=False, lw=1.5, ls="--", ec="black")
+# %% demonstration=true alt="Four tables of 3 by 3 whole numbers. A @ B, whose rows are inputs and whose columns are outputs. x, whose rows are examples and whose columns are inputs. In the entry-by-entry product the framed entry is minus 3, made of the framed entries of the factors, minus 1 and 3. In the matrix product the framed entry at the same place is 6, made of the whole dashed column of A @ B and the whole dashed row of x."
+AB = torch.tensor([[1, 0], [0, 1], [1, -1]]) @ torch.tensor([[1, 2, 0], [-1, 0, 1]])
+x = torch.tensor([[1, 0, 2], [3, -1, 1], [0, 2, 1]])
+here = [(1, 0)]
+draw_tables(
+    Table("A @ B", AB, "input", "output", framed=here, dashed=(0, 0, 3, 1)),
+    Table("x", x, "example", "input", framed=here, dashed=(1, 0, 1, 3)),
+    Table("(A @ B) * x", AB * x, "input? example?", "output? input?", framed=here),
+    Table("x @ (A @ B)", x @ AB, "example", "output", framed=here),
 )
-axes[1].add_patch(
-    Rectangle((-0.48, row - 0.48), d - 0.04, 0.96, fill=False, lw=1.5, ls="--", ec="black")
-)
-plt.show()
 
 # %% [markdown]
 r"""
-Read the labels of the axes. In `A @ B` a row belongs to an *input*; in `x` a row belongs to one *example of the
-batch*. `*` lays the two on top of one another and multiplies input 1 with example 1, only because both are number 1.
-The framed entry of its result comes from the two framed entries, and nothing else. The matrix product takes all that
-is dashed: the whole row of $x$ and the whole column of $AB$, every input of that example.
+Read the labels of the axes. In `A @ B` a row belongs to an *input*; in `x` a row belongs to an *example* of the batch. `*` lays the two on
+top of each other and multiplies input 1 with example 1, only because both have the number 1: the framed entry is $-1 \cdot 3 = -3$. The
+matrix product takes everything that is dashed, the whole row of $x$ and the whole column of $AB$, all inputs of that example:
+$3 \cdot 1 + (-1) \cdot (-1) + 1 \cdot 2 = 6$. Not even the sign agrees.
 
-The axes that `*` pairs have nothing in common but their sizes. Let the sizes differ, and torch says so.
+The axes that `*` pairs have nothing in common but their sizes. When the sizes differ, torch says so.
 """
 
 # %% [markdown]
 r"""
 ## Where it hides
 
-Now all the sizes at once: every layer from $d = 1$ to 8 and $k = 1$ to 8, and four shapes of $x$. The map asks *your*
-`product_shape`.
+Now all sizes at once: every layer from $d = 1$ to 8 and $k = 1$ to 8, and four shapes of $x$. The map asks *your* `product_shape`.
 """
 
+
 # %% demonstration=true alt="Four maps over d and k from 1 to 8, one for each shape of x: (d,), (1, d), (4, d) and (2, 4, d). Most cells are white: Attempt #1 raises. In the first two maps the diagonal and the column k = 1 are hatched: it runs and returns another shape. In the last two maps there is one hatched cell and one black cell, where the shape is right and the values are wrong. The row d = 1 is hatched in the first map and grey, which means right, in the others."
-SIZES = range(1, 9)
-RAISES, OTHER_SHAPE, RIGHT, SILENT = range(4)
-LOOKS = {
-    RAISES: ("raises", "white", ""),
-    OTHER_SHAPE: ("runs, another shape", "white", "////"),
-    RIGHT: ("runs, and is right", "silver", ""),
-    SILENT: ("right shape, wrong values", "black", ""),
-}
-
-
 def outcome(x_shape, d, k):
     """What Attempt #1 does with these sizes, once B is not zero."""
     shape = product_shape(x_shape, d, k)
     if shape is None:
-        return RAISES
+        return "raises"
     if tuple(shape) != (*x_shape[:-1], k):
-        return OTHER_SHAPE
-    return RIGHT if d == 1 else SILENT
+        return "runs, another shape"
+    return "runs, and is right" if d == 1 else "right shape, wrong values"
 
 
-leads = [("(d,)", ()), ("(1, d)", (1,)), ("(4, d)", (4,)), ("(2, 4, d)", (2, 4))]
+sizes = [(d, k) for d in range(1, 9) for k in range(1, 9)]
+leads = {"(d,)": (), "(1, d)": (1,), "(4, d)": (4,), "(2, 4, d)": (2, 4)}
 found = {
-    name: {(d, k): outcome((*lead, d), d, k) for d in SIZES for k in SIZES}
-    for name, lead in leads
+    name: {(d, k): outcome((*lead, d), d, k) for d, k in sizes} for name, lead in leads.items()
 }
-
-figure, axes = plt.subplots(1, 4, figsize=(12, 3.9), layout="constrained", sharey=True)
-for axis, (name, outcomes) in zip(axes, found.items(), strict=True):
-    for (d, k), kind in outcomes.items():
-        _, colour, hatch = LOOKS[kind]
-        axis.add_patch(
-            Rectangle((k - 0.5, d - 0.5), 1, 1, fc=colour, ec="grey", hatch=hatch, lw=0.5)
-        )
-    axis.set(
-        title=f"x of shape {name}",
-        xlabel="k, outputs",
-        xticks=SIZES,
-        yticks=SIZES,
-        aspect="equal",
-    )
-    axis.set(xlim=(0.5, 8.5), ylim=(0.5, 8.5))
-axes[0].set_ylabel("d, inputs")
-legend = [
-    Patch(fc=colour, ec="grey", hatch=hatch, label=name)
-    for name, colour, hatch in LOOKS.values()
-]
-figure.legend(handles=legend, loc="outside lower center", ncols=4, frameon=False)
-plt.show()
-
-kinds = np.array([list(outcomes.values()) for outcomes in found.values()])
-for kind, (name, _, _) in LOOKS.items():
-    print(f"{name:26} {np.sum(kinds == kind):3} of {kinds.size}")
+draw_outcomes(found)
+counted = Counter(what for outcomes in found.values() for what in outcomes.values())
+for what, times in counted.most_common():
+    print(f"{what:26} {times:3} of {counted.total()}")
 
 # %% [markdown]
 r"""
-Three quarters of these raise, so sizes drawn by chance would soon find the bug. But people do not draw sizes by
-chance: one small number, used for everything, is the shortest thing to type.
+Three quarters of these raise, so sizes drawn at random would soon find the bug. But people do not draw sizes at random. One small number,
+used for everything, is the shortest thing to type.
 
-The grey row, $d = 1$, is right for a reason: with a single input there is only one term to sum, and a sum of one term
-is that term.
+The grey row, $d = 1$, is right for a reason: with a single input the sum has only one term, and entry by entry is all there is.
 """
 
 # %% [markdown]
 r"""
 ## It even learns
 
-Perhaps training would give the bug away? Take your silent case, a target that a right LoRA layer could reach, and
-Attempt #1. Before you run the cell: will the loss go down?
+Perhaps training gives the bug away? Take your silent case, a target that a right LoRA layer could reach, and Attempt #1.
+
+> By how much will 500 steps of training reduce the loss: not at all, to a half, or nearly to zero?
+"""
+
+# %%
+my_second_prediction = "?"
+
+# %% [markdown]
+r"""
+Run it. The last line of the output measures the loss once more on the *same rows* in another order.
 """
 
 # %% demonstration=true
@@ -379,19 +368,19 @@ for _ in range(500):
 
 with torch.no_grad():
     turned = (layer(x.roll(1, dims=-2)) - target.roll(1, dims=-2)).square().mean().item()
+show_prediction(my_second_prediction, guess="not at all, since the layer is wrong")
 print(f"loss at the start              {losses[0]:7.1f}")
 print(f"loss after 500 steps           {losses[-1]:7.1f}")
 print(f"loss, the rows moved on by one {turned:7.1f}")
 
 # %% [markdown]
 r"""
-The loss goes down, but nothing of use was learned. The last line asks about the *same rows* in another order, and the
-error is back, as a rule larger than before training. Row 1 of $AB$ acts on whatever stands in row 1 of the batch, so
-Attempt #1 has learned *places in a batch*. A right layer treats each row by itself: for it, the order changes
-nothing.
+It even learns. A wrong layer can have gradients like any other, and the loss falls. But it learned nothing of use: with the same rows in
+another order the error is back, as a rule larger than before training. Row 1 of $AB$ acts on whatever stands in row 1 of the batch, so
+Attempt #1 has learned *places in a batch*. A right layer treats each row by itself, and the order changes nothing.
 
-Three disguises, then. At $B = 0$ the bug adds nothing. On the sizes that people pick it broadcasts. And it raises
-only on the sizes that nobody tried.
+So the bug has three disguises. At $B = 0$ it adds nothing. On the sizes that people pick it broadcasts. And it raises only on sizes that
+nobody tried.
 """
 
 # %% [markdown]
@@ -400,13 +389,13 @@ r"""
 
 *About 12 minutes · difficulty 3 of 5 · 4 points*
 
-Now you write the test, and the check tests it. It hands your function layer classes, all of the same name and with
-the same parameters: several right ones, written in different ways, and many wrong ones. One of the wrong ones is
-Attempt #1. The others have mistakes of other kinds: in the scaling, in what becomes of the base layer, in the
-product, in the sizes and shapes that they can take. Each of them hides from some tests.
+Now you write the test, and the check tests it. It hands layer classes to your function, all with the same name and the same parameters:
+several right ones, written in different ways, and many wrong ones. One of the wrong ones is Attempt #1. The others have mistakes in the
+scaling, in what they do with the base layer, in the product, or in the sizes and shapes that they can take. Each of them hides from some
+tests.
 
-Two points are for exposing Attempt #1 and accepting every right layer, two for all the others. Only what a layer
-computes counts here: what is frozen and how $A$ starts is the business of lesson 04.
+You get two points for exposing Attempt #1 and accepting every right layer, and two for exposing all the others. Only what a layer computes
+counts here; what it freezes and how $A$ starts come in lesson 04.
 
 You can set an adapter's values like this:
 
@@ -416,8 +405,8 @@ with torch.no_grad():
 ```
 
 <details><summary>Hint 1: what to look at</summary>
-Go through the disguises above and ask of each: what must a test do so that it does not work? Then go through the
-formula, letter by letter: at which values of α and r does a mistake in the scaling make no difference?
+Take the three disguises above. What must a test do so that each of them fails? Then go through the formula, letter by letter: at which
+values of α and r does a mistake in the scaling make no difference?
 </details>
 <details><summary>Hint 2: the idea</summary>
 Make a layer whose every number you know, work out what it should return from the formula, and compare shape and
@@ -477,19 +466,17 @@ print("Attempt #1 is exposed:", exposes(AttemptOne))
 
 # %% [markdown]
 r"""
-Put this beside the author's test at the top, which was content with three inputs out of four. It looked at the one
-moment at which a layer, right or wrong, adds nothing. Keep your test: the bug comes back in other clothes when you
-build the layer yourself, in lesson 04.
+Compare this with the author's test at the top, which passed three inputs out of four. It looked at the one moment at which a layer, right or
+wrong, adds nothing. Remember how your test works: you will want it again in lesson 04, when you build the layer yourself.
 """
 
 # %% [markdown]
 r"""
 ## What to remember
 
-- `*` pairs entries and `@` sums over pairs. Where sizes agree by chance, `*` broadcasts in silence.
+- `*` multiplies entry by entry, and `@` also sums. Where sizes happen to fit, `*` broadcasts without a word.
 - At $B = 0$ every LoRA layer equals its base. A test that leaves $B$ at zero tests the base.
-- Equal sizes hide mistakes. Let everything that may differ differ, and compare shapes as well as values.
+- Equal sizes hide mistakes. Make all sizes different that can be, and compare shapes as well as values.
 
-**Next:** [03 · Two thin products](../03_two_thin_products/03_two_thin_products.ipynb) puts the right product in
-place, in the order that makes it cheap.
+**Next:** [03 · Two thin products](../03_two_thin_products/03_two_thin_products.ipynb) puts the right product in its place, in the order that makes it cheap.
 """

@@ -16,6 +16,7 @@ class Table(NamedTuple):
         down: what a row belongs to, such as "output".
         across: what a column belongs to.
         framed: ``[(row, column), …]``: entries with a frame around them.
+        dashed: ``(row, column, rows, columns)``: a block with a dashed frame around it, from its upper left entry on.
     """
 
     title: str
@@ -23,6 +24,7 @@ class Table(NamedTuple):
     down: str
     across: str
     framed: tuple = ()
+    dashed: tuple = ()
 
 
 def draw_tables(*tables, gap=1):
@@ -50,7 +52,11 @@ def draw_tables(*tables, gap=1):
             for column, value in enumerate(entries):
                 axis.text(column, row, f"{value:g}", ha="center", va="center", fontsize=13)
         for row, column in table.framed:
-            axis.add_patch(Rectangle((column - 0.46, row - 0.46), 0.92, 0.92, fill=False, linewidth=2))
+            axis.add_patch(Rectangle((column - 0.4, row - 0.4), 0.8, 0.8, fill=False, linewidth=2))
+        if table.dashed:
+            row, column, rows, columns = table.dashed
+            corner = column - 0.47, row - 0.47
+            axis.add_patch(Rectangle(corner, columns - 0.06, rows - 0.06, fill=False, linewidth=1.5, linestyle="--"))
         axis.set(title=table.title, ylabel=table.down, xlabel=table.across)
         axis.set(xticks=range(matrix.shape[1]), yticks=range(matrix.shape[0]))
     plt.show()
