@@ -4,25 +4,25 @@ import os
 import signal
 import sys
 
-INTERRUPTED = 130  # what shells know as: ended by the stop key
+INTERRUPTED = 130  # exit code of a command that Ctrl-C has ended
 
 
 def run(course, lessons, *, jobs, scheduler, require_isolation, force, db):
-    """Grade a class and say what it came to.
+    """Grade a class and print the results.
 
     Args:
         course: the `Course`.
         lessons: ids.
-        jobs: workers on this machine; 0 for one a core.
+        jobs: number of workers on this machine; None for one per core.
         scheduler: address of a Dask scheduler, or None.
-        require_isolation, force: as the options say.
+        require_isolation, force: see the options of the command.
         db: URL of the gradebook, or None for the configured one.
 
     Returns:
-        The exit code: 0 when all is graded and entered, 1 when not, 130 when a person ended it.
+        The exit code: 0 if everything is graded and entered, 1 if not, 130 if a person interrupted it.
 
     Raises:
-        CourseError, ClusterError: what the person must mend first.
+        CourseError, ClusterError: a problem that a person must fix first.
     """
     from autograde import terminal
     from autograde.batch import local_workers, pipeline, progress, table
@@ -46,7 +46,7 @@ def run(course, lessons, *, jobs, scheduler, require_isolation, force, db):
     except local_workers.CannotGrade as error:
         reason = f"nothing more can be graded here: {error}"
     except OSError as error:
-        reason = f"results cannot be kept: {error}. Mend that and grade again: what was graded is not lost"
+        reason = f"results cannot be kept: {error}. Fix that and grade again: what was graded is not lost"
     outcome = grading.outcome
     table.show(console, outcome, lessons)
     if not (outcome.graded or outcome.skipped or outcome.failed or reason):

@@ -1,7 +1,7 @@
-"""Workers on a Dask cluster that the instructor runs: the same processes as on this machine, started where there is room.
+"""Workers on the instructor's Dask cluster: grading processes on its machines.
 
-Each task of the cluster hands one message to a grading process beside the Dask worker, and the answer comes back as
-bytes. So learners' code never runs in a Dask worker, and nothing that was near it is unpickled here.
+Each task of the cluster passes one message to a grading process on the Dask worker's machine, and the answer comes back
+as bytes. So learners' code never runs in a Dask worker, and nothing that it could change is unpickled here.
 """
 
 import atexit
@@ -14,21 +14,21 @@ from autograde.submission import message
 from autograde.submission.client import Grader, ask_twice
 
 CONNECT_SECONDS = 15
-AHEAD = 3  # tasks given out for each thread of the cluster: enough that none waits, few enough to hold in memory
-LOOK_SECONDS = 5  # between two looks at whether the cluster is still there
-ALONE_SECONDS = 120  # how long a cluster may be without workers; some replace theirs by and by
+TASKS_PER_THREAD = 3  # submitted at a time: enough that no thread waits, few enough to hold in memory
+POLL_SECONDS = 5  # between two checks whether the cluster still runs
+NO_WORKERS_SECONDS = 120  # how long a cluster may have no workers; some clusters replace theirs gradually
 
 
 class ClusterError(CourseError):
     """The cluster cannot be used; the message says why, and what to do."""
 
 
-# Of this Dask worker: processes that wait for the next task, by what they were started with.
+# In a Dask worker: its grading processes without a task, by `require_isolation`.
 _idle = {True: queue.LifoQueue(), False: queue.LifoQueue()}
 
 
 def grade_here(question, require_isolation):
-    """Runs in a Dask worker: have a message answered by a grading process of this machine; a message too."""
+    """Runs in a Dask worker: pass a message to a grading process of this machine, and return its answer, also a message."""
     waiting = _idle[require_isolation]
     try:
         grader = waiting.get_nowait()
@@ -42,7 +42,7 @@ def grade_here(question, require_isolation):
 
 
 def end_graders():
-    """Runs in a Dask worker: end the processes that wait for work."""
+    """Runs in a Dask worker: end its grading processes."""
     for waiting in _idle.values():
         with contextlib.suppress(queue.Empty):
             while True:
@@ -90,7 +90,7 @@ class DaskWorkers:
         return self
 
     def __exit__(self, *_):
-        with contextlib.suppress(Exception):  # a cluster that is gone must not hide what is to be said
+        with contextlib.suppress(Exception):  # an error of a cluster that has ended must not hide the first one
             self.client.run(end_graders)
         with contextlib.suppress(Exception):
             self.client.close(timeout=5)
@@ -102,31 +102,31 @@ class DaskWorkers:
             CannotGrade: the cluster is gone.
         """
         waiting = iter(tasks)
-        given_out = {}
+        submitted = {}
         done = queue.SimpleQueue()
 
-        def give_out():
+        def submit_next():
             task = next(waiting, None)
             if task is not None:
                 future = self.client.submit(grade_here, task.question(), self.require_isolation, pure=False)
-                given_out[future.key] = future, task
+                submitted[future.key] = future, task
                 future.add_done_callback(done.put)
 
-        for _ in range(AHEAD * max(1, sum(self.client.nthreads().values()))):
-            give_out()
-        while given_out:
-            future, task = given_out.pop(self._next(done).key)
+        for _ in range(TASKS_PER_THREAD * max(1, sum(self.client.nthreads().values()))):
+            submit_next()
+        while submitted:
+            future, task = submitted.pop(self._next(done).key)
             if future.status in ("cancelled", "lost"):
                 raise CannotGrade(f"the Dask scheduler at {self.address} is gone, or has given up the work")
             yield task, *_result(future)
             future.release()
-            give_out()
+            submit_next()
 
     def _next(self, done):
-        for _ in range(ALONE_SECONDS // LOOK_SECONDS):
+        for _ in range(NO_WORKERS_SECONDS // POLL_SECONDS):
             while self.client.status == "running":
                 try:
-                    return done.get(timeout=LOOK_SECONDS)
+                    return done.get(timeout=POLL_SECONDS)
                 except queue.Empty:
                     if not self.client.nthreads():
                         break
@@ -138,5 +138,5 @@ class DaskWorkers:
 def _result(future):
     try:
         return message.unpack(future.result())
-    except Exception as error:  # whatever a cluster may come to
+    except Exception as error:  # a cluster can fail in any way
         return {"trouble": f"the cluster could not grade it: {type(error).__name__}: {error}", "stop": False}, b""

@@ -1,4 +1,4 @@
-"""From results on disk to the gradebook: in batches, and again later when it cannot be used now."""
+"""Enters results into the gradebook in batches, and tries again later if the gradebook cannot be used now."""
 
 import time
 
@@ -6,63 +6,63 @@ from autograde.nbgrader_plugin.gradebook import GradebookError, LessonChanged
 
 BATCH = 100  # results entered in one transaction
 BATCH_SECONDS = 2.0  # how long the first of a batch waits for others
-PATIENCE = 30.0  # seconds until a gradebook that could not be used is tried again
+RETRY_SECONDS = 30.0  # until a gradebook that could not be used is tried again
 
 
-class Entry:
-    """Enters results, and keeps those that the gradebook would not take.
+class GradebookWriter:
+    """Enters results, and keeps those that could not be entered.
 
     Args:
         book: the `Book`.
         store: the `Store`.
-        masters: ``{lesson: the notebook submissions are held against}``.
+        references: ``{lesson: the reference notebook}``.
     """
 
-    def __init__(self, book, store, masters):
+    def __init__(self, book, store, references):
         self.book = book
         self.store = store
-        self.masters = masters
+        self.references = references
         self.prepared = set()
-        self.waiting = {lesson: {} for lesson in masters}  # of each, results by student
-        self.since = None  # when the first of those in waiting came
+        self.waiting = {lesson: {} for lesson in references}  # of each, results by student
+        self.since = None  # when the first of the waiting results was added
         self.tried = float("-inf")
         self.unusable = None  # why the gradebook cannot be used now
-        self.changed = {}  # why a lesson cannot be entered
+        self.changed = {}  # by lesson, why it cannot be entered
 
     @property
     def problems(self):
-        """Sentences that say why not everything is entered."""
+        """Messages that say why not everything is entered."""
         return [*filter(None, [self.unusable]), *self.changed.values()]
 
     def prepare(self):
-        """Make every lesson known to the gradebook."""
-        for lesson in self.masters:
+        """Enter every lesson into the gradebook."""
+        for lesson in self.references:
             self._try(lesson, lambda: None)
             if self.unusable:
                 return
 
     def check(self, results):
-        """Take up those of `results` that the gradebook does not have, or has otherwise."""
+        """Add those of `results` that are missing in the gradebook, or differ there."""
         for lesson in self.prepared:
             of_lesson = [result for result in results if result.lesson == lesson]
 
-            def take_up(lesson=lesson, results=of_lesson):
+            def add_missing(lesson=lesson, results=of_lesson):
                 for result in self.book.missing(lesson, results):
-                    self.take(result)
+                    self.add(result)
 
-            self._try(lesson, take_up)
+            self._try(lesson, add_missing)
 
-    def take(self, result):
-        """Take up one result: it is entered now, or with others."""
+    def add(self, result):
+        """Add one result: it is entered now, or later in a batch."""
         self.waiting[result.lesson][result.student] = result
         now = time.monotonic()
         self.since = self.since or now
         due = now - self.since > BATCH_SECONDS or sum(map(len, self.waiting.values())) >= BATCH
-        if due and (self.unusable is None or now - self.tried > PATIENCE):
+        if due and (self.unusable is None or now - self.tried > RETRY_SECONDS):
             self.flush()
 
     def flush(self):
-        """Enter all that waits, as far as the gradebook takes it."""
+        """Enter all waiting results, as far as the gradebook can be used."""
         for lesson, waiting in self.waiting.items():
             while waiting:
                 batch = list(waiting.values())[:BATCH]
@@ -76,11 +76,11 @@ class Entry:
         self.since = None
 
     def _try(self, lesson, action):
-        """Do something with a lesson in the gradebook; whether that could be done."""
+        """Call `action` with the lesson prepared in the gradebook; whether that succeeded."""
         self.tried = time.monotonic()
         try:
             if lesson not in self.prepared:
-                self.book.prepare(lesson, self.masters[lesson])
+                self.book.prepare(lesson, self.references[lesson])
                 self.prepared.add(lesson)
             action()
         except LessonChanged as error:

@@ -1,4 +1,4 @@
-"""Workers on this machine: threads, each of which asks a grading process of its own."""
+"""Workers on this machine: threads, each with a grading process of its own."""
 
 import queue
 import threading
@@ -11,11 +11,11 @@ class CannotGrade(Exception):
 
 
 class LocalWorkers:
-    """Several workers on this machine. A context manager; at its end their processes are gone.
+    """Several workers on this machine. A context manager that ends their processes.
 
     Args:
         course: the `Course`.
-        jobs: how many.
+        jobs: the number of workers.
         require_isolation: run nothing outside a full sandbox.
     """
 
@@ -30,10 +30,10 @@ class LocalWorkers:
             grader.close()
 
     def run(self, tasks):
-        """Begin to grade every task; an iterator of ``(task, outcome, the graded notebook)`` as they are done.
+        """Start grading the tasks; an iterator of ``(task, outcome, graded notebook)``, in the order in which they finish.
 
         Args:
-            tasks: objects with a ``question()`` that gives a message; called when its turn comes.
+            tasks: objects with a method ``question()`` that returns a message; called when a worker is free.
         """
         waiting = iter(tasks)
         turn = threading.Lock()

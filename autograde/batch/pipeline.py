@@ -1,7 +1,7 @@
-"""Grade a class: which submissions need it, who grades them, and how each result gets to disk and into the gradebook.
+"""Grades a class: selects the submissions, passes them to workers, and writes results to disk and to the gradebook.
 
-This process is the only one that writes. A result is kept on disk before it is entered, so the gradebook may be locked,
-or this process killed, at any moment: the next run enters what was kept, and grades what was not.
+Only this process writes. A result is written to disk before it is entered, so the gradebook may be locked, or this
+process killed, at any moment: the next run enters the results on disk, and grades the rest.
 """
 
 import time
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import nbformat
 
-from autograde.batch.gradebook_writer import Entry
+from autograde.batch.gradebook_writer import GradebookWriter
 from autograde.batch.local_workers import CannotGrade
 from autograde.batch.results import FAILED, GRADED, Result, Store
 from autograde.nbgrader_plugin import execute, reference
@@ -20,7 +20,7 @@ from autograde.submission import grader_version as version
 from autograde.submission.client import question
 from autograde.submission.files import Submission
 
-ABORT_AFTER_FAILURES = 3  # grading processes that did not start, before any did: it will not get better
+ABORT_AFTER_FAILURES = 3  # grading processes that did not start, before any did: no other one will
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Task:
         """The message for a grading process."""
         return question(
             self.submission,
-            files=submissions.beside(self.submission, self.course),
+            files=submissions.files_beside(self.submission, self.course),
             reference=self.reference,
             version=self.version,
             settings=self.settings,
@@ -46,14 +46,16 @@ class Task:
 
 @dataclass
 class Outcome:
-    """What a run came to.
+    """The outcome of a run.
 
     Attributes:
-        graded, skipped, failed: `Result` of this run, of earlier ones, and those where the grader could not do its work.
-        notices: messages about what else lies among the submissions.
-        problems: messages that say why the gradebook does not have everything; none when it has.
+        graded: every `Result` of this run.
+        skipped: every `Result` of earlier runs that is still valid.
+        failed: every `Result` of a submission that the grader could not grade.
+        notices: messages about other files in the folder of submissions.
+        problems: messages that say why not everything is in the gradebook; empty if it is.
         seconds: wall time.
-        interrupted: whether a person ended it.
+        interrupted: whether a person interrupted it.
     """
 
     graded: list = field(default_factory=list)
@@ -72,12 +74,12 @@ class Grading:
         course: the `Course`.
         lessons: ids.
         settings: nbgrader's (`autograde.nbgrader_plugin.config`).
-        progress: told of what happens (`autograde.batch.progress`).
-        force: grade also what is graded already.
+        progress: shows the progress (`autograde.batch.progress`).
+        force: grade again what is graded already.
         require_isolation: run nothing outside a full sandbox.
 
     Raises:
-        CourseError: a lesson's notebook is missing, or another run is at work.
+        CourseError: a lesson's notebook is missing, or another run is in progress.
     """
 
     def __init__(self, course, lessons, settings, progress, *, force=False, require_isolation=False):
@@ -89,16 +91,16 @@ class Grading:
         self.outcome = Outcome()
         self.found, self.outcome.notices = submissions.find(course, lessons)
         handed_in = dict.fromkeys(submission.lesson for submission in self.found)
-        self.masters = {lesson: _master(course, lesson, settings.config) for lesson in handed_in}
-        self.texts = {lesson: nbformat.writes(notebook) for lesson, notebook in self.masters.items()}
+        self.references = {lesson: _reference(course, lesson, settings.config) for lesson in handed_in}
+        self.texts = {lesson: nbformat.writes(notebook) for lesson, notebook in self.references.items()}
         self.versions = {lesson: version.of_lesson(course, lesson, text) for lesson, text in self.texts.items()}
         self.settings = execute.question_settings(settings.config)
         self.not_started = 0
         self.book = Book(settings)
-        self.entry = Entry(self.book, self.store, self.masters)
+        self.writer = GradebookWriter(self.book, self.store, self.references)
 
     def run(self, workers):
-        """Grade what needs it with `workers` (`local_workers`, `dask_workers`); an `Outcome`.
+        """Grade the submissions that need it with `workers` (`local_workers`, `dask_workers`); an `Outcome`.
 
         Raises:
             CannotGrade: nothing can be graded here. What was graded before that is kept.
@@ -108,24 +110,24 @@ class Grading:
         outcome = self.outcome
         with self.store.locked():
             try:
-                if tasks := self._sort_out():
+                if tasks := self._tasks():
                     self._grade(tasks, workers)
                 else:
                     self._open_gradebook()
             except KeyboardInterrupt:
                 outcome.interrupted = True
             finally:
-                self.entry.flush()
+                self.writer.flush()
                 self.book.close()
-                outcome.problems = self.entry.problems
+                outcome.problems = self.writer.problems
                 outcome.seconds = time.monotonic() - started
         return outcome
 
-    def _sort_out(self):
-        """Tasks for what is to be graded. What is graded already is skipped, and entered where that is yet to be done."""
+    def _tasks(self):
+        """A `Task` for each submission to be graded. Others are skipped, and their results entered if they are not yet."""
         tasks = []
         for submission in self.found:
-            result = None if self.force else self._standing(submission)
+            result = None if self.force else self._valid_result(submission)
             if result:
                 self.outcome.skipped.append(result)
             else:
@@ -133,43 +135,43 @@ class Grading:
                 tasks.append(Task(self.course, submission, self.versions[lesson], self.texts[lesson], self.settings))
         return tasks
 
-    def _standing(self, submission):
-        """The earlier result of a submission, if it still stands."""
+    def _valid_result(self, submission):
+        """The earlier result of a submission, if it is still valid; else None."""
         result, new = self.store.read(submission.student, submission.lesson)
         if result is None or result.status == FAILED or result.version != self.versions[submission.lesson]:
             return None
         if not self.store.intact(result) or (self.require_isolation and not _isolated(result)):
             return None
         content, reason = submission.read()
-        if result.content != submissions.fingerprint(content, reason, submissions.beside(submission, self.course)):
+        if result.content != submissions.fingerprint(
+            content, reason, submissions.files_beside(submission, self.course)
+        ):
             return None
         if result.timestamp != submission.timestamp():
             result.timestamp, new = submission.timestamp(), True
             self.store.renew(result)
         if new:
-            self.entry.take(result)
+            self.writer.add(result)
         return result
 
     def _open_gradebook(self):
-        self.entry.prepare()
-        self.entry.check(self.outcome.skipped)
-        if self.entry.problems:
-            self.progress.say(*self.entry.problems, "Results are kept, and entered when it can be used again.")
+        self.writer.prepare()
+        self.writer.check(self.outcome.skipped)
+        if self.writer.problems:
+            self.progress.say(*self.writer.problems, "Results are kept, and entered when it can be used again.")
 
     def _grade(self, tasks, workers):
         outcome = self.outcome
         self.progress.begin(len(tasks), len(outcome.skipped))
         with workers:
-            coming = workers.run(
-                tasks
-            )  # workers start now; a new gradebook takes as long to make as they take to start
+            results = workers.run(tasks)  # they start now: creating a gradebook takes as long as their start
             self._open_gradebook()
-            for task, found, notebook in coming:
+            for task, found, notebook in results:
                 result = self._result(task, found)
-                self.store.write(result, notebook, submissions.beside(task.submission, self.course))
+                self.store.write(result, notebook, submissions.files_beside(task.submission, self.course))
                 if result.status == GRADED:
                     outcome.graded.append(result)
-                    self.entry.take(result)
+                    self.writer.add(result)
                 else:
                     outcome.failed.append(result)
                     self.not_started += not found.get("started", True)
@@ -185,7 +187,7 @@ class Grading:
         return Result(**known, status=GRADED, **found)
 
 
-def _master(course, lesson, config):
+def _reference(course, lesson, config):
     try:
         return reference.of_lesson(course, lesson, config)
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""How far grading has come: a bar with the time left in a terminal, a line now and then elsewhere."""
+"""Shows the progress of grading: a bar with the remaining time in a terminal, a line every few seconds elsewhere."""
 
 import time
 
@@ -15,7 +15,7 @@ class Lines:
     def __init__(self, echo):
         self.echo = echo
         self.total = self.done = 0
-        self.started = self.said = 0.0
+        self.started = self.printed = 0.0
 
     def __enter__(self):
         return self
@@ -24,28 +24,28 @@ class Lines:
         pass
 
     def begin(self, total, skipped):
-        """Grading of `total` submissions begins."""
+        """Start to show the grading of `total` submissions."""
         self.total = total
-        self.started = self.said = time.monotonic()
+        self.started = self.printed = time.monotonic()
         self.say(f"grading {total} submissions" + (f"; {skipped} are graded already" if skipped else ""))
 
     def step(self, _result):
-        """One more is done."""
+        """Count one more graded submission."""
         self.done += 1
         now = time.monotonic()
-        if now - self.said >= LINE_SECONDS and self.done < self.total:
-            self.said = now
+        if now - self.printed >= LINE_SECONDS and self.done < self.total:
+            self.printed = now
             left = (now - self.started) / self.done * (self.total - self.done)
             self.say(f"{self.done} of {self.total} graded · about {duration(left)} left")
 
     def say(self, *messages):
-        """Sentences for the person who waits."""
+        """Print messages."""
         for message in messages:
             self.echo(message)
 
 
 class Bar(Lines):
-    """A bar that is drawn anew in place.
+    """A progress bar in a terminal.
 
     Args:
         console: a rich Console.
@@ -75,12 +75,12 @@ class Bar(Lines):
         self.bar.stop()
 
     def begin(self, total, skipped):
-        """Grading of `total` submissions begins."""
+        """Start to show the grading of `total` submissions."""
         super().begin(total, skipped)
         self.task = self.bar.add_task("grading", total=total)
 
     def step(self, _result):
-        """One more is done."""
+        """Count one more graded submission."""
         self.done += 1
         self.bar.advance(self.task)
 

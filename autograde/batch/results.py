@@ -1,8 +1,8 @@
-"""Results on disk, one file a submission: what makes grading resumable.
+"""Stores results on disk, one file for each submission, so that grading can be resumed.
 
-A result is written whole, under another name first, and renamed; so a reader finds all of it or none. It is called
-``<lesson>.new.json`` until the gradebook has it, then ``<lesson>.json``. Whatever moment a grader is killed at, the next
-one finds each submission in one of three states: nothing written (it is graded), new (it is entered), or done.
+A result is written atomically: under a temporary name, then renamed. It is called ``<lesson>.new.json`` until it is in
+the gradebook, then ``<lesson>.json``. Whenever a grader is killed, the next one finds each submission in one of three
+states: without a result (it is graded), new (it is entered), or done.
 """
 
 import contextlib
@@ -16,30 +16,30 @@ from pathlib import Path, PurePosixPath
 from autograde.project import CourseError
 from autograde.submission.files import TIMESTAMP
 
-FORMAT = 2  # of these files; others are not read, and their submissions graded again
-FOLDER = ".results"  # in the folder of graded notebooks: git leaves that alone, and nbgrader passes over hidden names
+FORMAT = 2  # of these files; submissions with results in another format are graded again
+FOLDER = ".results"  # in the folder of graded notebooks, which git ignores; nbgrader skips hidden names
 HALF_WRITTEN = ".half"
 LOCK = ".lock"
 GRADED, FAILED = "graded", "failed"
-READ_ONLY = 0o444  # what nbgrader gives to graded files
+READ_ONLY = 0o444  # the mode that nbgrader gives to graded files
 
 
 @dataclass
 class Result:
-    """The outcome of one submission.
+    """The result of one submission.
 
     Attributes:
-        student, lesson: whose, and of what.
-        status: GRADED, or FAILED where the grader could not do its work: that is no one's score.
-        content: hash of the file that was handed in.
+        student, lesson: ids.
+        status: GRADED; or FAILED if the grader could not grade it, which gives no score.
+        content: hash of the submission.
         version: of the lesson's grading (`autograde.submission.grader_version`).
-        message: why it failed, or what is wrong with the whole submission; empty where nothing is.
+        message: why it failed, or why the whole submission could not be run; empty otherwise.
         cells: ``{grade_id: [automatic score or None, highest score]}`` for the graded cells.
         comments: ``{grade_id: automatic comment or None}`` for the answer cells.
-        verdicts: one dict a check (`Verdict.as_data`).
-        isolation: what the sandbox reached; None where nothing was run.
+        verdicts: one dict for each check (`Verdict.as_data`).
+        isolation: the sandbox's record of its isolation; None if nothing was run.
         seconds: wall time of the grading.
-        timestamp: when it was handed in, as nbgrader writes it; None when that is not known.
+        timestamp: the hand-in time, as nbgrader writes it; None if it is unknown.
         bytes: size of the graded notebook.
     """
 
@@ -64,7 +64,7 @@ class Result:
 
     @property
     def points(self):
-        """The most it can give."""
+        """The highest possible score."""
         return sum(points for _, points in self.cells.values())
 
 
@@ -86,11 +86,11 @@ class Store:
         return self.folder / student / f"{lesson}.new.json"
 
     def notebook(self, student, lesson):
-        """Where the graded notebook is."""
+        """The path of the graded notebook."""
         return self.graded / student / lesson / f"{lesson}.ipynb"
 
     def read(self, student, lesson):
-        """``(result or None, whether it still is to be entered into the gradebook)``."""
+        """``(result or None, whether it has yet to be entered into the gradebook)``."""
         for path, new in ((self._new(student, lesson), True), (self._done(student, lesson), False)):
             with contextlib.suppress(OSError, ValueError, TypeError):
                 data = json.loads(path.read_bytes())
@@ -99,22 +99,22 @@ class Store:
         return None, False
 
     def intact(self, result):
-        """Whether the graded notebook that belongs to `result` is there."""
+        """Whether the graded notebook of `result` exists with its full size."""
         try:
             return self.notebook(result.student, result.lesson).stat().st_size == result.bytes
         except OSError:
             return False
 
     def write(self, result, notebook, files):
-        """Keep a fresh result.
+        """Write a new result.
 
         Args:
-            result: a `Result`; one that is FAILED has no notebook, and is entered nowhere.
-            notebook: the graded notebook's text as bytes; becomes nbgrader's autograded notebook.
-            files: ``{name: bytes}`` of what lies beside it, as nbgrader has it.
+            result: a `Result`. A FAILED one has no notebook and is not entered into the gradebook.
+            notebook: the graded notebook as bytes; becomes nbgrader's autograded notebook.
+            files: ``{name: bytes}`` of the files beside it, as in nbgrader.
 
         Raises:
-            OSError: the disk is full, or may not be written to.
+            OSError: the disk is full, or not writable.
         """
         if result.status == FAILED:
             self._replace(self._done(result.student, result.lesson), _as_bytes(result))
@@ -122,30 +122,30 @@ class Store:
             return
         target = self.notebook(result.student, result.lesson)
         result.bytes = len(notebook)
-        self._bring(files, target.parent)
-        self._date(result)
+        self._write_files(files, target.parent)
+        self._write_timestamp(result)
         self._replace(target, notebook, READ_ONLY)
         self._replace(self._new(result.student, result.lesson), _as_bytes(result))
 
     def renew(self, result):
-        """Keep a result whose hand-in time has changed: it is to be entered again."""
-        self._date(result)
+        """Write a result whose hand-in time has changed, so that it is entered again."""
+        self._write_timestamp(result)
         self._replace(self._new(result.student, result.lesson), _as_bytes(result))
 
     def entered(self, result):
-        """The gradebook has it."""
+        """Mark a result as entered into the gradebook."""
         new = self._new(result.student, result.lesson)
         with contextlib.suppress(FileNotFoundError):
             os.replace(new, self._done(result.student, result.lesson))
 
-    def _date(self, result):
+    def _write_timestamp(self, result):
         path = self.notebook(result.student, result.lesson).with_name(TIMESTAMP)
         if result.timestamp:
             self._replace(path, result.timestamp.encode(), READ_ONLY)
         else:
             path.unlink(missing_ok=True)
 
-    def _bring(self, files, target):
+    def _write_files(self, files, target):
         kept = {str(parent) for name in files for parent in (PurePosixPath(name), *PurePosixPath(name).parents)}
         for path in sorted(target.rglob("*")) if target.is_dir() else ():
             name = path.relative_to(target).as_posix()
@@ -159,10 +159,10 @@ class Store:
 
     @contextlib.contextmanager
     def locked(self):
-        """Keep other graders out of this course meanwhile. The system unlocks it when this process ends, however it ends.
+        """Context manager that locks the course against other graders. The lock ends with this process in any case.
 
         Raises:
-            CourseError: another one is at work.
+            CourseError: another grader is running.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with open(self.folder / LOCK, "a") as file:
@@ -170,13 +170,13 @@ class Store:
                 import fcntl
 
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except ImportError:  # Windows: there one has to see to it oneself
+            except ImportError:  # Windows: no lock
                 pass
             except OSError:
                 raise CourseError(
                     "another `autograde grade` is at work on this course; wait until it has ended"
                 ) from None
-            # What a killed grader left half written.
+            # What a killed grader has not finished writing.
             shutil.rmtree(self.folder / HALF_WRITTEN, ignore_errors=True)
             yield
 

@@ -1,16 +1,16 @@
-"""What a grading run came to, as tables in a terminal: the run, the class, and the mistakes that were met."""
+"""Prints the outcome of a grading run as tables: the class, the misconceptions, and the run."""
 
 from collections import Counter, defaultdict
 
 from rich.table import Table
 from rich.text import Text
 
-MOST_STUDENTS = 40  # rows of the class table; the report has everyone
-MOST_NAMES = 6  # students named behind one mistake
+MAX_STUDENTS = 40  # rows of the class table; the report has everyone
+MAX_NAMES = 6  # students listed for one misconception
 
 
 def show(console, outcome, lessons):
-    """Print all there is to say.
+    """Print the tables and the messages.
 
     Args:
         console: a rich Console.
@@ -20,7 +20,7 @@ def show(console, outcome, lessons):
     results = outcome.graded + outcome.skipped
     if results:
         console.print(_class(results, lessons, console.width))
-        if hidden := len({result.student for result in results}) - MOST_STUDENTS:
+        if hidden := len({result.student for result in results}) - MAX_STUDENTS:
             if hidden > 0:
                 console.print(f"… and {hidden} more; `autograde report` shows everyone.")
         if any(verdict["misconception"] for result in results for verdict in result.verdicts):
@@ -49,7 +49,7 @@ def _class(results, lessons, width):
         by_student[result.student][result.lesson] = result
         points[result.lesson] = max(points.get(result.lesson, 0.0), result.points)
     shown = [lesson for lesson in lessons if lesson in points]
-    students = sorted(by_student)[:MOST_STUDENTS]
+    students = sorted(by_student)[:MAX_STUDENTS]
     if sum(len(lesson) + 2 for lesson in shown) + max(map(len, students)) > width - len("of 100"):
         headings = {lesson: lesson.partition("_")[0] for lesson in shown}  # the number; the table below has the names
     else:
@@ -75,14 +75,16 @@ def _mistakes(results):
         table.add_column(column, no_wrap=True)  # names are searched for: never folded
     table.add_column("students", justify="right")
     table.add_column("who", overflow="fold")
-    met = defaultdict(list)
+    students_with = defaultdict(list)
     for result in results:
         for verdict in result.verdicts:
             if verdict["misconception"]:
-                met[verdict["exercise"], verdict["misconception"]].append(result.student)
+                students_with[verdict["exercise"], verdict["misconception"]].append(result.student)
     order = {verdict["exercise"]: i for i, verdict in enumerate(v for r in results for v in r.verdicts)}
-    for (exercise, mistake), students in sorted(met.items(), key=lambda item: (order[item[0][0]], -len(item[1]))):
-        names = ", ".join(sorted(students)[:MOST_NAMES]) + (", …" if len(students) > MOST_NAMES else "")
+    for (exercise, mistake), students in sorted(
+        students_with.items(), key=lambda item: (order[item[0][0]], -len(item[1]))
+    ):
+        names = ", ".join(sorted(students)[:MAX_NAMES]) + (", …" if len(students) > MAX_NAMES else "")
         table.add_row(Text(exercise), Text(mistake), str(len(students)), Text(names))
     return table
 
@@ -115,7 +117,7 @@ def _run(outcome, lessons):
 
 
 def isolation(results):
-    """The levels that were reached, the commonest first: ``full``, ``full 38, none 2``."""
+    """The levels of isolation that were reached, the most common first: ``full``, ``full 38, none 2``."""
     levels = Counter(result.isolation["level"] for result in results if result.isolation)
     if len(levels) < 2:
         return next(iter(levels), "nothing was run")
@@ -123,9 +125,9 @@ def isolation(results):
 
 
 def summary(outcome):
-    """One line: what was done, and how fast."""
+    """One line with the counts and the time."""
     parts = [f"{len(outcome.graded)} graded", f"{len(outcome.skipped)} skipped", f"{len(outcome.failed)} failed"]
-    said = ", ".join(parts) + f" in {outcome.seconds:.1f} s"
+    line = ", ".join(parts) + f" in {outcome.seconds:.1f} s"
     if outcome.graded:
-        said += f" ({outcome.seconds / len(outcome.graded):.3f} s a submission, everything included)"
-    return said
+        line += f" ({outcome.seconds / len(outcome.graded):.3f} s a submission, everything included)"
+    return line

@@ -11,7 +11,7 @@ from autograde.notebook.cells import METADATA
 from autograde.project import Course
 from autograde.sandbox.limits import Limits
 from autograde.submission.client import SHARED, question
-from autograde.submission.files import Submission, beside
+from autograde.submission.files import Submission, files_beside
 
 
 class GradingError(RuntimeError):
@@ -62,7 +62,7 @@ class Execute(NbGraderExecute):
         course = Course(Path(folders.root))
         asked = question(
             submission,
-            files=beside(submission, course),
+            files=files_beside(submission, course),
             reference=nbformat.writes(nb, version=4),
             version=None,
             settings=question_settings(self.config),

@@ -26,7 +26,7 @@ from autograde.nbgrader_plugin.pages import FEEDBACK_POLICY, CleanHTMLExporter, 
 from autograde.notebook.cells import METADATA
 from autograde.project import Course
 from autograde.submission import grader_version
-from autograde.submission.files import Submission, oddities, unusable
+from autograde.submission.files import Submission, warnings_about, why_unusable
 from autograde.terminal import one_line
 
 REPLACED = "replaced"  # folder beside the graded notebooks, for files that nbgrader's --force would have deleted
@@ -81,12 +81,12 @@ class SubmissionExporter(_Exporter, NotebookExporter):
         """Remove unusable folders, and notebooks that do not belong to the lesson, from nbgrader's list, with a message."""
         student, lesson = Path(folder).parent, Path(folder).name
         shown = one_line(os.path.relpath(folder, self._folders.root), 200)
-        reason = unusable(student) or (LINK if Path(folder).is_symlink() else None)
+        reason = why_unusable(student) or (LINK if Path(folder).is_symlink() else None)
         if reason:
             del converter.assignments[folder]
             self.log.error("%s %s", shown, reason)
             return
-        for problem in oddities(Submission(student.name, lesson, Path(folder))):
+        for problem in warnings_about(Submission(student.name, lesson, Path(folder))):
             self.log.warning("%s %s.", shown, problem)
         if known := self._known[lesson]:  # nbgrader would log a message for each of the others
             listed = converter.assignments[folder]

@@ -16,7 +16,7 @@ from pathlib import Path
 from nbgrader.utils import parse_utc
 
 from autograde.project import CourseError, find_course
-from autograde.submission.files import Submission, apart_from, hand_in_time
+from autograde.submission.files import Submission, hand_in_time, without_conflicts
 
 
 def guard():
@@ -62,7 +62,9 @@ def files_beside(folder, exclude=()):
         CourseError
     ):  # nbgrader copies the lesson's own files over them, and fails if one of them is a folder
         lesson = find_course(folder).solved(folder.name).parent
-        found = found if lesson == folder.resolve() else apart_from(found, Submission("", "", lesson).others()[0])
+        found = (
+            found if lesson == folder.resolve() else without_conflicts(found, Submission("", "", lesson).others()[0])
+        )
     timestamp = [Path("timestamp.txt")] if hand_in_time(folder)[0] else []
     return [
         str(folder / path)

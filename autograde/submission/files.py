@@ -1,8 +1,8 @@
-"""What a class handed in, a folder for each student and lesson (``<student>/<lesson>/<lesson>.ipynb``), and whatever else
-lies there.
+"""Finds and reads submissions: ``<student>/<lesson>/<lesson>.ipynb``, and the other files beside them.
 
-Anything can lie there: pipes, links, directories in place of files, a file that claims two gigabytes. Files are opened
-without waiting, looked at through what was opened, and read up to a limit. Both doors read submissions through here.
+The folders can hold anything: named pipes, links, directories in place of files, files of gigabytes. So files are opened
+without blocking, checked by their descriptors, and read up to a limit. nbgrader's commands and `autograde grade` both
+read submissions with this module.
 """
 
 import errno
@@ -16,12 +16,12 @@ from pathlib import Path
 from autograde.submission.nbgrader_rules import nbgrader_utils
 from autograde.terminal import one_line
 
-MAX_BYTES = 64 * 2**20  # of one notebook; with all its figures, an honest one has a hundredth of that
+MAX_BYTES = 64 * 2**20  # of one notebook; a usual one with all its figures has a hundredth of that
 MAX_FILES = 1_000  # beside a notebook
 MAX_PATH = 1_000  # bytes, below the folder that was handed in
 LONGEST_NAME = 128  # characters of a student's id in nbgrader's gradebook
-LITTER = {"__MACOSX", "__pycache__"}  # left by archives and by Python: no person's work
-TIMESTAMP = "timestamp.txt"  # nbgrader's: when it was handed in
+LITTER = {"__MACOSX", "__pycache__"}  # made by archive programs and by Python, not by a student
+TIMESTAMP = "timestamp.txt"  # nbgrader's file with the hand-in time
 
 NO_NOTEBOOK = "The folder that was handed in holds no {0}.ipynb{1}. Hand in the notebook under the name it was given."
 A_LINK = "The notebook that was handed in is a link to another place. Hand in the file itself."
@@ -37,7 +37,7 @@ _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a so
 
 
 class NotRegular(Exception):
-    """Something else lies where a file is expected; the message says what."""
+    """Not a regular file; the message says what it is."""
 
 
 class TooLarge(Exception):
@@ -45,12 +45,12 @@ class TooLarge(Exception):
 
 
 def read_regular(path, limit):
-    """The bytes of a regular file. Waits for nothing and follows no link in the last place.
+    """The bytes of a regular file. Does not block, and does not follow a link at the end of the path.
 
     Raises:
         NotRegular: it is a pipe, a folder, a link, ….
         TooLarge: it has more than `limit` bytes.
-        OSError: it is not there, or cannot be read.
+        OSError: it does not exist, or cannot be read.
     """
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     try:
@@ -76,7 +76,7 @@ def read_regular(path, limit):
 
 @dataclass(frozen=True)
 class Submission:
-    """One student's folder for one lesson."""
+    """The folder that one student handed in for one lesson."""
 
     student: str
     lesson: str
@@ -84,11 +84,11 @@ class Submission:
 
     @property
     def notebook(self):
-        """The file that is graded."""
+        """The path of the notebook that is graded."""
         return self.folder / f"{self.lesson}.ipynb"
 
     def read(self):
-        """``(contents as bytes, None)``, or ``(b"", a message for the learner)`` where there is nothing to grade."""
+        """``(contents as bytes, None)``, or ``(b"", message for the learner)`` if there is nothing to grade."""
         try:
             if self.notebook.is_symlink():
                 return b"", A_LINK
@@ -103,7 +103,7 @@ class Submission:
             return b"", NOT_READ.format(error.strerror or type(error).__name__)
 
     def _instead(self):
-        """What there is in place of the notebook, in words."""
+        """Describes what the folder holds in place of the notebook, as the end of a sentence."""
         names = sorted(path.name for path in _entries(self.folder))
         nested = [name for name in names if (self.folder / name / f"{self.lesson}.ipynb").is_file()]
         likely = [name for name in names if ".ipynb" in name.lower()] or names
@@ -116,12 +116,15 @@ class Submission:
         return f", but {_quoted(likely[0])}" if likely else ""
 
     def timestamp(self):
-        """When it was handed in, as the text of nbgrader's timestamp file; None where that is not known."""
+        """The hand-in time, as the text of nbgrader's timestamp file; None if it is unknown."""
         return hand_in_time(self.folder)[0]
 
     def others(self):
-        """``(other files in the folder, a message or None)``: paths relative to it, of regular files only, since a link
-        may lead anywhere; none of them where there are too many or too large ones, which the message says.
+        """The other files in the folder.
+
+        Returns:
+            ``(sorted paths relative to the folder, None)``, of regular files only, since links may lead anywhere; or
+            ``([], message)`` if there are too many files, or too large ones.
         """
         found, size, seen = [], 0, 0
         for folder, folders, files in os.walk(self.folder):
@@ -136,7 +139,7 @@ class Submission:
                     continue
                 try:
                     status = path.lstat()
-                except OSError:  # it was there a moment ago
+                except OSError:  # it has been removed in the meantime
                     continue
                 if stat.S_ISREG(status.st_mode) and len(os.fsencode(relative)) <= MAX_PATH:
                     found.append(relative)
@@ -147,7 +150,7 @@ class Submission:
 
 
 def hand_in_time(folder):
-    """``(text of nbgrader's timestamp file, whether it is there and holds no date)``; the text is None without a date."""
+    """``(text of nbgrader's timestamp file, or None, whether the file exists without a valid date)``."""
     try:
         text = read_regular(Path(folder, TIMESTAMP), 200).decode("utf-8").strip()
         if text:
@@ -159,17 +162,17 @@ def hand_in_time(folder):
         return None, True
 
 
-def beside(submission, course):
-    """``{name: bytes}`` of what lies beside a notebook when it runs: what was handed in with it, and over that, as nbgrader
-    does, the lesson's own files. Without the hand-in time.
+def files_beside(submission, course):
+    """``{name: bytes}`` of the files beside a notebook when it runs: those handed in with it, overwritten by the lesson's
+    own files, as in nbgrader. Without the hand-in time.
     """
     ours = Submission(submission.student, submission.lesson, course.solved(submission.lesson).parent)
-    theirs = apart_from(submission.others()[0], ours.others()[0])
+    theirs = without_conflicts(submission.others()[0], ours.others()[0])
     return _contents(submission.folder, theirs) | _contents(ours.folder, ours.others()[0])
 
 
-def apart_from(paths, others):
-    """Those of `paths` that can be files in one folder with `others`: none has the same name, or takes one for a folder."""
+def without_conflicts(paths, others):
+    """Those of `paths` that can be in one folder with `others`: none has the same name as a file or folder of theirs."""
     taken = {Path(*path.parts[:n]) for path in others for n in range(1, len(path.parts) + 1)}
     return [path for path in paths if path not in taken and not taken & set(path.parents) & set(others)]
 
@@ -179,18 +182,18 @@ def _contents(folder, paths):
     for path in paths:
         try:
             found[path.as_posix()] = read_regular(folder / path, MAX_BYTES)
-        except (OSError, NotRegular, TooLarge):  # it was another one a moment ago
+        except (OSError, NotRegular, TooLarge):  # it has changed in the meantime
             continue
     return found
 
 
 def fingerprint(content, message, files):
-    """A hash of what there is to grade.
+    """A hash of a submission.
 
     Args:
-        content: of the notebook.
-        message: what stands in its place, or None.
-        files: ``{name: bytes}`` of what lies beside it.
+        content: of the notebook, as bytes.
+        message: why there is no notebook, or None.
+        files: ``{name: bytes}`` of the files beside it.
     """
     digest = hashlib.sha256(content)
     for part in (message or "", *sorted(files)):
@@ -199,19 +202,19 @@ def fingerprint(content, message, files):
 
 
 def find(course, lessons):
-    """Look through the folder of submissions.
+    """Find the submissions of a course.
 
     Args:
         course: the `Course`.
-        lessons: ids of the lessons that are wanted.
+        lessons: ids of the lessons to find.
 
     Returns:
-        ``(submissions sorted by lesson and student, messages about what else lies there)``.
+        ``(submissions sorted by lesson and student, messages about other files in the folder)``.
     """
     found, notices = [], []
     for student in _entries(course.submitted):
         where = f"{course.submitted.name}/{one_line(student.name)}"
-        if problem := unusable(student):
+        if problem := why_unusable(student):
             notices.append(f"{where} {problem}")
             continue
         for folder in _entries(student):
@@ -222,17 +225,17 @@ def find(course, lessons):
                 notices.append(f"{inside} is not a folder; left alone.")
             elif folder.name in lessons:
                 found.append(Submission(student.name, folder.name, folder))
-                notices += [f"{inside} {problem}." for problem in oddities(found[-1])]
+                notices += [f"{inside} {problem}." for problem in warnings_about(found[-1])]
     return sorted(found, key=lambda one: (one.lesson, one.student)), notices
 
 
 def student_folders(course):
-    """The folders in which students hand in."""
-    return [folder for folder in _entries(course.submitted) if not unusable(folder)]
+    """The folders of students in the folder of submissions."""
+    return [folder for folder in _entries(course.submitted) if not why_unusable(folder)]
 
 
-def oddities(submission):
-    """What an instructor should know of a submission that is graded all the same, as ends of a sentence."""
+def warnings_about(submission):
+    """Warnings for the instructor about a submission that can be graded, as ends of sentences."""
     found = []
     extra = sorted(path.name for path in _entries(submission.folder) if path.suffix == ".ipynb")
     extra = [name for name in extra if name != submission.notebook.name]
@@ -253,8 +256,8 @@ def _entries(folder):
         return []
 
 
-def unusable(student):
-    """Why a folder cannot be a student's: what nbgrader's gradebook or its pages cannot take. None where it can."""
+def why_unusable(student):
+    """Why nbgrader cannot use a folder as a student's, as the end of a sentence; None if it can."""
     if student.is_symlink():
         return "is a link to another place; left alone. Put the folder itself there."
     if not student.is_dir():

@@ -1,6 +1,7 @@
-"""One submission, from the bytes that were handed in to a graded notebook and its marks: the same for every door.
+"""Grades one submission: from the submitted bytes to a graded notebook and its scores.
 
-Runs in a process that is there for this submission alone (`autograde.submission.grading_process`).
+nbgrader's commands and `autograde grade` both use it. It runs in a process of its own for each submission
+(`autograde.submission.grading_process`).
 """
 
 import copy
@@ -14,19 +15,19 @@ from autograde.submission import grade_notebook, repair
 from autograde.submission.files import fingerprint
 from autograde.submission.nbgrader_rules import nbgrader_utils
 
-LONGEST_MESSAGE = 600  # characters of a message; some of its words are the learner's
+LONGEST_MESSAGE = 600  # characters of a message, which may quote the learner
 
 
 def prepare(content, released, problem=None):
-    """Make a well-formed notebook of what was handed in.
+    """Read and repair a submitted notebook.
 
     Args:
         content: bytes of the file.
-        released: the notebook that submissions are held against.
-        problem: a message where there is no file to grade.
+        released: the reference notebook.
+        problem: why there is no file to grade, or None.
 
     Returns:
-        ``(notebook, problem, damage)``: a message that says why nothing of it can be run, or None; and
+        ``(notebook, problem, damage)``: `problem` says why the notebook cannot be run, or is None; `damage` is
         ``{grade_id: message}`` for the cells that cannot be graded.
     """
     if problem:
@@ -56,20 +57,20 @@ def grade_one(question, content, files, open_session):
     """Grade one submission.
 
     Args:
-        question: a dict: ``lesson``; ``reference``, the text of the notebook that it is held against; ``problem``, a message
-            where there is no file to grade; ``names`` of other files; ``max_lines`` and ``max_traceback`` of a cell's
+        question: a dict: ``lesson``; ``reference``, the text of the reference notebook; ``problem``, why there is no file
+            to grade, or None; ``names`` of other files; ``max_lines`` and ``max_traceback`` of a cell's
             output, below zero for no limit.
         content: the notebook as it was handed in.
         files: contents of the other files.
-        open_session: called with the code that is to be run and ``{name: bytes}``; gives a session.
+        open_session: ``open_session(code that will be run, {name: bytes})`` returns a session.
 
     Returns:
-        ``(outcome, the graded notebook as bytes)``. The outcome is a dict: ``content``, a hash of what was handed in;
-        ``message``, what is wrong with the whole of it; ``verdicts``; ``isolation``; ``seconds``; ``cells`` and
-        ``comments`` as nbgrader has them.
+        ``(outcome, the graded notebook as bytes)``. The outcome is a dict: ``content``, a hash of the submission;
+        ``message``, why it could not be run, or ""; ``verdicts``; ``isolation``; ``seconds``; ``cells`` and
+        ``comments``, as in nbgrader.
 
     Raises:
-        IsolationError, SandboxError, SessionEnded: no session could be had, which says nothing about the submission.
+        IsolationError, SandboxError, SessionEnded: no session could be opened; the submission is not the cause.
     """
     files = dict(zip(question["names"], files, strict=True))
     released = copy.deepcopy(parsed(question["reference"]))
@@ -92,7 +93,7 @@ def grade_one(question, content, files, open_session):
 
 
 def not_graded(question, content, files, problem):
-    """`grade_one` for a submission that could not be graded: nothing of it is looked at, and every check says `problem`."""
+    """As `grade_one`, for a submission that could not be graded: it is not read, and every check reports `problem`."""
     outcome, notebook = grade_one(question | {"problem": _cut(problem)}, content, files, None)
     names = dict(zip(question["names"], files, strict=True))
     return outcome | {"content": fingerprint(content, question["problem"], names)}, notebook
@@ -100,12 +101,12 @@ def not_graded(question, content, files, problem):
 
 @functools.lru_cache(64)
 def parsed(text):
-    """The notebook that is held against submissions, of its text. It is not to be changed."""
+    """The reference notebook in a text. Cached, so the caller must not change it."""
     return nbformat.reads(text, as_version=4)
 
 
 def _marks(graded):
-    """Scores and comments, read off a graded notebook by nbgrader's own rules."""
+    """Scores and comments of a graded notebook, by nbgrader's own rules."""
     utils = nbgrader_utils()
     cells, comments = {}, {}
     for cell in graded.cells:

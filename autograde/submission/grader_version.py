@@ -1,4 +1,4 @@
-"""Which version of a lesson's grading a result was made with: a hash of everything that decides a mark."""
+"""The version of a lesson's grading: a hash of everything that decides a score."""
 
 import functools
 import hashlib
@@ -6,8 +6,8 @@ import hashlib
 from autograde import registry
 from autograde.source_files import PACKAGE, SourceFiles
 
-# What runs and judges a notebook, besides the lesson's own checks. Probes are asked for by name.
-ENTRANCES = (
+# The modules that run and judge a notebook, besides the lesson's checks. Probes are called by name, not imported.
+ENTRY_POINTS = (
     "submission/grading_process.py",
     "submission/grade_submission.py",
     "sandbox/child/main.py",
@@ -17,26 +17,26 @@ LIBRARIES = ("torch", "numpy", "ipython")
 
 
 def of_lesson(course, lesson, reference):
-    """A short hash of what grades a lesson.
+    """A short hash of the code that grades a lesson, and of its reference notebook.
 
     Args:
         course: the `Course`.
         lesson: its id.
-        reference: text of the notebook that submissions are held against.
+        reference: text of the reference notebook.
 
     Returns:
-        A string that changes with that notebook, the lesson's checks and all source these lead to, the way a notebook
-        is run, and the libraries; not with another lesson.
+        A string that changes with that notebook, the lesson's checks, all source files that they import, the code that
+        runs a notebook, and the versions of the libraries; not with another lesson.
     """
     return hashlib.sha256(f"{of_code(course, lesson)} {reference}".encode()).hexdigest()[:16]
 
 
 @functools.cache
 def of_code(course, lesson):
-    """The part of `of_lesson` that a worker can tell by itself."""
+    """The part of `of_lesson` that does not depend on the reference notebook."""
     known = registry.of(course)
     files = SourceFiles(course)
-    starts = [PACKAGE / name for name in ENTRANCES] + [files.of_module(known.module_of(lesson))]
+    starts = [PACKAGE / name for name in ENTRY_POINTS] + [files.of_module(known.module_of(lesson))]
     starts += files.of_package(known.probes)
     starts += [files.of_module(part) for part in known.given_to(lesson)]
     return files.digest(files.reached(filter(None, starts)), LIBRARIES)

@@ -1,4 +1,4 @@
-"""What travels between a grading process and those who ask it, on this machine or on a cluster: JSON and bytes, never pickle."""
+"""The messages between a grading process and its client, here or on a cluster: JSON and bytes, never pickle."""
 
 import json
 import struct
@@ -7,13 +7,13 @@ _LENGTHS = struct.Struct("<IQ")
 
 
 def pack(metadata, *files):
-    """Bytes for a JSON-able dict and the contents of any number of files."""
+    """The message with a dict (JSON data) and the contents of any number of files, as bytes."""
     head = json.dumps(metadata | {"sizes": [len(file) for file in files]}).encode()
     return b"".join([_LENGTHS.pack(len(head), sum(map(len, files))), head, *files])
 
 
 def unpack(data):
-    """``(dict, bytes of a file, bytes of the next, …)`` of a whole message."""
+    """``(dict, bytes of the first file, bytes of the second, …)`` of a complete message."""
     head, _ = _LENGTHS.unpack_from(data)
     start = _LENGTHS.size + head
     metadata = json.loads(data[_LENGTHS.size : start])
@@ -25,10 +25,10 @@ def unpack(data):
 
 
 def read(read_exactly):
-    """The next whole message of a stream, as bytes; None at its end.
+    """The next complete message of a stream, as bytes; None at its end.
 
     Args:
-        read_exactly: ``read_exactly(count)`` gives that many bytes, or fewer at the end of the stream.
+        read_exactly: ``read_exactly(count)`` returns `count` bytes, or fewer at the end of the stream.
     """
     lengths = read_exactly(_LENGTHS.size)
     if len(lengths) < _LENGTHS.size:
@@ -39,5 +39,5 @@ def read(read_exactly):
 
 
 def is_whole(data):
-    """Whether `data` is one whole message."""
+    """Whether `data` is one complete message."""
     return len(data) >= _LENGTHS.size and len(data) == _LENGTHS.size + sum(_LENGTHS.unpack_from(data))

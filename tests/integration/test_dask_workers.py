@@ -131,8 +131,8 @@ def test_a_class_is_graded_though_workers_are_lost(course, dask, tmp_path):
 
 @pytest.mark.slow
 def test_a_cluster_that_goes_away_stops_the_run_and_keeps_what_was_graded(course, dask, monkeypatch):
-    monkeypatch.setattr(dask_workers, "LOOK_SECONDS", 1)
-    monkeypatch.setattr(dask_workers, "ALONE_SECONDS", 3)
+    monkeypatch.setattr(dask_workers, "POLL_SECONDS", 1)
+    monkeypatch.setattr(dask_workers, "NO_WORKERS_SECONDS", 3)
     for number in range(30):
         hand_in(course, f"student-{number:02}", "SCORE=1" if number < 10 else "SCORE=1 WAIT")
     dask.scheduler()

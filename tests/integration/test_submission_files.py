@@ -115,9 +115,9 @@ def test_files_beside_a_notebook(course, monkeypatch):
     (folder / "key").symlink_to("/etc/hostname")
     (course.solved(LESSON).parent / "data.txt").write_text("ours")
     one = Submission("ada", LESSON, folder)
-    assert files.beside(one, course) == {"data.txt": b"ours", "mine.py": b"x = 1"}
+    assert files.files_beside(one, course) == {"data.txt": b"ours", "mine.py": b"x = 1"}
     monkeypatch.setattr(files, "MAX_BYTES", 5)
-    assert files.beside(one, course) == {"data.txt": b"ours"}
+    assert files.files_beside(one, course) == {"data.txt": b"ours"}
 
 
 def test_no_class_at_all(course):
