@@ -10,49 +10,105 @@
 r"""
 # 03 · Two thin products
 
-At the end of this lesson you can write what an adapter adds in its cheap order, count what it costs without running
-it, and say at which rank it stops being cheap.
+At the end of this lesson you can compute what an adapter adds in the cheap order, count the cost without running anything, and say at
+which rank an adapter stops being cheap.
 
 *About 40 minutes · difficulty 2 of 5 · builds on: [02 · The bug](../02_the_bug/02_the_bug.ipynb)*
+
+## From memory
+
+Answer these before you open them.
+
+<details><summary>01 · A is (d, r) and B is (r, k). How many numbers do they hold together, and how many does a weight for the same layer hold?</summary>
+r (d + k), where the weight holds d k.
+</details>
+<details><summary>02 · A fresh LoRA layer returns what its base returns. Why does that say nothing about its product?</summary>
+B is zero, so every product with it is zero too, right or wrong.
+</details>
+<details><summary>02 · At which sizes does (A @ B) * x run, return the right shape, and get the values wrong?</summary>
+The layer is square, and x has as many rows as it has inputs (more than one).
+</details>
 """
 
 # %%
-import math
-import time
-
-import matplotlib.pyplot as plt
-import numpy as np
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
 
 from autograde import check
+from autograde.lesson_kit import costs as kit
+from autograde.lesson_kit.predictions import show_prediction
 
 device = "cuda" if torch.cuda.is_available() else "cpu"
 
 # %% [markdown]
 r"""
-## Predict first
+## Predict first: four ways to write one product
 
-An adapter adds $s \, x A B$ to the output of its layer: $A$ is $(d, r)$, $B$ is $(r, k)$, and $s$ is the scaling.
-Brackets may stand in two places,
-
-$$ (x A) \, B \qquad \text{or} \qquad x \, (A B), $$
-
-and both give the same $k$ numbers, because matrix products are associative.
-
-> Take $d = k = 4096$ and $r = 8$: $A$ and $B$ hold 32,768 numbers each. One row $x$ comes in. With the brackets in one
-> place it takes more multiplications and additions than in the other. How many times as many: 1.5, 10, 200 or 2,000?
-
-Write your guess into the next cell, and run it.
+An adapter adds $s \, x A B$ to the output of its layer: $A$ is $(d, r)$, $B$ is $(r, k)$, and $s$ is the scaling. Matrix products are
+associative, so brackets may stand anywhere and the numbers stay the same. The cost does not. Here are four ways to write it. Ways 3 and 4
+are written as in the paper, where $x$ is a column and stands on the right; the transposes turn rows into columns and back, and cost nothing.
 """
 
 # %%
-my_prediction = "?"
+ways = {
+    "1": lambda s, x, A, B: s * x @ A @ B,
+    "2": lambda s, x, A, B: s * x @ (A @ B),
+    "3": lambda s, x, A, B: (s * B.T @ A.T @ x.T).T,
+    "4": lambda s, x, A, B: (s * B.T @ (A.T @ x.T)).T,
+}
 
 # %% [markdown]
 r"""
+> Take $d = k = 4096$ and $r = 8$, so that $A$ and $B$ hold 32,768 numbers each, and let one row $x$ come in.
+>
+> 1. Rank the four by the multiplications and additions that they take, the cheapest first. Put a tie into one string: `"1 = 2"`.
+> 2. How many times as many does the most expensive one take: 1.5, 20, 200 or 2,000?
+"""
+
+# %%
+my_order = "?"
+my_times = "?"
+
+# %% demonstration=true
+torch.manual_seed(0)
+x = torch.randn(1, 4096, device=device)
+A = torch.randn(4096, 8, device=device) / 64  # divided by √4096, so that x @ A stays near 1
+B = torch.randn(8, 4096, device=device)
+
+show_prediction(my_order, guess="1 = 3 < 2 = 4: those without inner brackets are cheap")
+show_prediction(my_times, guess=200)
+counted = {way: kit.count_flops(function, 2.0, x, A, B) for way, function in ways.items()}
+print("\nway   multiplications and additions   times the cheapest")
+for way, flops in counted.items():
+    print(f"{way:>3} {flops:33,} {flops / min(counted.values()):20,.0f}")
+
+one, two, three, four = (function(2.0, x, A, B) for function in ways.values())
+close = [torch.allclose(one, other, rtol=1e-4, atol=1e-3) for other in (two, three, four)]
+print("\nall four agree up to rounding:", all(close))
+print("1 and 2 agree to the last bit:", torch.equal(one, two))
+
+# %% [markdown]
+r"""
+1 and 4 are cheap, 2 and 3 take 2,304 times as many. What looks alike is not: ways 1 and 3 have no inner brackets, and only one of them is
+cheap.
+
+Python gives `*` and `@` the same precedence and **reads from left to right**. Put the brackets in that it sees:
+
+| way | as Python reads it | what comes first | its shape |
+|---|---|---|---|
+| 1 | `((s * x) @ A) @ B` | `x` with `A` | $(1, 8)$ |
+| 2 | `(s * x) @ (A @ B)` | `A` with `B` | $(4096, 4096)$ |
+| 3 | `((s * B.T) @ A.T) @ x.T` | `B.T` with `A.T` | $(4096, 4096)$ |
+| 4 | `(s * B.T) @ (A.T @ x.T)` | `A.T` with `x.T` | $(8, 1)$ |
+
+So way 1 is cheap by luck: $x$ happens to stand on the left, where Python starts to read. Write the same formula down as the paper has it,
+$BAx$, again without brackets, and you get way 3. Brackets say what you mean; use them.
+
+The four agree up to rounding and not to the last bit, because they add the same terms in another order, and floating-point sums notice. From
+here on "equal" means *within a tolerance*.
+
+Where do 2,304 times come from? You can count that by hand.
+
 ## A worked example, small enough to check by hand
 
 With $d = 3$, $k = 4$, $r = 2$ and $s = 0.5$:
@@ -64,7 +120,7 @@ B = \begin{pmatrix} 1 & 0 & 2 & 0 \\ 0 & 1 & 0 & 3 \end{pmatrix}
 $$
 
 1. **shape** · $x$ is $(1, 3)$, and the result must be $(1, 4)$.
-2. **product** · first the change of the weight, $\Delta W = AB$, which is $(3, 2)(2, 4) \to (3, 4)$. Then
+2. **product** · in the expensive order, the change of the weight comes first: $\Delta W = AB$, which is $(3, 2)(2, 4) \to (3, 4)$. Then
    $x \, \Delta W$, which is $(1, 3)(3, 4) \to (1, 4)$:
 
    $$
@@ -72,31 +128,22 @@ $$
    x \, \Delta W = \begin{pmatrix} 4 & 5 & 8 & 15 \end{pmatrix}
    $$
 
-3. **scale** · times $s = 0.5$: $\begin{pmatrix} 2 & 2.5 & 4 & 7.5 \end{pmatrix}$.
-4. **add** · to what the base layer gives. That is the layer's business, in lesson 04.
+3. **scale** · this step is yours: which four numbers come out?
+4. **add** · to what the base layer gives. That comes in lesson 04.
 
-Every step is right. Now count the work. A matrix of shape $(a, b)$ times one of shape $(b, c)$ makes $ac$ numbers,
-and each of them takes $b$ multiplications and $b$ additions (the first one, to zero, counts too). Together that is
-$2abc$ *floating-point operations*, FLOPs for short.
+Now count the work. A matrix of shape $(a, b)$ times one of shape $(b, c)$ makes $ac$ numbers, and each of them takes $b$ multiplications and
+$b$ additions (the first one, to zero, counts too). Together that is $2abc$ *floating-point operations*, FLOPs for short.
 
 | product | shapes | FLOPs |
 |---|---|---|
 | $AB$ | $(3, 2)(2, 4)$ | $2 \cdot 3 \cdot 2 \cdot 4 = 48$ |
-| $x \, \Delta W$ | $(1, 3)(3, 4)$ | $2 \cdot 1 \cdot 3 \cdot 4 = 24$ |
-| both | | $72$ |
+| $x \, \Delta W$ | $(1, 3)(3, 4)$ | yours |
 
-The next cell does the same, and lets torch count.
+The next cell computes both and lets torch count.
 """
 
 
 # %%
-def count_flops(function, *inputs):
-    """The FLOPs of all matrix products in ``function(*inputs)``."""
-    with FlopCounterMode(display=False) as counter:
-        function(*inputs)
-    return counter.get_total_flops()
-
-
 def full_product_first(x, A, B, scaling):
     """The order of the worked example."""
     delta_W = A @ B  # (d, r) @ (r, k) -> (d, k), as large as the layer's weight
@@ -107,30 +154,32 @@ small_x = torch.tensor([[1.0, 2.0, 3.0]])
 small_A = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
 small_B = torch.tensor([[1.0, 0.0, 2.0, 0.0], [0.0, 1.0, 0.0, 3.0]])
 print(full_product_first(small_x, small_A, small_B, 0.5))
-print(count_flops(full_product_first, small_x, small_A, small_B, 0.5), "FLOPs")
+small_flops = kit.count_flops(full_product_first, small_x, small_A, small_B, 0.5)
+print(small_flops, "FLOPs, of which x ΔW takes", small_flops - 48)
 
 # %% [markdown]
 r"""
-These four numbers can be had for 28 FLOPs. Finding out how is your first exercise.
+You can have these four numbers for 28 FLOPs.
 
 ## Exercise: `lora_delta`
 
 *About 6 minutes · difficulty 2 of 5 · 3 points: 2 for the right numbers, 1 for the cheap order*
 
-The check counts operations as the cell above did. No clock is involved.
+Write it so that nobody has to know Python's reading order to see what it costs. The check counts operations as the cells above did; no
+clock is involved.
 
 <details><summary>Hint 1: what to look at</summary>
 Write <code>x</code>, <code>A</code> and <code>B</code> in a row, and the shape of each below it. Which neighbours
 share a size?
 </details>
 <details><summary>Hint 2: the idea</summary>
-Either pair of neighbours may be multiplied first, as long as nobody changes places. The worked example began with one
-pair, and made a matrix as large as a weight. What shape does the other pair give?
+You may multiply either pair of neighbours first, as long as no matrix changes its place. The worked example began with one pair and
+made a matrix as large as a weight. What shape does the other pair give?
 </details>
 <details><summary>Hint 3: nearly there</summary>
-Two uses of <code>@</code> and one of <code>*</code>; no transpose, no reshape. <code>@</code> takes care of all
-leading axes of <code>x</code>. The scaling is one number, so you may apply it at any step. Where does it have the
-fewest numbers to multiply?
+Two uses of <code>@</code> and one of <code>*</code>, no transpose and no reshape: <code>.T</code> would turn all axes of a batch around, and
+<code>@</code> takes care of the leading axes of <code>x</code> by itself. The scaling is one number, so you may apply it at any step. Where does
+it have the fewest numbers to multiply?
 </details>
 """
 
@@ -159,38 +208,28 @@ check.lora_delta(lora_delta)
 
 # %% [markdown]
 r"""
-## Back to your prediction
+## Where the 2,304 come from
 
-The same count, on the layer that you were asked about.
+Your function and the expensive order, on the layer that you were asked about, 4096 → 4096 at rank 8:
 """
 
 # %% demonstration=true
-torch.manual_seed(0)
-x = torch.randn(1, 4096, device=device)
-A = torch.randn(4096, 8, device=device) / 64  # divided by √4096, so that x @ A stays near 1
-B = torch.randn(8, 4096, device=device)
-
-thin = count_flops(lora_delta, x, A, B, 2.0)
-full = count_flops(full_product_first, x, A, B, 2.0)
-print(f"lora_delta          {thin:>12,} FLOPs")
-print(f"full product first  {full:>12,} FLOPs, {full / max(thin, 1):,.0f} times as many")
-print(f"you predicted       {my_prediction} times as many")
-
-one, other = lora_delta(x, A, B, 2.0), full_product_first(x, A, B, 2.0)
-print("the same result, up to rounding:", torch.allclose(one, other, rtol=1e-4, atol=1e-3))
-print("the same result, to the last bit:", torch.equal(one, other))
+thin = kit.count_flops(lora_delta, x, A, B, 2.0)
+form, use = 2 * 4096 * 8 * 4096, 2 * 1 * 4096 * 4096
+print(f"lora_delta         {thin:>12,} FLOPs")
+print(f"make A @ B         {form:>12,} FLOPs, {form / max(thin, 1):,.0f} times as many")
+print(f"use it for one row {use:>12,} FLOPs, {use / max(thin, 1):,.0f} times as many")
 
 # %% [markdown]
 r"""
-"Low rank" says that $\Delta W$ *can be written* with few numbers. Multiply it out, and you hold all
-$4096 \cdot 4096 = 16{,}777{,}216$ of them again: each has to be made, kept, and multiplied by an entry of $x$. Left as
-two factors, it costs what the factors cost.
+200 was a good guess if you compared the numbers: $\Delta W$ has 256 times as many as $A$ and $B$ together, and each of them is used once. But
+before it is used it must be made, and that takes eight times as much again. Together: $2048 + 256 = 2304$.
 
-The results agree up to rounding and not to the last bit: the same terms are added in another order, and floating-point
-sums notice. From here on "equal" means *within a tolerance*.
+"Low rank" says that $\Delta W$ *can be written* with few numbers. Multiply it out, and you hold all $4096 \cdot 4096 = 16{,}777{,}216$ of them
+again; each has to be made, kept, and multiplied by an entry of $x$. Left as two factors, it costs what the factors cost.
 
-(A count of 0 for `lora_delta` means that it works without matrix products, through `*` and `sum` or in numpy. torch's
-counter sees products only.)
+(A count of 0 for `lora_delta` means that it works without matrix products, through `*` and `sum` or in numpy. Torch's counter sees only
+products.)
 """
 
 # %% [markdown]
@@ -199,8 +238,7 @@ r"""
 
 *About 5 minutes · difficulty 2 of 5 · 1 point each*
 
-Counting by running needs a machine with enough memory. Counting from the shapes needs a pencil, and then a line or two
-of Python.
+To count by running, you need a machine with enough memory. To count from the shapes, you need a pencil, and then a line or two of Python.
 
 <details><summary>Hint 1: what to look at</summary>
 Each order has two products. Write down the shapes of both factors of each: four lines in all.
@@ -210,8 +248,8 @@ A product of two matrices costs <code>2abc</code>, and the two products of one o
 which of the four products does the number of rows <code>n</code> take part?
 </details>
 <details><summary>Hint 3: nearly there</summary>
-Try your functions on the worked example, with <code>n = 1, d = 3, k = 4, r = 2</code>. One of them must say 28 and the
-other 72. Then try <code>n = 2</code>: does the product of A and B have to be worked out once more for the second row?
+Try your functions on the worked example, with <code>n = 1, d = 3, k = 4, r = 2</code>. One of them must return 28 and the other 72. Then try
+<code>n = 2</code>: does the product of A and B have to be computed again for the second row?
 </details>
 """
 
@@ -265,55 +303,41 @@ check.flops_full(flops_full)
 r"""
 ## The picture: what rank and rows do to the cost
 
-The lines are your two functions; the marks are what torch counted when the products were really run. The layer takes
-768 numbers to 3,072. The dotted line is the base layer's own product, $xW$.
+The lines are your two functions; the marks are what torch counted when the products were run. The layer has 768 inputs and 3,072 outputs.
+The dotted line is the base layer's own product, $xW$.
 
 Before you run it: does the solid line stay below the dotted one at every rank?
 """
 
 # %% demonstration=true alt="Two line charts with logarithmic axes. Left, FLOPs against rank for 32 rows of a 768 to 3072 layer. Two thin products rise in a straight line from far below the base layer's constant cost and cross it between rank 512 and rank 768. The full product first starts at the base layer's cost and rises above it, always above the two thin products. Counted marks lie on both lines. Right, the cost of the full product first as a multiple of the thin order's, against the number of rows, for ranks 4, 16 and 64. Each curve falls from its value at one row and levels off above 1, lower for larger ranks."
 n, d, k = 32, 768, 3072
-ranks = [2**i for i in range(10)] + [768]
-rows = [2**i for i in range(13)]
-thin = [flops_thin(n, d, k, r) for r in ranks]
-full = [flops_full(n, d, k, r) for r in ranks]
-
-figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
-left.plot(ranks, full, "--", color="0.45", label="full product first")
-left.plot(ranks, [2 * n * d * k] * len(ranks), ":", color="black", label="the base layer, x W")
-left.plot(ranks, thin, "-", color="black", label="two thin products")
+counted = []
 for r in (2, 16, 128, 768):
     inputs = [torch.ones(*shape, device=device) for shape in ((n, d), (d, r), (r, k))]
-    left.plot(r, count_flops(full_product_first, *inputs, 1.0), "s", color="0.45")
-    left.plot(r, count_flops(lora_delta, *inputs, 1.0), "o", color="black")
-left.set(
-    xscale="log", yscale="log", xlabel="rank r", ylabel="FLOPs", title=f"{n} rows, {d} → {k}"
-)
-left.legend()
+    both = [kit.count_flops(f, *inputs, 1.0) for f in (lora_delta, full_product_first)]
+    counted.append((r, *both))
 
-for r, style in ((4, "-"), (16, "--"), (64, ":")):
-    times = [flops_full(n, d, k, r) / flops_thin(n, d, k, r) for n in rows]
-    right.plot(rows, times, style, color="black", label=f"r = {r}")
-right.axhline(1, color="0.7", linewidth=1)
-right.set(
-    xscale="log",
-    yscale="log",
-    xlabel="rows n",
-    ylabel="times as many FLOPs",
-    title="full product first ÷ thin",
+ranks, rows = [2**i for i in range(10)] + [768], [2**i for i in range(13)]
+kit.plot_flops(
+    thin={r: flops_thin(n, d, k, r) for r in ranks},
+    full={r: flops_full(n, d, k, r) for r in ranks},
+    base=2 * n * d * k,
+    counted=counted,
+    times={
+        r: {m: flops_full(m, d, k, r) / flops_thin(m, d, k, r) for m in rows}
+        for r in (4, 16, 64)
+    },
+    title=f"{n} rows, {d} → {k}",
 )
-right.legend()
-plt.show()
 
 # %% [markdown]
 r"""
-**Left.** At small ranks the thin order lies far below the layer that it adapts. It grows in proportion to $r$, and at
-some rank it meets the dotted line. The full product *starts* at the dotted line: however small the rank, it takes every
-row through a matrix of the base layer's size.
+**Left.** At small ranks the thin order costs far less than the layer that it adapts. Its cost grows in proportion to $r$, and at some rank it
+meets the dotted line. The full product *starts* at the dotted line: however small the rank, it takes every row through a matrix as large as
+the base layer's.
 
-**Right.** More rows share the one product $AB$, so its share of the cost shrinks. The rest stays, because using
-$\Delta W$ costs a base layer's work for every row. Worst off is a single row: a language model that writes one token
-after the other.
+**Right.** More rows share the one product $AB$, so making it matters less. Using it still costs as much as the base layer for every row. A
+single row is the worst case, and it is a common one: a language model writes one token at a time.
 """
 
 # %% [markdown]
@@ -325,16 +349,16 @@ r"""
 Where exactly does the solid line meet the dotted one?
 
 <details><summary>Hint 1: what to look at</summary>
-The base layer does one product, <code>(n, d)</code> by <code>(d, k)</code>. Write its cost beside that of the two
-thin ones. What stands in both?
+The base layer computes one product, <code>(n, d)</code> by <code>(d, k)</code>. Write its cost beside that of the two thin ones. Which
+factors are in both?
 </details>
 <details><summary>Hint 2: the idea</summary>
 What is left is a comparison of two whole numbers, one of which grows with the rank. A loop that counts up is a good
 answer.
 </details>
 <details><summary>Hint 3: nearly there</summary>
-Try two layers by hand. For 3 → 4 the answer is 1. For 4 → 4 there is a rank at which both cost the same: is
-that fewer FLOPs? And what does your function say for 1 → 1?
+Try two layers by hand. For 3 → 4 the answer is 1. For 4 → 4 there is a rank at which both cost the same: is that fewer FLOPs? And what does
+your function return for 1 → 1?
 </details>
 """
 
@@ -360,46 +384,32 @@ check.largest_cheap_rank(largest_cheap_rank)
 
 # %% [markdown]
 r"""
-How far are the usual ranks from that limit?
+How far from that limit are the ranks that people use?
 """
 
 # %%
-print("   d        k      largest cheap rank   cost at r = 8, of the base layer's")
+print("                  largest       cost at rank 8")
+print("   d        k     cheap rank    of the base layer's")
 for d, k in ((768, 768), (768, 3072), (4096, 4096), (5000, 10000), (12288, 12288)):
     share = flops_thin(1, d, k, 8) / (2 * d * k)
-    print(f"{d:>6,} → {k:>6,} {largest_cheap_rank(d, k):>18,} {share:>30.2%}")
+    print(f"{d:>6,} → {k:>6,} {largest_cheap_rank(d, k):>10,} {share:>15.2%}")
 
 # %% [markdown]
 r"""
-Far. At rank 8 the adapter adds one FLOP to every 48 of the smallest of these layers, and one to every 768 of the layer
-as wide as GPT-3's.
+Far. At rank 8 the adapter adds one FLOP to every 48 of the smallest of these layers, and one to every 768 of the last one, which is as wide
+as those of GPT-3.
 
 ## What the count does not show
 
-One per cent more FLOPs is not one per cent more time. A processor also has to read and write the numbers, and a product
-with a thin matrix does little arithmetic for each number that it moves. So count those too: below, every operation adds
-the size of the tensor that it wrote. The layer is $2048 \to 2048$, with $r = 8$ and 1,024 rows, and everything is
-measured against the base layer alone.
+One per cent more FLOPs is not one per cent more time. A processor also has to read and write the numbers, and a product with a thin matrix
+does little arithmetic for each number that it moves. So count the writes too: in the next cell every operation adds the size of the tensor
+that it wrote. The layer is $2048 \to 2048$, with $r = 8$ and 1,024 rows, and every cost is given as a multiple of the base layer's.
 """
 
-
 # %% demonstration=true
-class CountWrites(TorchDispatchMode):
-    """Adds up how many numbers torch's operations write. A view writes none."""
-
-    written = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        if not func.is_view:
-            self.written += out.numel()
-        return out
-
-
 n, d, k, r = 1024, 2048, 2048, 8
 base = nn.Linear(d, k, bias=False, device=device).requires_grad_(False)
-# inside a network, gradients flow through x
-x = torch.randn(n, d, device=device, requires_grad=True)
+x = torch.randn(n, d, device=device, requires_grad=True)  # in a network, x has a gradient too
 A = (torch.randn(d, r, device=device) / d**0.5).requires_grad_()
 B = torch.randn(r, k, device=device, requires_grad=True)
 
@@ -408,71 +418,43 @@ layers = {
     "with lora_delta": lambda: base(x) + lora_delta(x, A, B, 2.0),
     "with the full product first": lambda: base(x) + full_product_first(x, A, B, 2.0),
 }
-
-
-def costs(layer):
-    """FLOPs forward, FLOPs forward and backward, numbers written forward."""
-    with CountWrites() as writes, FlopCounterMode(display=False) as flops:
-        out = layer()
-        forward, written = flops.get_total_flops(), writes.written
-        out.sum().backward()
-    return np.array([forward, flops.get_total_flops(), written])
-
-
-measured = {name: costs(layer) for name, layer in layers.items()}
-print(f"{'':28} {'FLOPs forward':>14} {'with backward':>14} {'numbers written':>16}")
-for name, found in measured.items():
-    forward, both, written = found / measured["base layer alone"]
-    print(f"{name:28} {forward:14.2f} {both:14.2f} {written:16.2f}")
+alone = kit.costs(layers["base layer alone"])
+print(f"{'':28}{'FLOPs':>9}{'FLOPs with':>13}{'numbers':>10}")
+print(f"{'':28}{'forward':>9}{'backward':>13}{'written':>10}")
+for name, layer in layers.items():
+    forward, both, written = kit.costs(layer) / alone
+    print(f"{name:28}{forward:9.2f}{both:13.2f}{written:10.2f}")
 
 # %% [markdown]
 r"""
-The FLOPs say that the thin adapter is nearly free, and that the full product costs as much as the base layer once more.
-With the backward pass it is worse than that: the gradient of $\Delta W$ is as large as a weight too.
+The FLOPs say that the thin adapter is nearly free, and that the full product costs as much as the base layer once more. With the backward
+pass it is worse, because the gradient of $\Delta W$ is as large as a weight too.
 
-The last column says where an adapter's cost really lies: in *passes over the output*. The base layer writes its
-$(n, k)$ result once. The adapter's second product writes another, and the sum a third. Scaling the wide result in place
-of the thin one would write a fourth. (The full product makes four of them, and a $\Delta W$ as large as two.)
-`torch.addmm`, which adds a tensor to a product and takes a factor for it, does the scaling, the second product and the
-sum in one pass.
+The last column shows where the cost of an adapter really lies: in *passes over the output*. The base layer writes its $(n, k)$ result once.
+The adapter's second product writes another, and the sum writes a third. If you scaled the wide result instead of the thin one, that would
+write a fourth. (The full product makes four of them, and a $\Delta W$ as large as two.) `torch.addmm` adds a tensor to a product and takes a
+factor for it, so it does the scaling, the second product and the sum in one pass.
 
-There is a time to form $AB$: once, before the model is put to use, to be added to $W$ for good. Then no row pays for
-the adapter at all. That is merging, lesson 06.
+There is a good time to form $AB$: once, before the model goes into use, to be added to $W$ for good. Then no row pays for the adapter at all.
+That is merging, [lesson 06](../06_merging/06_merging.ipynb).
 
 ### Time it yourself
 
-A clock measures your machine and whatever else it is doing, so no check here asks for it. If you are curious, give each
-of the three layers to `seconds` in the cell below, and compare the ratios with the table. Expect the thin adapter to
-take somewhat more time than its FLOPs say; now you know what for.
+A clock measures your machine and whatever else it is doing, so no check here asks for one. If you are curious, give each of the three layers to
+`kit.seconds` and compare the ratios with the table. Expect the thin adapter to take somewhat more time than its FLOPs say; now you know why.
 """
 
-
 # %%
-def seconds(layer, repeats=5):
-    """The best of several runs: the one that the rest of the machine disturbed least."""
-    # a GPU's work is only queued by a call
-    finish = torch.cuda.synchronize if device == "cuda" else lambda: None
-    best = math.inf
-    with torch.no_grad():
-        for _ in range(repeats):
-            finish()
-            start = time.perf_counter()
-            layer()
-            finish()
-            best = min(best, time.perf_counter() - start)
-    return best
-
-
-# %%
-# seconds(layers["base layer alone"]) and so on
+# kit.seconds(layers["base layer alone"]) and so on
 
 # %% [markdown]
 r"""
 ## What to remember
 
 - Where the brackets stand in $xAB$ changes the cost and not the result. The cheap order never makes a $(d, k)$ matrix.
-- A product $(a, b)(b, c)$ costs $2abc$ FLOPs. Count from the shapes before you reach for a clock.
-- At the usual ranks an adapter's arithmetic is next to nothing; what you feel is passes over the output.
+- Python reads `@` and `*` from left to right. Without brackets, the place of $x$ decides what you pay.
+- A product $(a, b)(b, c)$ costs $2abc$ FLOPs. At the usual ranks an adapter's arithmetic is next to nothing; what you feel is passes over
+  the output.
 
-**Next:** 04 · LoRALinear puts the base layer, the two thin products and the scaling into one layer.
+**Next:** [04 · LoRALinear](../04_lora_linear/04_lora_linear.ipynb) puts the base layer, the two thin products and the scaling into one layer.
 """
