@@ -1,4 +1,4 @@
-"""The probe of lesson 05: hand a learner's function a module that source text makes."""
+"""The probe of lesson 05: call a learner's function with a module that is made from source text."""
 
 import functools
 
@@ -16,36 +16,37 @@ def call_on_module(function, source):
     """Run `source`, which makes a ``module``, and call ``function(module)``.
 
     Returns:
-        As `functions.call`; ``changed`` is ``["module"]`` where the module's parameters, or what is frozen among them,
-        are not what they were before the call, and ``["values"]`` where their values, their gradients or the mode are
-        not.
+        As `autograde.remote.call.call`; ``changed`` is ``["module"]`` if the call changed which parameters
+        the module has or which are frozen, and ``["values"]`` if it changed their values, their gradients or the mode.
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}
     given = {"__name__": "given", "torch": torch, "nn": nn}
-    with torch.random.fork_rng(devices=[]):  # the notebook's own random numbers go on as if nothing had been made
+    with torch.random.fork_rng(devices=[]):  # the notebook's random state stays as it was
         exec(_compiled(source), given)
     module = given["module"]
-    before, held = _look(module), _held(module)
+    before, held = _snapshot(module), _held(module)
     value, error = catch(function, module)
     if error:
         return {"raised": error}
-    changed = ["module"] if _look(module) != before else [] if _as_it_was(held, _held(module)) else ["values"]
+    changed = ["module"] if _snapshot(module) != before else [] if _as_it_was(held, _held(module)) else ["values"]
     return {"type": wire.type_name(value), "value": wire.plain(value), "changed": changed}
 
 
 @functools.lru_cache(maxsize=64)
 def _compiled(source):
-    return compile(source, f"{__file__}:given", "exec")  # in this package: its lines are never taken for the learner's
+    return compile(
+        source, f"{__file__}:given", "exec"
+    )  # a path in this package: its lines are not reported as the learner's
 
 
-def _look(module):
+def _snapshot(module):
     named = module.named_parameters(remove_duplicate=False)
     return [(name, id(parameter), tuple(parameter.shape), parameter.requires_grad) for name, parameter in named]
 
 
 def _held(module):
-    """The modes of all modules in `module`, and copies of what it holds: values and gradients."""
+    """The training modes of all modules in `module`, and copies of its values and gradients."""
     tensors = [*module.parameters(), *module.buffers(), *(p.grad for p in module.parameters() if p.grad is not None)]
     return [part.training for part in module.modules()], [tensor.detach().clone() for tensor in tensors]
 

@@ -1,4 +1,4 @@
-"""The probe of lesson 11: have a model's adapters written into a folder, and bring back what lies in it."""
+"""The probe of lesson 11: have a model's adapters written into a folder, and return the files in it."""
 
 import shutil
 import tempfile
@@ -48,7 +48,7 @@ def make_model(parts, given, rank, alpha):
 
 
 def _state(model):
-    """Of each module its type and mode, and of each parameter its values and whether it trains."""
+    """The type and mode of each module, and the values of each parameter and whether it trains."""
     modules = {name: (wire.type_name(module), module.training) for name, module in model.named_modules()}
     parameters = {
         name: (id(parameter), parameter.requires_grad, wire.copy(wire.plain(parameter)))
@@ -59,7 +59,7 @@ def _state(model):
 
 
 def _changed(before, after):
-    """Names of what is not as it was."""
+    """The names of modules and parameters that have changed."""
     if before[0] != after[0] or before[1].keys() != after[1].keys():
         return ["its modules"]
     changed = [
@@ -83,13 +83,13 @@ def written(function, parts, given, rank, alpha, target_modules, folder, as_text
         parts: of the model, each a dict: ``name``; ``weight`` and ``bias`` of an nn.Linear, or ``size`` of a norm;
             ``A`` and ``B`` where the Linear is adapted.
         given: see `make_model`.
-        folder: the name of the directory, within an empty one; it is not there, unless `there` says so.
-        as_text: whether the function gets it as a str, not as a Path.
-        there: files that lie in it already, as a dict of text by name.
+        folder: the name of the directory, in an empty one. It does not exist, unless `there` has files.
+        as_text: whether the function gets its path as a str, not as a Path.
+        there: files that are in it before the call, as a dict of text by name.
 
     Returns:
         ``not_callable`` or ``raised``, as `call`; or ``files``, a dict of the bytes (uint8) of each file by name;
-        ``names``, those of all that lies in the directory; ``changed``, what of the model is not as it was.
+        ``names``, the names of everything in the directory; ``changed``, what the call changed in the model.
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}

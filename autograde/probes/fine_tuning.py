@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import Linear  # this one: handed-in code may put another in its place
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from autograde.probes.layers import ADAPTERS, adapter, as_convention, set_adapters, under
+from autograde.probes.layers import ADAPTERS, adapter, as_convention, attribute, set_adapters
 from autograde.remote import wire
 from autograde.remote.bits import same_bits
 from autograde.remote.probe import probe
@@ -58,16 +58,16 @@ def _place(model, path, linear):
     found, _ = catch(model.get_submodule, path)
     if found is None or found is linear:
         return {"adapted": False, "gone": found is None}
-    base = under(found, "base_layer")
+    base = attribute(found, "base_layer")
     shapes = [adapter(found, name) for name in ADAPTERS]
-    scaling = under(found, "scaling")
-    weight = under(base, "weight")
+    scaling = attribute(found, "scaling")
+    weight = attribute(base, "weight")
     parts = nn.Module.modules(found) if isinstance(found, nn.Module) else ()
     return {
         "adapted": base is not None,
         "type": wire.type_name(found),
         "base": "same" if base is linear else "another" if isinstance(base, Linear) else wire.type_name(base),
-        "shapes": [None if t is None else list(as_convention(t, turned).shape) for t, turned in shapes],
+        "shapes": [None if t is None else list(as_convention(t, transposed).shape) for t, transposed in shapes],
         "trains": [t is not None and t.requires_grad for t, _ in shapes],
         "scaling": wire.plain(scaling),
         "layers": sum(hasattr(part, "base_layer") for part in parts),

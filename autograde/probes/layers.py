@@ -1,6 +1,6 @@
-"""What the probes of LoRA layers share: make a base and a layer around it, find its adapters, set them.
+"""Shared by the probes of LoRA layers: make a base and a layer around it, find its adapters, set their values.
 
-Adapters may be `nn.Parameter`s of shape (d, r) and (r, k) or bias-free `nn.Linear`s; both are seen in the first
+Adapters may be `nn.Parameter`s of shape (d, r) and (r, k) or bias-free `nn.Linear`s; both are reported in the first
 form.
 """
 
@@ -14,7 +14,7 @@ ADAPTERS = ("lora_A", "lora_B")
 
 
 def make_base(weight, bias, device="cpu"):
-    """An nn.Linear on `device` that holds copies of `weight` and `bias` (None: it has no bias)."""
+    """An nn.Linear on `device` with copies of `weight` and `bias`; without a bias if `bias` is None."""
     out_features, in_features = weight.shape
     base = nn.Linear(in_features, out_features, bias=bias is not None, dtype=weight.dtype, device=device)
     with torch.no_grad():
@@ -25,7 +25,7 @@ def make_base(weight, bias, device="cpu"):
 
 
 def make_layer(layer_class, base, options, by_position=False):
-    """``(layer, None)``, or ``(None, an observation)`` when there is none; `options` go by name, unless `by_position`."""
+    """``(layer, None)``, or ``(None, observation)`` if none could be made. `options` are passed by name, or by position."""
     if not callable(layer_class):
         return None, {"not_callable": wire.type_name(layer_class)}
     layer, error = catch(layer_class, base, *options.values()) if by_position else catch(layer_class, base, **options)
@@ -33,25 +33,25 @@ def make_layer(layer_class, base, options, by_position=False):
         return None, {"raised": error, "during": "construction"}
     if not isinstance(layer, nn.Module):
         return None, {"type": wire.type_name(layer), "value": wire.plain(layer), "no_module": True}
-    if getattr(layer, "_modules", None) is None:  # nothing that torch asks of it would come to an answer
+    if getattr(layer, "_modules", None) is None:  # super().__init__() was not called, so none of its methods works
         return None, {"type": wire.type_name(layer), "no_init": True}
     return layer, None
 
 
-def under(layer, name):
-    """What `layer` holds under `name`; None where nothing is, or where asking for it raises."""
+def attribute(layer, name):
+    """The attribute `name` of `layer`; None if there is none, or if getting it raises an exception."""
     found, _ = catch(getattr, layer, name, None)
     return found
 
 
 def adapter(layer, name):
-    """The adapter's tensor as it lies in memory (or None), and whether it is an nn.Linear's, that is, transposed."""
-    found = under(layer, name)
-    turned = isinstance(found, nn.Module)
-    tensor = under(found, "weight") if turned else found
+    """``(tensor or None, transposed)``: the adapter's tensor as stored, and whether an nn.Linear holds it, transposed."""
+    found = attribute(layer, name)
+    transposed = isinstance(found, nn.Module)
+    tensor = attribute(found, "weight") if transposed else found
     if not isinstance(tensor, torch.Tensor) or nn.parameter.is_lazy(tensor):
         return None, False
-    return tensor, turned
+    return tensor, transposed
 
 
 def adapters(layer):
@@ -60,19 +60,19 @@ def adapters(layer):
 
 
 def as_convention(tensor, transposed):
-    """A tensor of an adapter, or of its size, as (d, r) or (r, k): a view."""
+    """A view of an adapter's tensor, or of one of its shape, as (d, r) or (r, k)."""
     return tensor.mT if transposed and tensor.ndim == 2 else tensor
 
 
 def parameters_of(layer):
-    """The parameters of `layer` by name, as torch keeps them: its class may say otherwise."""
+    """The parameters of `layer` by name, by torch's own method: its class may override it."""
     return dict(nn.Module.named_parameters(layer))
 
 
-def look_at(layer, name):
-    """What `layer` holds under an adapter's name."""
+def adapter_state(layer, name):
+    """The state of an adapter of `layer`, as a dict: type, shape, whether it is registered, trains, and so on."""
     tensor, transposed = adapter(layer, name)
-    held = under(layer, name)
+    held = attribute(layer, name)
     kind = wire.type_name(held)
     if tensor is None:
         return {"type": kind}
@@ -90,14 +90,14 @@ def look_at(layer, name):
     }
 
 
-def look_at_all(layer):
-    """`look_at` for both adapters, by name; under ``others`` the names of parameters that are no adapter's or base's,
-    and under ``listed`` whether tensors or modules are in a plain list or dict of the layer's."""
+def adapter_states(layer):
+    """`adapter_state` of both adapters by name; ``others``, the names of parameters that belong to neither an adapter nor
+    the base; and ``listed``, whether a plain list or dict of the layer holds tensors or modules."""
     known = [*adapters(layer), *((tensor, False) for tensor in base_tensors(layer))]
     ids = {id(tensor) for tensor, _ in known}
     others = [name for name, parameter in parameters_of(layer).items() if id(parameter) not in ids]
     listed = any(_holds_tensors(value) for name, value in vars(layer).items() if not name.startswith("_"))
-    return {name: look_at(layer, name) for name in ADAPTERS} | {"others": others, "listed": listed}
+    return {name: adapter_state(layer, name) for name in ADAPTERS} | {"others": others, "listed": listed}
 
 
 def _holds_tensors(value):
@@ -107,12 +107,12 @@ def _holds_tensors(value):
 
 
 def move(layer, dtype, device):
-    """Move a layer, its adapters too where they are no parameters of it; None, or an observation of what raised."""
+    """Move a layer, and its adapters if they are not parameters; None, or an observation with the exception."""
     _, error = catch(layer.to, device=device, dtype=dtype)
     if error:
         return {"raised": error, "during": "move"}
     for name in ADAPTERS:
-        tensor = under(layer, name)
+        tensor = attribute(layer, name)
         if isinstance(tensor, torch.Tensor) and (tensor.dtype != dtype or tensor.device.type != device):
             moved = tensor.detach().to(device, dtype).requires_grad_(tensor.requires_grad)
             catch(setattr, layer, name, moved)
@@ -120,20 +120,20 @@ def move(layer, dtype, device):
 
 
 def base_tensors(layer):
-    """The weight and the bias of ``layer.base_layer``, None for what is not there."""
-    base = under(layer, "base_layer")
+    """The weight and the bias of ``layer.base_layer``; None for each that is missing."""
+    base = attribute(layer, "base_layer")
     return [getattr(base, name, None) for name in ("weight", "bias")]
 
 
 def set_adapters(layer, values):
-    """Write `values` into the adapters; None, or an observation: which one cannot take them, and what is held.
+    """Write `values` into the adapters; None, or an observation: which one could not be set, and their states.
 
-    One that has the right shape may still not be writable: its entries may lie in one place, or nowhere.
+    An adapter of the right shape may still not be writable, for instance an expanded tensor or one on the meta device.
     """
     for name, value in zip(ADAPTERS, values, strict=True):
         tensor, transposed = adapter(layer, name)
         if tensor is None or as_convention(tensor, transposed).shape != value.shape:
-            return {"unset": name, "held": look_at_all(layer)}
+            return {"unset": name, "held": adapter_states(layer)}
         with torch.no_grad():
             _, error = catch(as_convention(tensor, transposed).copy_, value)
         if error:

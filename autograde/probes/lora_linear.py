@@ -1,4 +1,4 @@
-"""Probes for a learner's LoRALinear: build it around a given base, and say what it holds and what it does."""
+"""Probes for a learner's LoRALinear: build it around a given base, and report its state and its outputs."""
 
 import inspect
 
@@ -7,18 +7,18 @@ from torch import equal, nn  # this `equal`: handed-in code may put another in i
 
 from autograde.probes.layers import (
     ADAPTERS,
+    adapter_state,
+    adapter_states,
     adapters,
     as_convention,
-    look_at,
-    look_at_all,
+    attribute,
     make_base,
     make_layer,
     move,
     parameters_of,
     set_adapters,
-    under,
 )
-from autograde.probes.stand_in import StandIn
+from autograde.probes.meta_tensors import MetaTensors
 from autograde.remote import wire
 from autograde.remote.probe import probe
 from autograde.remote.raised import catch
@@ -26,12 +26,12 @@ from autograde.remote.raised import catch
 
 @probe
 def start(layer_class, weight, bias, options):
-    """Make two layers around equal bases and look at them before any training.
+    """Make two layers around equal bases, and report their adapters before any training.
 
     Returns:
-        ``held`` (what is under each adapter's name), ``other_A`` (lora_A of the second layer), ``reset`` (whether
-        making a layer set torch's random numbers back) and ``generator`` (whether its class makes a generator of its
-        own), or ``raised`` with ``during``.
+        ``held`` (see `adapter_states`), ``other_A`` (lora_A of the second layer), ``reset`` (whether making a layer
+        resets torch's random state) and ``generator`` (whether its class creates a generator of its own), or ``raised``
+        with ``during``.
     """
     layer, problem = make_layer(layer_class, make_base(weight, bias), options)
     if problem:
@@ -41,8 +41,8 @@ def start(layer_class, weight, bias, options):
     if problem:
         return problem
     return {
-        "held": look_at_all(layer),
-        "other_A": look_at(second, "lora_A").get("values"),
+        "held": adapter_states(layer),
+        "other_A": adapter_state(second, "lora_A").get("values"),
         "reset": equal(after_first, torch.get_rng_state()),
         "generator": not GENERATORS.isdisjoint(_names_in(layer_class)),
     }
@@ -78,11 +78,11 @@ def forward(layer_class, weight, bias, options, x, A, B, cotangent, by_position=
         "defaults": {name: value for name, value in defaults.items() if value is None or type(value) in (int, float)},
         "order": order,
     }
-    by_position = by_position and not {"rank", "alpha"} - {*order}  # taking them by name only confuses nobody
+    by_position = by_position and not {"rank", "alpha"} - {*order}  # keyword-only arguments cannot be confused
     return noted | _forward(layer_class, (weight, bias), options, x, (A, B), cotangent, by_position, device)
 
 
-# The ways in which a layer is run a second time, in this order, with what is written into lora_B before.
+# The ways in which a layer is run again, in this order, with the sign of the values that are written into lora_B before.
 SAME, OPPOSITE = 1, -1
 WAYS = {
     "the same call again": SAME,
@@ -103,16 +103,16 @@ def _forward(layer_class, base, options, x, values, cotangent, by_position, devi
     for tensor, _ in both:
         catch(tensor.requires_grad_)  # whether they train is another question
     x.requires_grad_()
-    given = x.clone()  # no leaf, so that what writes into it shows as that
+    given = x.clone()  # not a leaf, so that writing into it raises no error and is noticed
     out, error = catch(layer, given)
     if error:
         return {"raised": error, "during": "forward"}
     seen = {
         "type": wire.type_name(out),
         "out": wire.copy(wire.plain(out)),
-        "scaling": wire.plain(under(layer, "scaling")),
+        "scaling": wire.plain(attribute(layer, "scaling")),
     }
-    seen["biased"] = [name for name in ADAPTERS if look_at(layer, name).get("bias")]
+    seen["biased"] = [name for name in ADAPTERS if adapter_state(layer, name).get("bias")]
     seen["changed"] = not equal(given, x)
     gradients = [None, None, None]
     if isinstance(out, torch.Tensor) and out.shape == cotangent.shape and out.requires_grad:
@@ -122,8 +122,8 @@ def _forward(layer_class, base, options, x, values, cotangent, by_position, devi
         if error:
             return {"raised": error, "during": "backward"}
         for i, gradient in zip(asked, found, strict=True):
-            turned = i > 0 and both[i - 1][1]
-            gradients[i] = None if gradient is None else wire.plain(as_convention(gradient, turned))
+            transposed = i > 0 and both[i - 1][1]
+            gradients[i] = None if gradient is None else wire.plain(as_convention(gradient, transposed))
     return seen | {"gradients": gradients, "again": _again(layer, x.detach(), A, B)}
 
 
@@ -149,11 +149,11 @@ def train(layer_class, weight, bias, options, x, A, B, steps, lr, weight_decay):
     """Set the adapters, then take optimiser steps, weight decay included, on all that the layer offers for training.
 
     Returns:
-        ``held`` (what is under each adapter's name), ``trains`` (names of the parameters that require a gradient before
+        ``held`` (see `adapter_states`), ``trains`` (names of the parameters that require a gradient before
         the first step), ``adapters`` (names of the adapters' own), ``base`` (what layer.base_layer is: "same", "copy",
         "other" or None), ``base_trains`` (whether weight and bias of the base that was handed in require a gradient),
-        ``base_now`` (its weight and bias once the layer is made), ``base_out`` (what it makes of x then) and ``before``
-        and ``after`` (base weight, base bias, A, B), or in the place of ``after`` ``raised`` with ``during``.
+        ``base_now`` (its weight and bias after the layer is made), ``base_out`` (its output for x then) and ``before``
+        and ``after`` (base weight, base bias, A, B), or ``raised`` with ``during`` in place of ``after``.
     """
     base = make_base(weight, bias)
     layer, problem = make_layer(layer_class, base, options)
@@ -166,19 +166,19 @@ def train(layer_class, weight, bias, options, x, A, B, steps, lr, weight_decay):
     own = {id(tensor) for tensor, _ in both}
     names = parameters_of(layer)
 
-    def look():
-        tensors = [under(base, "weight"), under(base, "bias")]
-        tensors += [None if tensor is None else as_convention(tensor, turned) for tensor, turned in both]
+    def snapshot():
+        tensors = [attribute(base, "weight"), attribute(base, "bias")]
+        tensors += [None if tensor is None else as_convention(tensor, transposed) for tensor, transposed in both]
         return [wire.copy(wire.plain(tensor)) for tensor in tensors]
 
-    before = look()
+    before = snapshot()
     out, _ = catch(base, x)
     seen = {
-        "held": look_at_all(layer),
+        "held": adapter_states(layer),
         "trains": [name for name, parameter in names.items() if parameter.requires_grad],
         "adapters": [name for name, parameter in names.items() if id(parameter) in own],
-        "base": _which(under(layer, "base_layer"), base),
-        "base_trains": [bool(getattr(under(base, name), "requires_grad", False)) for name in ("weight", "bias")],
+        "base": _which(attribute(layer, "base_layer"), base),
+        "base_trains": [bool(getattr(attribute(base, name), "requires_grad", False)) for name in ("weight", "bias")],
         "base_now": before[:2],
         "base_out": wire.plain(out),
         "before": before,
@@ -188,14 +188,14 @@ def train(layer_class, weight, bias, options, x, A, B, steps, lr, weight_decay):
         _, error = catch(_steps, layer, trainable, x, steps, lr, weight_decay)
         if error:
             return seen | {"raised": error, "during": "training"}
-    return seen | {"after": look()}
+    return seen | {"after": snapshot()}
 
 
 def _which(held, base):
-    """What a layer keeps under the name of its base: the very one, a copy of it, something else, or nothing."""
+    """What a layer holds as its base_layer: "same" (the one handed in), "copy", "other" or None."""
     if held is None or held is base:
         return None if held is None else "same"
-    weight, given = getattr(held, "weight", None), under(base, "weight")
+    weight, given = getattr(held, "weight", None), attribute(base, "weight")
     both = isinstance(weight, torch.Tensor) and isinstance(given, torch.Tensor)
     return "copy" if both and weight.shape == given.shape and equal(weight, given) else "other"
 
@@ -219,18 +219,18 @@ def place(layer_class, weight, bias, options, x, device, moved_to):
         ``held`` (at first), ``moved`` (afterwards; None on a device without values), ``out``, or ``raised``.
     """
     if device == "meta":
-        with StandIn():
+        with MetaTensors():
             layer, problem = make_layer(layer_class, make_base(weight, bias, device), options)
-        return problem or {"held": look_at_all(layer), "moved": None, "out": None}
+        return problem or {"held": adapter_states(layer), "moved": None, "out": None}
     layer, problem = make_layer(layer_class, make_base(weight, bias, device), options)
     if problem:
         return problem
-    held = look_at_all(layer)
+    held = adapter_states(layer)
     dtype = getattr(torch, moved_to)
     _, error = catch(layer.to, dtype)
     if error:
         return {"raised": error, "during": "move", "held": held, "moved": held}
-    moved = look_at_all(layer)
+    moved = adapter_states(layer)
     out, error = catch(layer, x.to(device, dtype))
     if error:
         return {"raised": error, "during": "forward", "held": held, "moved": moved}
@@ -242,7 +242,7 @@ def names_of(function, source, options):
     """Hand a layer made from `source` to the learner's function, and list the names it gives back.
 
     Returns:
-        As `functions.call`; any iterable of names comes back as a list.
+        As `autograde.remote.call.call`; any iterable of names comes back as a list.
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}

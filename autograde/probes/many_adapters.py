@@ -1,4 +1,4 @@
-"""What lesson 10 asks: a layer with many adapters step by step, a batch with several of them, one made of several."""
+"""Probes of lesson 10: a layer with many adapters, a batch with several of them, and adapters that are combined."""
 
 import torch
 from torch import equal, nn
@@ -11,14 +11,14 @@ from autograde.remote.raised import catch
 
 
 class _Adapter:
-    """The parameters that an add() registered. Two of them are seen as A (d, r) and B (r, k), however they lie."""
+    """The parameters that an add() registered. They are reported as A (d, r) and B (r, k), also if stored transposed."""
 
     def __init__(self, new, d, k, rank):
         self.new = new
         self.shapes = {"A": (d, rank), "B": (rank, k)}
 
     def sides(self):
-        """``{"A": tensor, "B": tensor}``, views of the parameters, as far as there are such."""
+        """``{"A": tensor, "B": tensor}``: views of the parameters that have one of the two shapes."""
         found = {}
         for side, shape in self.shapes.items():
             for parameter in self.new:
@@ -29,7 +29,7 @@ class _Adapter:
     def fits(self):
         return len(self.new) == 2 and len(self.sides()) == 2
 
-    def look(self):
+    def state(self):
         return {
             "count": len(self.new),
             "shapes": [list(parameter.shape) for parameter in self.new],
@@ -41,7 +41,7 @@ class _Adapter:
 
 @probe
 def follow(layer_class, weight, bias, steps, x):
-    """Make a layer around a base and take it through `steps`, looking after each.
+    """Make a layer around a base, run `steps` on it, and take a snapshot after each.
 
     Args:
         steps: lists: ``["add", name, rank, alpha]``, ``["fill", name, A, B]`` (other values for an adapter),
@@ -49,10 +49,10 @@ def follow(layer_class, weight, bias, steps, x):
             float64).
 
     Returns:
-        ``not_callable``, ``no_module`` and the like (see `layers.make_layer`); or ``looks``, one for the start and one
+        ``not_callable``, ``no_module`` and the like (see `layers.make_layer`); or ``snapshots``, one for the start and one
         after each step: ``raised``, ``active``, ``out`` (of x, or None) with ``out_raised``, ``base`` (weight and bias
         of base_layer), ``trains`` (whether each of them requires a gradient), ``same`` (whether base_layer is the layer
-        that was handed in), ``adapters`` (see `_Adapter.look`, by name), ``kept`` (whether all parameters of earlier
+        that was handed in), ``adapters`` (see `_Adapter.state`, by name), ``kept`` (whether all parameters of earlier
         adds are the same objects) and ``moved`` (names of adapters whose values the step has changed); and ``unset``,
         the name of an adapter that cannot be filled, where a step had to be left out for it.
     """
@@ -61,7 +61,7 @@ def follow(layer_class, weight, bias, steps, x):
     if problem:
         return problem
     d, k = base.in_features, base.out_features
-    adapters, looks = {}, []
+    adapters, snapshots = {}, []
     for name, *inputs in [["start"], *steps]:
         known = {id(parameter): parameter for parameter in nn.Module.parameters(layer)}
         values = {key: [part.detach().clone() for part in one.new] for key, one in adapters.items()}
@@ -69,7 +69,7 @@ def follow(layer_class, weight, bias, steps, x):
         if name == "fill":
             key, A, B = inputs
             if key not in adapters or not adapters[key].fits():
-                return {"looks": looks, "unset": key}
+                return {"snapshots": snapshots, "unset": key}
             sides = adapters[key].sides()
             sides["A"].copy_(A)
             sides["B"].copy_(B)
@@ -84,8 +84,10 @@ def follow(layer_class, weight, bias, steps, x):
                 new = [parameter for parameter in nn.Module.parameters(layer) if id(parameter) not in known]
                 adapters[inputs[0]] = _Adapter(new, d, k, inputs[1])
         moved = [key for key, old in values.items() if not all(map(_same, old, adapters[key].new))]
-        looks.append(_look(layer, base, x, adapters, known) | {"moved": moved} | ({"raised": error} if error else {}))
-    return {"looks": looks}
+        snapshots.append(
+            _snapshot(layer, base, x, adapters, known) | {"moved": moved} | ({"raised": error} if error else {})
+        )
+    return {"snapshots": snapshots}
 
 
 def _absent(name):
@@ -108,7 +110,7 @@ def _learn(layer, x):
                 parameter.sub_(0.1 * parameter.grad.sign())
 
 
-def _look(layer, base, x, adapters, known):
+def _snapshot(layer, base, x, adapters, known):
     out, error = catch(layer, x)
     held = getattr(layer, "base_layer", None)
     tensors = [getattr(held, name, None) for name in ("weight", "bias")]
@@ -120,7 +122,7 @@ def _look(layer, base, x, adapters, known):
         "base": [wire.copy(wire.plain(tensor)) for tensor in tensors],
         "trains": [isinstance(tensor, torch.Tensor) and tensor.requires_grad for tensor in tensors],
         "same": held is base,
-        "adapters": {name: adapter.look() for name, adapter in adapters.items()},
+        "adapters": {name: adapter.state() for name, adapter in adapters.items()},
         "kept": set(known) <= now,
     }
     return seen | ({"out_raised": error} if error else {})

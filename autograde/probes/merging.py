@@ -63,7 +63,7 @@ def delta_of(function, source, name, weight, bias, options, A, B, device="cpu"):
     """Hand a layer made from `source` to the learner's function.
 
     Returns:
-        As `functions.call`, with names in ``changed`` (what of the layer got other values), ``replaced`` (its
+        As `autograde.remote.call.call`, with names in ``changed`` (what of the layer got other values), ``replaced`` (its
         parameters that are other objects now, or train or are frozen where they were not), ``added`` (new ones) and
         ``marked`` (whether the layer holds a true attribute `merged`).
     """
@@ -174,7 +174,7 @@ def _step(layer, x, name, inputs):
         for tensor, _ in both:
             tensor.grad = None
         (layer(x) * inputs[0]).sum().backward()
-        return [None if tensor.grad is None else as_convention(tensor.grad, turned) for tensor, turned in both]
+        return [None if tensor.grad is None else as_convention(tensor.grad, transposed) for tensor, transposed in both]
     else:
         getattr(layer, name)()
 

@@ -24,7 +24,7 @@ def call_with_shape(function, shape, sizes):
     """Call ``function(shape, *sizes)`` with `shape` as a tuple, which JSON would have made a list.
 
     Returns:
-        As `functions.call`.
+        As `autograde.remote.call.call`.
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}

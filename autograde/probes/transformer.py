@@ -46,7 +46,7 @@ def _parameters(model):
     }
 
 
-def _look(module, before):
+def _place(module, before):
     """What stands at the place where `before` stood: its kind, and of an adapted layer what it holds."""
     if module is before:
         return {"kind": "same"}
@@ -102,7 +102,7 @@ def inject_into(function, source, seed, target_modules, rank, alpha, ids, again=
 
     seen = _call(function, model, target_modules, rank, alpha)
     now = _modules(model)
-    seen["places"] = {name: _look(now.get(name), linear) for name, linear in linears.items() if name in now}
+    seen["places"] = {name: _place(now.get(name), linear) for name, linear in linears.items() if name in now}
     seen["missing"] = [name for name in linears if name not in now]
     replaced = [name for name, place in seen["places"].items() if place["kind"] != "same"]
     seen["added"] = [
@@ -136,7 +136,7 @@ def _second(function, model, linears, again, rank, alpha):
             parameter.fill_(0.5)  # as if it had been trained
     seen = _call(function, model, again, rank, alpha)
     now, parameters = _modules(model), _parameters(model)
-    seen["places"] = {name: _look(now.get(name), linear) for name, linear in linears.items() if name in now}
+    seen["places"] = {name: _place(now.get(name), linear) for name, linear in linears.items() if name in now}
     seen["kept"] = all(parameters.get(name) is part and bool((part == 0.5).all()) for name, part in adapters.items())
     return seen
 

@@ -1,4 +1,4 @@
-"""A probe for exercises about cost: call a function, and count what it did on the way. No clock is involved."""
+"""A probe for exercises about cost: call a function, and count its floating-point operations. Nothing is timed."""
 
 import math
 
@@ -12,8 +12,8 @@ from autograde.remote.probe import probe
 
 aten = torch.ops.aten
 
-# torch's own counter knows products of matrices and convolutions. With these, a product spelt as `*` and a sum, a loop
-# over vectors or a matrix times a vector counts as what it is. Each takes the shapes of an operator's arguments.
+# torch's own counter knows products of matrices and convolutions. With these, a product written as `*` and a sum, a loop
+# over vectors or a matrix times a vector is counted too. Each takes the shapes of an operator's arguments.
 _FLOPS = flop_registry | {
     aten.mul: shape_wrapper(lambda *_, out_shape, **__: math.prod(out_shape)),
     aten.sum: shape_wrapper(lambda shape, *_, **__: math.prod(shape)),

@@ -1,4 +1,4 @@
-"""Probes of lesson 07: a module that adapts weights, by itself and in front of a layer, and the layer folded again."""
+"""Probes of lesson 07: a module that adapts weights, alone and as a parametrization of a layer, and the folded layer."""
 
 import torch
 from torch import nn
@@ -15,7 +15,7 @@ NAMES = ("A", "B")
 
 
 def _held(module, name):
-    """What the module holds under an adapter's name; of its values only whether they are zero, or all the same."""
+    """The state of one adapter of the module; of its values only whether they are zero, equal or finite."""
     value, _ = catch(getattr, module, name, None)
     if not isinstance(value, torch.Tensor):
         return {"type": wire.type_name(value)}
@@ -34,14 +34,14 @@ def _held(module, name):
     }
 
 
-def _look(module):
+def _module_state(module):
     scale, _ = catch(getattr, module, "scale", None)
     en, _ = catch(getattr, module, "en", None)
     return {name: _held(module, name) for name in NAMES} | {"scale": wire.plain(scale), "en": wire.plain(en)}
 
 
 def _set(module, values):
-    """Write A and B into the module; None, or why that was not possible."""
+    """Write A and B into the module; None, or an observation of why that was not possible."""
     for name, value in zip(NAMES, values, strict=True):
         held, _ = catch(getattr, module, name, None)
         if not isinstance(held, torch.Tensor) or held.shape != value.shape:
@@ -55,7 +55,7 @@ def _set(module, values):
 
 @probe
 def adapted_weight(module_class, sizes, options, A, B, wts, cotangent, device="cpu"):
-    """Make the module, look at it fresh, set A and B, and put a weight through it: on, off, and in the other modes.
+    """Make the module, report its state, set A and B, and call it with a weight: on, off, and in the other modes.
 
     Returns:
         ``fresh`` (what A, B, scale and en are), ``at_start`` (whether the fresh module returns the weight's own bits),
@@ -76,7 +76,10 @@ def adapted_weight(module_class, sizes, options, A, B, wts, cotangent, device="c
         return {"no_init": True}
     other, _ = catch(module_class, *sizes, **options, device="meta")
     places = [getattr(catch(getattr, other, name, None)[0], "device", None) for name in NAMES]
-    seen = {"fresh": _look(module), "elsewhere": [str(place) for place in places] if other is not None else None}
+    seen = {
+        "fresh": _module_state(module),
+        "elsewhere": [str(place) for place in places] if other is not None else None,
+    }
     _, error = catch(module.to, device=device, dtype=wts.dtype)
     if error:
         return seen | {"raised": error, "during": "move"}
@@ -122,7 +125,7 @@ def _layer(kind, options, weight, bias, device):
 
 
 def _parametrisations(layer):
-    """The modules in front of the layer's weight; none where it has none."""
+    """The parametrizations of the layer's weight; an empty list if it has none."""
     found, _ = catch(parametrize.is_parametrized, layer, "weight")
     return list(layer.parametrizations.weight) if found is True else []
 
@@ -133,7 +136,7 @@ def _parameters(layer):
 
 @probe
 def adapted_layer(function, kind, options, weight, bias, rank, alpha, A, B, x, cotangent, device="cpu"):
-    """Hand a layer to the learner's function, and look at what it made of it.
+    """Call the learner's function with a layer, and report how it changed the layer.
 
     Returns:
         ``type``, ``same`` (whether the layer itself came back), ``parametrised``, ``original`` and ``bias`` (``[values,
@@ -150,7 +153,7 @@ def adapted_layer(function, kind, options, weight, bias, rank, alpha, A, B, x, c
     if error:
         return {"raised": error}
     seen = {"type": wire.type_name(value), "value": None if value is None else True, "same": value is layer}
-    layer = value if isinstance(value, nn.Module) else layer  # whether it is the same one is said already
+    layer = value if isinstance(value, nn.Module) else layer  # `same` has recorded whether it is the same one
     modules = _parametrisations(layer)
     seen["parametrised"] = len(modules)
     own_bias = catch(getattr, layer, "bias", None)[0]
@@ -160,7 +163,7 @@ def adapted_layer(function, kind, options, weight, bias, rank, alpha, A, B, x, c
     original = layer.parametrizations.weight.original
     adapter = modules[0]
     seen |= {"original": [wire.copy(wire.plain(original)), original.requires_grad], "bias": bias_now}
-    seen["fresh"] = _look(adapter)
+    seen["fresh"] = _module_state(adapter)
     out, error = catch(layer, x)
     if error:
         return seen | {"raised": error, "during": "forward"}
@@ -187,7 +190,7 @@ def adapted_layer(function, kind, options, weight, bias, rank, alpha, A, B, x, c
 
 @probe
 def folded(function, source, kind, options, weight, bias, rank, alpha, A, B, en, trains, x, device="cpu"):
-    """Hand an adapted layer to the learner's function (with rank 0: a plain one), and look at what it left.
+    """Call the learner's function with an adapted layer (a plain one if rank is 0), and report the layer that it returns.
 
     Args:
         source: of the class LoRAWeight that adapts it.

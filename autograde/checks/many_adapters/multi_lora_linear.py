@@ -238,52 +238,52 @@ multi_lora_linear = MultiLoRALinearCheck()
 def _first_fault(case, seen):
     double = {name: v.double() for name, v in case.args.items() if isinstance(v, torch.Tensor)}
     right = Right(double["weight"], double.get("bias"), double["x"])
-    steps, looks = [["start"], *case.args["steps"]], seen["looks"]
+    steps, snapshots = [["start"], *case.args["steps"]], seen["snapshots"]
     for i, step in enumerate(steps):
-        if i == len(looks):
+        if i == len(snapshots):
             break
         before, must_raise = right.active, right.take(*step)
         after = "At the start: " if i == 0 else f"After {in_words(step)}: "
-        if fault := _at(case, looks[i], right, step, must_raise, before, after):
+        if fault := _at(case, snapshots[i], right, step, must_raise, before, after):
             return fault
     if "unset" in seen:
         return Fault(f"The adapter {seen['unset']!r} could not be filled.")
-    if len(looks) != len(steps):
-        raise ValueError("a look is missing")
+    if len(snapshots) != len(steps):
+        raise ValueError("a snapshot is missing")
     return None
 
 
-def _at(case, look, right, step, must_raise, before, after):
-    if must_raise and "raised" not in look:
+def _at(case, snapshot, right, step, must_raise, before, after):
+    if must_raise and "raised" not in snapshot:
         if step[0] == "add":
             return Fault(f"{after}nothing was raised, and there is such an adapter already.",
                          expected="an exception")  # fmt: skip
         return Fault(f"{after}nothing was raised, and there is no such adapter.",
                      expected="an exception")  # fmt: skip
-    if "raised" in look and not must_raise:
-        if is_untouched(look["raised"]):
+    if "raised" in snapshot and not must_raise:
+        if is_untouched(snapshot["raised"]):
             return Fault(
                 f"{step[0]} is not written yet.", hint="Every method of the class has its place for your code."
             )
-        return raised_fault(in_words(step), look["raised"])
+        return raised_fault(in_words(step), snapshot["raised"])
     return (
-        _held(case, look, right, step, after)
-        or _active(look, right, after)
-        or _values(case, look, right, step, must_raise, after)
-        or _out(case, look, right, before, after)
+        _held(case, snapshot, right, step, after)
+        or _active(snapshot, right, after)
+        or _values(case, snapshot, right, step, must_raise, after)
+        or _out(case, snapshot, right, before, after)
     )
 
 
-def _held(case, look, right, step, after):
+def _held(case, snapshot, right, step, after):
     """The fault of what an add has registered, and of the base."""
-    if look["same"] is not True:
+    if snapshot["same"] is not True:
         return Fault(f"{after}layer.base_layer is not the nn.Linear that the layer was made around.")
-    for name, trains in zip(("weight", "bias"), look["trains"], strict=True):
+    for name, trains in zip(("weight", "bias"), snapshot["trains"], strict=True):
         if trains:
             return Fault(f"{after}the base's {name} requires a gradient.", misconception=BASE_TRAINS)
-    if step[0] == "add" and "raised" not in look:
+    if step[0] == "add" and "raised" not in snapshot:
         name, rank, _ = step[1:]
-        adapter = look["adapters"][name]
+        adapter = snapshot["adapters"][name]
         k, d = case.args["weight"].shape
         if adapter["count"] != 2:
             what = "no new parameter" if not adapter["count"] else f"{adapter['count']} new parameters"
@@ -297,16 +297,16 @@ def _held(case, look, right, step, after):
             return Fault(
                 f"{after}the new parameters have the shapes {shapes}.", expected=f"({d}, {rank}) and ({rank}, {k})"
             )
-        return _start(look, name, after)
-    if look["kept"] is not True:
+        return _start(snapshot, name, after)
+    if snapshot["kept"] is not True:
         return Fault(f"{after}parameters that were there are gone, or are other objects.",
                      hint="An optimiser holds the ones that were there. An adapter is made once, in add.",
                      misconception=REMADE if step[0] == "activate" else None)  # fmt: skip
     return None
 
 
-def _start(look, name, after):
-    values = {key: adapter["values"] for key, adapter in look["adapters"].items() if adapter["fits"]}
+def _start(snapshot, name, after):
+    values = {key: adapter["values"] for key, adapter in snapshot["adapters"].items() if adapter["fits"]}
     A, B = values[name]["A"], values[name]["B"]
     if not bool((B == 0).all()):
         return Fault(f"{after}B is not zero.", misconception=BOTH_RANDOM)
@@ -320,18 +320,18 @@ def _start(look, name, after):
     return None
 
 
-def _active(look, right, after):
-    if look["active"] != right.active:
-        said = describe.contents(look["active"]), repr(right.active)
+def _active(snapshot, right, after):
+    if snapshot["active"] != right.active:
+        said = describe.contents(snapshot["active"]), repr(right.active)
         return Fault(f"{after}layer.active is {said[0]}, and it should be {said[1]}.")
     return None
 
 
-def _values(case, look, right, step, must_raise, after):
+def _values(case, snapshot, right, step, must_raise, after):
     """The fault of numbers that should have stayed as they were: the base's always, an adapter's mostly."""
     wide = step[0] == "double"
     for name, got, given in zip(
-        ("weight", "bias"), look["base"], (case.args["weight"], case.args["bias"]), strict=True
+        ("weight", "bias"), snapshot["base"], (case.args["weight"], case.args["bias"]), strict=True
     ):
         if given is None:
             continue
@@ -342,28 +342,30 @@ def _values(case, look, right, step, must_raise, after):
             cause = {"activate": MERGES, "learn": BASE_TRAINS}.get(step[0])
             return Fault(f"{after}the base's {name} has changed.", misconception=cause)
     if step[0] == "learn":
-        if "raised" not in look and right.active not in look["moved"]:
+        if "raised" not in snapshot and right.active not in snapshot["moved"]:
             return Fault(f"{after}the active adapter has not changed.",
                          hint="Does a gradient reach its A and its B? Look for .data, .detach() or no_grad.")  # fmt: skip
-        if others := [name for name in look["moved"] if name != right.active]:
+        if others := [name for name in snapshot["moved"] if name != right.active]:
             return Fault(f"{after}the adapter {others[0]!r} has changed, and it is not active.")
-    elif not wide and step[0] != "fill" and look["moved"]:
-        return Fault(f"{after}the values of the adapter {look['moved'][0]!r} have changed.",
+    elif not wide and step[0] != "fill" and snapshot["moved"]:
+        return Fault(f"{after}the values of the adapter {snapshot['moved'][0]!r} have changed.",
                      misconception=OVERWRITES if must_raise else None)  # fmt: skip
     if wide and (
-        narrow := [name for name, adapter in look["adapters"].items() if set(adapter["dtypes"]) != {"torch.float64"}]
+        narrow := [
+            name for name, adapter in snapshot["adapters"].items() if set(adapter["dtypes"]) != {"torch.float64"}
+        ]
     ):
         return Fault(f"After layer.double(): the adapter {narrow[0]!r} is not float64.", misconception=NOT_REGISTERED)
     return None
 
 
-def _out(case, look, right, before, after):
+def _out(case, snapshot, right, before, after):
     expected = right.out()
     if expected is None:
         return None
-    if "out_raised" in look:
-        return raised_fault(f"{after}layer(x)", look["out_raised"])
-    out = look["out"]
+    if "out_raised" in snapshot:
+        return raised_fault(f"{after}layer(x)", snapshot["out_raised"])
+    out = snapshot["out"]
     if not isinstance(out, torch.Tensor):
         return Fault(f"{after}layer(x) is no tensor.", returned=describe.contents(out))
     if out.shape != expected.shape:
@@ -377,28 +379,32 @@ def _out(case, look, right, before, after):
 
 
 def _summary(seen):
-    if "looks" not in seen:
+    if "snapshots" not in seen:
         return sorted(seen)
-    return [_short(look) for look in seen["looks"]], seen.get("unset")
+    return [_short(snapshot) for snapshot in seen["snapshots"]], seen.get("unset")
 
 
-def _starts(adapter, look):
+def _starts(adapter, snapshot):
     """What can be said of random numbers: whether A is constant, B is zero, and how many adapters have this A."""
     if not adapter["fits"]:
         return ()
     A, B = adapter["values"]["A"], adapter["values"]["B"]
-    others = [one["values"].get("A") for one in look["adapters"].values()]
+    others = [one["values"].get("A") for one in snapshot["adapters"].values()]
     alike = sum(other is not None and other.shape == A.shape and bool((other == A).all()) for other in others)
     return bool((A == A.flatten()[0]).all()), bool((B == 0).all()), alike
 
 
-def _short(look):
-    out = look["out"]
+def _short(snapshot):
+    out = snapshot["out"]
     shown = [round(value, 3) for value in out.double().flatten().tolist()] if isinstance(out, torch.Tensor) else None
-    adapters = sorted((name, one["count"], one["fits"], *_starts(one, look)) for name, one in look["adapters"].items())
-    base = [round(part.double().sum().item(), 4) if isinstance(part, torch.Tensor) else None for part in look["base"]]
-    kept = look["kept"], sorted(look["moved"]), look["same"], look["trains"], base
-    return look.get("raised", {}).get("type"), look["active"], shown, adapters, kept, "out_raised" in look
+    adapters = sorted(
+        (name, one["count"], one["fits"], *_starts(one, snapshot)) for name, one in snapshot["adapters"].items()
+    )
+    base = [
+        round(part.double().sum().item(), 4) if isinstance(part, torch.Tensor) else None for part in snapshot["base"]
+    ]
+    kept = snapshot["kept"], sorted(snapshot["moved"]), snapshot["same"], snapshot["trains"], base
+    return snapshot.get("raised", {}).get("type"), snapshot["active"], shown, adapters, kept, "out_raised" in snapshot
 
 
 ACTIVE = "if self.active is None:\n            return out\n        name = self.active\n        return out + "
@@ -466,7 +472,7 @@ answer.slip(
 answer.slip(
     "active_ignored", ACTIVE, "if not self.scaling:\n            return out\n        name = list(self.scaling)[-1]\n        return out + ",
     thought="The adapter that was added last is the one in use.",
-    hint="Which line of forward looks at self.active?",
+    hint="Which line of forward snapshots at self.active?",
 )  # fmt: skip
 answer.slip(
     REMADE, "self.active = name\n", "self.active = name\n        if name is not None:\n"

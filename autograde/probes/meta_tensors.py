@@ -1,16 +1,16 @@
-"""A device that every machine has: meta tensors, which have a shape and a place, and no numbers."""
+"""The meta device as a second device on every machine: its tensors have a shape, a dtype and a device, but no values."""
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 
-class StandIn(TorchDispatchMode):
-    """Lets code make and fill meta tensors as if numbers were behind them.
+class MetaTensors(TorchDispatchMode):
+    """Lets code create and fill meta tensors as if they had values.
 
-    Left to itself, torch first imports sympy for arithmetic on them, which takes seconds, and refuses to say what is in
-    them. Here such an operation is done on zeros on the CPU, and the result is on meta. Where tensors
-    of two devices meet, torch raises its own error.
+    By default, torch imports sympy for arithmetic on them, which takes seconds, and raises an error if their values are
+    read. In this mode, an operation runs on zeros on the CPU, and its result is on the meta device. If an operation has
+    tensors of two devices, torch raises its usual error.
     """
 
     @classmethod
