@@ -166,7 +166,7 @@ class Grading:
         with workers:
             results = workers.run(tasks)  # they start now: creating a gradebook takes as long as their start
             self._open_gradebook()
-            for task, found, notebook in results:
+            for task, found, notebook in _starved_once_more(results, workers):
                 result = self._result(task, found)
                 self.store.write(result, notebook, submissions.files_beside(task.submission, self.course))
                 if result.status == GRADED:
@@ -185,6 +185,22 @@ class Grading:
         if "trouble" in found:
             return Result(**known, status=FAILED, content="", message=found["trouble"])
         return Result(**known, status=GRADED, **found)
+
+
+def _starved_once_more(results, workers):
+    """Yield the `results` of `workers`. A submission that was stopped while it waited for a processor is held back, and
+    graded once more by itself after all others.
+    """
+    starved = []
+    for task, found, notebook in results:
+        if found.pop("starved", False):
+            starved.append(task)
+        else:
+            yield task, found, notebook
+    for one in starved:
+        for task, found, notebook in workers.run([one]):
+            found.pop("starved", None)
+            yield task, found, notebook
 
 
 def _reference(course, lesson, config):

@@ -11,6 +11,7 @@ import threading
 
 from autograde.sandbox import usage
 from autograde.sandbox.isolation import visible_paths
+from autograde.sandbox.priority import Priorities
 
 OPEN_SECONDS = 60  # forking and isolating, and at times an import of what the course has `preload_when_mentioned`
 MOST_REPORTS = 64
@@ -174,14 +175,19 @@ class HeldByPidfd:
         for descriptor in streams.values():
             os.set_blocking(descriptor, False)
         self.meter = usage.Meter(pidfd, folder)
+        self.priorities = Priorities()
 
     def usage(self):
-        """What the session's processes use together now, or None when that cannot be told."""
-        return self.meter.read()
+        """What the session's processes use together now, or None when that cannot be told. What they have started since
+        the last look gets its low priority.
+        """
+        found = self.meter.read()
+        self.priorities.lower(found.processes)
+        return found
 
-    def waited(self):
-        """Seconds that it was ready to run and had no processor: what others did is not to count against it."""
-        return self.meter.waited()
+    def waits(self):
+        """How long its first thread was ready to run and had no processor: ``{thread: seconds}``."""
+        return self.meter.waits()
 
     def interrupt(self):
         """Interrupt it as the stop button does; whether that could be done."""

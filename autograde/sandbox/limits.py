@@ -13,8 +13,9 @@ class Limits:
 
     Attributes:
         cell: wall time of one cell; then it is interrupted, as by the stop button. Time in which it was ready to run and
-            had no processor does not count, up to a point, since that is other processes' doing.
-        probe: wall time of one probe, counted in the same way; then it is interrupted.
+            had no processor does not count, up to a point (`autograde.sandbox.allowance`).
+        probe: wall time of one probe, counted in the same way, and CPU time of the session's processes together meanwhile;
+            then it is interrupted.
         grace: how long an interrupted cell or probe has to stop, before the whole session is ended.
         session: wall time of everything, from opening to the last answer.
         cpu: CPU time of the session's processes together.

@@ -16,9 +16,9 @@ from pathlib import PurePosixPath
 from autograde.notebook.outputs import Outputs
 from autograde.remote import probe, wire
 from autograde.sandbox import protocol
+from autograde.sandbox.allowance import Allowance
 from autograde.sandbox.usage import exact_memory
 
-MOST_PATIENCE = 5  # times its limit that a request may take in all, the time in which it got no processor included
 TICK = 0.05  # seconds between two looks at what a running session uses
 EVENT_COST = 64  # bytes that an event counts beside its own, so that empty ones have an end too
 LAST_SECONDS = 1.0  # between a process's closing of its connection and its end
@@ -72,6 +72,9 @@ class Session:
     Args:
         link: the process at the other end (see `autograde.sandbox.connection`).
         limits: a `Limits`.
+
+    Attributes:
+        starved: whether something was stopped that might have come to its end, had it not waited for a processor.
     """
 
     def __init__(self, link, limits):
@@ -79,6 +82,7 @@ class Session:
         self.limits = limits
         self.ended = None
         self.cells = 0
+        self.starved = False
         self.spent = 0.0  # seconds in requests
         self.shown = 0  # bytes of output
         self.request = 0
@@ -209,8 +213,9 @@ class Session:
         self.request += packed is not None
         out = memoryview(packed(request=self.request) if packed is not None else b"")
         started = time.monotonic()
+        allowance = Allowance(seconds, self.limits.session - self.spent, by_cpu=protocol.ANSWER in closing)
         try:
-            return self._exchange(out, started, seconds, closing)
+            return self._exchange(out, started, allowance, closing)
         except _Ending as ending:
             self._end(ending)
         except protocol.FrameError:
@@ -219,30 +224,25 @@ class Session:
             self.spent += time.monotonic() - started
         self._raise_if_ended()
 
-    def _exchange(self, out, started, seconds, closing):
-        left = self.limits.session - self.spent
-        deadline = started + min(seconds, left)
-        waited, latest = self.link.waited(), started + min(MOST_PATIENCE * seconds, left)
+    def _exchange(self, out, started, allowance, closing):
+        allowance.begin(self.link.waits())
         stopped = again = last_moment = None
         tick = started + TICK
         if out:
             self.selector.modify(self.link.socket, selectors.EVENT_READ | selectors.EVENT_WRITE, "frames")
         while True:
             now = time.monotonic()
-            if now >= tick:
-                self._watch()
+            if now >= tick or (stopped is None and now >= started + allowance.wall):
+                self._watch(allowance)
+                now = time.monotonic()
                 tick = now + TICK
             if last_moment is not None and now >= last_moment:
                 raise _Ending(stopped)
-            if stopped is None and now >= deadline:
-                # On a busy machine, time in which it got no processor does not count.
-                later = started + min(seconds, left) + self.link.waited() - waited
-                if deadline < min(later, latest):
-                    deadline = min(later, latest)
-                    continue
-                if now - started >= left:
+            if stopped is None and allowance.is_over(now - started):
+                if now - started >= allowance.left:
                     raise _Ending("session")
                 stopped = "timeout"
+                self.starved = self.starved or allowance.starved
             if stopped is None and self.crossed:
                 stopped = "output"
             if stopped and last_moment is None:
@@ -252,7 +252,7 @@ class Session:
             if again is not None and now >= again:
                 self.link.interrupt()
                 again = None
-            until = min(tick, again or last_moment or deadline)
+            until = min(tick, again or last_moment or started + allowance.wall)
             closed = None
             for key, ready in self.selector.select(max(0.0, until - now)):
                 if key.data == "frames":
@@ -344,11 +344,13 @@ class Session:
 
     # -- limits and endings --
 
-    def _watch(self):
+    def _watch(self, allowance):
         """End the session when its processes together use more than they may."""
         usage = self.link.usage()
         if usage is None:  # it cannot be told here
+            allowance.look(self.link.waits())
             return
+        allowance.look(usage.waits, usage.cpu)
         if usage.threads > self.limits.processes:
             raise _Ending("processes")
         memory = self.limits.memory + self.link.shared

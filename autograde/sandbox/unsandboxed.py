@@ -197,9 +197,9 @@ class FreshProcess:
     def usage(self):
         """None: it cannot be told."""
 
-    def waited(self):
-        """0: it cannot be told."""
-        return 0.0
+    def waits(self):
+        """How long its first thread was ready to run and had no processor: ``{thread: seconds}``."""
+        return usage.waits_of(self.process.pid)
 
     def interrupt(self):
         """Interrupt it as the stop button does; whether that could be done."""

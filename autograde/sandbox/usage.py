@@ -13,15 +13,17 @@ TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 @dataclasses.dataclass(frozen=True)
 class Usage:
     """Of all processes of a session: bytes of memory (what they share with others included), bytes that the kernel may
-    hold for their sockets, their ids, the number of their threads, seconds of CPU, bytes on disk.
+    hold for their sockets, ``{process: (session id, [threads])}``, the number of their threads, seconds of CPU, bytes
+    on disk, and ``{thread: seconds}`` in which it was ready to run and had no processor.
     """
 
     memory: int
     buffers: int
-    processes: list
+    processes: dict
     threads: int
     cpu: float
     disk: int
+    waits: dict
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,27 +62,39 @@ class Meter:
 
     def processes(self):
         """The process ids, the first one's first."""
-        return list(_tree(self.root)) if self.root is not None else []
+        return [process for process, _ in _tree(self.root)] if self.root is not None else []
 
-    def waited(self):
-        """Seconds that the process's first thread was ready to run and had no processor; 0 where that cannot be told."""
-        with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{self.root}/schedstat") as file:
-            return int(file.read().split()[1]) / 1e9
-        return 0.0
+    def waits(self):
+        """Seconds in which the process's first thread was ready to run and had no processor: ``{thread: seconds}``."""
+        return waits_of(self.root)
 
     def read(self):
         """A `Usage`."""
         resident = threads = buffers = 0
         cpu = 0.0
-        found = self.processes()
-        for process in found:
+        found, waits = {}, {}
+        for process, tasks in _tree(self.root) if self.root is not None else ():
             with contextlib.suppress(OSError, ValueError, IndexError):
                 fields = _stat(process)
+                found[process] = int(fields[3]), tasks
                 cpu += sum(int(ticks) for ticks in fields[11:15]) / TICKS  # its own, and of what it has waited for
                 threads += int(fields[17])
                 resident += _kilobytes(f"/proc/{process}/status", ("RssAnon:", "RssShmem:"))
                 buffers += _buffers(process)
-        return Usage(resident * 1024, buffers, found, threads, cpu, _size(self.folder) if self.folder else 0)
+            for thread in tasks:
+                with contextlib.suppress(OSError, ValueError, IndexError):
+                    waits[thread] = _waited(process, thread)
+        disk = _size(self.folder) if self.folder else 0
+        return Usage(resident * 1024, buffers, found, threads, cpu, disk, waits)
+
+
+def waits_of(process):
+    """Seconds in which a process's first thread was ready to run and had no processor: ``{thread: seconds}``, empty where
+    that cannot be told.
+    """
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return {process: _waited(process, process)}
+    return {}
 
 
 def exact_memory(processes):
@@ -105,14 +119,22 @@ def _process_id(pidfd):
 
 
 def _tree(root):
+    """Pairs of a process and its threads: `root` and everything below it."""
     waiting = [root]
     while waiting:
         process = waiting.pop()
-        yield process
+        tasks = []
         with contextlib.suppress(OSError):
-            for thread in os.listdir(f"/proc/{process}/task"):
-                with contextlib.suppress(OSError), open(f"/proc/{process}/task/{thread}/children") as file:
-                    waiting += [int(child) for child in file.read().split()]
+            tasks = [int(thread) for thread in os.listdir(f"/proc/{process}/task")]
+        yield process, tasks
+        for thread in tasks:
+            with contextlib.suppress(OSError), open(f"/proc/{process}/task/{thread}/children") as file:
+                waiting += [int(child) for child in file.read().split()]
+
+
+def _waited(process, thread):
+    with open(f"/proc/{process}/task/{thread}/schedstat") as file:
+        return int(file.read().split()[1]) / 1e9
 
 
 def _stat(process):

@@ -210,7 +210,9 @@ class SharedGrader:
         self.grader = None
 
     def ask(self, course, require_isolation, question):
-        """As `ask_twice`, of a `Grader` for these arguments."""
+        """As `ask_twice`, of a `Grader` for these arguments; once more for a submission that was stopped while it waited for
+        a processor.
+        """
         with self._lock:
             if self._timer is not None:
                 self._timer.cancel()
@@ -219,7 +221,8 @@ class SharedGrader:
                 self._end()
                 self.grader, self._how = Grader(course, require_isolation), how
             try:
-                return ask_twice(self.grader, question)
+                answer = ask_twice(self.grader, question)
+                return ask_twice(self.grader, question) if answer[0].get("starved") else answer
             finally:
                 self._timer = threading.Timer(self.idle, self.close)
                 self._timer.daemon = True

@@ -33,6 +33,7 @@ class Graded:
         verdicts: `Verdict` by exercise.
         unreadable: why nothing was run; None where the notebook was run.
         isolation: what the sandbox reached, as the session says it; None where nothing was run.
+        starved: whether something was stopped that might have come to its end on an idle machine.
         seconds: wall time.
     """
 
@@ -40,6 +41,7 @@ class Graded:
     verdicts: dict = field(default_factory=dict)
     unreadable: str | None = None
     isolation: object = None
+    starved: bool = False
     seconds: float = 0.0
 
     def as_data(self):
@@ -97,6 +99,7 @@ def grade(notebook, open_session, damage=None, unreadable=None, lesson=None):
         with open_session(_code(notebook)) as session:
             grading.graded.isolation = session.isolation
             grading.run(session)
+            grading.graded.starved = session.starved
     graded = grading.graded
     graded.seconds = time.perf_counter() - started
     notebook.metadata[METADATA] = notebook.metadata.get(METADATA, {}) | {"graded": nbformat.from_dict(graded.as_data())}

@@ -66,8 +66,8 @@ def grade_one(question, content, files, open_session):
 
     Returns:
         ``(outcome, the graded notebook as bytes)``. The outcome is a dict: ``content``, a hash of the submission;
-        ``message``, why it could not be run, or ""; ``verdicts``; ``isolation``; ``seconds``; ``cells`` and
-        ``comments``, as in nbgrader.
+        ``message``, why it could not be run, or ""; ``verdicts``; ``isolation``; ``seconds``; ``starved``, whether
+        something was stopped that might have finished on an idle machine; ``cells`` and ``comments``, as in nbgrader.
 
     Raises:
         IsolationError, SandboxError, SessionEnded: no session could be opened; the submission is not the cause.
@@ -88,6 +88,7 @@ def grade_one(question, content, files, open_session):
         "verdicts": [verdict.as_data() for verdict in graded.verdicts.values()],
         "isolation": graded.isolation,
         "seconds": round(graded.seconds, 4),
+        "starved": graded.starved,
     }
     return outcome | _marks(notebook), (nbformat.writes(notebook, version=4) + "\n").encode("utf-8", "replace")
 

@@ -22,7 +22,7 @@ from autograde.sandbox import protocol
 from autograde.sandbox.child import serve
 from autograde.sandbox.isolation import import_guard, syscalls, visible_paths, walls
 
-NICENESS = 10  # of sessions: the processes that grade come first
+NICENESS = 5  # of sessions: the processes that grade come first, those that a session starts last (`sandbox.priority`)
 _FIRST_FREE = 128  # a descriptor above those that a child is given
 
 
