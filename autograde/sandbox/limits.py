@@ -83,7 +83,7 @@ def apply(limits, *, shared, alone):
         "RLIMIT_CORE": 1,  # 0 would still start the system's crash handler, outside the sandbox
         "RLIMIT_CPU": cpu,
         "RLIMIT_FSIZE": limits["disk"],
-        "RLIMIT_NOFILE": 512,
+        "RLIMIT_NOFILE": 256,  # what the kernel holds for a socket or a pipe counts against nobody
         "RLIMIT_MEMLOCK": 0,
         "RLIMIT_MSGQUEUE": 0,
         "RLIMIT_RTPRIO": 0,

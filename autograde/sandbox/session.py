@@ -17,9 +17,10 @@ from autograde.notebook.outputs import Outputs
 from autograde.remote import probe, wire
 from autograde.sandbox import protocol
 from autograde.sandbox.allowance import Allowance
-from autograde.sandbox.usage import exact_memory
+from autograde.sandbox.usage import available_memory, exact_memory
 
 TICK = 0.05  # seconds between two looks at what a running session uses
+SHORT_OF_MEMORY = 1 / 4  # of what a session uses: with less left on the machine it is ended, the largest session first
 EVENT_COST = 64  # bytes that an event counts beside its own, so that empty ones have an end too
 LAST_SECONDS = 1.0  # between a process's closing of its connection and its end
 SMALL_BYTES = 2**16  # the largest closing frame that is not an answer
@@ -38,7 +39,7 @@ class SessionEnded(Exception):
     """The learner's process is gone; every later request raises this again.
 
     Attributes:
-        reason: timeout, cpu, memory, output, processes, disk, exited, crashed, killed, closed, protocol or stopped.
+        reason: timeout, cpu, memory, machine (it has no memory left), output, processes, disk, exited, crashed, killed, closed, protocol or stopped.
         message: what to tell the learner.
         run: what the cell had shown until then, as a `CellRun`, where a cell was running.
     """
@@ -74,7 +75,7 @@ class Session:
         limits: a `Limits`.
 
     Attributes:
-        starved: whether something was stopped that might have come to its end, had it not waited for a processor.
+        starved: whether something was stopped that might have come to its end on an idle machine.
     """
 
     def __init__(self, link, limits):
@@ -84,6 +85,7 @@ class Session:
         self.cells = 0
         self.starved = False
         self.spent = 0.0  # seconds in requests
+        self.looked = time.monotonic()  # when what the session uses was last looked at
         self.shown = 0  # bytes of output
         self.request = 0
         self.collect = None  # the Outputs that events go to; None while a probe runs
@@ -227,15 +229,13 @@ class Session:
     def _exchange(self, out, started, allowance, closing):
         allowance.begin(self.link.waits())
         stopped = again = last_moment = None
-        tick = started + TICK
         if out:
             self.selector.modify(self.link.socket, selectors.EVENT_READ | selectors.EVENT_WRITE, "frames")
         while True:
             now = time.monotonic()
-            if now >= tick or (stopped is None and now >= started + allowance.wall):
+            if now >= self.looked + TICK or (stopped is None and now >= started + allowance.wall):
                 self._watch(allowance)
-                now = time.monotonic()
-                tick = now + TICK
+                now = self.looked = time.monotonic()
             if last_moment is not None and now >= last_moment:
                 raise _Ending(stopped)
             if stopped is None and allowance.is_over(now - started):
@@ -252,7 +252,7 @@ class Session:
             if again is not None and now >= again:
                 self.link.interrupt()
                 again = None
-            until = min(tick, again or last_moment or started + allowance.wall)
+            until = min(self.looked + TICK, again or last_moment or started + allowance.wall)
             closed = None
             for key, ready in self.selector.select(max(0.0, until - now)):
                 if key.data == "frames":
@@ -353,14 +353,25 @@ class Session:
         allowance.look(usage.waits, usage.cpu)
         if usage.threads > self.limits.processes:
             raise _Ending("processes")
-        memory = self.limits.memory + self.link.shared
-        too_much = usage.memory > memory and exact_memory(usage.processes) > memory
-        if too_much or usage.buffers > self.limits.memory:
-            raise _Ending("memory")
+        self._watch_memory(usage)
         if usage.cpu > self.limits.cpu:
             raise _Ending("cpu")
         if usage.disk > self.limits.disk:
             raise _Ending("disk")
+
+    def _watch_memory(self, usage):
+        shared = self.link.shared
+        used = max(0, usage.memory - shared) + usage.buffers
+        left = available_memory()
+        most = min(self.limits.memory, left / SHORT_OF_MEMORY if left is not None else self.limits.memory)
+        if used <= most:
+            return
+        used = max(0, exact_memory(usage.processes) - shared) + usage.buffers
+        if used > self.limits.memory:
+            raise _Ending("memory")
+        if used > most:
+            self.starved = True
+            raise _Ending("machine")
 
     def _end(self, ending):
         """Kill the process; from now on every request raises SessionEnded with a message that says why."""
@@ -377,6 +388,7 @@ class Session:
             "session": f"Your notebook took longer than {limits.session:g} s in all and was stopped {where}.",
             "cpu": f"Your notebook used more than {limits.cpu:g} s of processor time {where} and was stopped. {loop}",
             "memory": f"Your notebook used more than {amount(limits.memory)} of memory {where} and was stopped.",
+            "machine": f"The machine ran out of memory {where}, and your notebook, which used a lot of it, was stopped.",
             "output": f"Your notebook printed more than {amount(limits.output)} {where} and was stopped. {loop}",
             "processes": f"Your notebook started more than {limits.processes} processes {where} and was stopped.",
             "disk": f"Your notebook wrote more than {amount(limits.disk)} of files {where} and was stopped.",

@@ -6,7 +6,7 @@ import os
 import signal
 
 SOCKET_BYTES = 212_992  # what the kernel buffers for a socket, where nobody has changed that
-FEW_DESCRIPTORS = 64  # of a process: for as many, every process has room
+FEW_DESCRIPTORS = 64  # of all processes of a session together: the sockets among them are not counted one by one
 TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 
@@ -70,7 +70,7 @@ class Meter:
 
     def read(self):
         """A `Usage`."""
-        resident = threads = buffers = 0
+        resident = threads = descriptors = 0
         cpu = 0.0
         found, waits = {}, {}
         for process, tasks in _tree(self.root) if self.root is not None else ():
@@ -80,10 +80,11 @@ class Meter:
                 cpu += sum(int(ticks) for ticks in fields[11:15]) / TICKS  # its own, and of what it has waited for
                 threads += int(fields[17])
                 resident += _kilobytes(f"/proc/{process}/status", ("RssAnon:", "RssShmem:"))
-                buffers += _buffers(process)
+                descriptors += _descriptors(process)
             for thread in tasks:
                 with contextlib.suppress(OSError, ValueError, IndexError):
                     waits[thread] = _waited(process, thread)
+        buffers = _sockets(found) * SOCKET_BYTES if descriptors > FEW_DESCRIPTORS else 0
         disk = _size(self.folder) if self.folder else 0
         return Usage(resident * 1024, buffers, found, threads, cpu, disk, waits)
 
@@ -142,11 +143,28 @@ def _stat(process):
         return file.read().rpartition(")")[2].split()
 
 
-def _buffers(process):
-    """Bytes that the kernel may hold for a process's sockets, which no limit counts: estimated by its descriptors."""
+def _descriptors(process):
+    """For how many open files a process has room."""
     with open(f"/proc/{process}/status") as file:
-        slots = next(int(line.split()[1]) for line in file if line.startswith("FDSize:"))
-    return max(0, slots - FEW_DESCRIPTORS) * SOCKET_BYTES
+        return next(int(line.split()[1]) for line in file if line.startswith("FDSize:"))
+
+
+def _sockets(processes):
+    """How many sockets the processes hold, each counted once. What waits in one is memory that no limit counts."""
+    found = set()
+    for process in processes:
+        with contextlib.suppress(OSError):
+            for descriptor in os.listdir(f"/proc/{process}/fd"):
+                with contextlib.suppress(OSError):
+                    found.add(os.readlink(f"/proc/{process}/fd/{descriptor}"))
+    return sum(target.startswith("socket:") for target in found)
+
+
+def available_memory():
+    """Bytes of memory that the machine can still give, or None where that cannot be told."""
+    with contextlib.suppress(OSError, IndexError):
+        return _kilobytes("/proc/meminfo", ("MemAvailable:",)) * 1024 or None
+    return None
 
 
 def _kilobytes(path, names):

@@ -4,8 +4,11 @@ machine has no namespaces to give; and after each, the next session must work.
 
 import contextlib
 import dataclasses
+import fcntl
+import json
 import os
 import socket
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +17,7 @@ import psutil
 import pytest
 from waiting import GENEROUS, wait_for
 
+from autograde.sandbox.isolation import seccomp
 from autograde.sandbox.limits import MIB, Limits
 from autograde.sandbox.pool import IsolationError, SandboxPool
 from autograde.sandbox.session import SessionEnded
@@ -579,13 +583,101 @@ def test_sockets_count_as_memory(warm):
     """The kernel holds what waits in them, and counts it against nobody."""
     if warm.level == "partial":
         pytest.skip("no socket can be made there")
-    code = "import socket, time\npairs = [socket.socketpair() for _ in range(240)]\ntime.sleep(100)"
+    code = "import socket, time\npairs = [socket.socketpair() for _ in range(120)]\ntime.sleep(100)"
     with (
-        warm.open(limits=dataclasses.replace(PATIENT, memory=64 * MIB)) as session,
+        warm.open(limits=dataclasses.replace(PATIENT, memory=40 * MIB)) as session,
         pytest.raises(SessionEnded) as ended,
     ):
         session.run_cell(code)
     assert ended.value.reason == "memory"
+
+
+def test_sockets_of_many_processes_count_as_memory(warm):
+    if warm.level == "partial":
+        pytest.skip("no socket can be made there")
+    code = """
+import os, socket, time
+for _ in range(25):
+    if os.fork() == 0:
+        pairs = [socket.socketpair() for _ in range(15)]
+        time.sleep(100)
+time.sleep(100)
+"""
+    with (
+        warm.open(limits=dataclasses.replace(PATIENT, memory=128 * MIB)) as session,
+        pytest.raises(SessionEnded) as ended,
+    ):
+        session.run_cell(code)
+    assert ended.value.reason == "memory"
+
+
+def test_what_a_notebook_leaves_running_is_looked_at_between_short_probes(warm):
+    if warm.level == "partial":
+        pytest.skip("no child can be started there")
+    code = """
+import os, time
+for _ in range(12):
+    if os.fork() == 0:
+        while not os.path.exists("go"): time.sleep(0.001)
+        a = bytearray(60 * 2**20)
+        time.sleep(100)
+"""
+    with warm.open(limits=PATIENT) as session:
+        assert session.run_cell(code).ok
+        session.put({"go": b""})
+        with pytest.raises(SessionEnded) as ended:
+            for _ in range(10_000):
+                session.run_cell("")
+    assert ended.value.reason == "memory"
+
+
+def test_when_the_machine_is_short_of_memory_the_largest_session_goes_first(warm, monkeypatch):
+    """The machine's word is all that is made up here."""
+    fill = "a = bytearray({} * 2**20)\nimport time\n"
+    monkeypatch.setattr("autograde.sandbox.session.available_memory", lambda: 40 * MIB)
+    with warm.open() as small, warm.open() as large:
+        assert small.run_cell(fill.format(60) + "time.sleep(0.5)").ok
+        with pytest.raises(SessionEnded) as ended:
+            large.run_cell(fill.format(300) + "time.sleep(100)")
+        assert ended.value.reason == "machine" and large.starved
+        assert small.run_cell("time.sleep(0.5)").ok and not small.starved
+
+
+def test_locks_are_not_felt_outside(warm, outside):
+    file = Path(json.__file__)  # shown to everyone who runs this Python
+    code = f"""
+import fcntl, sqlite3
+held = open({str(file)!r})
+fcntl.flock(held, fcntl.LOCK_EX)
+fcntl.lockf(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
+book = sqlite3.connect("book.db")
+book.execute("create table page (number)")
+book.execute("insert into page values (42)")
+book.commit()
+book.execute("select number from page").fetchone()
+"""
+    with warm.open() as session, open(file) as ours:
+        shown = session.run_cell(code)
+        assert shown.outputs[-1]["data"]["text/plain"] == "(42,)", shown.outputs
+        fcntl.flock(ours, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        whole = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        assert struct.unpack("hhqqi4x", fcntl.fcntl(ours, fcntl.F_GETLK, whole))[0] == fcntl.F_UNLCK
+
+
+def test_calls_that_an_older_libseccomp_does_not_know_are_refused_by_number(monkeypatch):
+    """As if it knew none of those that were made since 2019."""
+    newest = seccomp.program(namespaces=True)
+    real = seccomp._library()
+
+    class Older:
+        def __getattr__(self, name):
+            return getattr(real, name)
+
+        def seccomp_syscall_resolve_name(self, name):
+            return -1 if name.decode() in seccomp.NUMBERS else real.seccomp_syscall_resolve_name(name)
+
+    monkeypatch.setattr(seccomp, "_library", Older)
+    assert seccomp.program(namespaces=True) == newest
 
 
 def test_cpu_of_children_counts(warm):

@@ -77,13 +77,13 @@ def test_a_right_answer_beside_many_busy_processes_has_its_points(tmp_path):
 STARVING = """
 import contextlib, os, signal, sys, time
 from autograde.sandbox.process import fork
-from autograde.submission import grading_process, one
+from autograde.submission import grade_submission, grading_process
 
 def spin():
     os.setsid()  # Linux may weigh sessions of the terminal against each other, and not processes
     while True: pass
 
-def grade_one(question, content, files, open_session, real=one.grade_one):
+def grade_one(question, content, files, open_session, real=grade_submission.grade_one):
     if b"STARVES" not in content or os.path.exists("starved") or open_session is None:
         return real(question, content, files, open_session)
     open("starved", "w").close()  # for the other worker, too
@@ -109,7 +109,7 @@ def grade_one(question, content, files, open_session, real=one.grade_one):
         for child in others:
             child.kill()
 
-one.grade_one = grade_one
+grade_submission.grade_one = grade_one
 grading_process.main()
 """
 WORKS = RIGHT.replace("    out =", "    while time.process_time() < started + 1.2: pass\n    out =")
