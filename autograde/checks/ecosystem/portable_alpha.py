@@ -1,6 +1,7 @@
 """portable_alpha: alpha · √r, for readers that divide by r."""
 
 from autograde.checks.ecosystem.scalings import alphas_and_ranks
+from autograde.checks.shared.families import POWER_BEFORE_DIVISION, WHOLE_ROOT
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import Check
 
@@ -53,13 +54,7 @@ answer.slip(
     thought="The reader's scaling is alpha / r.",
     hint="It is, and the reader works it out by itself. You hand over the alpha that it starts from.",
 )
-answer.slip(
-    "precedence",
-    "alpha * math.sqrt(r)",
-    "alpha * r ** 1 / 2",
-    thought="r ** 1/2 is the root of r.",
-    hint="Python raises to the power first and divides afterwards. What is 9 ** 1 / 2?",
-)
+answer.slip(POWER_BEFORE_DIVISION, "alpha * math.sqrt(r)", "alpha * r ** 1 / 2")
 answer.slip(
     "root_of_the_product",
     "alpha * math.sqrt(r)",
@@ -74,10 +69,4 @@ answer.slip(
     thought="An alpha is a whole number.",
     hint="Most readers take any number, and this exercise asks for it unrounded. Below you see what to do for those that do not.",
 )
-answer.slip(
-    "whole_root",
-    "math.sqrt(r)",
-    "math.isqrt(r)",
-    thought="The root of a whole number is a whole number.",
-    hint="math.isqrt rounds down. For which of your test numbers would you not have noticed?",
-)
+answer.slip(WHOLE_ROOT, "math.sqrt(r)", "math.isqrt(r)")

@@ -1,6 +1,7 @@
 """rs_scaling: alpha / √r."""
 
 from autograde.checks.ecosystem.scalings import alphas_and_ranks
+from autograde.checks.shared.families import POWER_BEFORE_DIVISION, WHOLE_ROOT
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import Check
 
@@ -39,13 +40,7 @@ answer.slip(
     thought="The root goes over the whole fraction.",
     hint="alpha is a number that somebody chose; nothing about the rank takes its root. What does the root belong to?",
 )
-answer.slip(
-    "precedence",
-    "alpha / math.sqrt(r)",
-    "alpha / r ** 1 / 2",
-    thought="r ** 1/2 is the root of r.",
-    hint="Python raises to the power first and divides afterwards. What is 9 ** 1 / 2?",
-)
+answer.slip(POWER_BEFORE_DIVISION, "alpha / math.sqrt(r)", "alpha / r ** 1 / 2")
 answer.slip(
     "turned_over",
     "alpha / math.sqrt(r)",
@@ -74,10 +69,4 @@ answer.slip(
     thought="`//` is the division that gives a number.",
     hint="`//` drops what is behind the point. Which operator keeps it?",
 )
-answer.slip(
-    "whole_root",
-    "math.sqrt(r)",
-    "math.isqrt(r)",
-    thought="The root of a whole number is a whole number.",
-    hint="math.isqrt rounds down. For which of your test numbers would you not have noticed?",
-)
+answer.slip(WHOLE_ROOT, "math.sqrt(r)", "math.isqrt(r)")

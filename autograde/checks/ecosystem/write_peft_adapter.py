@@ -4,7 +4,7 @@ import torch
 
 from autograde.checks.ecosystem import peft_reader
 from autograde.checks.ecosystem.faults_of_folders import stopped, whole_fault
-from autograde.checks.shared.families import VIEW_FOR_TRANSPOSE
+from autograde.checks.shared.families import NO_TRANSPOSE, VIEW_FOR_TRANSPOSE
 from autograde.judge import describe, tolerance
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import Case, Check
@@ -226,7 +226,7 @@ def _in_float32(case, seen):
 write_peft_adapter = WritePeftAdapter()
 
 answer.slip(
-    "no_transpose",
+    NO_TRANSPOSE,
     "module.lora_A.detach().T.contiguous()",
     "module.lora_A.detach()",
     "module.lora_B.detach().T.contiguous()",

@@ -8,7 +8,7 @@ from torch import nn
 from autograde.checks.lora_linear import modes
 from autograde.checks.shared import next_steps
 from autograde.checks.shared.draws import layer_sizes
-from autograde.checks.shared.families import GRADIENT_CUT
+from autograde.checks.shared.families import ALPHA_NOT_DIVIDED, GRADIENT_CUT, TWO_DIMENSIONAL_ONLY, VIEW_FOR_TRANSPOSE
 from autograde.checks.shared.lora_layers import (
     ADAPTERS,
     DEFAULTS,
@@ -196,11 +196,9 @@ answer.slip(
 )
 
 answer.slip(
-    "alpha_not_divided",
+    ALPHA_NOT_DIVIDED,
     "alpha / rank",
     "alpha",
-    thought="alpha is the scaling.",
-    hint="Compare two ranks with the same alpha: what should keep their updates about equally large?",
 )
 
 answer.slip(
@@ -329,7 +327,7 @@ answer.slip(
 )
 
 answer.slip(
-    "view_for_transpose",
+    VIEW_FOR_TRANSPOSE,
     "return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B",
     "weight = self.base_layer.weight\n        delta = self.scaling * (self.lora_A @ self.lora_B).reshape(weight.shape)\n        return F.linear(x, weight + delta, self.base_layer.bias)",
     thought="A @ B is (d, k) and the weight is (k, d), so a view makes them fit.",
@@ -362,7 +360,7 @@ answer.slip(
 )
 
 answer.slip(
-    "two_dimensional_only",
+    TWO_DIMENSIONAL_ONLY,
     "(x @ self.lora_A) @ self.lora_B",
     "torch.mm(torch.mm(x, self.lora_A), self.lora_B)",
     thought="x is always a batch of rows.",

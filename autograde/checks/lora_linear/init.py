@@ -2,6 +2,7 @@
 
 import torch
 
+from autograde.checks.shared.families import BOTH_RANDOM, BOTH_ZERO
 from autograde.checks.shared.lora_layers import (
     ADAPTERS,
     LORA_LINEAR,
@@ -162,19 +163,15 @@ def _start_fault(A, B, seen):
 
 
 answer.slip(
-    "both_zero",
+    BOTH_ZERO,
     "torch.randn",
     "torch.zeros",
-    thought="If the start must equal the base, both matrices are best set to zero.",
-    hint="Work out the gradient of A with B = 0, and that of B with A = 0. With both zero, who ever moves first?",
 )
 
 answer.slip(
-    "both_random",
+    BOTH_RANDOM,
     "torch.zeros",
     "torch.randn",
-    thought="Weights are initialised at random, so both matrices are.",
-    hint="With both random, what does the layer add to its base before a single step of training?",
 )
 
 answer.slip(

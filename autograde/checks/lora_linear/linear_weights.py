@@ -1,6 +1,7 @@
 """to_linear_weights: the same adapters as the weights of two bias-free nn.Linears."""
 
 from autograde.checks.shared.draws import layer_sizes
+from autograde.checks.shared.families import NO_TRANSPOSE
 from autograde.judge.check import Case, Check
 
 
@@ -35,7 +36,7 @@ to_linear_weights = ToLinearWeights()
 
 
 @to_linear_weights.misconception(
-    "no_transpose",
+    NO_TRANSPOSE,
     thought="A weight is a weight, whoever holds it.",
     hint="Lesson 00: in which order does nn.Linear(d, r) keep its sizes? Compare with the shape of lora_A.",
 )

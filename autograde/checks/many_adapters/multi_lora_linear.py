@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
+from autograde.checks.shared import families
+from autograde.checks.shared.families import ALPHA_NOT_DIVIDED, BOTH_ZERO, GRADIENT_CUT, SCALING_FORGOTTEN
 from autograde.checks.shared.lora_layers import module_fault
 from autograde.judge import describe
 from autograde.judge.answer import RightAnswer
@@ -48,8 +50,7 @@ MERGES = Misconception(
     thought="The active adapter may as well be added to the weight.",
     hint="All adapters share this base, and sums of floats do not come back: what is left of its bits after a hundred switches?",
 )
-BOTH_RANDOM = Misconception(
-    "both_random",
+BOTH_RANDOM = families.BOTH_RANDOM.reworded(
     thought="Weights start at random.",
     hint="A new adapter must not change the output. Which matrix takes care of that?",
 )
@@ -460,19 +461,17 @@ answer.slip(
     hint="Each adapter comes with its rank and its alpha. What happens to the scaling of the first when the second is added?",
 )  # fmt: skip
 answer.slip(
-    "alpha_not_divided", "= alpha / rank", "= alpha",
-    thought="alpha itself is the scaling.",
+    ALPHA_NOT_DIVIDED, "= alpha / rank", "= alpha",
     hint="Two adapters with one alpha and two ranks: which is louder? Lesson 04 says what alpha is divided by.",
 )  # fmt: skip
 answer.slip(
-    "scaling_forgotten", "self.scaling[name] * (", "(",
-    thought="The product of the two matrices is all there is.",
+    SCALING_FORGOTTEN, "self.scaling[name] * (", "(",
     hint="Which of the things that add gets does forward never use?",
 )  # fmt: skip
 answer.slip(
     "active_ignored", ACTIVE, "if not self.scaling:\n            return out\n        name = list(self.scaling)[-1]\n        return out + ",
     thought="The adapter that was added last is the one in use.",
-    hint="Which line of forward snapshots at self.active?",
+    hint="Which line of forward looks at self.active?",
 )  # fmt: skip
 answer.slip(
     REMADE, "self.active = name\n", "self.active = name\n        if name is not None:\n"
@@ -481,7 +480,7 @@ answer.slip(
     "            self.lora_B[name] = nn.Parameter(torch.zeros(r, k, dtype=self.base_layer.weight.dtype))\n",
 )  # fmt: skip
 answer.slip(
-    "both_zero", "torch.randn(d, rank, dtype=weight.dtype, device=weight.device) / d**0.5",
+    BOTH_ZERO, "torch.randn(d, rank, dtype=weight.dtype, device=weight.device) / d**0.5",
     "torch.zeros(d, rank, dtype=weight.dtype, device=weight.device)",
     thought="A new adapter changes nothing, so it starts at zero.",
     hint="With both zero both gradients are zero. Which of the two may be zero, and what must the other be?",
@@ -491,7 +490,6 @@ answer.slip(
     "torch.randn(rank, k, dtype=weight.dtype, device=weight.device)",
 )  # fmt: skip
 answer.slip(
-    "gradient_cut", "self.lora_A[name]) @ self.lora_B[name]", "self.lora_A[name].data) @ self.lora_B[name].data",
-    thought="forward needs only the numbers in the tensors.",
+    GRADIENT_CUT, "self.lora_A[name]) @ self.lora_B[name]", "self.lora_A[name].data) @ self.lora_B[name].data",
     hint="Look in forward for .data or .detach(): each cuts the gradient.",
 )  # fmt: skip

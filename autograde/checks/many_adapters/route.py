@@ -2,6 +2,7 @@
 
 import torch
 
+from autograde.checks.shared.families import SCALING_FORGOTTEN
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import ANSWER, Case, Check
 from autograde.judge.compare import Fault
@@ -211,7 +212,7 @@ answer.slip(
     hint="The rows are in the order in which they came. Follow one row from x to the result.",
 )  # fmt: skip
 answer.slip(
-    "scaling_forgotten", "scaling[a] * (adapter_ids >= 0)", "(adapter_ids >= 0)",
+    SCALING_FORGOTTEN, "scaling[a] * (adapter_ids >= 0)", "(adapter_ids >= 0)",
     thought="The product of the two matrices is all there is.",
     hint="Each adapter has a scaling. What should change in a row when the scaling of its adapter is doubled?",
 )  # fmt: skip

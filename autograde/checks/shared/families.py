@@ -1,4 +1,4 @@
-"""Misconceptions that several exercises share. Each says once what the learner thought; an exercise may hint in its own words."""
+"""Misconceptions that several exercises share, each with its thought and its hint; an exercise may override both."""
 
 from autograde.judge.misconception import Misconception
 
@@ -56,4 +56,44 @@ CHANGED_LAYER = Misconception(
     "changed_layer",
     thought="The layer is at hand, so it can be written into.",
     hint="The layer is still in use, so it must stay as it came. Make a new tensor.",
+)
+ALPHA_NOT_DIVIDED = Misconception(
+    "alpha_not_divided",
+    thought="alpha itself is the scaling.",
+    hint="Compare two ranks with the same alpha: what should keep their updates about equally large?",
+)
+BOTH_RANDOM = Misconception(
+    "both_random",
+    thought="Weights are initialised at random, so both matrices are.",
+    hint="With both random, what does the layer add to its base before a single step of training?",
+)
+BOTH_ZERO = Misconception(
+    "both_zero",
+    thought="If the start must equal the base, both matrices are best set to zero.",
+    hint="Work out the gradient of A with B = 0, and that of B with A = 0. With both zero, who ever moves first?",
+)
+ONE_PER_MULTIPLY_ADD = Misconception(
+    "one_per_multiply_add",
+    thought="A multiplication with its addition is one operation.",
+    hint="Here each counts on its own. What does one entry of a product cost, then?",
+)
+ONE_ADDITION_LESS = Misconception(
+    "one_addition_less",
+    thought="A sum of b terms takes b - 1 additions.",
+    hint="True on paper. The usual count, which this exercise states, gives every multiplication an addition.",
+)
+SIZES_MULTIPLIED = Misconception(
+    "sizes_multiplied",
+    thought="A product of three matrices costs the product of all the sizes.",
+    hint="There are two products, one after the other. Are their costs multiplied or added?",
+)
+POWER_BEFORE_DIVISION = Misconception(
+    "precedence",
+    thought="r ** 1/2 is the root of r.",
+    hint="Python raises to the power first and divides afterwards. What is 9 ** 1 / 2?",
+)
+WHOLE_ROOT = Misconception(
+    "whole_root",
+    thought="The root of a whole number is a whole number.",
+    hint="math.isqrt rounds down. For which of your test numbers would you not have noticed?",
 )

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 
 from autograde.checks.shared import next_steps
-from autograde.checks.shared.families import TWO_DIMENSIONAL_ONLY
+from autograde.checks.shared.families import NO_TRANSPOSE, TWO_DIMENSIONAL_ONLY
 from autograde.judge import tolerance
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import Case, Check
@@ -74,7 +74,7 @@ def _message(seen):
 
 
 answer.slip(
-    "no_transpose",
+    NO_TRANSPOSE,
     "weight.T",
     "weight",
     thought="The weight multiplies x as it is stored. That runs only when the weight is square.",
@@ -83,7 +83,7 @@ answer.slip(
 
 
 answer.slip(
-    "no_transpose",
+    NO_TRANSPOSE,
     "weight.T",
     "(weight if x.shape[-1] == weight.shape[0] else weight.T)",
     thought="The weight multiplies x as it is stored, and is transposed where that does not run.",

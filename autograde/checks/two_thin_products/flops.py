@@ -1,6 +1,6 @@
 """What the products of lesson 03 cost, and the layers that its formulas are asked about."""
 
-from autograde.judge.check import Case
+from autograde.judge.check import Case, Check
 
 COUNT_BY_HAND = (
     "Take the worked example, n = 1, d = 3, k = 4, r = 2, and count its multiplications and additions on paper, "
@@ -31,3 +31,14 @@ def layers(draw):
         Case({"n": many, "d": narrow, "k": large, "r": draw.choice([4, 8, 16, 64])}, "a large layer"),
         Case({"n": many, "d": large, "k": narrow, "r": draw.choice([4, 8, 16, 64])}, "a large layer"),
     ]
+
+
+class CostCheck(Check):
+    """The cost of a way to compute x @ A @ B, by the sizes: a number."""
+
+    points = 1
+    note = "an int or a float, with the common factors taken out or not."
+    next_step = COUNT_BY_HAND
+
+    def cases(self, draw):
+        return layers(draw)

@@ -1,19 +1,13 @@
 """flops_full: what x @ (A @ B) costs."""
 
-from autograde.checks.two_thin_products.flops import COUNT_BY_HAND, full_cost, layers
-from autograde.judge.check import Check
+from autograde.checks.shared.families import ONE_ADDITION_LESS, ONE_PER_MULTIPLY_ADD, SIZES_MULTIPLIED
+from autograde.checks.two_thin_products.flops import CostCheck, full_cost
 
 
-class FlopsFull(Check):
-    """The cost by the sizes."""
+class FlopsFull(CostCheck):
+    """The cost by way of the full product."""
 
     name = "flops_full"
-    points = 1
-    note = "an int or a float, with the common factors taken out or not."
-    next_step = COUNT_BY_HAND
-
-    def cases(self, draw):
-        return layers(draw)
 
     def right(self, n, d, k, r):
         return full_cost(n, d, k, r)
@@ -22,11 +16,7 @@ class FlopsFull(Check):
 flops_full = FlopsFull()
 
 
-@flops_full.misconception(
-    "one_per_multiply_add",
-    thought="A multiplication with its addition is one operation.",
-    hint="Here each counts on its own. What does one entry of a product cost, then?",
-)
+@flops_full.misconception(ONE_PER_MULTIPLY_ADD)
 def one_per_multiply_add(n, d, k, r):
     return d * r * k + n * d * k
 
@@ -67,20 +57,12 @@ def application_forgotten(n, d, k, r):
     return 2 * d * r * k
 
 
-@flops_full.misconception(
-    "sizes_multiplied",
-    thought="A product of three matrices costs the product of all the sizes.",
-    hint="There are two products, one after the other. Are their costs multiplied or added?",
-)
+@flops_full.misconception(SIZES_MULTIPLIED)
 def sizes_multiplied(n, d, k, r):
     return 2 * n * d * r * k
 
 
-@flops_full.misconception(
-    "one_addition_less",
-    thought="A sum of b terms takes b - 1 additions.",
-    hint="True on paper. The usual count, which this exercise states, gives every multiplication an addition.",
-)
+@flops_full.misconception(ONE_ADDITION_LESS)
 def one_addition_less(n, d, k, r):
     return d * k * (2 * r - 1) + n * k * (2 * d - 1)
 

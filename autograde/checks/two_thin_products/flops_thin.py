@@ -1,19 +1,13 @@
 """flops_thin: what (x @ A) @ B costs."""
 
-from autograde.checks.two_thin_products.flops import COUNT_BY_HAND, layers, thin_cost
-from autograde.judge.check import Check
+from autograde.checks.shared.families import ONE_ADDITION_LESS, ONE_PER_MULTIPLY_ADD, SIZES_MULTIPLIED
+from autograde.checks.two_thin_products.flops import CostCheck, thin_cost
 
 
-class FlopsThin(Check):
-    """The cost by the sizes."""
+class FlopsThin(CostCheck):
+    """The cost of two thin products."""
 
     name = "flops_thin"
-    points = 1
-    note = "an int or a float, with the common factors taken out or not."
-    next_step = COUNT_BY_HAND
-
-    def cases(self, draw):
-        return layers(draw)
 
     def right(self, n, d, k, r):
         return thin_cost(n, d, k, r)
@@ -22,11 +16,7 @@ class FlopsThin(Check):
 flops_thin = FlopsThin()
 
 
-@flops_thin.misconception(
-    "one_per_multiply_add",
-    thought="A multiplication with its addition is one operation.",
-    hint="Here each counts on its own. What does one entry of a product cost, then?",
-)
+@flops_thin.misconception(ONE_PER_MULTIPLY_ADD)
 def one_per_multiply_add(n, d, k, r):
     return n * r * (d + k)
 
@@ -76,20 +66,12 @@ def second_product_from_d(n, d, k, r):
     return 2 * n * d * r + 2 * n * d * k
 
 
-@flops_thin.misconception(
-    "sizes_multiplied",
-    thought="A product of three matrices costs the product of all the sizes.",
-    hint="There are two products, one after the other. Are their costs multiplied or added?",
-)
+@flops_thin.misconception(SIZES_MULTIPLIED)
 def sizes_multiplied(n, d, k, r):
     return 2 * n * d * r * k
 
 
-@flops_thin.misconception(
-    "one_addition_less",
-    thought="A sum of b terms takes b - 1 additions.",
-    hint="True on paper. The usual count, which this exercise states, gives every multiplication an addition.",
-)
+@flops_thin.misconception(ONE_ADDITION_LESS)
 def one_addition_less(n, d, k, r):
     return n * r * (2 * d - 1) + n * k * (2 * r - 1)
 

@@ -2,26 +2,22 @@
 
 import torch
 
-from autograde.checks.shared import observed
+from autograde.checks.shared import families, observed
 from autograde.checks.shared.families import GRADIENT_CUT
 from autograde.judge import describe
 from autograde.judge.check import Case
 from autograde.judge.compare import Fault, agree, as_number, is_number, raised_fault
 from autograde.judge.misconception import RETURNED_NONE, Misconception
 
-BOTH_ZERO = Misconception(
-    "both_zero",
+BOTH_ZERO = families.BOTH_ZERO.reworded(
     thought="An update that starts at nothing starts with both matrices at nothing.",
     hint="That is the published module from the beginning of the lesson. The gradient of each matrix contains the other "
     "one: what is it, when both are zero?",
 )
-BOTH_RANDOM = Misconception(
-    "both_random",
-    thought="Weights are initialised at random, so both matrices are.",
+BOTH_RANDOM = families.BOTH_RANDOM.reworded(
     hint="What does the fresh module return for a weight? It should be that weight: training starts from the layer as it was.",
 )
-ALPHA_NOT_DIVIDED = Misconception(
-    "alpha_not_divided",
+ALPHA_NOT_DIVIDED = families.ALPHA_NOT_DIVIDED.reworded(
     thought="alpha itself is the scale.",
     hint="Double the rank and keep alpha: how should the size of the update change?",
 )

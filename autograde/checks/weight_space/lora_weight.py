@@ -2,7 +2,7 @@
 
 import torch
 
-from autograde.checks.shared.families import GRADIENT_CUT, SCALING_FORGOTTEN
+from autograde.checks.shared.families import DIVIDED_BY_RANK_AGAIN, GRADIENT_CUT, SCALING_FORGOTTEN
 from autograde.checks.shared.lora_layers import module_fault
 from autograde.checks.weight_space.given import (
     ALPHA_NOT_DIVIDED,
@@ -218,7 +218,7 @@ answer.slip(
     hint="Whoever reads layer.weight gets what your forward returns. Where is the layer's own weight in it?",
 )
 answer.slip(
-    "divided_by_rank_again",
+    DIVIDED_BY_RANK_AGAIN,
     "* self.scale",
     "* self.scale / self.A.shape[0]",
     thought="The product has to be divided by the rank.",
