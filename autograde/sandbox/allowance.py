@@ -1,12 +1,12 @@
-"""How much of its time a request has used: beside neighbours that keep every processor busy, too."""
+"""The time limit of a request, which leaves out the time in which other processes kept it waiting for a processor."""
 
 MOST_PATIENCE = 5  # times its limit that a request may take in all, the time in which it got no processor included
 
 
 class Allowance:
-    """What one request may take.
+    """The time that one request may take: `seconds` of wall time.
 
-    That is `seconds` of wall time. Time in which one of the session's threads was ready to run and had no processor does
+    Time in which one of the session's threads was ready to run and had no processor does
     not count, since that is other processes' doing; but it counts once the session's processes together have had
     `seconds` of processor time, for then they were not kept from working. In all, a request may take `MOST_PATIENCE`
     times `seconds`.
@@ -26,11 +26,11 @@ class Allowance:
         self.cpu = self.waited = 0.0
 
     def begin(self, waits):
-        """Say how long each thread had waited for a processor when the request began: ``{thread: seconds}``."""
+        """Set how long each thread had waited for a processor before the request: ``{thread: seconds}``."""
         self.waits_before = dict(waits)
 
     def look(self, waits, cpu=None):
-        """Take notice of how long each thread has waited by now, and of the processor time used; None: it cannot be told."""
+        """Update how long each thread has waited, and the CPU time used; None if it cannot be measured."""
         if cpu is not None:
             if self.cpu_before is None:
                 self.cpu_before = cpu  # a moment late: nothing is read for a request that ends at once

@@ -1,4 +1,4 @@
-"""A client's connection to the fork server: it opens sessions, and hears how they ended."""
+"""A client's connection to the fork server: it opens sessions, and receives reports of how they ended."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ from autograde.sandbox.isolation import visible_paths
 from autograde.sandbox.priority import Priorities
 
 OPEN_SECONDS = 60  # forking and isolating, and at times an import of what the course has `preload_when_mentioned`
-MOST_REPORTS = 64
+MAX_REPORTS = 64
 KILL_SECONDS = 10  # a killed process is gone long before
 
 
@@ -56,14 +56,15 @@ class Connection:
             self.control.close()
             self.control = None
 
-    def tell(self, message, descriptors=()):
+    def send(self, message, descriptors=()):
         """Send a message."""
         socket.send_fds(self.control, [json.dumps(message).encode()], list(descriptors))
 
-    def hear(self, wanted, seconds):
-        """The next message that has one of the keys `wanted`, with its descriptors; None when there is none to come.
+    def receive(self, wanted, seconds):
+        """``(message, descriptors)``: the next message with one of the keys `wanted`; None if the fork server is gone, or after
+        `seconds` without a message.
 
-        Reports of sessions that ended are kept for those who ask for them.
+        Reports of ended sessions are kept for `report`.
         """
         self.control.settimeout(seconds)
         while True:
@@ -76,7 +77,7 @@ class Connection:
             message = json.loads(data)
             if "ended" in message:
                 self.reports[message["ended"]] = message
-                if len(self.reports) > MOST_REPORTS:  # those that nobody asked for
+                if len(self.reports) > MAX_REPORTS:  # nobody has asked for it
                     del self.reports[min(self.reports)]
             if wanted & message.keys():
                 return message, descriptors
@@ -84,16 +85,14 @@ class Connection:
                 os.close(descriptor)
 
     def new_client(self):
-        """A connection for another process, which this process is to fork: what that one does not say is never waited
-        for here, and when it ends, its sessions end.
-        """
+        """A connection for a process that will be forked from this one. When that process ends, its sessions end."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with self.lock, theirs:
-            self.tell({"client": True}, [theirs.fileno()])
+            self.send({"client": True}, [theirs.fileno()])
         return Connection(ours, self.namespaces)
 
     def open(self, limits, given=(), imports=()):
-        """Have a session forked; a `SandboxedProcess`.
+        """Ask the fork server for a session; a `SandboxedProcess`.
 
         Args:
             limits: a `Limits`.
@@ -101,7 +100,7 @@ class Connection:
             imports: modules that the fork server imports before it forks.
 
         Raises:
-            SandboxError: no process could be had.
+            SandboxError: no process could be forked.
         """
         ours, theirs = socket.socketpair()
         streams, ends = {}, []
@@ -133,11 +132,11 @@ class Connection:
         if self.control is None:
             return None
         try:
-            self.tell(request, descriptors)
+            self.send(request, descriptors)
         except OSError:
             return None
-        answer = self.hear({"opened", "failed"}, OPEN_SECONDS)
-        if answer is None:  # whatever it still has to say would be taken for something else
+        answer = self.receive({"opened", "failed"}, OPEN_SECONDS)
+        if answer is None:  # a late answer would be taken for the answer to another request
             self._hang_up()
         return answer
 
@@ -145,20 +144,20 @@ class Connection:
         """How the process of session `number` ended, or None."""
         with self.lock:
             while number not in self.reports:
-                if self.control is None or self.hear({"ended"}, 1) is None:
+                if self.control is None or self.receive({"ended"}, 1) is None:
                     return None
             return self.reports.pop(number)
 
 
-class HeldByPidfd:
-    """The grader's hold on a process that runs handed-in code: its socket, its two streams, and a pidfd, which no other
-    process can be mistaken for.
+class PidfdProcess:
+    """The grader's handle of a process that runs handed-in code: its socket, its two streams, and a pidfd, which always
+    refers to this process, also when its id has been reused.
 
     Args:
         connection: the socket.
         streams: ``{"stdout": descriptor, "stderr": descriptor}``.
         pidfd: of the process.
-        folder: where it may write, or None; it is removed in the end.
+        folder: the folder in which it may write, or None; removed by `close`.
     """
 
     patience = OPEN_SECONDS
@@ -170,7 +169,7 @@ class HeldByPidfd:
         self.death = pidfd
         self.folder = folder
         self.killed = False
-        self.loose = False  # whether what it starts can outlive it
+        self.may_leave_children = False  # whether processes that it starts can outlive it
         connection.setblocking(False)
         for descriptor in streams.values():
             os.set_blocking(descriptor, False)
@@ -190,15 +189,15 @@ class HeldByPidfd:
         return self.meter.waits()
 
     def interrupt(self):
-        """Interrupt it as the stop button does; whether that could be done."""
+        """Interrupt it, as the stop button does; whether that was possible."""
         with contextlib.suppress(OSError):
             signal.pidfd_send_signal(self.death, signal.SIGINT)
         return True
 
     def kill(self):
-        """Kill it and wait until it is gone. With it goes everything in its process namespace."""
+        """Kill it, and with it everything in its process namespace, and wait until it has ended."""
         self.killed = not self.wait(0)
-        for process in self.meter.processes()[1:] if self.loose else ():
+        for process in self.meter.processes()[1:] if self.may_leave_children else ():
             with contextlib.suppress(OSError):
                 os.kill(process, signal.SIGKILL)
         with contextlib.suppress(OSError):
@@ -206,7 +205,7 @@ class HeldByPidfd:
         self.wait(KILL_SECONDS)
 
     def wait(self, seconds):
-        """Whether it is gone, or goes within `seconds`."""
+        """Whether it has ended, or ends within `seconds`."""
         waiting = select.poll()
         waiting.register(self.death, select.POLLIN)
         return bool(waiting.poll(seconds * 1000))
@@ -216,7 +215,7 @@ class HeldByPidfd:
         raise NotImplementedError
 
     def close(self):
-        """Kill it, and leave nothing of it behind."""
+        """Kill it, and remove its folder."""
         if self.socket.fileno() < 0:
             return
         self.kill()
@@ -227,11 +226,11 @@ class HeldByPidfd:
         visible_paths.remove(self.folder)
 
     def release(self):
-        """Give the pidfd back."""
+        """Close the pidfd."""
         os.close(self.death)
 
 
-class SandboxedProcess(HeldByPidfd):
+class SandboxedProcess(PidfdProcess):
     """A process that the fork server forked into the sandbox."""
 
     def __init__(self, client, number, *held):
@@ -242,5 +241,5 @@ class SandboxedProcess(HeldByPidfd):
 
     def report(self):
         """How it ended, once it has: a `usage.Report`, or None."""
-        told = self.client.report(self.number)
-        return None if told is None else usage.Report(told["code"], told["cpu"], self.killed)
+        ended = self.client.report(self.number)
+        return None if ended is None else usage.Report(ended["code"], ended["cpu"], self.killed)

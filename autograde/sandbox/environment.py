@@ -1,4 +1,4 @@
-"""What a process that runs handed-in code is started with: of the grader's own environment, next to nothing."""
+"""The environment variables of processes that run handed-in code: almost none of the grader's own."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ _KEPT = ("TZ", "TMPDIR", "SYSTEMROOT", "LD_LIBRARY_PATH")
 
 
 def course_for_child(course):
-    """What that process needs to know of a course (a `Registry`), as plain data."""
+    """The settings of a course (a `Registry`) that such a process needs, as plain data."""
     return {"probes": course.probes, "preload": course.preload, "checks": course.checks}
 
 
@@ -20,9 +20,9 @@ def single_threaded():
 
 
 def environment(course):
-    """The whole environment of such a process, in which the packages of a course (a `Registry`) can be imported; a dict."""
+    """All environment variables of such a process, a dict. It can import the packages of the course (a `Registry`)."""
     search = os.pathsep.join([os.path.dirname(sys.executable), "/usr/local/bin", "/usr/bin", "/bin"])
-    if os.name != "posix":  # libraries are found by way of it there
+    if os.name != "posix":  # there, libraries are found through PATH
         search = os.environ["PATH"]
     roots = dict.fromkeys([str(visible_paths.PACKAGE.parent), str(course.course.root)])
     return _ONE_THREAD | {name: os.environ[name] for name in _KEPT if name in os.environ} | {

@@ -1,6 +1,6 @@
-"""The fork server, seen from the grader: import torch and the rest once, then open a sandboxed session in milliseconds.
+"""The fork server, on the grader's side: it imports torch once, and then opens sandboxed sessions in milliseconds.
 
-Where a process cannot fork (Windows, macOS) each session gets a fresh process without a sandbox: slower, and recorded so.
+On systems without fork (Windows, macOS), each session gets a new process without a sandbox. This is slower, and recorded.
 """
 
 import contextlib
@@ -21,11 +21,11 @@ from autograde.sandbox.unsandboxed import START_SECONDS, FreshProcess
 
 
 class IsolationError(RuntimeError):
-    """The isolation that was required cannot be had on this machine."""
+    """The required isolation is not possible on this machine."""
 
 
 class SandboxPool:
-    """Gives sessions, each in a fork of one process that has everything imported. A context manager.
+    """Opens sessions, each in a fork of one process that has everything imported. A context manager.
 
     Args:
         course: the `Registry` of the course whose probes are asked; the one at hand when left out.
@@ -33,7 +33,7 @@ class SandboxPool:
         private: directories that handed-in code must not see although they may lie below one it needs (a course
             that lives in /usr/src, say). The working directory and the home directory always count among them.
         fork: False for a fresh process per session, without a sandbox.
-        without: names of means not to use ("namespaces", "landlock", "seccomp"): how a lesser machine is tried out.
+        without: mechanisms not to use ("namespaces", "landlock", "seccomp"), to test machines that lack them.
         inherit: have the fork server be a fork of this very process, which has torch already. It must have one thread
             and nothing that knows a right answer; later it must not fork another one, so a server that died stays so.
     """
@@ -108,7 +108,7 @@ class SandboxPool:
 
     @property
     def alive(self):
-        """Whether sessions can be had without starting anything."""
+        """Whether the fork server runs, or none is needed."""
         return not self.fork or (self.process is not None and self.process.poll() is None)
 
     def _connected(self):
@@ -123,7 +123,7 @@ class SandboxPool:
     # -- the fork server --
 
     def _start(self):
-        """Start it, inside namespaces if it can be. When it does not come up there, it is tried once more without."""
+        """Start it, in namespaces if possible. If that fails, try once more without them."""
         try:
             self._start_without(self.without, "")
         except SandboxError as error:
@@ -137,7 +137,7 @@ class SandboxPool:
         with theirs:
             self.process = self._forked(ours, theirs) if self.inherit else self._started(theirs)
         self.connection = Connection(ours)
-        self.connection.tell(
+        self.connection.send(
             {
                 "course": course_for_child(self.course),
                 "places": plan,
@@ -146,7 +146,7 @@ class SandboxPool:
                 "required": self.require_isolation,
             }
         )
-        heard = self.connection.hear({"ready", "failed", "too little"}, START_SECONDS)
+        heard = self.connection.receive({"ready", "failed", "too little"}, START_SECONDS)
         if heard is None or "ready" not in heard[0]:
             self._stop()
             if heard is not None and "too little" in heard[0]:
@@ -189,4 +189,4 @@ class SandboxPool:
 
 
 def _cannot(isolation):
-    return f"a full sandbox was required and cannot be had here. {isolation.get('message', '')}"
+    return f"a full sandbox was required and is not possible here. {isolation.get('message', '')}"

@@ -1,9 +1,9 @@
-"""What handed-in code has started runs behind everything else, so that many processes do not slow down other submissions."""
+"""Lowers the priority of processes that handed-in code starts, so that they do not slow down other submissions."""
 
 import contextlib
 import os
 
-FEW = 8  # processes: an honest notebook's data loaders
+FEW = 8  # processes, as of the data loaders in a usual notebook
 LOWEST = 19
 
 
@@ -20,7 +20,7 @@ class Priorities:
         self.niced, self.idle, self.groups = set(), set(), set()
 
     def lower(self, tree):
-        """Lower what is new.
+        """Lower the priority of new processes and threads.
 
         Args:
             tree: ``{process: (session id, [threads])}``, the first process first.

@@ -1,8 +1,8 @@
-"""One submission's session, seen from the grader: run its cells, ask its probes, and survive whatever it does.
+"""One submission's session, on the grader's side: it runs cells and probes, and survives whatever the submission does.
 
 The learner's code is at the other end of one stream socket (`autograde.sandbox.child.serve`), in a process that may do
-anything. So nothing here waits without a limit, nothing that arrives is believed, and the worst that a session can come
-to is `SessionEnded`, with a reason for the program and a message for the learner.
+anything. So nothing here waits without a limit, all input is checked, and the worst outcome of a session is
+`SessionEnded`, with a reason for the program and a message for the learner.
 """
 
 import codecs
@@ -105,11 +105,11 @@ class Session:
         if link.death is not None:
             self.selector.register(link.death, selectors.EVENT_READ, "death")
         try:
-            self.isolation = self._converse(None, link.patience, {protocol.READY})[1]
+            self.isolation = self._send_request(None, link.patience, {protocol.READY})[1]
         except BaseException:
             self.close()
             raise
-        link.loose = "survivors" not in self.isolation.get("up", ())
+        link.may_leave_children = "survivors" not in self.isolation.get("up", ())
 
     def __enter__(self):
         return self
@@ -131,7 +131,7 @@ class Session:
             if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in name:
                 raise ValueError(f"{name!r} is not a name of a file in the working directory")
         for name, data in files.items():
-            self._converse(partial(protocol.pack_file, name=name, data=data), self.limits.cell, {protocol.DONE})
+            self._send_request(partial(protocol.pack_file, name=name, data=data), self.limits.cell, {protocol.DONE})
 
     def run_cell(self, source):
         """Run one code cell, as a kernel would.
@@ -148,7 +148,7 @@ class Session:
         self.collect, self.crossed, self.lost = self.outputs, False, False
         try:
             cell = partial(protocol.pack, protocol.CELL, payload=source.encode("utf-8", "replace"))
-            _, content, stopped = self._converse(cell, self.limits.cell, {protocol.DONE})
+            _, content, stopped = self._send_request(cell, self.limits.cell, {protocol.DONE})
         except SessionEnded as ended:
             ended.run = CellRun(self._finished(ended.message), False, None)
             raise
@@ -172,7 +172,7 @@ class Session:
         question = partial(protocol.pack, protocol.PROBE, payload=wire.encode(asked))
         self._raise_if_ended()
         self.where = f"when {target} was tried"
-        kind, content, stopped = self._converse(question, self.limits.probe, {protocol.ANSWER, protocol.REFUSED})
+        kind, content, stopped = self._send_request(question, self.limits.probe, {protocol.ANSWER, protocol.REFUSED})
         if kind == protocol.ANSWER:
             return wire.decode(content)
         reason = content.get("reason")
@@ -189,7 +189,7 @@ class Session:
         raise probe.ProbeStopped(f"{target} could not be tried: {message}")
 
     def close(self):
-        """Kill whatever is left of the session and remove its folder."""
+        """Kill the process of the session and remove its folder."""
         if self.ended is None:
             self.ended = ("stopped", "The session was closed.")
         if self.link is not None:
@@ -203,7 +203,7 @@ class Session:
         if self.ended is not None:
             raise SessionEnded(*self.ended)
 
-    def _converse(self, packed, seconds, closing):
+    def _send_request(self, packed, seconds, closing):
         """Send one request (`packed` makes its bytes, given its number; None: none) and read until a frame of a kind in
         `closing`.
 

@@ -1,4 +1,4 @@
-"""Processes that run a person's code without a sandbox: the person's own, or on a system that has none."""
+"""Processes without a sandbox: for a person's own code, and for systems on which there is no sandbox."""
 
 import contextlib
 import json
@@ -11,7 +11,7 @@ import sys
 import tempfile
 
 from autograde.sandbox import usage
-from autograde.sandbox.connection import KILL_SECONDS, HeldByPidfd
+from autograde.sandbox.connection import KILL_SECONDS, PidfdProcess
 from autograde.sandbox.environment import course_for_child, environment
 from autograde.sandbox.isolation import visible_paths
 from autograde.sandbox.limits import Limits
@@ -31,7 +31,7 @@ RECORD = {
 
 
 def _course(course):
-    return course_for_child(course) | {"preload": []}  # for one session, importing ahead saves nothing
+    return course_for_child(course) | {"preload": []}  # for one session, preloading saves nothing
 
 
 def _request(course, given, limits):
@@ -40,7 +40,7 @@ def _request(course, given, limits):
 
 
 def start(course):
-    """Begin a process for one session: a fork of this one, where it may be forked. It imports what it needs, and waits.
+    """Start a process for one session: a fork of this one, if possible. It imports the course, and waits for a request.
 
     Returns:
         A `ForkedProcess`, or None where the process cannot be forked.
@@ -61,7 +61,7 @@ def open_session(course, process=None, given=(), limits=None):
     if process is None:
         process = FreshProcess(course, given, limits)
     else:
-        process.tell(_request(course, given, limits))
+        process.send(_request(course, given, limits))
     try:
         return Session(process, limits)
     except BaseException:
@@ -69,7 +69,7 @@ def open_session(course, process=None, given=(), limits=None):
         raise
 
 
-class ForkedProcess(HeldByPidfd):
+class ForkedProcess(PidfdProcess):
     """A fork of this process, which has torch already."""
 
     patience = START_SECONDS
@@ -83,11 +83,11 @@ class ForkedProcess(HeldByPidfd):
         for _, end in pipes.values():
             os.close(end)
         super().__init__(ours, {name: reading for name, (reading, _) in pipes.items()}, self.child.pidfd, folder)
-        self.loose = True
+        self.may_leave_children = True
 
-    def tell(self, request):
-        """Say what `serve_unsandboxed` waits to hear."""
-        with contextlib.suppress(OSError):  # it is gone, as the session is about to find out
+    def send(self, request):
+        """Send the request that `serve_unsandboxed` waits for."""
+        with contextlib.suppress(OSError):  # it has ended, which the session will notice
             self.socket.sendall(json.dumps(request).encode() + b"\n")
 
     @staticmethod
@@ -113,7 +113,7 @@ class ForkedProcess(HeldByPidfd):
         serve_unsandboxed(theirs, _course(course), hear)
 
     def usage(self):
-        """None: what a person's own code uses is that person's affair."""
+        """None: a person's own code is not limited."""
 
     def report(self):
         """How it ended: a `usage.Report`."""
@@ -121,7 +121,7 @@ class ForkedProcess(HeldByPidfd):
         return usage.Report(self.child.returncode, self.child.cpu, self.killed)
 
     def kill(self):
-        """Kill it, and what is left of its process group."""
+        """Kill it, and the rest of its process group."""
         if self.child.returncode is not None:
             return
         super().kill()
@@ -129,7 +129,7 @@ class ForkedProcess(HeldByPidfd):
             os.killpg(self.child.pid, signal.SIGKILL)
 
     def wait(self, seconds):
-        """Whether it is gone, or goes within `seconds`."""
+        """Whether it has ended, or ends within `seconds`."""
         return self.child.returncode is not None or super().wait(seconds)
 
     def release(self):
@@ -138,11 +138,11 @@ class ForkedProcess(HeldByPidfd):
 
 
 class FreshProcess:
-    """A process that is started anew: where a process cannot be forked."""
+    """A new process, for systems on which a process cannot be forked."""
 
     patience = START_SECONDS
     death = None
-    loose = True
+    may_leave_children = True
     shared = 0
 
     def __init__(self, course, given, limits):
@@ -173,7 +173,7 @@ class FreshProcess:
         self.socket.setblocking(False)
 
     def _connected(self, command, request, common):
-        """A process that cannot inherit a socket connects to one, and shows that it is the one that was started."""
+        """Start a process that cannot inherit a socket: it connects to one, and identifies itself with a token."""
         token = secrets.token_bytes(32)
         with socket.create_server(("127.0.0.1", 0)) as server:
             server.settimeout(START_SECONDS)
@@ -195,14 +195,14 @@ class FreshProcess:
                 connection.close()
 
     def usage(self):
-        """None: it cannot be told."""
+        """None: it cannot be measured."""
 
     def waits(self):
         """How long its first thread was ready to run and had no processor: ``{thread: seconds}``."""
         return usage.waits_of(self.process.pid)
 
     def interrupt(self):
-        """Interrupt it as the stop button does; whether that could be done."""
+        """Interrupt it, as the stop button does; whether that was possible."""
         if os.name != "posix":
             return False
         with contextlib.suppress(OSError):
@@ -210,13 +210,13 @@ class FreshProcess:
         return True
 
     def wait(self, seconds):
-        """Whether it is gone, or goes within `seconds`."""
+        """Whether it has ended, or ends within `seconds`."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(seconds)
         return self.process.returncode is not None
 
     def kill(self):
-        """Kill it, and what is left of its process group."""
+        """Kill it, and the rest of its process group."""
         self.killed = self.process.poll() is None
         with contextlib.suppress(OSError):
             if os.name == "posix":
@@ -229,7 +229,7 @@ class FreshProcess:
         return usage.Report(self.process.returncode, 0.0, self.killed)
 
     def close(self):
-        """Kill it, and leave nothing of it behind."""
+        """Kill it, and remove its folder."""
         self.kill()
         self.socket.close()
         for stream in (self.process.stdout, self.process.stderr):

@@ -140,7 +140,7 @@ def test_without_a_full_box_nothing_is_graded_where_one_is_required(tmp_path):
     class Unboxed(FakeWorkers):
         def run(self, tasks):
             for task in tasks:
-                yield task, {"trouble": "a full sandbox was required and cannot be had here", "stop": True}, b""
+                yield task, {"trouble": "a full sandbox was required and is not possible here", "stop": True}, b""
 
     with pytest.raises(CannotGrade, match="a full sandbox was required"):
         run(course, Unboxed(), require_isolation=True)
@@ -168,7 +168,7 @@ grading_process.SandboxPool = functools.partial(grading_process.SandboxPool, wit
 grading_process.main()"""
     workers.graders[0].command[1:3] = ["-c", code]
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    with pytest.raises(CannotGrade, match="a full sandbox was required and cannot be had here"):
+    with pytest.raises(CannotGrade, match="a full sandbox was required and is not possible here"):
         run(course, workers, require_isolation=True)
     assert not rows(_database(course))["grades"]
     assert not (course.root / "autograde" / "autograded" / "ada").exists()

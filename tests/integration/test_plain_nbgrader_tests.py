@@ -179,11 +179,11 @@ def test_the_grading_process_ends_when_nothing_is_asked_of_it(quiz):
 
 
 def test_what_the_grader_cannot_do_costs_no_points(quiz, monkeypatch):
-    """A sandbox that is required and cannot be had fails the run; it is nobody's zero."""
+    """A required sandbox that is not possible fails the run, and gives no zero."""
 
     class NoSandbox:
         def ask(self, *_):
-            return {"trouble": "a full sandbox was required and cannot be had here", "stop": True}, b""
+            return {"trouble": "a full sandbox was required and is not possible here", "stop": True}, b""
 
     api, released, submitted = quiz
     scores(quiz, "unlucky", answer(RIGHT))

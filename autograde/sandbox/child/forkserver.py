@@ -39,7 +39,7 @@ class _Status:
 
 
 def _prefetch(name):
-    """A function that imports the module `name`, also when its file can no longer be seen."""
+    """A function that imports the module `name`, even if its file is not visible any more."""
     if name in sys.modules:
         return lambda: None
     spec = importlib.util.find_spec(name)
@@ -53,10 +53,10 @@ def _prefetch(name):
 
 
 def keep_only(descriptor):
-    """In a fork of the grading process: keep nothing of what it has open but `descriptor` and the error stream.
+    """In a fork of the grading process: close all its descriptors but `descriptor` and the error stream.
 
     Returns:
-        The descriptor, which has another number now.
+        The new number of the descriptor.
     """
     os.setsid()
     os.chdir("/")
@@ -80,31 +80,31 @@ def main(descriptor):
     grader = os.pidfd_open(os.getppid())
     try:
         load_shell = _prefetch("autograde.sandbox.child.shell")
-        outer = walls.Outer(asked["places"], asked["without"], asked["note"])
-        if outer.namespaces:
+        server_walls = walls.Walls(asked["places"], asked["without"], asked["note"])
+        if server_walls.namespaces:
             first = os.fork()
             if first:
                 control.close()
                 os._exit(os.waitstatus_to_exitcode(os.waitpid(first, 0)[1]) & 0xFF)
         status = _Status()
-        outer.shut()
-        if asked["required"] and outer.record()["level"] != "full":
-            control.send(json.dumps({"too little": outer.record()}).encode())
+        server_walls.raise_around_server()
+        if asked["required"] and server_walls.record()["level"] != "full":
+            control.send(json.dumps({"too little": server_walls.record()}).encode())
             return
         load_shell()
         shell = serve.ready(asked["course"])
         import_guard.forget_grader()
-        serve.practise(shell)
-        _settle()
+        serve.warm_up(shell)
+        _optimise_for_fork()
     except Exception as error:
         control.send(json.dumps({"failed": f"{type(error).__name__}: {error}"}).encode())
         raise
-    control.send(json.dumps({"ready": outer.record()}).encode())
-    ForkServer(control, grader, status, shell, outer).run()
+    control.send(json.dumps({"ready": server_walls.record()}).encode())
+    ForkServer(control, grader, status, shell, server_walls).run()
 
 
-def _settle():
-    """Make what is in memory now cheap to fork."""
+def _optimise_for_fork():
+    """Make the objects that are in memory now cheap to fork."""
     gc.collect()
     gc.freeze()
     with contextlib.suppress(OSError):
@@ -129,13 +129,13 @@ class ForkServer:
     them, and this process ends.
     """
 
-    def __init__(self, control, grader, status, shell, outer):
+    def __init__(self, control, grader, status, shell, server_walls):
         self.control = control.fileno()
         self.clients = {control.fileno(): control}
         self.grader = grader
         self.status = status
         self.shell = shell
-        self.outer = outer
+        self.walls = server_walls
         self.sessions = {}  # pidfd -> _Session
         self.poll = select.poll()
         self.poll.register(control, select.POLLIN)
@@ -172,7 +172,7 @@ class ForkServer:
             os.close(descriptor)
 
     def _forget(self, client):
-        """A client has hung up: nobody will ask anything of its sessions again."""
+        """A client has closed its connection: kill its sessions."""
         if client.fileno() == self.control:
             self._leave()
         for pidfd in [pidfd for pidfd, session in self.sessions.items() if session.client is client]:
@@ -190,12 +190,12 @@ class ForkServer:
             with contextlib.suppress(OSError):
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
                 os.waitpid(session.pid, 0)
-        for folder in [*(session.folder for session in self.sessions.values()), self.outer.home]:
+        for folder in [*(session.folder for session in self.sessions.values()), self.walls.home]:
             visible_paths.remove(folder)
         os._exit(0)
 
-    def _tell(self, client, message, descriptors=()):
-        with contextlib.suppress(OSError):  # it has gone: its socket says so next
+    def _send(self, client, message, descriptors=()):
+        with contextlib.suppress(OSError):  # it has ended, which its socket will report
             socket.send_fds(client, [json.dumps(message).encode()], list(descriptors), socket.MSG_DONTWAIT)
 
     def _reap(self, pidfd):
@@ -205,31 +205,31 @@ class ForkServer:
         _, status, used = os.wait4(session.pid, 0)
         code = os.waitstatus_to_exitcode(status)
         cpu = used.ru_utime + used.ru_stime
-        self._tell(session.client, {"ended": session.number, "code": code, "cpu": cpu})
+        self._send(session.client, {"ended": session.number, "code": code, "cpu": cpu})
 
     def _import(self, names):
         new = [name for name in names if name not in sys.modules]
         for name in new:
-            with contextlib.suppress(ImportError):  # it is not installed: for the learner's code to find out
+            with contextlib.suppress(ImportError):  # it is not installed: the learner's import will fail
                 importlib.import_module(name)
         if new:
-            _settle()
+            _optimise_for_fork()
 
     def _open(self, client, request, descriptors):
         self._import(request["imports"])
         if threading.active_count() != 1 or self.status.read("Threads") != 1:
-            return self._tell(client, {"failed": "the fork server has more than one thread, so it cannot be forked"})
+            return self._send(client, {"failed": "the fork server has more than one thread, so it cannot be forked"})
         request |= {"shared": self.status.read("VmSize") * 1024, "parent": os.getpid()}
         try:
-            process = self.outer.fork()
+            process = self.walls.fork()
         except OSError as error:
-            return self._tell(client, {"failed": f"no process could be forked: {error}"})
+            return self._send(client, {"failed": f"no process could be forked: {error}"})
         if process == 0:
             self._be_session(request, descriptors)
         pidfd = os.pidfd_open(process)
         self.sessions[pidfd] = _Session(request["open"], process, client, request["folder"])
         self.poll.register(pidfd, select.POLLIN)
-        self._tell(client, {"opened": request["open"]}, [pidfd])
+        self._send(client, {"opened": request["open"]}, [pidfd])
 
     def _be_session(self, request, descriptors):
         """In the child: keep nothing of this process's but its imports, enter the sandbox, and serve."""
@@ -242,7 +242,7 @@ class ForkServer:
             for number, descriptor in enumerate(high):
                 os.dup2(descriptor, number, inheritable=number < 3)
             os.closerange(len(high), 2**20)
-            isolation = self.outer.shut_in(request)
+            isolation = self.walls.raise_around_session(request)
             serve.SessionServer(socket.socket(fileno=3), self.shell).run(isolation)
             code = 0
         except ConnectionError:

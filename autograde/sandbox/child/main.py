@@ -1,4 +1,4 @@
-"""The entrance of a process in which handed-in code runs, where it is started and not forked.
+"""The entry point of processes for handed-in code that are started, not forked.
 
 - ``python -m autograde.sandbox.child.main server CONTROL`` is a fork server (`autograde.sandbox.child.forkserver`);
   CONTROL is the descriptor of a socket to the grader.

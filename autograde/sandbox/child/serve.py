@@ -12,9 +12,9 @@ from autograde.sandbox.isolation import import_guard
 
 
 def ready(course):
-    """Import what a course needs, so that forked children have it, and make the shell; the shell.
+    """Import what a course needs, so that forked children have it, and create the shell; returns the shell.
 
-    The process must have one thread at the end of it. The course's checks are never imported here.
+    At the end, the process must have one thread. The course's checks are never imported here.
 
     Args:
         course: a dict: "probes", the package of its probes; "preload", modules to import ahead; "checks", the package
@@ -42,9 +42,9 @@ def ready(course):
     return shell
 
 
-def practise(shell):
-    """Do once, with nothing of it left behind, what each session would otherwise be the first to do: much of numpy,
-    matplotlib and IPython is loaded at its first use.
+def warm_up(shell):
+    """Use numpy, matplotlib and IPython once, since they load much at their first use, which each session would repeat.
+    Nothing of it stays visible.
     """
     import matplotlib.pyplot as plt
 
@@ -63,7 +63,7 @@ def practise(shell):
 
 
 def _fresh_randomness():
-    """A random state of this process's own, as if it had not been forked."""
+    """Seed all random generators anew, so that forked processes do not share a random state."""
     import multiprocessing
     import random
     import tempfile
@@ -86,17 +86,17 @@ def _words(error):
         return type(error).__name__
 
 
-class Line:
-    """The connection to the grader. A frame once begun is sent whole, also when an interrupt arrives meanwhile."""
+class FrameSender:
+    """Sends frames to the grader. A frame is always sent completely, also if an interrupt arrives in the meantime."""
 
     def __init__(self, connection):
         self.connection = connection
         self.lock = threading.Lock()  # learner's threads print too
-        self.sending = False  # the main thread is: only that one takes signals
+        self.sending = False  # whether the main thread is sending; only that thread receives signals
         self.interrupted = False
 
     def send(self, data):
-        """Send one frame; then let an interrupt that came meanwhile take effect."""
+        """Send one frame; then raise an interrupt that arrived in the meantime."""
         main = threading.current_thread() is threading.main_thread()
         self.sending = main or self.sending
         try:
@@ -113,7 +113,7 @@ class Line:
             raise KeyboardInterrupt
 
     def interrupt(self, *_signal):
-        """Raise KeyboardInterrupt in the main thread, now or as soon as its frame is out."""
+        """Raise KeyboardInterrupt in the main thread, now or when its frame has been sent."""
         if self.sending:
             self.interrupted = True
         else:
@@ -127,25 +127,25 @@ class SessionServer:
         from autograde.sandbox.child.shell import Interpreter
 
         self.connection = connection
-        self.line = Line(connection)
+        self.sender = FrameSender(connection)
         self.request = 0
         self.process = os.getpid()
         _fresh_randomness()
-        self.interpreter = Interpreter(shell, self._event, self.line.interrupt)
+        self.interpreter = Interpreter(shell, self._event, self.sender.interrupt)
         self.serve = {protocol.FILES: self._files, protocol.CELL: self._cell, protocol.PROBE: self._probe}
 
     def _send(self, kind, content):
-        self.line.send(protocol.pack_json(kind, self.request, content))
+        self.sender.send(protocol.pack_json(kind, self.request, content))
 
     def _event(self, kind, content):
         data = protocol.pack_json(protocol.EVENT, self.request, {"type": kind, "content": content})
         if len(data) > protocol.LARGEST_EVENT:
             return self.interpreter.streams[1].write(f"[An output of {len(data):,} bytes is too large to be kept.]\n")
-        self.line.send(data)
+        self.sender.send(data)
 
     def run(self, isolation):
-        """Say what the sandbox reached, then serve until the grader hangs up."""
-        self._be_deaf()  # between requests there is nothing to interrupt
+        """Send the isolation record, then serve requests until the grader closes the connection."""
+        self._ignore_interrupts()  # between requests there is nothing to interrupt
         self._send(protocol.READY, isolation)
         reader = protocol.Reader(dict.fromkeys(self.serve, 2**32))
         while data := self._receive():
@@ -159,19 +159,19 @@ class SessionServer:
             raise ConnectionError("the connection to the grader is gone") from error
 
     def _interruptibly(self, function, *arguments):
-        """Call a function that runs learner's code. Meanwhile SIGINT is KeyboardInterrupt, whatever earlier code has
-        made of it.
+        """Call a function that runs learner's code. During the call, SIGINT raises KeyboardInterrupt, even if earlier code
+        has changed its handler.
         """
-        self.line.interrupted = False
+        self.sender.interrupted = False
         try:
-            signal.signal(signal.SIGINT, self.line.interrupt)
+            signal.signal(signal.SIGINT, self.sender.interrupt)
             return function(*arguments)
         finally:
-            self._be_deaf()
-            if os.getpid() != self.process:  # learner's code forked and the copy came back here: it has no business
+            self._ignore_interrupts()
+            if os.getpid() != self.process:  # learner's code has forked, and this is the copy
                 os._exit(0)
 
-    def _be_deaf(self):
+    def _ignore_interrupts(self):
         while True:
             try:
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -190,9 +190,9 @@ class SessionServer:
         ok, count = False, None
         try:
             ok, count = self._interruptibly(self.interpreter.run_cell, payload.decode())
-        except KeyboardInterrupt:  # it came a moment too late for the cell
+        except KeyboardInterrupt:  # it arrived just after the cell had ended
             pass
-        except Exception as error:  # the cell has taken the loop or the shell apart
+        except Exception as error:  # the cell has damaged the event loop or the shell
             self._event("error", {"ename": type(error).__name__, "evalue": _words(error), "traceback": []})
         self._send(protocol.DONE, {"ok": ok, "execution_count": count})
 
@@ -212,8 +212,8 @@ class SessionServer:
                 self.interpreter.flush()  # before the closing frame, after which none may come
         except KeyboardInterrupt:
             return self._send(protocol.REFUSED, {"reason": "interrupted"})
-        except BaseException as error:  # nothing that learner's objects do may end the conversation
+        except BaseException as error:  # learner's objects may raise anything, and the session must go on
             return self._send(protocol.REFUSED, {"reason": "failed", "message": _words(error)})
         if len(answer) > asked["limit"]:
             return self._send(protocol.REFUSED, {"reason": "large", "message": f"{len(answer):,}"})
-        self.line.send(protocol.pack(protocol.ANSWER, self.request, answer))
+        self.sender.send(protocol.pack(protocol.ANSWER, self.request, answer))

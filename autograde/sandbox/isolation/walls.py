@@ -1,6 +1,6 @@
 """The walls of the sandbox, raised in two steps: around the fork server once, around each session again.
 
-What each promise rests on, and what takes its place where that is not to be had:
+What each promise is based on, with namespaces and without:
 
 =============  =======================================================  ==========================================
 promise        with namespaces                                          without
@@ -34,13 +34,13 @@ from autograde.sandbox import limits
 from autograde.sandbox.isolation import import_guard, landlock, namespaces, seccomp, syscalls, visible_paths
 
 
-class Outer:
-    """The walls around the fork server.
+class Walls:
+    """The walls around the fork server and its sessions.
 
     Args:
-        plan: what `visible_paths.plan` says.
-        without: names of means not to use.
-        note: why so, where that is not by choice.
+        plan: the result of `visible_paths.plan`.
+        without: names of mechanisms not to use.
+        note: why they are not used, if that is not by choice.
     """
 
     def __init__(self, plan, without, note=""):
@@ -53,18 +53,18 @@ class Outer:
         self.filter = None
         self.process_namespaces = None
         if not self.namespaces:
-            self.notes.append(note or "namespaces cannot be had")
+            self.notes.append(note or "no namespaces on this machine")
 
-    def shut(self):
+    def raise_around_server(self):
         """In the process that will be the fork server (the first child after the constructor, if `namespaces`)."""
         if self.namespaces:
             namespaces.build(self.plan, namespaces.LEARNER if self.given else os.geteuid())
             importlib.invalidate_caches()
             self.process_namespaces = namespaces.ProcessNamespaces()
-            _settle_environment(namespaces.HOME, namespaces.TEMPORARY)
+            _set_folders(namespaces.HOME, namespaces.TEMPORARY)
         else:
             self.home = tempfile.mkdtemp(prefix="autograde-")
-            _settle_environment(self.home, self.home)
+            _set_folders(self.home, self.home)
         if "seccomp" in self.without:
             self.notes.append("seccomp is not used")
             return
@@ -74,16 +74,16 @@ class Outer:
             self.notes.append(f"no seccomp ({error.strerror})")
 
     def record(self):
-        """What sessions will reach, as far as it can be known before the first."""
+        """The isolation that sessions will have, as far as it is known before the first one."""
         version = 0 if "landlock" in self.without else landlock.version()
         return record(self.namespaces, version, self.filter is not None, self.notes)
 
     def fork(self):
-        """Fork, into a process namespace of the child's own where that can be."""
+        """Fork, if possible into a new process namespace."""
         return self.process_namespaces.fork() if self.process_namespaces else os.fork()
 
-    def shut_in(self, request):
-        """In a session's process: raise its own walls, and go to its working directory.
+    def raise_around_session(self, request):
+        """In a session's process: raise its own walls, and change to its working directory.
 
         Args:
             request: a dict: "limits", those of `Limits`; "given", names of parts of refused modules that may be used; "folder",
@@ -91,7 +91,7 @@ class Outer:
                 that are there already; "parent", the fork server's id.
 
         Returns:
-            The record of what was reached, as plain data.
+            The record of the isolation that was reached, as plain data.
         """
         limits_, folder, modules = request["limits"], request["folder"], self.plan["modules"]
         given = visible_paths.given_files(modules, request["given"])
@@ -102,7 +102,7 @@ class Outer:
             namespaces.settle(limits_, modules.values(), given.values(), self.given, own_network)
             folder = namespaces.BOX
         else:
-            _settle_environment(folder, folder)
+            _set_folders(folder, folder)
             os.chdir(folder)
         with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")  # should the machine run out of memory, this is what it ends first
@@ -139,7 +139,7 @@ class Outer:
             return 0
 
 
-def _settle_environment(home, temporary):
+def _set_folders(home, temporary):
     tempfile.tempdir = None  # it was looked up in the old one
     os.environ.update(
         HOME=home, TMPDIR=temporary, USER="learner", LOGNAME="learner", MPLCONFIGDIR=home, XDG_CACHE_HOME=home
