@@ -373,22 +373,15 @@ is the better rule (rsLoRA, arXiv 2312.03732). Lesson [11](../11_ecosystem/11_ec
 Code that leaves out the `/ r` is easy to write and hard to notice. The LoRA chapter of a widely read book had it until a reader reported it
 ([rasbt/LLMs-from-scratch, issue 821](https://github.com/rasbt/LLMs-from-scratch/issues/821)). A year later the same formula was still in other parts of that repository
 ([1079](https://github.com/rasbt/LLMs-from-scratch/issues/1079), mended in [1080](https://github.com/rasbt/LLMs-from-scratch/pull/1080)). Its test ran only at the start.
-With their rank and alpha, what does the missing `/ r` change?
+With rank and alpha both 16, as in one of its exercises, what does the missing `/ r` change? The next cell makes such a layer out
+of yours.
 """
 
-
 # %% demonstration=true
-class WithoutDivision(LoRALinear):
-    """As it was published: the update is scaled by alpha, not by alpha / rank."""
-
-    def __init__(self, base_layer, rank, alpha):
-        super().__init__(base_layer, rank, alpha)
-        self.scaling = alpha
-
-
 torch.manual_seed(5)
 linear, row = nn.Linear(8, 6), torch.randn(1, 8)
-right, published = (kind(linear, rank=16, alpha=16) for kind in (LoRALinear, WithoutDivision))
+right = LoRALinear(linear, rank=16, alpha=16)
+published = LoRALinear(linear, rank=16, alpha=16 * 16)  # 16 is left when you divide by 16
 published.load_state_dict(right.state_dict())
 print("factors:", right.scaling, "and", published.scaling)
 print("at the start, the same output:", torch.equal(right(row), published(row)))

@@ -486,7 +486,7 @@ check.worked_out(worked_out)
 # %% [markdown]
 r"""
 For H, the model itself is counted. On the *meta* device a tensor has a shape and no memory, so even this one can be built anywhere. (If you tell shared parameters by their address in
-memory, you get a strange count for it: nothing here has an address.) For I, lesson 04's layer, its bias left to train.
+memory, you get a strange count for it: nothing here has an address.) For I, lesson [04](../04_lora_linear/04_lora_linear.ipynb)'s layer, its bias left to train.
 
 Open the answers one at a time, and say your verdict before you look.
 """

@@ -549,10 +549,11 @@ layer = MergeableLoRALinear(
     nn.Linear(512, 512, dtype=torch.bfloat16, device=device), rank=8, alpha=16
 )
 before = layer.base_layer.weight.clone()
-adapters = [0.02 * torch.randn_like(layer.lora_B) for _ in range(50)]
+B = getattr(layer.lora_B, "weight", layer.lora_B)  # of an nn.Linear, or the Parameter itself
+adapters = [0.02 * torch.randn_like(B) for _ in range(50)]
 for visit in range(100):
     with torch.no_grad():
-        layer.lora_B.copy_(adapters[visit % 50])
+        B.copy_(adapters[visit % 50])
     layer.merge()
     layer.unmerge()
 weight = layer.base_layer.weight

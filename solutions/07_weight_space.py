@@ -42,6 +42,7 @@ from torch.nn.utils import parametrize
 
 from autograde import check
 from autograde.lesson_kit.digits import accuracy, digits, turned
+from autograde.lesson_kit.predictions import show_prediction
 from autograde.lesson_kit.published import LoRA
 
 device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -112,7 +113,8 @@ parametrize.register_parametrization(
     dead[3], "weight", LoRA(16, 8 * 3 * 3, rank=4, device=device)
 )
 dead_losses = losses_of_training(dead, tilted, y)
-print("\nyou predicted:", my_prediction)
+print()
+show_prediction(my_prediction, guess="it falls")
 print(f"the loss of the first 20 steps, on average: {sum(dead_losses[:20]) / 20:.3f}")
 print(f"the loss of the last 20 steps:              {sum(dead_losses[-20:]) / 20:.3f}")
 moved = [p for p in dead.parameters() if p.requires_grad and p.abs().max() > 0]
@@ -120,7 +122,8 @@ print("matrices that are not zero after training:", len(moved))
 
 # %% [markdown]
 r"""
-The loss wobbles from batch to batch and gets nowhere. Here is how the module is made. Which line would you change?
+It is tempting to expect that it falls: the module has parameters, they require gradients, and the optimiser has got them. But
+the loss wobbles from batch to batch and gets nowhere. Here is how the module is made. Which line would you change?
 """
 
 # %% demonstration=true
@@ -128,7 +131,7 @@ print(inspect.getsource(LoRA.__init__))
 
 # %% [markdown]
 r"""
-You have met this in lesson 04: the gradient of each matrix contains the other one. The rest of the module is sound, and its
+You have met this in lesson [04](../04_lora_linear/04_lora_linear.ipynb): the gradient of each matrix contains the other one. The rest of the module is sound, and its
 idea is a good one. You are going to write it anew, alive.
 
 ## A worked example, small enough to check by hand
@@ -280,7 +283,7 @@ my_second_prediction = {"rightly": "?", "swapped": "?"}
 # %% demonstration=true alt="Two heat maps of a change of a 12 by 8 weight, in grey. Left, made rightly: every row is a combination of the same two patterns, so that the columns look alike up to sign and strength. Right, with the sizes swapped: no such structure. The titles give the ranks 2 and 8."
 torch.manual_seed(3)
 weight = torch.randn(12, 8)
-print("you predicted:", my_second_prediction)
+show_prediction(my_second_prediction, guess={"rightly": "2", "swapped": "2"})
 figure, axes = plt.subplots(1, 2, figsize=(7, 4), layout="constrained")
 for axis, name, sizes in zip(axes, ("rightly", "swapped"), ((12, 8), (8, 12))):
     module = LoRAWeight(*sizes, rank=2)
@@ -300,7 +303,8 @@ plt.show()
 
 # %% [markdown]
 r"""
-The swapped one is no low-rank update. It has as many parameters and it trains; a loss would not tell you. But its $A$ and
+2 and 2 is tempting, since $BA$ has rank 2 in both. But `.view` cuts the rows of the second product anew, and the rank does not
+survive that: the swapped one is no low-rank update. It has as many parameters and it trains; a loss would not tell you. But its $A$ and
 $B$ mean nothing to anybody else: a file made of them, read by another program, computes something else. **The rank of the
 change is the test**, and you can apply it to any code that claims to be LoRA.
 """
@@ -346,7 +350,7 @@ class Counted(LoRAWeight):
 layer = nn.Linear(6, 4)
 parametrize.register_parametrization(layer, "weight", Counted(4, 6, rank=2))
 counted, row = layer.parametrizations.weight[0], torch.ones(1, 6)
-print("you predicted:", my_third_prediction)
+show_prediction(my_third_prediction, guess={"three calls": "1", "three calls, cached": "1"})
 counted.times = 0
 for _ in range(3):
     layer(row)
@@ -363,6 +367,8 @@ with torch.no_grad(), parametrize.cached():
 
 # %% [markdown]
 r"""
+`layer.weight` looks like a value that lies there, so once is tempting. It is a computation, made anew at each access.
+
 So this is the price. `LoRALinear` never makes the product $BA$; here it is made, as large as the weight, at every call. What
 it costs does not depend on how many rows come in, so it weighs little beside a large batch, and much beside a single row.
 `cached()` is for a piece of work during which nothing learns: one forward pass that uses a weight often, or evaluation.
@@ -465,7 +471,10 @@ old = (old_B @ old_A).view(outputs, inputs, k, k)
 conv = nn.functional.conv2d
 in_one = conv(image, flattened)
 in_two = conv(conv(image, A.view(r, inputs, k, k)), B.view(outputs, r, 1, 1))
-print("you predicted:", my_fourth_prediction)
+show_prediction(
+    my_fourth_prediction,
+    guess={"the same": "all three", "rank 1.": "2", "rank 2.": "2", "rank 3.": "2"},
+)
 print("1. and 2. compute the same:", torch.allclose(in_one, in_two))
 values = {}
 for name, change, numbers in [
@@ -488,7 +497,7 @@ plt.show()
 
 # %% [markdown]
 r"""
-The first two are one thing written in two ways: a convolution with a kernel that is a product is two convolutions in a row.
+All three are called rank 2, so it is tempting to expect the same of all. The first two are one thing written in two ways: a convolution with a kernel that is a product is two convolutions in a row.
 The third one is another family of updates. What it calls 2 stands for more parameters and for a change of full rank; here it
 is more a *size* than a rank. That does not make it bad. But "r = 2" in one paper and in another need not be the same, and a
 file written by one is not read by the other.
@@ -500,7 +509,7 @@ r"""
 
 *About 5 minutes · difficulty 2 of 5 · 2 points*
 
-Training is over. The layer should be a plain one again, with the change in its weight: lesson 06's merge, in weight space.
+Training is over. The layer should be a plain one again, with the change in its weight: lesson [06](../06_merging/06_merging.ipynb)'s merge, in weight space.
 Torch has a function that undoes a parametrisation. Read its documentation (`help`) for what it leaves behind.
 
 <details><summary>Hint 1: what to look at</summary>
@@ -583,7 +592,9 @@ layer = adapt_weight(nn.Linear(6, 4), rank=2, alpha=4)
 twin = copy.deepcopy(layer)
 print("before folding, both have the class:", type(layer) is type(twin), type(layer).__name__)
 folded = fold(twin)
-print("you predicted:", my_fifth_prediction)
+show_prediction(
+    my_fifth_prediction, guess={"the original": "works", "the folded copy": "works"}
+)
 for name, each in [("the folded copy", folded), ("the original", layer)]:
     try:
         each(torch.ones(1, 6))
@@ -593,7 +604,8 @@ for name, each in [("the folded copy", folded), ("the original", layer)]:
 
 # %% [markdown]
 r"""
-To make `layer.weight` a computed value, torch makes a new *class* for the layer; a copy shares it. Removing the
+A deep copy shares nothing with its original: that is what makes "both work" tempting. It does share one thing. To make
+`layer.weight` a computed value, torch makes a new *class* for the layer; a copy shares it. Removing the
 parametrisation takes `weight` off that class, and so off every copy. Copy the plain layer *before* you adapt it, or move the
 values through a `state_dict`, which works in any case. `fold` in `lora_ref/weight_space.py` gives the module a class of its
 own first: one line, and you now know what it is there for.

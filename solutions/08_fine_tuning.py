@@ -42,13 +42,14 @@ from torch import nn
 from autograde import check
 from autograde.lesson_kit import fine_tuning as kit
 from autograde.lesson_kit.digits import accuracy, digits, inverted, turned
+from autograde.lesson_kit.predictions import show_prediction
 from lora_ref.layer import LoRALinear
 
 device = "cuda" if torch.cuda.is_available() else "cpu"
 
 # %% [markdown]
 r"""
-`LoRALinear` is given from here on: it is the layer of lesson 04, as it stands in `lora_ref/layer.py`. The rest of `lora_ref` is
+`LoRALinear` is given from here on: it is the layer of lesson [04](../04_lora_linear/04_lora_linear.ipynb), as it stands in `lora_ref/layer.py`. The rest of `lora_ref` is
 refused when your work is graded.
 
 ## A network that reads digits
@@ -281,14 +282,17 @@ losses = list(kit.losses(optimiser, model, x_turned, y))  # the rest of the scri
 changed = [
     name for name, tensor in model.state_dict().items() if not torch.equal(tensor, was[name])
 ]
-print("you predicted:", my_second_prediction)
+show_prediction(
+    my_second_prediction,
+    guess={"base changed": "yes", "adapters changed": "yes", "loss falls": "yes"},
+)
 print("changed:", changed or "nothing")
 print(f"loss of the first 20 steps, on average: {kit.mean(losses[:20]):.3f}")
 print(f"loss of the last 20 steps:              {kit.mean(losses[-20:]):.3f}")
 
 # %% [markdown]
 r"""
-Nothing at all. The optimiser holds the Parameters that it was given, and these are frozen now; the adapters were made after
+It is tempting to expect that the script trains what it trained before, and the adapters besides. But nothing changes at all. The optimiser holds the Parameters that it was given, and these are frozen now; the adapters were made after
 it. Gradients were computed for them 100 times and nobody used them. (They even pile up: this optimiser clears only what it
 holds.) First the adapters, then the optimiser.
 """
@@ -375,7 +379,15 @@ def switch(model, on):
 
 count = sum(p.numel() for p in trained)
 total = sum(p.numel() for p in readers[0].parameters())
-print("you predicted:", my_prediction)
+show_prediction(
+    my_prediction,
+    guess={
+        "full": "95 %",
+        "head": "90 %",
+        "LoRA, rank 1": "60 %",
+        "LoRA switched off, upright": "70 %",
+    },
+)
 print(f"trained: {count} of {total:,} numbers, one in {total / count:.0f}")
 print(f"turned digits:  {before_turned[0]:.1%} before, ", end="")
 print(f"{accuracy(model, x_turned_held_out, y_held_out):.1%} after")
@@ -392,7 +404,8 @@ print(
 
 # %% [markdown]
 r"""
-One in 58 of the numbers, and the old network is not lost: it is there, to the last bit, at the flip of a switch. Full
+Two things are tempting here: to expect little of one number in 58, and to expect that what learned a second task has lost some of the
+first for good. One in 58 of the numbers, and the old network is not lost: it is there, to the last bit, at the flip of a switch. Full
 fine-tuning cannot say so. It has written over the only copy.
 
 But the adapters *on* have cost the upright digits dearly. This is not a network that does both. It is two networks in the
@@ -478,14 +491,16 @@ for method in SWEPT:
     ]
     also = ", ".join(f"{rate:g}" for rate in good)
     print(f"{method:13} best at {best:g}, within two points of it at {also}")
-print("you predicted:", my_third_prediction)
+show_prediction(
+    my_third_prediction, guess={"best rate for rank 4": "3e-3", "depends on the rank": "yes"}
+)
 kit.plot_sweep(sweep)
 
 # %% [markdown]
 r"""
 Two things to take from it, both measured on this network, on this task, with $\alpha = 8$:
 
-- LoRA wants a **larger** rate than full fine-tuning. How much larger is hard to say here, since the tops are broad. Do not
+- LoRA wants a **larger** rate than full fine-tuning: keeping the rate that you have is tempting, and too little. How much larger is hard to say here, since the tops are broad. Do not
   learn a factor by heart. A report at the scale of language models found about 10 ("LoRA Without Regret", 2025); change
   $\alpha$ and you change it, because $\alpha$ multiplies every step.
 - The best rate hardly depends on the **rank**, as long as the update is scaled by $\alpha / r$. A public sweep on
@@ -522,7 +537,7 @@ torch.manual_seed(0)
 theirs = LinearWithLoRA(nn.Linear(6, 5), rank=4, alpha=8)
 nn.init.normal_(theirs.B)
 row = torch.randn(1, 6)
-print("your answer:", my_alpha)
+show_prediction(my_alpha, guess="the same layer, alpha=8")
 for alpha in (2, 8, 32):
     ours = LoRALinear(copy.deepcopy(theirs.linear), rank=4, alpha=alpha)
     with torch.no_grad():
@@ -535,7 +550,7 @@ for alpha in (2, 8, 32):
 
 # %% [markdown]
 r"""
-Their number times the rank, from there to here; divided by the rank, on the way back. With their convention the size of a
+The same two names with the same two values look like the same layer. They are not: their number times the rank, from there to here; divided by the rank, on the way back. With their convention the size of a
 step grows with the rank, and the sweep above would have had its tops at different places.
 
 ## Learned against forgotten
@@ -550,7 +565,7 @@ upright ones, adapters on. LoRA is said to "learn less and forget less" (arXiv 2
 my_fourth_prediction = "?"
 
 # %% demonstration=true alt="Scatter plot: accuracy on turned digits to the right, accuracy on upright digits upwards, one point for each method, learning rate, seed and step. A star at the upper middle marks the start. From it the points of all methods run to the right along one upper edge, which then falls steeply. Below the edge lie scattered points of all methods, down to the lower left corner, where neither task is read. LoRA of rank 1 does not get as far to the right as the others."
-print("you predicted:", my_fourth_prediction)
+show_prediction(my_fourth_prediction, guess="above")
 start = kit.mean(before_turned[:3]), kit.mean(before_upright[:3])
 kit.plot_learned_against_forgotten(paths, start)
 for method, points in paths.items():
@@ -562,7 +577,7 @@ for method, points in paths.items():
 
 # %% [markdown]
 r"""
-All methods have the same upper edge: along it, much is learned before much is forgotten, and then it falls steeply. At 84 to 88 %
+"Above" is what the slogan suggests. But all methods have the same upper edge: along it, much is learned before much is forgotten, and then it falls steeply. At 84 to 88 %
 learned, LoRA keeps no more than full fine-tuning does. What lies far below the edge are runs with too large a rate, of every
 method: they forget without learning. So here the *size of the steps* decides, and not the method's name. PEFT's own comparison on Llama-3.2-3B shows the same kind of thing: with LoRA of rank 32
 a *larger* forgetting than full fine-tuning (.050 against .030), at about the same score. So do not choose LoRA for what it
@@ -581,7 +596,7 @@ my_fifth_prediction = "?"
 # %% demonstration=true
 x_inverted = inverted(images).flatten(1)
 x_inverted_held_out = inverted(held_out_images).flatten(1)
-print("you predicted:", my_fifth_prediction)
+show_prediction(my_fifth_prediction, guess="full: it can change everything")
 failing = {}
 for method in ("full", "head", "LoRA, rank 4", "LoRA, rank 16"):
     failing[method] = []
@@ -593,6 +608,8 @@ for method in ("full", "head", "LoRA, rank 4", "LoRA, rank 16"):
 
 # %% [markdown]
 r"""
+Full fine-tuning can change everything, so it is tempting to bet on it. In a hundred steps it does not get as far as the head alone.
+
 One line of algebra says why. An inverted image is $1 - x$. To see in it what the first layer, $Wx + b$, saw in $x$, a layer
 $W' (1 - x) + b'$ is needed with
 
@@ -600,7 +617,7 @@ $$W' = -W, \quad b' = b + W 1 \qquad \text{so} \qquad \Delta W = -2W .$$
 
 The change is *twice as large as the weight itself*, its rank is that of $W$, and the bias, which LoRA keeps frozen, has to
 change too. Which of the three hurts most? You can put the best possible update in by hand, without any training: $-2W$, cut
-to its best approximation of rank $r$ (lesson 01), once with the right bias and once with the old one.
+to its best approximation of rank $r$ (lesson [01](../01_low_rank/01_low_rank.ipynb)), once with the right bias and once with the old one.
 """
 
 # %% demonstration=true alt="Line chart of the accuracy on inverted digits against the rank to which the change of minus two W is cut, from 1 to 64. With the right bias, a solid line stays at the bottom up to rank 4, climbs steeply, and is at the top from rank 16 on. With the old bias, a dashed line climbs later and stays far below, at every rank."
@@ -654,8 +671,8 @@ before, after = readers[0].body[0].weight, model.body[0].weight
 turning, inverting = (
     (change.norm() / before.norm()).item() for change in (after - before, 2 * before)
 )
-print(f"the change of the first weight is {turning:.2f} times as large as the weight", end="")
-print(f" for turning, {inverting:.2f} times for inverting")
+print(f"size of the change, as a multiple of the weight's: turning {turning:.2f}", end="")
+print(f", inverting {inverting:.2f}")
 for method, rate in (("full", 3e-3), ("LoRA, rank 16", 1e-2)):
     patient = []
     for seed, base in zip(SEEDS[:3], readers):
@@ -711,7 +728,7 @@ def by_rank(width, rate):
         goal = kit.mean(full[width]) - points / 100
         enough = next((r for r in RANKS if kit.mean(curves[width][r]) >= goal), None)
         print(f"; within {points} from rank {enough}", end="")
-    print(f" ({4 * 2 * width / width**2:.1%} of the hidden weight at rank 4)")
+    print(f"\n{'':12} rank 4 is {4 * 2 * width / width**2:.1%} of the hidden weight")
 
 
 by_rank(128, rate=3e-3)
@@ -719,12 +736,12 @@ by_rank(512, rate=1e-3)
 
 # %% demonstration=true alt="Accuracy on held-out turned digits against rank, on a logarithmic axis from 1 to 16, one line for each of three widths, 128, 512 and 1,024, with a dotted line for full fine-tuning of the same width. The three lines rise together, steeply up to rank 4 and slowly from there, where each comes close to its dotted line; the widest network needs no larger rank."
 by_rank(1024, rate=1e-3)
-print("you predicted:", my_sixth_prediction)
+show_prediction(my_sixth_prediction, guess={"width 128": "4", "width 1024": "32"})
 kit.plot_ranks(curves, full)
 
 # %% [markdown]
 r"""
-One point is four digits of 397, so the rank for one point jumps about; the rank for two is the same at all widths. While the
+It is tempting to let the rank grow with the width, eight times for eight. It need not. One point is four digits of 397, so the rank for one point jumps about; the rank for two is the same at all widths. While the
 weight grows 64-fold, the rank that this task needs does not grow with it. So LoRA's saving grows with the model: the
 same few directions, in an ever larger matrix. How many directions they are depends on the task, as the inverted digits have
 shown.
@@ -744,5 +761,5 @@ shown.
 - LoRA wants a larger learning rate than full fine-tuning, about the same one for every rank; the factor is to be measured.
 - The rank follows the task. Low rank is a hypothesis, and there are tasks for which it is false.
 
-**Next:** 09 · A transformer chooses *which* layers to adapt, by name, in a small language model.
+**Next:** [09 · A transformer](../09_transformer/09_transformer.ipynb) chooses *which* layers to adapt, by name, in a small language model.
 """

@@ -14,7 +14,7 @@ At the end of this lesson you can put LoRA into a model that somebody else wrote
 another language; and ship the adapter in a file that is refused where it does not fit.
 
 *About 60 minutes · difficulty 4 of 5 · builds on: [04](../04_lora_linear/04_lora_linear.ipynb) for the layer,
-[06](../06_merging/06_merging.ipynb) for merging, and lesson 08 for training*
+[06](../06_merging/06_merging.ipynb) for merging, and [08](../08_fine_tuning/08_fine_tuning.ipynb) for training*
 
 ## From memory
 
@@ -32,6 +32,8 @@ Three questions about earlier lessons. Answer aloud or on paper, then open the a
 """
 
 # %%
+import textwrap
+
 import matplotlib.pyplot as plt
 import torch
 from torch import nn
@@ -39,6 +41,7 @@ from torch import nn
 from autograde import check
 from autograde.lesson_kit.base import load_base
 from autograde.lesson_kit.language import as_ids, learn, loss_on, write_lines, write_text
+from autograde.lesson_kit.predictions import show_prediction
 from lora_ref.layer import LoRALinear
 
 device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -55,7 +58,7 @@ in Python's documentation, and on the English names of languages, places and cur
 # %% demonstration=true
 base, characters = load_base(device)
 print(f"{sum(p.numel() for p in base.parameters()):,} parameters\n")
-print(write_text(base, characters, "The function returns "), "…\n")
+print(textwrap.fill(write_text(base, characters, "The function returns "), 90), "…\n")
 print("\n".join(write_lines(base, characters, ["No", "Sa", "Ma", "Su"], seed=2)))
 
 # %% [markdown]
@@ -122,14 +125,19 @@ some_names = [
 my_second_prediction = {"meant": "?", "in": "?", "endswith": "?"}
 
 # %%
-print("you predicted:", my_second_prediction, "\n")
+show_prediction(
+    my_second_prediction,
+    guess={"meant": "first two", "in": "all five", "endswith": "first two"},
+)
+print()
 print(f"{'':34} in     endswith")
 for name in some_names:
     print(f"{name:34} {'q_proj' in name!s:6} {name.endswith('q_proj')}")
 
 # %% [markdown]
 r"""
-Meant are the first two: a name stands for the modules that are called exactly so, wherever they are. Both rules take more.
+Meant are the first two: a name stands for the modules that are called exactly so, wherever they are. `endswith` looks like the careful
+rule, but both take more.
 Look at what the second one makes of `seq_proj`: it *does* end in the six characters `q_proj`. Nothing will ever say so: the
 wrong layer gets an adapter, the loss goes down, and the file that you ship does not fit anybody else's model.
 
@@ -223,16 +231,16 @@ my_third_prediction = "?"
 first, _ = load_base(device)
 inject(first, ["q_proj", "v_proj"], rank=8, alpha=16)
 training = {name: p for name, p in first.named_parameters() if p.requires_grad}
-print("you predicted:", my_third_prediction)
+show_prediction(my_third_prediction, guess="12,288")
 print(f"{sum(p.numel() for p in training.values()):,} numbers train\n")
 adapters = [name for name in training if "lora_" in name]
 others = [name for name in training if "lora_" not in name]
 print(f"{len(adapters)} tensors of adapters, and {len(others)} others:")
-print(", ".join(others[:8]), "…")
+print(", ".join(others[:3]), "…")
 
 # %% [markdown]
 r"""
-A `LoRALinear` freezes the layer that it is put around, and nothing else. Embeddings, norms and every layer that was not
+12,288 is tempting because it is the number that *should* train. But a `LoRALinear` freezes the layer that it is put around, and nothing else. Embeddings, norms and every layer that was not
 named go on training. That can be what you want, but it must not be an accident. So freeze first, then inject: what comes in
 afterwards is the only thing that trains.
 """
@@ -295,14 +303,21 @@ print(f"{'the base':34} with the adapter, switched on")
 for before, after in zip(write_lines(base, characters, starts, seed=2), with_adapter):
     print(f"{before:34} {after}")
 
-print("\nyou predicted:", my_prediction)
+print()
+show_prediction(
+    my_prediction,
+    guess={
+        "with the adapter": "English, with a German word here and there",
+        "switched off again": "a little worse than before",
+    },
+)
 same_text = without == write_lines(base, characters, starts, seed=2)
 print("switched off, it writes what the base writes:", same_text)
 print("and its loss is the same number:", loss_off == loss_on(base, german_held_out))
 
 # %% [markdown]
 r"""
-The endings are German, most of the words are not in any dictionary, and the base is still there, to the last bit. With
+From one number in forty it is tempting to expect a sprinkling of German. But the endings are German, most of the words are not in any dictionary, and the base is still there, to the last bit. With
 12,288 numbers it has not learned the country names by heart. It has learned how German names are built.
 
 ## Which layers?
@@ -344,7 +359,11 @@ for way, make in ways.items():
     results[way] = losses
     shown = ", ".join(f"{loss:.3f}" for loss in losses)
     print(f"{way:19} {trainable(student):7,} numbers   held-out loss {shown}", flush=True)
-print("\nyou predicted:", my_fourth_prediction)
+print()
+show_prediction(
+    my_fourth_prediction,
+    guess={"lowest": "full", "then": "q and v, rank 8", "last": "all layers, rank 2"},
+)
 
 # %% demonstration=true alt="Held-out loss on German names for three ways of training, three seeds each as dots. Rank 8 on q and v has the highest losses, rank 2 on all layers lower ones with the same number of parameters, full fine-tuning the lowest. The dots of a way lie close together. A dashed line far above marks the base without training."
 figure, axis = plt.subplots(figsize=(6.5, 3.4), layout="constrained")
@@ -372,7 +391,7 @@ plt.show()
 
 # %% [markdown]
 r"""
-A thin adapter everywhere beats a thicker one in two places, in each of the three seeds, with the same number of parameters.
+Rank 2 sounds like too little, and so the paper's choice is tempting. But a thin adapter everywhere beats a thicker one in two places, in each of the three seeds, with the same number of parameters.
 Published work found the same at scale: adapt all layers, the MLP above all ("LoRA Without Regret", 2025). This is one small
 model and one short training; what it shows is that *where* is a choice to be tested, and that the paper's was not the last word.
 
@@ -399,13 +418,17 @@ nn.init.normal_(head.lora_B, std=0.1)  # as if it had been trained
 print("changed by the adapter: ", not torch.equal(tied.embedding.weight, before))
 head.merge()
 print("changed by the merge:   ", not torch.equal(tied.embedding.weight, before))
-print("\nyou predicted:", my_fifth_prediction)
+print()
+show_prediction(
+    my_fifth_prediction,
+    guess={"frozen": "no", "changed by adapter": "no", "changed by merge": "no"},
+)
 
 # %% [markdown]
 r"""
-The tie lives on because `base_layer` is the very layer that stood there. While the adapter runs beside the weight, only the
+The adapter is in the head, so it is tempting to think that the embedding is out of it. But the tie lives on, because `base_layer` is the very layer that stood there. While the adapter runs beside the weight, only the
 head feels it. A merge writes into the weight, and the embedding is that weight: now every character comes *in* changed, too,
-which nobody has trained. To merge a tied head, make a new layer (`merge` of lesson 06) and give up the tie.
+which nobody has trained. To merge a tied head, make a new layer (`merge` of lesson [06](../06_merging/06_merging.ipynb)) and give up the tie.
 
 ## The file
 
@@ -481,7 +504,7 @@ my_sixth_prediction = {"PEFT": "?", "the model writes": "?"}
 # %% [markdown]
 r"""
 The next cell needs `peft`, which `make lab` has installed. It writes your adapter the way PEFT keeps it (how that is done is
-lesson 11's subject), once whole and then damaged in four ways, and has the real PEFT load each.
+lesson [11](../11_ecosystem/11_ecosystem.ipynb)'s subject), once whole and then damaged in four ways, and has the real PEFT load each.
 """
 
 # %% demonstration=true
@@ -540,7 +563,8 @@ def load_with_peft(damage, folder):
     )
 
 
-print("you predicted:", my_sixth_prediction, "\n")
+show_prediction(my_sixth_prediction, guess={"PEFT": "raises", "the model writes": "nothing"})
+print()
 print(f"your file holds {len(adapter_state_dict(model))} tensors\n")
 for damage in (whole, without_B, another_prefix, one_more, transposed):
     with tempfile.TemporaryDirectory() as folder:
@@ -551,7 +575,7 @@ print(f"{'':15} the base alone            loss {loss_on(base, german_held_out):.
 
 # %% [markdown]
 r"""
-Twice PEFT computes the base, and all that tells you so is a warning, among the others that scroll by. An adapter that
+An error is what one would expect of half a file. Twice PEFT computes the base, and all that tells you so is a warning, among the others that scroll by. An adapter that
 does nothing is hard to notice: the model runs, and what it writes is good English. Once it drops a tensor without a word.
 
 ## Exercise: `load_adapter`
@@ -637,7 +661,7 @@ for damage in (without_B, a_prefix, one_more, transposed, whole):
         load_adapter(fresh, damage(adapter_state_dict(model)))
         print(f"{damage.__name__:12} loaded: loss {loss_on(fresh, german_held_out):.3f}")
     except Exception as error:
-        print(f"{damage.__name__:12} {type(error).__name__}: {str(error)[:76]}…")
+        print(f"{damage.__name__:12} {type(error).__name__}: {str(error)[:66]}…")
         print(f"{'':12} loss {loss_on(fresh, german_held_out):.3f}, as before")
 
 # %% [markdown]
@@ -670,5 +694,5 @@ r"""
 - Thin adapters in all layers did better than thick ones in two, for the same number of parameters.
 - A loader checks everything before it changes anything. One that only warns can hand you the base.
 
-**Next:** 10 · Many adapters keeps one base in memory, and serves a language to each row of a batch.
+**Next:** [10 · Many adapters](../10_many_adapters/10_many_adapters.ipynb) keeps one base in memory, and serves a language to each row of a batch.
 """

@@ -39,6 +39,7 @@ from torch import nn
 from autograde import check
 from autograde.lesson_kit.base import load_base
 from autograde.lesson_kit.language import as_ids, learn, loss_on, write_lines
+from autograde.lesson_kit.predictions import show_prediction
 from autograde.lesson_kit.text import LANGUAGES
 from lora_ref.layer import LoRALinear
 
@@ -48,7 +49,7 @@ device = "cuda" if torch.cuda.is_available() else "cpu"
 r"""
 ## One base in memory
 
-Six customers want the small GPT of lesson 09, each in a language of their own. Full fine-tuning makes six models out of one. Adapters of rank 4
+Six customers want the small GPT of lesson [09](../09_transformer/09_transformer.ipynb), each in a language of their own. Full fine-tuning makes six models out of one. Adapters of rank 4
 on all layers are added to one base that stays what it is.
 
 > How many such adapters need as much memory as a second copy of the base would?
@@ -66,13 +67,13 @@ linears = [
 ]
 numbers = sum(p.numel() for p in base.parameters())
 one_adapter = sum(4 * (part.in_features + part.out_features) for part in linears)
-print("you predicted:", my_prediction)
+show_prediction(my_prediction, guess="several hundred")
 print(f"the base holds {numbers:,} numbers, an adapter {one_adapter:,}")
 print(f"{numbers / one_adapter:.0f} adapters are as large as the base")
 
 # %% [markdown]
 r"""
-And this base is tiny. The wider a layer, the smaller the share that a thin adapter takes of it: $r(d + k)$ against $dk$. So the question for a
+"Several hundred" is tempting, and for a large model it is the right order. But this base is tiny. The wider a layer, the smaller the share that a thin adapter takes of it: $r(d + k)$ against $dk$. So the question for a
 service is no longer how many models fit in memory. It is how one layer handles many adapters.
 
 ## Exercise: `MultiLoRALinear`
@@ -260,7 +261,16 @@ tables = {
 }
 none = torch.tensor(losses(None))
 diagonal = sum((table.argmin(0) == torch.arange(6)).sum().item() for table in tables.values())
-print("you predicted:", my_second_prediction, "\n")
+show_prediction(
+    my_second_prediction,
+    guess={
+        "diagonal": "yes",
+        "Portuguese": "Spanish",
+        "Dutch": "German",
+        "worse than none": "about ten",
+    },
+)
+print()
 total = 6 * len(SEEDS)
 print(f"the smallest loss of a column is on the diagonal {diagonal} times out of {total}\n")
 for column, language in enumerate(SIX):
@@ -304,8 +314,8 @@ plt.show()
 
 # %% [markdown]
 r"""
-Nobody told the model which languages are sisters; you can read it off the second-smallest number of each column. And an adapter for another language is
-mostly better than none: part of what each has learned is not its language, but that this is not English any more.
+Nobody told the model which languages are sisters; you can read it off the second-smallest number of each column. It is tempting to expect
+harm from an adapter for the wrong language. But each of them is better than none: part of what it has learned is not its language, but that this is not English any more.
 
 Twelve adapters have been trained on this base by now. Has it changed?
 """
@@ -511,18 +521,27 @@ def arguments(kind, n, m):
     return *(t.to(device) for t in tensors), workload(kind, n, m).to(device)
 
 
-print("you predicted:", my_third_prediction, "\n")
+show_prediction(
+    my_third_prediction,
+    guess={
+        "distinct": "gather",
+        "identical": "gather",
+        "1 adapter": "gather",
+        "128 adapters": "side by side",
+    },
+)
+print()
 print(
     f"milliseconds, {n} rows, {m} adapters\n{'':11}"
-    + "".join(f"{way.__name__:>14}" for way in WAYS)
+    + "".join(f"{way.__name__:>13}" for way in WAYS)
 )
 for kind in WORKLOADS:
     batch = arguments(kind, n, m)
     took = [milliseconds(way, batch, repeats=15) for way in WAYS]
     fastest = WAYS[took.index(min(took))].__name__
-    shown = "".join(f"{ms:14.2f}" for ms in took)
+    shown = "".join(f"{ms:13.2f}" for ms in took)
     used = len(batch[-1].unique())
-    print(f"{kind:11}{shown}   {used:2} adapters used; fastest: {fastest}", flush=True)
+    print(f"{kind:11}{shown}   {used:2} used; fastest: {fastest}", flush=True)
 
 # %% demonstration=true alt="Two line charts on logarithmic axes: milliseconds against the number of adapters, from 1 to 128, for four ways to route, left for 32 rows and right for 256 rows. Side by side is the fastest with few adapters and rises steeply with their number. Gather is nearly flat, lower for 32 rows than for 256. Loop and segments begin between the two and rise with the number of adapters, segments more slowly."
 styles = dict(zip(("gather", "loop", "side_by_side", "segments"), ("-", "--", ":", "-.")))
@@ -554,7 +573,7 @@ plt.show()
 
 # %% [markdown]
 r"""
-No way wins everywhere. With few adapters the wasted operations of *side by side* cost less than any looking, sorting or copying; then its time grows with $m$,
+*Gather* is tempting because it has no loop, and *side by side* because it is one large product. But no way wins everywhere. With few adapters the wasted operations of *side by side* cost less than any looking, sorting or copying; then its time grows with $m$,
 as its count says. *Gather* does not notice how many adapters there are, and pays for each row. *Segments* does the least work, in as many pieces as there
 are adapters, and so profits most where many rows want the same one. Where the lines cross depends on machine, sizes and rows: a serving system measures
 before it chooses. `lora_ref`'s `route` has three of them: *gather* where a row is a whole text, beside
@@ -670,7 +689,11 @@ for name, adapter in candidates.items():
     spanish, portuguese = outcome[name]
     rank = adapter[0][0].shape[1]
     print(f"{name:22} {rank:4}   {spanish:7.2f}   {portuguese:10.2f}", flush=True)
-print("\nyou predicted:", my_fourth_prediction)
+print()
+show_prediction(
+    my_fourth_prediction,
+    guess={"best on both": "combine, weights 1", "closest to none": "factors averaged"},
+)
 
 # %% demonstration=true alt="Held-out losses on Spanish, as filled dots, and on Portuguese, as empty dots, for seven adapters. The average made by combine is low on both. The average of the factors is higher on both, and the sum of the factors is nearly as high as no adapter at all."
 figure, axis = plt.subplots(figsize=(7.5, 3.6), layout="constrained")
@@ -693,7 +716,7 @@ plt.show()
 
 # %% [markdown]
 r"""
-The sum that `combine` makes is exact, and at half weight it serves both languages: neither as well as its own adapter does, both better
+Adding both in full is tempting, but each was trained to stand alone, and together they go too far. The sum that `combine` makes is exact, and at half weight it serves both languages: neither as well as its own adapter does, both better
 than the other's. Averaging the factors gives a quarter of each adapter and a quarter of the cross terms, and is worse on both. Summing them brings the
 cross terms in at full size, and most of what was learned is lost.
 
@@ -745,5 +768,5 @@ r"""
 - A batch with several adapters needs an answer for −1: Python's indexing has one, and it is wrong. The fastest way to route depends on the batch.
 - Sums of adapters are exact when ranks add up: factors side by side. Sums of factors have cross terms.
 
-**Next:** 11 · The ecosystem takes an adapter out of this course and into the libraries that other people use.
+**Next:** [11 · The ecosystem](../11_ecosystem/11_ecosystem.ipynb) takes an adapter out of this course and into the libraries that other people use.
 """

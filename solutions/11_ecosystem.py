@@ -13,7 +13,7 @@ r"""
 At the end of this lesson you can hand an adapter to somebody who uses another library, say what that library will make of it, and
 tell what LoRA's best-known variants change.
 
-*About 50 minutes · difficulty 3 of 5 · builds on: [06 · Merging](../06_merging/06_merging.ipynb) and lessons 08 to 10*
+*About 50 minutes · difficulty 3 of 5 · builds on: [06 · Merging](../06_merging/06_merging.ipynb) and lessons [08](../08_fine_tuning/08_fine_tuning.ipynb) to [10](../10_many_adapters/10_many_adapters.ipynb)*
 """
 
 # %%
@@ -29,6 +29,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from autograde import check
+from autograde.lesson_kit.predictions import show_prediction
 from lora_ref.layer import LoRALinear
 
 # %% [markdown]
@@ -104,8 +105,7 @@ A folder goes through many hands before somebody loads it. Here are seven copies
 """
 
 # %%
-my_predictions = {
-    1: "nothing, 95 %",
+my_predictions = {  # of the first, PEFT says nothing, and 95 % are right
     2: "?",
     3: "?",
     4: "?",
@@ -156,16 +156,26 @@ CHANGES = (
     from_pissa,
     one_more,
 )
+show_prediction(
+    my_predictions,
+    guess={
+        2: "raises",
+        3: "raises",
+        4: "raises",
+        5: "raises",
+        6: "nothing, 95 %",
+        7: "warns, 95 %",
+    },
+)
+print()
 for number, change in enumerate(CHANGES, 1):
     model, did = peft.load(base, peft.changed(folder / "from_peft", change))
     right = f"{accuracy(model, turned.test):.1%} right" if model else "no model"
-    print(
-        f"{number} {change.__name__:18} PEFT {did:20} {right:13} you: {my_predictions[number]}"
-    )
+    print(f"{number} {change.__name__:18} PEFT {did:20} {right}")
 
 # %% [markdown]
 r"""
-**One of the six faults is an error.** The others give you a model that runs. Without its $B$s, or with names that fit nothing, an
+It is tempting to expect an error wherever something is missing. **One of the six faults is an error.** The others give you a model that runs. Without its $B$s, or with names that fit nothing, an
 adapter is at the start of training: it computes the base. PEFT warns, in a line that is easily lost among others. `lora_alpha` is
 8 where nothing is said, so the adapter speaks at a quarter of its strength. And a PiSSA flag left in the config **changes the
 base's weights** while loading, and next to nothing is right any more. Of both, PEFT says not a word.
@@ -192,7 +202,7 @@ for key, tensor in peft.tensors_of(folder / "from_peft").items():
 
 # %% [markdown]
 r"""
-Lesson 04's four steps once more, this time for a file:
+Lesson [04](../04_lora_linear/04_lora_linear.ipynb)'s four steps once more, this time for a file:
 
 1. **shape** · PEFT holds $A$ and $B$ as the weights of two `nn.Linear`s, so they are *stored* as $(r, d)$ and $(k, r)$. Ours are
    $(d, r)$ and $(r, k)$.
@@ -300,7 +310,7 @@ for name, model in (
 try:
     read_peft_adapter(copy.deepcopy(base), peft.changed(folder / "from_peft", without_B))
 except ValueError as error:
-    print("\nlora_ref, without the Bs:", error)
+    print(f"\nlora_ref, without the Bs:\n    {error}")
 
 # %% [markdown]
 r"""
@@ -333,7 +343,7 @@ rules = {
     "α / √r, α = 16": (lambda r: 16 / r**0.5, "s--"),
     "α / r, α = 2r": (lambda r: 2.0, "^:"),
 }
-print("you predicted:", my_second_prediction)
+show_prediction(my_second_prediction, guess={"alpha 16": "the same", "alpha 2r": "the same"})
 figure, axis = plt.subplots(figsize=(6.5, 3.8), layout="constrained")
 for name, (scaling, style) in rules.items():
     norms = torch.tensor(
@@ -547,13 +557,13 @@ delta = ours.middle.delta_weight().detach()
 torch.manual_seed(0)
 magnitude = W.norm(dim=1) * (1 + 0.05 * torch.randn(256))
 change = (dora_weight(W, delta, magnitude) - W).detach()
-print("you predicted", my_third_prediction)
+show_prediction(my_third_prediction, guess="5")
 print("rank of LoRA's change", torch.linalg.matrix_rank(delta, rtol=1e-6).item())
 print("rank of DoRA's change", torch.linalg.matrix_rank(change, rtol=1e-6).item())
 
 # %% [markdown]
 r"""
-Each row of $W$ itself is made longer or shorter, so the change contains rows of $W$, and $W$ has full rank. **No LoRA file, of any rank worth the name, can hold
+5 is tempting: LoRA's 4, and one more for a single vector of magnitudes. But each row of $W$ itself is made longer or shorter, so the change contains rows of $W$, and $W$ has full rank. **No LoRA file, of any rank worth the name, can hold
 a DoRA adapter.** That is why readers have to know DoRA or refuse it, and why the way out is a merge.
 
 ## Variant 3: another start
@@ -603,7 +613,7 @@ kept = (0, 2, 4, 8, 16, 32, 64)
 torch.manual_seed(0)
 matrices = {"digits": W, "random": torch.randn(256, 256)}
 figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.6), sharey=True, layout="constrained")
-print("you predicted:", my_fourth_prediction)
+show_prediction(my_fourth_prediction, guess={"digits": "half", "random": "half"})
 for axis, (name, M) in zip(axes, matrices.items()):
     plain = in_4_bits(M)
     pissa = [error(M, in_4_bits(M - largest_part(M, r)) + largest_part(M, r)) for r in kept]
@@ -624,7 +634,7 @@ plt.show()
 
 # %% [markdown]
 r"""
-The gain is not in the method alone: it is in the **weight**. Training has gathered much of $W$ in a few directions. Without them the numbers that are
+It is tempting to expect the same gain twice, since the same method is applied. But the gain is not in the method alone: it is in the **weight**. Training has gathered much of $W$ in a few directions. Without them the numbers that are
 left are smaller and more alike, and 4 bits fit them better. Random numbers have no such directions, and there PiSSA gains no more than any other
 correction of the same size. (This is one weight of a small network, trained in the first cell. How large the gain is on another, its singular
 values decide.)
@@ -766,7 +776,8 @@ for seed in range(3):
 directions = torch.randn(1000, 256, generator=torch.Generator().manual_seed(0))
 by_chance = (nn.functional.normalize(directions, dim=1) @ originals).abs().amax(dim=1)
 
-print("\nyou predicted:", my_fifth_prediction)
+print()
+show_prediction(my_fifth_prediction, guess="none")
 figure, axis = plt.subplots(figsize=(6.5, 3.6), layout="constrained")
 axis.axhspan(
     *by_chance.quantile(torch.tensor([0.05, 0.95])).tolist(),
@@ -791,7 +802,7 @@ plt.show()
 
 # %% [markdown]
 r"""
-What has learned nothing brings as many intruders as LoRA, or more. So on this weight, an intruder is what *any* change brings that is of low rank and
+"None" is tempting, since nothing was learned that could intrude. But what has learned nothing brings as many intruders as LoRA, or more. So on this weight, an intruder is what *any* change brings that is of low rank and
 large beside $W$: its few directions are strong enough to stand among the largest. The measure alone says nothing about learning or forgetting. Full
 fine-tuning spreads a smaller change over many directions.
 
@@ -806,7 +817,7 @@ r"""
 
 *About 8 minutes · no points*
 
-In lesson 05 you could check claims with a formula. These are from guides, from the trade press, and from the very texts that this course grew from.
+In lesson [05](../05_counting/05_counting.ipynb) you could check claims with a formula. These are from guides, from the trade press, and from the very texts that this course grew from.
 Call each one **holds**, **depends**, **wrong**, or **no source** (it might be true, but nobody says how they know).
 
 | | claim | from |
@@ -832,7 +843,7 @@ Now one after the other. Change your verdict before you run the next cell, if yo
 """
 
 # %% demonstration=true
-print("your verdict on A:", my_verdicts["A"])
+show_prediction(my_verdicts["A"], guess="depends")
 for rank in (1, 4, 16, 64):
     scores = []
     for seed in range(3):
@@ -848,14 +859,14 @@ print("A: no source")
 
 # %% [markdown]
 r"""
-On this task 16 is no peak. Which rank suffices depends on the task: lesson 08 has measured that. "Exactly", "most" and "IQ" in one sentence are a reason to
+On this task 16 is no peak. Which rank suffices depends on the task: lesson [08](../08_fine_tuning/08_fine_tuning.ipynb) has measured that. "Exactly", "most" and "IQ" in one sentence are a reason to
 ask for the table.
 
-**B** · *1,000 adapters without memory overhead.* Take lesson 05's count for a model of 7 billion values.
+**B** · *1,000 adapters without memory overhead.* Take lesson [05](../05_counting/05_counting.ipynb)'s count for a model of 7 billion values.
 """
 
 # %% demonstration=true
-print("your verdict on B:", my_verdicts["B"])
+show_prediction(my_verdicts["B"], guess="holds")
 one = 32 * 2 * 8 * (4096 + 4096)  # 32 blocks, q and v, rank 8
 print(f"one adapter: {one:,} values, {2 * one / 1e6:.1f} MB in 16 bit")
 print(
@@ -872,7 +883,7 @@ What is not real is that it costs nothing.
 """
 
 # %% demonstration=true
-print("your verdict on C:", my_verdicts["C"])
+show_prediction(my_verdicts["C"], guess="depends")
 for before in (0.50, 0.70, 0.75):
     print(
         f"from {before:.0%}: 40 % more is {1.4 * before:.0%}, 40 points are {before + 0.4:.0%}"
@@ -889,7 +900,7 @@ against GPT-4, there is a table with a row for each (arXiv 2407.16615).
 """
 
 # %% demonstration=true
-print("your verdict on D:", my_verdicts["D"])
+show_prediction(my_verdicts["D"], guess="holds")
 block = {"q": (4096, 4096), "k": (4096, 4096), "v": (4096, 4096), "o": (4096, 4096)}
 block |= {"gate": (4096, 11008), "up": (4096, 11008), "down": (11008, 4096)}
 for what, names, rank in (
@@ -909,7 +920,7 @@ From a few megabytes to more than a gigabyte, for the same model.
 """
 
 # %% demonstration=true
-print("your verdict on E:", my_verdicts["E"])
+show_prediction(my_verdicts["E"], guess="holds")
 few, many = ([first_gradient(r, 2.0, seed) for seed in range(5)] for r in (4, 256))
 print(f"α = 2r, rank 4 to 256: the gradient of B grows {sum(many) / sum(few):.1f} times")
 print("E: wrong; its square root of the rank would be right")
@@ -922,7 +933,7 @@ It may still be a good starting point for the ranks that people use, 8 to 64, wh
 """
 
 # %% demonstration=true
-print("your verdict on F:", my_verdicts["F"])
+show_prediction(my_verdicts["F"], guess="holds")
 print("PEFT's defaults:", peft.defaults("r", "lora_alpha", "lora_dropout", "use_rslora"))
 print("F: depends on the library; of the most widely used one it is not true")
 
@@ -934,7 +945,7 @@ MLX-LM has no alpha at all: its `scale` is 20 unless you say otherwise. A defaul
 """
 
 # %% demonstration=true
-print("your verdict on G:", my_verdicts["G"])
+show_prediction(my_verdicts["G"], guess="holds")
 forgetful = copy.deepcopy(base)
 with torch.no_grad():
     for name in ("up", "middle", "head"):
@@ -954,7 +965,7 @@ The notes themselves have $\alpha / r$ in their forward pass, a page earlier.
 """
 
 # %% demonstration=true
-print("your verdict on H:", my_verdicts["H"])
+show_prediction(my_verdicts["H"], guess="depends")
 untouched = copy.deepcopy(base.state_dict())
 another = copy.deepcopy(base)
 read_peft_adapter(another, folder / "from_peft")
@@ -972,5 +983,5 @@ That is what the whole course has been about.
 - The portable file is plain LoRA: one rank, no bias, no flags. rsLoRA fits into alpha, PiSSA into twice the rank; DoRA does not fit.
 - Ask of a finding what it would say if nothing had been learned, and of a claim where its table is.
 
-**Next:** 12 · Encore puts your own functions to work on a language model of 135 million parameters.
+**Next:** [12 · Encore](../12_encore/12_encore.ipynb) puts your own functions to work on a language model of 135 million parameters.
 """

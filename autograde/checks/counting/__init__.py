@@ -1,4 +1,4 @@
-"""Lesson 05: how many values an adapter holds, a module has, a budget pays for, and training keeps in memory."""
+"""Lesson 05: how many values an adapter holds, a module has, a budget pays for and training keeps; three claims."""
 
 from autograde.checks.counting.count_parameters import count_parameters
 from autograde.checks.counting.largest_rank_within import largest_rank_within
