@@ -1,4 +1,4 @@
-"""Judge one file that a person works in: a script, or a notebook, that defines the exercises' names.
+"""Judges one file, a script or a notebook, that defines the exercises' names.
 
 The file is that person's own, on their own machine: it runs in a process of its own, but not in the sandbox.
 """

@@ -1,7 +1,7 @@
 """Demonstrations: cells of a lesson that train or draw, and that no graded cell depends on.
 
-Grading takes its time from them, so it passes over one that the learner has left as it was. Unless a cell that is run
-needs what it makes: a learner may have built on it.
+They would take most of the time of grading, so grading skips a demonstration that the learner has not changed, unless a
+cell that runs uses a name that it defines.
 """
 
 import re
@@ -28,7 +28,7 @@ def sources(notebook):
 
 
 def needed_by_others(cells):
-    """The demonstrations among `cells`, in order, that other cells need: ``[(demonstration, who needs it, a name)]``.
+    """The demonstrations among `cells` that other cells need, in order: ``[(demonstration, the cell that needs it, name)]``.
 
     Args:
         cells: code cells in the order in which they are run.
@@ -50,10 +50,10 @@ def needed_by_others(cells):
 
 
 def names(source):
-    """The global names that a cell uses, and those that it makes: ``(used, made)``, two sets.
+    """The global names that a cell uses, and those that it defines: ``(used, defined)``, two sets.
 
-    A name that the cell both makes and uses counts as made. A cell that is no Python uses and makes nothing: it stops
-    before its first line.
+    A name that the cell both defines and uses counts as defined. A cell that is not valid Python uses and defines nothing:
+    it stops before its first line.
     """
     table = _table(_NOT_PYTHON.sub(r"\1\2", source)) or _table(_NOT_PYTHON.sub(r"\1pass", source))
     used, made = set(), set()

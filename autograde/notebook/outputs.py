@@ -1,4 +1,4 @@
-"""Turns the events that the sandbox sends into the outputs of a cell, in nbformat's form.
+"""Turns the events that the sandbox sends into the outputs of a cell, in nbformat's format.
 
 The rules are those of nbclient: displays with an id can be updated later, `clear_output` empties the cell, text of the
 two streams is held until the stream is flushed. Neighbouring pieces of one stream are joined. Events are written by the
@@ -63,7 +63,7 @@ def _output(kind, **fields):
 
 
 class Outputs:
-    """Collects one cell after the other; remembers displays with an id across them."""
+    """Collects the outputs of one cell after another, and updates displays with an id, also in earlier cells."""
 
     def __init__(self):
         self.displays = {}  # display id -> the outputs that show it, in whatever cell they are
@@ -83,7 +83,7 @@ class Outputs:
         return self.cell
 
     def flush(self, name):
-        """What was written to the stream becomes an output, or the end of the last one."""
+        """Turn the held text of a stream into an output, or append it to the last one."""
         text = "".join(self.held[name])
         self.held[name] = []
         if not text:
@@ -125,8 +125,8 @@ class Outputs:
         elif kind == "error":
             lines = content.get("traceback")
             lines = [_text(line) for line in lines] if isinstance(lines, list) else []
-            said = _text(content.get("evalue", ""), MAX_MESSAGE)
-            self.error(_text(content.get("ename", ""), MAX_TEXT), said, lines[:MAX_LINES])
+            evalue = _text(content.get("evalue", ""), MAX_MESSAGE)
+            self.error(_text(content.get("ename", ""), MAX_TEXT), evalue, lines[:MAX_LINES])
         elif kind == "clear_output":
             if content.get("wait"):
                 self.clear_next = True

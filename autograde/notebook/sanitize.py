@@ -1,13 +1,13 @@
 """Removes active content, such as scripts, from a learner's notebook before others open it in a browser.
 
-formgrader shows graded notebooks from the address of the instructor's own Jupyter server. A script in one of them could
-do there whatever the instructor can: run code, change marks. Two layers keep that out, and each is enough alone:
+formgrader shows graded notebooks from the origin of the instructor's Jupyter server. A script in one of them could do
+there whatever the instructor can: run code, change scores. Two layers prevent that, and each is sufficient alone:
 
-* nothing active enters a graded notebook: `output` cleans what cells showed, `text_cell` what learners wrote;
-* our pages clean the HTML that they show, after Markdown has been rendered: `html` and `rendered`.
+* no active content enters a graded notebook: `output` sanitizes outputs, `text_cell` text cells;
+* our pages sanitize the HTML that they show, after rendering Markdown: `html` and `rendered`.
 
-What is shown is an allow-list (`_TAGS`, `_attribute`). Markdown is judged by what nbconvert's own renderer makes of it,
-since only a second reading of Markdown could come to another result than the page does.
+Only tags and attributes on an allow-list are shown (`_TAGS`, `_attribute`). Markdown is judged by the result of
+nbconvert's own renderer, since another parser could read it differently than the page does.
 """
 
 import base64
@@ -61,12 +61,11 @@ NO_PICTURE = "a picture that is not in the notebook"
 
 
 def html(source, longest=MAX_HTML):
-    """HTML as a page may show it: without anything that runs, loads, covers, or has an id. Always a whole fragment:
-    what it opens, it closes.
+    """Sanitized HTML: nothing in it runs, loads anything, covers the page, or has an id. Every element is closed.
 
     Args:
         source: the HTML.
-        longest: characters; of more than that, `TOO_COMPLEX` is shown.
+        longest: the maximum number of characters; longer HTML is replaced by `TOO_COMPLEX`.
     """
     if len(source) > longest or source.count("<") > _MAX_TAGS:
         return TOO_COMPLEX
@@ -118,8 +117,8 @@ def _is_link(address):
 
 
 def _is_image(address):
-    """A picture in the page itself, or in a file beside the notebook. Nothing else is loaded: neither another server's
-    address, which would tell it who reads, nor one of our own, which might do something (``/logout``).
+    """Whether an address is an embedded picture, or a file beside the notebook. Nothing else is loaded: another server
+    would learn who reads the page, and an address of our own might have an effect (``/logout``).
     """
     return (_EMBEDDED_IMAGE.fullmatch(address) or _FILE.fullmatch(address)) is not None
 
@@ -159,7 +158,7 @@ def is_base64(data):
 
 
 def rendered(source, attachments=None):
-    """Markdown as HTML that a page may show: rendered by nbconvert, then cleaned. Formulas stay as they are written."""
+    """Markdown as sanitized HTML, rendered by nbconvert. Formulas stay as they are written."""
     if len(source) > MAX_MARKDOWN:
         return f"<pre>{escape(source)}</pre>"
     from nbconvert.filters.markdown_mistune import MarkdownWithMath, import_plugin
@@ -170,12 +169,12 @@ def rendered(source, attachments=None):
 
 
 def markdown(source, attachments=None):
-    """Markdown as it is when nbconvert makes nothing active of it; else its source, to be read and not to be rendered.
+    """The Markdown itself if nbconvert renders no active content from it; else Markdown that shows its source.
 
     Args:
         source: the text.
-        attachments: the cell's, ``{name: {mime type: base64}}``; None where there can be none. A picture that the text
-            shows and that is not among them gets a stand-in there: without it, nbconvert gives up the whole page.
+        attachments: of the cell, ``{name: {mime type: base64}}``; None if there can be none. For a picture that is
+            missing in it, a placeholder is added: without it, nbconvert fails for the whole page.
     """
     if len(source) > MAX_MARKDOWN:
         return _literal(source)
@@ -184,7 +183,7 @@ def markdown(source, attachments=None):
     watching = _renderers()[1](attachments=attachments or {}, escape=False)
     try:
         MarkdownWithMath(watching).render(source)
-    except Exception:  # what one renderer cannot read, another one would stop at
+    except Exception:  # another renderer would fail too
         return _literal(source)
     if watching.active or (watching.missing and attachments is None):
         return _literal(source)
@@ -194,21 +193,19 @@ def markdown(source, attachments=None):
 
 
 def _literal(text):
-    """Markdown that shows `text` letter for letter: no character is left in it that means something to Markdown, to
-    HTML or to formulas.
-    """
+    """Markdown that shows `text` literally: every character with a meaning in Markdown, HTML or formulas is escaped."""
     spelt = re.sub(r"[^\w\s]|_", lambda found: f"&#{ord(found[0])};", text)
     return f"<pre>{spelt}</pre>"
 
 
 def text_cell(cell):
-    """Make a text cell harmless, in place: nothing in it can become active in any page."""
+    """Sanitize a text cell in place, so that nothing in it can run in any page."""
     if cell.cell_type == "markdown":
         attachments = cell.get("attachments", {})
         cell.source = markdown(cell.source, attachments)
         if attachments:
             cell.attachments = nbformat.from_dict(attachments)
-    elif cell.cell_type == "raw" and "<" in cell.source:  # nbconvert takes a raw cell for HTML
+    elif cell.cell_type == "raw" and "<" in cell.source:  # nbconvert shows a raw cell as HTML
         cell.source = escape(cell.source)
 
 
@@ -225,12 +222,12 @@ _RENDERERS = None
 
 
 def _renderers():
-    """nbconvert's renderer, once kind to pictures that are missing, and once watching what becomes of the text."""
+    """Two variants of nbconvert's renderer: `Tolerant` of missing pictures, and `Watching` for active content."""
     global _RENDERERS
     if _RENDERERS is None:
         from nbconvert.filters.markdown_mistune import IPythonRenderer
 
-        class Kind(IPythonRenderer):
+        class Tolerant(IPythonRenderer):
             def image(self, text, url, title=None):
                 if url.startswith("attachment:") and not self.attachments.get(url[len("attachment:") :]):
                     return f"<i>[{escape(NO_PICTURE)}]</i>"
@@ -264,5 +261,5 @@ def _renderers():
                     self.active |= not _is_image(url)
                 return ""
 
-        _RENDERERS = Kind, Watching
+        _RENDERERS = Tolerant, Watching
     return _RENDERERS

@@ -1,4 +1,4 @@
-"""The grading process, seen from those who ask it: started, asked, watched, and replaced when it dies."""
+"""The client of a grading process: starts it, sends it messages, and replaces it when it dies."""
 
 import atexit
 import contextlib
@@ -22,7 +22,7 @@ IDLE_SECONDS = 120
 
 
 class GraderDied(Exception):
-    """A grading process is gone or hangs; the message says how it came to that."""
+    """A grading process has ended or hangs; the message says why."""
 
 
 class CannotStart(GraderDied):
@@ -48,7 +48,7 @@ class Grader:
         self.patience = Limits().session + MORE_SECONDS
         self.process = None
         self.answers = None
-        self.said = None  # its stderr
+        self.stderr = None
         self.ready = False
         self.closed = False
         self.changing = threading.Lock()
@@ -60,10 +60,10 @@ class Grader:
                 self._start()
 
     def ask(self, question):
-        """The answer to a message, a message too.
+        """Send a message, and return the answer, also a message.
 
         Raises:
-            GraderDied: it gave none. The next question is put to a new process.
+            GraderDied: there was no answer. The next message goes to a new process.
         """
         try:
             self.start()
@@ -87,12 +87,12 @@ class Grader:
     def _start(self):
         if self.closed:
             raise GraderDied("grading was ended")
-        self.said = tempfile.TemporaryFile()
+        self.stderr = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
             self.command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self.said,
+            stderr=self.stderr,
             cwd=self.course.root,
             # What is handed in runs in forks of this process, where it can read what this one was started with.
             env=environment(registry.of(self.course)),
@@ -123,8 +123,8 @@ class Grader:
         return "its grading process closed its output"
 
     def _last_words(self):
-        self.said.seek(0)
-        lines = self.said.read().decode("utf-8", "replace").split("\n")
+        self.stderr.seek(0)
+        lines = self.stderr.read().decode("utf-8", "replace").split("\n")
         return next((f": {line.strip()[:300]}" for line in reversed(lines) if line.strip()), "")
 
     def kill(self):
@@ -135,11 +135,11 @@ class Grader:
                 self.process.wait()
                 with contextlib.suppress(OSError):
                     self.process.stdin.close()
-                self.said.close()
+                self.stderr.close()
                 self.process = None
 
     def close(self):
-        """End the process for good, whoever may be asking it."""
+        """End the process for good, also while another thread waits for its answer."""
         self.closed = True
         self.kill()
 
@@ -152,7 +152,7 @@ def _listen(stream, answers):
 
 
 def ask_twice(grader, question):
-    """Ask a grading process, and a new one when the first dies of it or cannot do its work.
+    """Send a message to a grading process, and to a new one if the first one dies or fails.
 
     Returns:
         ``(outcome, the graded notebook)``, as `autograde.submission.grade_submission.grade_one` has them. Where nothing could be

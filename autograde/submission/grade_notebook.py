@@ -1,4 +1,4 @@
-"""Grade one notebook: run its cells in a session, judge its checks outside, write the verdicts into it."""
+"""Grades one notebook: runs its cells in a session, judges its checks outside of it, and writes the verdicts into it."""
 
 import html
 import textwrap
@@ -32,7 +32,7 @@ class Graded:
         notebook: executed, the verdicts in the outputs of its check cells.
         verdicts: `Verdict` by exercise.
         unreadable: why nothing was run; None where the notebook was run.
-        isolation: what the sandbox reached, as the session says it; None where nothing was run.
+        isolation: the session's record of its isolation; None if nothing was run.
         starved: whether something was stopped that might have come to its end on an idle machine.
         seconds: wall time.
     """
@@ -77,7 +77,7 @@ def grade(notebook, open_session, damage=None, unreadable=None, lesson=None):
     """Grade a notebook in place.
 
     Args:
-        notebook: with every graded cell in it (see `damage.repair`).
+        notebook: with every graded cell in it (see `repair.repair`).
         open_session: called with the code that is to be run; a context manager that gives a session.
         damage: ``{grade_id: message}``: those exercises are not judged, and say why.
         unreadable: a message; then nothing is run, and every graded cell says it.

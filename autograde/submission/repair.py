@@ -1,8 +1,8 @@
-"""What a submission has lost of the notebook that was handed out, put back, with a sentence for each loss.
+"""Repairs a submitted notebook: what it has lost of the release is put back, with a message for each loss.
 
-A submitted file may be anything. `read_submission` makes a well-formed notebook of it, of parts that are checked one by
-one, or says why there is none; `repair` sees that it holds every graded cell exactly once, of the kind and with the
-source it was handed out with, so that everything downstream (nbgrader's gradebook among it) finds what it expects.
+A submitted file may be anything. `read_submission` makes a well-formed notebook of the parts that are valid, or says why
+that is not possible. `repair` makes sure that the notebook holds every graded cell exactly once, with the type and the
+source of the release, as nbgrader's gradebook and the later steps expect.
 """
 
 import copy
@@ -36,8 +36,8 @@ NOT_CODE = (
     "JupyterLab) and hand in again."
 )
 STRIPPED = (
-    "No cell of this notebook bears the mark by which the grader knows the lesson's exercises; some programs drop "
-    "these marks when they save. Copy your answers into a fresh copy of the lesson, save it with JupyterLab, "
+    "No cell of this notebook has the metadata by which the grader finds the lesson's exercises; some programs drop "
+    "them when they save. Copy your answers into a fresh copy of the lesson, save it with JupyterLab, "
     "and hand in that one."
 )
 OTHER_LESSON = "This is the notebook of another lesson ({0}). Hand in the one of this lesson."
@@ -59,20 +59,19 @@ _PICTURE = re.compile(r"image/(png|jpeg|gif|webp|bmp|svg\+xml)")
 
 
 class _Unusable(Exception):
-    """Says in a sentence for the learner why a file is no notebook that can be graded."""
+    """The file is no notebook that can be graded; the message tells the learner why."""
 
 
 def read_submission(data, released):
-    """The submitted notebook, and a sentence where there is none.
+    """The submitted notebook, or a message if it cannot be read.
 
     Args:
         data: the file's contents as bytes.
-        released: the release, which takes the place of a notebook that cannot be read.
+        released: the release, a copy of which replaces a notebook that cannot be read.
 
     Returns:
-        ``(notebook, sentence or None)``. Outputs are gone, since they are the learner's word for what their code does;
-        but for those of demonstrations, which say nothing that counts. What learners wrote in text cells is harmless
-        to the pages that will show it.
+        ``(notebook, message or None)``. Outputs are removed, since a learner could have changed them, except those of
+        demonstrations, which have no effect on the score. Text cells are sanitized for the pages that will show them.
     """
     try:
         notebook = _notebook(_parsed(data), demonstration.sources(released))
@@ -116,8 +115,8 @@ def _instead_of_json(text):
 
 
 def _notebook(raw, demonstrations):
-    """A notebook of today's format, built from the parts of `raw` that are as they should be. Cells with a source among
-    `demonstrations` keep their outputs.
+    """A notebook in the current format, built from the valid parts of `raw`. Cells whose source is in `demonstrations` keep
+    their outputs.
     """
     cells = raw.get("cells")
     if not isinstance(cells, list):
@@ -140,7 +139,7 @@ def _notebook(raw, demonstrations):
 
 
 def _upgraded(raw):
-    """A notebook of format 1, 2 or 3 as one of format 4, still in its parts."""
+    """A notebook of format 1, 2 or 3 converted to format 4, as a dict."""
     if raw.get("nbformat") not in (1, 2, 3):
         raise _Unusable(UNREADABLE.format("it is JSON, but has no cells"))
     for sheet in raw.get("worksheets", [raw]):
@@ -151,7 +150,7 @@ def _upgraded(raw):
 
 
 def _notebook_metadata(raw):
-    """Which lesson it says it is, for `repair`; and the language, which is ours."""
+    """The metadata that are kept: the lesson's name in the file, for `repair`; and the language."""
     metadata = raw.get("metadata") if isinstance(raw.get("metadata"), dict) else {}
     course = metadata.get(METADATA) if isinstance(metadata.get(METADATA), dict) else {}
     made = {"language_info": {"name": "python"}}
@@ -166,7 +165,7 @@ def _cell(raw, position, used):
     if isinstance(source, list):
         source = "".join(part for part in source if isinstance(part, str))
     metadata = raw.get("metadata") if isinstance(raw.get("metadata"), dict) else {}
-    # Of a cell's metadata, exporters read much and believe all of it. What the grader needs is put back by `repair`.
+    # Exporters trust a cell's metadata, so most are dropped; `repair` restores those that the grader needs.
     kept = {"nbgrader": {"grade_id": _clean(metadata["nbgrader"]["grade_id"])}} if grade_id(raw) else {}
     if isinstance(metadata.get("alt"), str):
         kept["alt"] = _clean(metadata["alt"])
@@ -184,7 +183,7 @@ def _cell(raw, position, used):
 
 
 def _outputs(found):
-    """What a cell showed when it was saved, as far as it is well-formed."""
+    """The outputs that a cell had when it was saved, as far as they are well-formed."""
     shown = Outputs()
     for output in found if isinstance(found, list) else []:
         if isinstance(output, dict):
@@ -193,7 +192,7 @@ def _outputs(found):
 
 
 def _joined(output):
-    """An output whose texts are in one piece; files hold them as lists of lines."""
+    """An output with its texts joined; files hold them as lists of lines."""
     if isinstance(output.get("data"), dict):
         return output | {"data": {mime: _text(lines) for mime, lines in output["data"].items()}}
     return output | {"text": _text(output.get("text", ""))}
@@ -205,7 +204,7 @@ def _text(lines):
 
 
 def _attachments(found):
-    """The pictures that were pasted into a text cell. None of them can run: a page shows them as images."""
+    """The pictures that were pasted into a text cell. They are shown as images, so nothing in them runs."""
     pictures = {
         _clean(name): {
             mime: data for mime, data in bundle.items() if _PICTURE.fullmatch(mime) and sanitize.is_base64(data)
@@ -217,7 +216,7 @@ def _attachments(found):
 
 
 def _clean(value):
-    """Text that can be written to a file: half a surrogate pair, which JSON may hold, cannot."""
+    """Text that can be written to a file: without the lone surrogates that JSON may hold."""
     return str(value).encode("utf-8", "replace").decode() if isinstance(value, (str, int, float)) else ""
 
 
@@ -227,15 +226,15 @@ def _clean(value):
 def repair(notebook, released):
     """Put back what a submission lost of the release, in place.
 
-    Cells that must not run, because the learner's notebook would not have run them as they now stand, are marked
-    (see `runs`); so are demonstrations, which need not.
+    Cells that the learner's notebook would not have run are marked (see `runs`), and so are demonstrations, which need
+    not run.
 
     Args:
         notebook: as `read_submission` gives it.
-        released: the release. Of its cells only those with nbgrader metadata are looked at.
+        released: the release. Only its cells with nbgrader metadata are used.
 
     Returns:
-        ``{grade_id: sentence}`` for every graded cell that was lost, doubled or turned into text. The id is that of the
+        ``{grade_id: message}`` for every graded cell that was lost, doubled or turned into text. The id is that of the
         damaged cell itself: an exercise's, or its check's.
     """
     wanted = {grade_id(cell): cell for cell in released.cells if grade_id(cell)}
@@ -244,26 +243,26 @@ def repair(notebook, released):
     place = next((i for i, cell in enumerate(notebook.cells) if grade_id(cell) in wanted), len(notebook.cells))
     for name, original in wanted.items():
         found = [cell for cell in notebook.cells if grade_id(cell) == name]
-        for extra in found[:-1]:  # nbgrader, too, lets the last one stand
+        for extra in found[:-1]:  # nbgrader also keeps the last one
             del extra.metadata["nbgrader"]
         if found:
             cell = found[-1]
-            sentence = _restore(cell, original, name)
+            message = _restore(cell, original, name)
             if len(found) > 1:
-                sentence = TWICE.format(name)
+                message = TWICE.format(name)
         else:
-            cell, sentence = copy.deepcopy(original), everything or _lost(original, name)
+            cell, message = copy.deepcopy(original), everything or _lost(original, name)
             _stop(cell)
             notebook.cells.insert(place, cell)
         place = _index(notebook.cells, cell) + 1
         if _costs(original):
-            damage[name] = sentence
+            damage[name] = message
     for cell in notebook.cells:
         if grade_id(cell) not in wanted:
             cell.metadata.pop("nbgrader", None)
     _find_demonstrations(notebook, released)
     _distinct_ids(notebook)
-    return {name: sentence for name, sentence in damage.items() if sentence}
+    return {name: message for name, message in damage.items() if message}
 
 
 def runs(cell):
@@ -272,13 +271,13 @@ def runs(cell):
 
 
 def _stop(cell):
-    # A locked cell that is not graded (an import that everything needs) does no harm when it is back.
+    # A restored cell that is locked and not graded, such as an import that others need, may run.
     if _costs(cell):
         cell.metadata[METADATA] = {"runs": False}
 
 
 def _costs(original):
-    """Whether the loss of a cell costs points. What a person marks (an answer that bears points) is theirs to judge."""
+    """Whether the loss of a cell costs points. Not for manually graded answers, which a person will judge."""
     graded = original.metadata.nbgrader
     return bool(graded.get("grade")) != bool(graded.get("solution"))
 
@@ -288,7 +287,7 @@ def _lost(original, name):
 
 
 def _wholly_lost(notebook, released, wanted):
-    """One sentence for a notebook in which nothing is left of the release; None for others."""
+    """The message for a notebook without any cell of the release; None for others."""
     if any(grade_id(cell) in wanted for cell in notebook.cells):
         return None
     theirs, ours = (book.metadata.get(METADATA, {}).get("lesson") for book in (notebook, released))
@@ -296,11 +295,11 @@ def _wholly_lost(notebook, released, wanted):
 
 
 def _restore(cell, original, name):
-    """Make `cell` what it was handed out as, except for an answer's source; a sentence where its kind was changed."""
-    sentence = None
+    """Restore `cell` to its released state, except an answer's source; a message if its type was changed, else None."""
+    message = None
     cell.metadata["nbgrader"] = copy.deepcopy(original.metadata.nbgrader)
     if cell.cell_type != original.cell_type:
-        sentence = NOT_CODE.format(name, cell.cell_type.capitalize())
+        message = NOT_CODE.format(name, cell.cell_type.capitalize())
         made = getattr(nbformat.v4, f"new_{original.cell_type}_cell")(cell.source, metadata=cell.metadata, id=cell.id)
         cell.clear()
         cell.update(made)
@@ -309,11 +308,11 @@ def _restore(cell, original, name):
     graded = original.metadata.nbgrader
     if not graded.get("solution") and (graded.get("grade") or graded.get("locked")):
         cell.source = original.source
-    return sentence
+    return message
 
 
 def _find_demonstrations(notebook, released):
-    """Mark what the lesson calls demonstrations, is left as it was, and no cell that runs needs."""
+    """Mark the lesson's demonstrations that are unchanged and that no running cell depends on."""
     sources = demonstration.sources(released)
     running = [cell for cell in notebook.cells if cell.cell_type == "code" and runs(cell)]
     for cell in running:

@@ -29,7 +29,7 @@ SAID = {
     "twice": "is in the notebook twice",
     "markdown": "was turned from a code cell into a Markdown cell",
     "raw": "was turned from a code cell into a Raw cell",
-    "stripped": "bears the mark by which the grader knows",
+    "stripped": "has the metadata by which the grader finds",
     "other lesson": "is the notebook of another lesson (00_start_here)",
     "no name": "there is no double.",
     "no name, source": "there is no total.",
