@@ -38,7 +38,7 @@ _ATTRIBUTES = {
 _LINK = re.compile(
     r"(https?://|mailto:)[^\s\\]+"
     r"|#[\w-]*"
-    r"|(\.\./)?(\w[\w-]*/)*\w[\w-]*\.ipynb(#[\w-]*)?",  # another lesson: a notebook's text is no page
+    r"|(\.\./){0,2}(\w[\w-]*/)*\w[\w-]*\.ipynb(#[\w-]*)?",  # another lesson: a notebook is opened as text, not as a page
     re.IGNORECASE,
 )
 _EMBEDDED_IMAGE = re.compile(r"data:image/(png|jpeg|gif|webp|bmp|svg\+xml);base64,[A-Za-z0-9+/=\s]*")
