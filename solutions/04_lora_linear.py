@@ -334,7 +334,7 @@ r"""
 
 $\alpha$ says how loud the update is. Dividing by $r$ keeps it about as loud when you change the rank. To see it, take one step of Adam from the fresh layer, for ranks from 1 to 64.
 Adam moves every entry of $B$ by about the learning rate, whatever the rank, and each of the $r$ rows of $B$ adds its share to the output. How far does the output of a row move? For
-one row that depends on the numbers that happen to be in $A$, so the next cell takes the average over 400 rows, each with a fresh layer.
+one row that depends on the numbers that happen to be in $A$, so the next cell takes the average over 400 rows, each with a fresh layer (some ten seconds).
 """
 
 
@@ -364,9 +364,9 @@ for rank in (1, 4, 16, 64):
 
 # %% [markdown]
 r"""
-With $\alpha$ fixed, the first step is as large at rank 64 as at rank 1. Without the division it grows with the rank, and every new rank would need a new learning rate. The paper sets
-$\alpha$ to the first rank that it tries and does not tune it (section 4.1). This is the *first* step; a later paper argues that for large ranks and longer training $\alpha / \sqrt r$
-is the better rule (rsLoRA, arXiv 2312.03732). Lesson [11](../11_ecosystem/11_ecosystem.ipynb) comes back to that.
+With $\alpha$ fixed, the first step is about as large at rank 64 as at rank 1. Without the division it grows with the rank, and every new rank would need a new learning rate. The paper sets
+$\alpha$ to the first rank that it tries and does not tune it (section 4.1). This is the *first* step only: a later paper finds that with $\alpha / r$ learning slows as the rank
+grows, and argues for $\alpha / \sqrt r$ (rsLoRA, arXiv 2312.03732). Lesson [11](../11_ecosystem/11_ecosystem.ipynb) comes back to that.
 
 ### A mistake that stayed for months
 
@@ -403,7 +403,7 @@ r"""
 
 *About 8 minutes · difficulty 2 of 5 · 2 points*
 
-A layer from a set of course notes goes from 512 to 512 features with rank 4, and freezes the base's *weight*. Its adapters hold $4 \cdot (512 + 512) = 4096$ numbers. The line that
+A textbook's layer goes from 512 to 512 features with rank 4, and freezes the base's *weight*. Its adapters hold $4 \cdot (512 + 512) = 4096$ numbers. The line that
 counts what trains is labelled "Trainable Parameters (A+B)". It prints something else:
 """
 
@@ -505,9 +505,10 @@ check.to_linear_weights(to_linear_weights)
 r"""
 ## What to remember
 
-- $B$ zero: the layer starts as its base. $A$ not zero: or nothing would ever learn.
+- $B$ zero: the layer starts as its base. $A$ random: with both zero nothing would ever learn.
 - Freeze the base's weight **and** its bias; then count, or list, what trains.
-- The update is scaled by $\alpha / r$. Test a LoRA layer with $B \ne 0$, $\alpha \ne r$ and $d \ne k$, or the test sees nothing.
+- The update is scaled by $\alpha / r$. Test a LoRA layer with $B \ne 0$, $\alpha \ne r$ and $d \ne k$: $B = 0$ hides every mistake in the update, $\alpha = r$ a missing scaling, $d = k$ a wrong
+  layout.
 
 **Next:** [05 · Counting](../05_counting/05_counting.ipynb) does the arithmetic behind "10,000 times fewer parameters".
 """

@@ -391,7 +391,7 @@ plot_memory(full, lora, fewer, less, mark=(gpt3 / adapters, sum(full) / sum(lora
 
 # %% [markdown]
 r"""
-10,000 is tempting because it is true, of another number: that many times fewer values *train*, and gradients and moments shrink as much. But the frozen values stay in memory,
+10,000 is tempting because it is roughly true, of another number: about that many times fewer values *train*, and gradients and moments shrink as much. But the frozen values stay in memory,
 because every row still goes through them. Under full fine-tuning four numbers are kept for every value: the value, its gradient, two moments. Freezing it leaves one. So no adapter,
 however small, takes the whole below **a quarter**. The 350 GB that are left are little else than 175 billion values of 2 bytes.
 
@@ -417,14 +417,14 @@ write your verdicts down.
 |---|---|---|---|
 | A | "This is a ~256x reduction in the number of trainable parameters for this single layer!" | 4096 × 4096 at $r = 8$: 256 times fewer | course notes |
 | B | "That's 400× fewer parameters than full fine-tuning!" | 5,000 × 10,000 at $r = 8$: 400 times fewer | a README on LoRA |
-| C | "LoRA can reduce the number of trainable parameters by 10,000 times" | GPT-3, q and v of 96 layers, $r = 4$: 10,000 times fewer | the LoRA paper, abstract |
+| C | "LoRA can reduce the number of trainable parameters by 10,000 times" | GPT-3, q and v of 96 layers, $d = k = 12{,}288$, $r = 4$: 10,000 times fewer | the LoRA paper, abstract |
 | D | "the checkpoint size is reduced by roughly 10,000× (from 350GB to 35MB)" | the adapter of C takes 35 MB on disk, in 16 bit | the LoRA paper, section 4.2 |
 | E | "37.7M ($r_q = r_v = 8$ or $r_q = r_k = r_v = r_o = 2$)" | GPT-3, q, k, v and o of 96 layers at $r = 2$: 37.7 million values train | the LoRA paper, appendix D.4 |
 | F | "GPT-2 M (LoRA)", "0.35M" | GPT-2 medium, q and v of 24 layers, $d = k = 1{,}024$, $r = 4$: 0.35 million train | the LoRA paper, tables 3 and 11 |
 | G | "$\text{RoB}_\text{base}$ (LoRA)", "0.3M" | RoBERTa base, q and v of 12 layers, $d = k = 768$, $r = 8$: 0.3 million train | the LoRA paper, tables 2 and 9 |
 | H | "all params: 6,742,609,920" | what PEFT prints for Llama-2-7B with q and v adapted at $r = 8$ | many tutorials |
-| I | "Trainable Parameters (A+B)" | 512 → 512 at $r = 4$: what the line prints is $A$ and $B$, 4,096 values | course notes, in lesson [04](../04_lora_linear/04_lora_linear.ipynb) |
-| J | "Because the number of trainable parameters is reduced by over 10,000x, the memory requirement for optimizer states and gradients collapses." | gradients and moments of C take 10,000 times less | course notes |
+| I | "Trainable Parameters (A+B)" | 512 → 512 at $r = 4$: what the line prints is $A$ and $B$, 4,096 values | a textbook chapter, in lesson [04](../04_lora_linear/04_lora_linear.ipynb) |
+| J | "Because the number of trainable parameters is reduced by over 10,000x, the memory requirement for optimizer states and gradients collapses." | gradients and moments of C take 10,000 times less | the same chapter |
 """
 
 # %%
@@ -492,8 +492,8 @@ Open the answers one at a time, and say your verdict before you look.
 """
 
 # %% demonstration=true
-notes = adapted(nn.Linear(512, 512), r=4)
-notes.base_layer.bias.requires_grad = True
+textbook = adapted(nn.Linear(512, 512), r=4)
+textbook.base_layer.bias.requires_grad = True
 
 reveal(
     {
@@ -505,7 +505,7 @@ reveal(
         "F": worked_out("F"),
         "G": 12 * 2 * lora_parameters(768, 768, 8),
         "H": count_parameters(llama_2_7b(lambda layer: adapted(layer, r=8)))[1],
-        "I": count_parameters(notes)[0],
+        "I": count_parameters(textbook)[0],
         "J": full[1] / lora[1],
     },
     my_verdicts,
