@@ -27,8 +27,8 @@ from nbgrader.api import Gradebook
 
 from autograde import registry
 from autograde.authoring.corpus import samples
+from autograde.notebook.cells import grade_id
 from autograde.project import Course
-from autograde.submission.repair import grade_id
 
 ROOT = Path(__file__).resolve().parent.parent
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count()))

@@ -11,7 +11,7 @@ import hashlib
 import nbformat
 
 from autograde.notebook.cells import METADATA, grade_id
-from autograde.submission import grade_notebook, repair
+from autograde.submission import grade_notebook, read_notebook, repair
 from autograde.submission.files import fingerprint
 from autograde.submission.nbgrader_rules import nbgrader_utils
 
@@ -33,7 +33,7 @@ def prepare(content, released, problem=None):
     if problem:
         notebook = copy.deepcopy(released)
     else:
-        notebook, problem = repair.read_submission(content, released)
+        notebook, problem = read_notebook.read_submission(content, released)
     problem = _cut(problem) if problem else None
     damage = {} if problem else repair.repair(notebook, released)
     damage = {name: _cut(message) for name, message in damage.items()}

@@ -10,7 +10,7 @@ from playwright.sync_api import sync_playwright
 
 from autograde.nbgrader_plugin import formgrader, pages
 from autograde.notebook import sanitize
-from autograde.submission import repair
+from autograde.submission import read_notebook
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
@@ -124,7 +124,7 @@ def graded(cell):
         cell.outputs = [sanitize.output(output) for output in cell.outputs]
         return cell
     made = nbformat.v4.new_notebook(cells=[cell])
-    notebook, unreadable = repair.read_submission(nbformat.writes(made).encode(), nbformat.v4.new_notebook())
+    notebook, unreadable = read_notebook.read_submission(nbformat.writes(made).encode(), nbformat.v4.new_notebook())
     assert unreadable is None
     return notebook.cells[0]
 

@@ -17,7 +17,7 @@ from autograde.authoring.corpus import samples
 from autograde.notebook.cells import METADATA
 from autograde.project import Course
 from autograde.sandbox.pool import SandboxPool
-from autograde.submission import repair
+from autograde.submission import read_notebook, repair
 from autograde.submission.grade_notebook import grade
 
 COURSE = registry.of(Course(ROOT))
@@ -68,7 +68,7 @@ def judged(warm, released, answers):
 
 def graded(warm, released, notebook):
     """What grading the notebook, handed in as the bytes of a file, comes to."""
-    notebook, reason = repair.read_submission(nbformat.writes(notebook).encode(), released)
+    notebook, reason = read_notebook.read_submission(nbformat.writes(notebook).encode(), released)
     assert reason is None
     assert repair.repair(notebook, released) == {}
     given = COURSE.given_to(released.metadata[METADATA]["lesson"])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from autograde.notebook import demonstration
 from autograde.notebook.cells import METADATA, grade_id
 from autograde.notebook.demonstration import is_demonstration
-from autograde.submission import repair
+from autograde.submission import read_notebook, repair
 
 
 @pytest.fixture(scope="module")
@@ -41,19 +41,19 @@ def whole(notebook, released):
 def test_a_damaged_file_becomes_a_whole_notebook(released, name):
     case = CASES[name]
     answered = sample_course.plant(released, sample_course.RIGHT)
-    notebook, sentence = repair.read_submission(case.file(answered), released)
-    lost = {} if sentence else repair.repair(notebook, released)
+    notebook, message = read_notebook.read_submission(case.file(answered), released)
+    lost = {} if message else repair.repair(notebook, released)
     whole(notebook, released)
     for exercise, said in case.says.items():
-        told = sentence or lost.get(exercise) or lost.get(f"check_{exercise}") or ""
+        told = message or lost.get(exercise) or lost.get(f"check_{exercise}") or ""
         assert SAID[said] in told or said in case.judged, (exercise, told)
     assert set(lost) <= set(case.says) | {f"check_{exercise}" for exercise in case.says}
 
 
 def test_an_undamaged_notebook_stays_as_it_is(released):
     answered = sample_course.plant(released, sample_course.RIGHT)
-    notebook, sentence = repair.read_submission(nbformat.writes(answered).encode(), released)
-    assert sentence is None and repair.repair(notebook, released) == {}
+    notebook, message = read_notebook.read_submission(nbformat.writes(answered).encode(), released)
+    assert message is None and repair.repair(notebook, released) == {}
     assert [(cell.cell_type, cell.source, cell.id) for cell in notebook.cells] == [
         (cell.cell_type, cell.source, cell.id) for cell in answered.cells
     ]
@@ -86,7 +86,7 @@ def test_what_is_not_run_is_not_for_the_learner_to_say(released):
     answered = sample_course.plant(handed_out, sample_course.RIGHT)
     for cell in answered.cells:
         cell.metadata[METADATA] = {"demonstration": True, "runs": False}
-    notebook, _ = repair.read_submission(nbformat.writes(answered).encode(), handed_out)
+    notebook, _ = read_notebook.read_submission(nbformat.writes(answered).encode(), handed_out)
     assert repair.repair(notebook, handed_out) == {}
     assert all(repair.runs(cell) for cell in notebook.cells)
     passed_over = [cell.source for cell in notebook.cells if is_demonstration(cell)]
@@ -111,7 +111,7 @@ def test_what_a_learner_builds_on_is_run(released):
         "this is no Python, third": set(),
     }.items():
         answered = sample_course.plant(handed_out, sample_course.RIGHT | {"total": answer})
-        notebook, _ = repair.read_submission(nbformat.writes(answered).encode(), handed_out)
+        notebook, _ = read_notebook.read_submission(nbformat.writes(answered).encode(), handed_out)
         repair.repair(notebook, handed_out)
         sources = [cell.source for cell in notebook.cells if is_demonstration(cell)]
         passed_over = {name for name in ("first", "second", "third") if any(s.startswith(name) for s in sources)}
@@ -129,8 +129,8 @@ def test_broken_outputs_do_no_harm(released, outputs):
     for cell in raw["cells"]:
         if cell["cell_type"] == "code":
             cell["outputs"] = outputs
-    notebook, sentence = repair.read_submission(json.dumps(raw).encode(), released)
-    assert sentence is None and repair.repair(notebook, released) == {}
+    notebook, message = read_notebook.read_submission(json.dumps(raw).encode(), released)
+    assert message is None and repair.repair(notebook, released) == {}
     nbformat.validate(notebook)
 
 
@@ -170,8 +170,8 @@ def test_whatever_a_field_holds_the_notebook_becomes_whole(released, data):
     for _ in range(data.draw(st.integers(1, 4))):
         place = data.draw(st.sampled_from(places))
         place[data.draw(st.sampled_from(FIELDS))] = data.draw(anything)
-    notebook, sentence = repair.read_submission(json.dumps(raw).encode(), released)
-    if not sentence:
+    notebook, message = read_notebook.read_submission(json.dumps(raw).encode(), released)
+    if not message:
         repair.repair(notebook, released)
     whole(notebook, released)
 
@@ -179,5 +179,5 @@ def test_whatever_a_field_holds_the_notebook_becomes_whole(released, data):
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.binary(max_size=200))
 def test_any_bytes_get_a_sentence(released, data):
-    notebook, sentence = repair.read_submission(data, released)
-    assert sentence and notebook == released and notebook is not released
+    notebook, message = read_notebook.read_submission(data, released)
+    assert message and notebook == released and notebook is not released

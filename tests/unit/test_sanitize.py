@@ -11,7 +11,7 @@ from autograde import registry
 from autograde.authoring import lesson as lessons
 from autograde.notebook import sanitize
 from autograde.project import Course
-from autograde.submission import repair
+from autograde.submission import read_notebook
 
 ACTIVE_HTML = [
     "<script>alert(1)</script>",
@@ -93,10 +93,10 @@ def test_html_that_code_shows(source):
 @pytest.mark.parametrize("source", ACTIVE_MARKDOWN)
 def test_markdown(source):
     cell = nbformat.v4.new_markdown_cell(source)
-    notebook, sentence = repair.read_submission(
+    notebook, message = read_notebook.read_submission(
         nbformat.writes(nbformat.v4.new_notebook(cells=[cell])).encode(), nbformat.v4.new_notebook()
     )
-    assert sentence is None
+    assert message is None
     assert not Active(shown(notebook.cells[0])).found
     output = nbformat.v4.new_output("display_data", data={"text/markdown": source})
     assert not Active(shown(nbformat.v4.new_code_cell("", outputs=[sanitize.output(output)]))).found
