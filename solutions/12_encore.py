@@ -12,7 +12,7 @@ r"""
 
 Your own functions at work on a real language model of 135 million parameters, on this machine, without a network.
 
-*About 30 minutes · optional, nothing is graded · builds on: lessons 08, 09 and
+*About 30 minutes · optional, nothing is graded · builds on: lessons [08](../08_fine_tuning/08_fine_tuning.ipynb), [09](../09_transformer/09_transformer.ipynb) and
 [11 · The ecosystem](../11_ecosystem/11_ecosystem.ipynb)*
 
 The model is SmolLM2-135M-Instruct (Apache-2.0), with its weights in 4 bits. It comes as a package of 93 MB, which the course does not
@@ -27,6 +27,7 @@ import matplotlib.pyplot as plt
 import torch
 
 from autograde.lesson_kit import language_model
+from autograde.lesson_kit.predictions import show_prediction
 
 file = language_model.find()
 if file:
@@ -56,7 +57,7 @@ All of it, to the last bit: the base was never touched.
 
 ## Your own functions
 
-Paste them here: `fine_tune` from lesson 08, `inject` from 09, `write_peft_adapter` from 11. The cell begins with the
+Paste them here: `fine_tune` from lesson [08](../08_fine_tuning/08_fine_tuning.ipynb), `inject` from [09](../09_transformer/09_transformer.ipynb), `write_peft_adapter` from [11](../11_ecosystem/11_ecosystem.ipynb). The cell begins with the
 reference's, so that the lesson runs without yours, too.
 """
 
@@ -141,14 +142,17 @@ if file:
 if file:
     answers, after = ask(held_out)
     for (question, right), text in zip(held_out[:6], answers):
-        print(f"{question.strip():26} {text.strip():38} right: {right.strip()}")
+        print(f"{question.strip():26} {text.strip()}\n{'right:':>26} {right.strip()}")
 
 # %% alt="Grouped bars, in per cent: the form of a card, right codes and right German names. For 24 held-out countries before training all are near zero; afterwards most answers have the form, few of the codes are right and hardly a name. For the sixteen cards that were learned, all three are high."
 if file:
     _, learned = ask(known)
     groups = {"held out, before": (before, 24), "held out, after": (after, 24)}
     groups["the sixteen, after"] = (learned, 16)
-    print("you predicted:", my_prediction)
+    show_prediction(
+        my_prediction,
+        guess={"form": "0, then 12", "code": "0, then 12", "German name": "0, then 12"},
+    )
     figure, axis = plt.subplots(figsize=(6.5, 3.4), layout="constrained")
     for place, (name, (counts, of)) in enumerate(groups.items()):
         shares = [100 * count / of for count in counts]
@@ -164,7 +168,7 @@ if file:
 
 # %% [markdown]
 r"""
-**What it has learned is the form.** It answers in the pattern of the cards, for countries that it has never seen on one. What it writes there is mostly **invented**: few of the codes
+It is tempting to expect the three to rise together. **What it has learned is the form.** It answers in the pattern of the cards, for countries that it has never seen on one. What it writes there is mostly **invented**: few of the codes
 are right, and hardly a German name, in perfect form. The sixteen cards themselves it knows by heart. So much for forty steps: an adapter learns quickly *how* to answer, and by heart what it has seen.
 It does not learn from sixteen cards what the other countries are called in German, and how should it?
 
