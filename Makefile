@@ -1,17 +1,17 @@
-# Two doors: `make lab` for learners, `make test` for everyone else. Each target sets up what it needs, whichever comes
-# first; a setup that is there and up to date costs no time. Setup itself, and all that can go wrong with it: tools/.
+# `make lab` is for learners, `make test` for everyone else. Each target first sets up .venv as far as it needs; if that
+# is up to date, it takes no time. The setup itself is in tools/.
 #
-# POSIX sh and GNU make 3.81 (macOS) suffice.
+# Needs only a POSIX sh and GNU make 3.81 (macOS).
 
 .DEFAULT_GOAL := help
 .PHONY: help encore lab test test-all build grade bench clean ready-lab ready-all
 
-# PYTHON  the Python to make .venv with; found if not given
-# PORT    where `make lab` listens
-# ARGS    passed on to what the target runs, as in  make test ARGS="-k merge"
+# PYTHON  the Python to make .venv with; default: the first suitable one on the PATH
+# PORT    the port of `make lab`
+# ARGS    more arguments for the command of the target, as in  make test ARGS="-k merge"
 export PYTHON PORT
 
-# Settings made for another Python would lead ours to that one's packages.
+# With these set for another Python, ours would import that one's packages.
 unexport PYTHONHOME PYTHONPATH
 
 # nbgrader calls commands of .venv by name.

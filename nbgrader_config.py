@@ -1,7 +1,7 @@
-"""The course as nbgrader sees it: its folders, and how it grades.
+"""nbgrader's configuration of this course: its folders, and how it is graded.
 
-nbgrader reads this file when it is started here, and so do Validate and formgrader in a JupyterLab that was started
-here (`make lab`).
+nbgrader reads this file when it is started in this folder, and so do Validate and formgrader in a JupyterLab that was
+started here (`make lab`).
 """
 
 import os
@@ -11,7 +11,7 @@ c = get_config()  # noqa: F821 - given by nbgrader
 
 ROOT = os.path.dirname(os.path.abspath(__file__))
 
-# The course's package, where it is not installed.
+# To import the course's package if it is not installed.
 if ROOT not in sys.path:
     sys.path.append(ROOT)
 
@@ -25,7 +25,7 @@ c.CourseDirectory.release_directory = "notebooks"
 c.CourseDirectory.submitted_directory = "autograde/submitted"
 c.CourseDirectory.autograded_directory = "autograde/autograded"
 c.CourseDirectory.feedback_directory = "autograde/feedback"
-# In a URL, ? and % have meanings of their own.
+# In a URL, ? and % have special meanings.
 gradebook = os.path.join(ROOT, "autograde", "gradebook.db").replace("%", "%25").replace("?", "%3F")
 c.CourseDirectory.db_url = f"sqlite:///{gradebook}"
 if "%" in ROOT + sys.prefix:
@@ -33,6 +33,5 @@ if "%" in ROOT + sys.prefix:
 
     percent.allow()
 
-# Seconds for one cell, in grading and in Validate. The slowest of a lesson takes ten on an idle core, and machines are
-# not always idle.
+# Seconds for one cell, in grading and in Validate. The slowest cell of a lesson takes ten on an idle core.
 c.Execute.timeout = 60

@@ -1,8 +1,8 @@
-"""What is printed and logged. Much of it was written by others: file names, a lesson's name, an exception's message.
+"""Safe output to a terminal and to logs.
 
-A terminal obeys what it is sent: escape sequences can set its title, fill the clipboard or clear the screen. So text
-becomes harmless here, at the last place before the terminal, wherever it comes from: `say` prints, `Console` is rich's
-with the same care, and `LogRecord` is what every logger of the process writes.
+Much of what is printed was written by others: file names, messages of exceptions. Escape sequences in it could set the
+terminal's title, fill the clipboard or clear the screen. So all text is made harmless here, just before it is printed:
+`say` prints, `console` makes a rich Console, and `LogRecord` is the record of every logger of the process.
 """
 
 import logging
@@ -14,15 +14,15 @@ _KEPT = "\n\t"
 
 
 def harmless(text):
-    """Text without what a terminal obeys or a reader cannot see: control characters but for line break and tab, format
-    characters (some turn the direction of writing), and halves of surrogate pairs.
+    """Text without control characters other than line break and tab, format characters (some change the direction of
+    writing), and lone surrogates: each is replaced by `REPLACEMENT`.
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(REPLACEMENT if _obeyed(character) else character for character in text)
+    return "".join(REPLACEMENT if _is_unsafe(character) else character for character in text)
 
 
-def _obeyed(character):
+def _is_unsafe(character):
     return character not in _KEPT and unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
@@ -33,7 +33,7 @@ def one_line(text, limit=60):
 
 
 def prepare():
-    """Have the standard streams write what the terminal's encoding lacks as a question mark, in place of failing."""
+    """Make the standard streams write a question mark for characters that the terminal's encoding lacks."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
@@ -45,14 +45,14 @@ def say(text, error=False):
 
 
 class LogRecord(logging.LogRecord):
-    """A line of a log, harmless to the terminal that it may be shown in."""
+    """A log record whose message is harmless to a terminal."""
 
     def getMessage(self):
         return harmless(super().getMessage())
 
 
 def guard_logs():
-    """Have every logger of this process write harmless text, tracebacks among it."""
+    """Make every logger of this process write harmless text, tracebacks included."""
     logging.setLogRecordFactory(_record)
 
 
@@ -64,7 +64,7 @@ def _record(*args, **kwargs):
 
 
 def console(**options):
-    """A rich Console whose texts are harmless, however they got into it: colours are rich's own, not the text's."""
+    """A rich Console that makes all text harmless; only rich itself sets colours."""
     from rich.console import Console
     from rich.segment import Segment
 

@@ -1,7 +1,7 @@
 """Open JupyterLab on the course: `python tools/lab.py [JUPYTERLAB OPTION...]`, with PORT from the environment.
 
-JupyterLab does the work; this only settles what a newcomer would trip over: a port that is taken, root in a container,
-a machine without a display, and a kernel named python3 that belongs to some other Python.
+This file only handles what would stop a newcomer: a port that is in use, root in a container, a machine without a
+display, and a kernel named python3 of another Python.
 """
 
 import os
@@ -15,7 +15,7 @@ DEFAULT_PORT = 8888
 
 def main(options):
     os.chdir(ROOT)  # nbgrader's Validate and formgrader read nbgrader_config.py from here
-    # Kernels are looked for in these places in turn, and notebooks ask for "python3": the first must be ours.
+    # Jupyter searches these folders for kernels in order, and notebooks ask for "python3": ours must come first.
     ours = f"{sys.prefix}/share/jupyter"
     os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [ours, os.environ.get("JUPYTER_PATH")]))
 
@@ -23,11 +23,11 @@ def main(options):
     # The server's root is the course's, since formgrader has to reach all of it; the learner starts in notebooks/.
     command += [f"--ServerApp.root_dir={ROOT}"]
     command += ["--LabApp.default_url=/lab/tree/notebooks"] if Path("notebooks").is_dir() else []
-    # Open tabs are kept beside the course: the home directory's would come from other projects.
+    # Open tabs are stored beside the course: those in the home directory are from other projects.
     command += [f"--LabApp.workspaces_dir={sys.prefix}/share/jupyter/lab/workspaces"]
     command += ["--log-level=WARN", "--LabApp.log_level=WARN"]  # the address to open is always printed
     if hasattr(os, "geteuid") and os.geteuid() == 0:
-        command += ["--allow-root"]  # Jupyter refuses root unless told; in a container, root is whom one is
+        command += ["--allow-root"]  # Jupyter refuses root by default, and in a container the user is root
     if not has_display():
         command += ["--no-browser"]
         print(
@@ -40,15 +40,18 @@ def main(options):
 
 
 def port_options(wanted):
-    """A port that was asked for is used or refused; without one, the next free port will do."""
+    """JupyterLab's options for the port `wanted`, or for the next free one if it is None or empty.
+
+    Exits with a message if `wanted` cannot be used.
+    """
     if not wanted:
-        port = next((port for port in range(DEFAULT_PORT, DEFAULT_PORT + 50) if not in_the_way(port)), 0)
+        port = next((port for port in range(DEFAULT_PORT, DEFAULT_PORT + 50) if not port_problem(port)), 0)
         if port != DEFAULT_PORT:
-            print(f"Port {DEFAULT_PORT}: {in_the_way(DEFAULT_PORT)}. Using port {port}.", flush=True)
+            print(f"Port {DEFAULT_PORT}: {port_problem(DEFAULT_PORT)}. Using port {port}.", flush=True)
         return [f"--port={port}"]
     if not wanted.isdecimal() or not 0 < int(wanted) < 65536:
         sys.exit(f"PORT={wanted} is not a port: it must be a number from 1 to 65535, as in make lab PORT=8899.")
-    if reason := in_the_way(int(wanted)):
+    if reason := port_problem(int(wanted)):
         sys.exit(
             f"Port {wanted}: {reason}.\n"
             f"Choose another, as in make lab PORT={int(wanted) % 65535 + 1}, or leave PORT out to get one that is free."
@@ -56,8 +59,8 @@ def port_options(wanted):
     return [f"--port={wanted}", "--ServerApp.port_retries=0"]
 
 
-def in_the_way(port):
-    """Why a server cannot listen on a port of this machine, in words; None where it can."""
+def port_problem(port):
+    """Why a server cannot listen on a port of this machine; None if it can."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -1,8 +1,7 @@
 """Make .venv, or bring it up to date: `python tools/setup.py EXTRA...`, with extras from pyproject.toml.
 
-venv and pip do the work. This file decides whether there is any, and copes with what can happen to a setup: the network
-or the disk gives out, someone presses Ctrl-C, the course's folder is moved, two setups run at once, or `.venv` is not
-the course's own. Every target of the Makefile runs it. Standard library only: nothing is installed yet.
+venv and pip do the work. This file decides whether there is any, and handles what can go wrong: the network or the disk
+fails, someone presses Ctrl-C, the course's folder is moved, two setups run at once, or `.venv` is not the course's own. Every target of the Makefile runs it. Standard library only: nothing is installed yet.
 """
 
 import contextlib
@@ -32,7 +31,7 @@ LAB_SETTINGS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "fa
 
 
 def main(extras):
-    if reason := not_ours():
+    if reason := why_not_ours():
         sys.exit(f"{reason}\nNothing was changed. Then run the same command again.")
     if is_ready(extras):
         return
@@ -47,8 +46,8 @@ def main(extras):
             sys.exit(explain(error))
 
 
-def not_ours():
-    """Why the .venv that is there must not be changed, with what to do; None where it may be."""
+def why_not_ours():
+    """Why the existing .venv must not be changed, and what to do; None if it may be changed."""
     if VENV.is_symlink():
         return (
             f"{VENV} is a symbolic link to {os.readlink(VENV)}. Setup would delete or overwrite what is there.\n"
@@ -78,14 +77,14 @@ def is_ready(extras):
 def set_up(extras):
     started = time.monotonic()
     STAMP.unlink(missing_ok=True)
-    if reason := unusable():
+    if reason := why_unusable():
         if VENV.exists():
             print(f"Making .venv anew: {reason}.", flush=True)
         run(getattr(sys, "_base_executable", sys.executable), "-m", "venv", "--clear", str(VENV))
     else:
-        forget_half_installed()
+        remove_incomplete_packages()
     print(f"Installing into .venv ({', '.join(extras)}). The first time takes some minutes.", flush=True)
-    quiet = [] if sys.stdout.isatty() else ["--quiet"]  # with its progress bars where someone sees them
+    quiet = [] if sys.stdout.isatty() else ["--quiet"]  # progress bars only in a terminal
     run(PYTHON, "-m", "pip", "install", *quiet, "--disable-pip-version-check", "-c", "constraints.txt",
         "-e", f".[{','.join(extras)}]")  # fmt: skip
     repair_scripts()
@@ -99,8 +98,8 @@ def set_up(extras):
     print(f"Ready in {time.monotonic() - started:.0f} s.", flush=True)
 
 
-def unusable():
-    """Why the .venv that is there cannot be kept; None where it can."""
+def why_unusable():
+    """Why the existing .venv cannot be kept; None if it can."""
     settings = venv_settings()
     try:
         version = settings["version"]
@@ -118,7 +117,7 @@ def unusable():
 
 
 def venv_settings():
-    """What pyvenv.cfg says; empty where there is none."""
+    """The settings in pyvenv.cfg; empty if there is none."""
     try:
         lines = (VENV / "pyvenv.cfg").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -130,10 +129,10 @@ def other_python_wanted(version):
     return bool(os.environ.get("PYTHON")) and version.split(".")[:2] != [str(part) for part in sys.version_info[:2]]
 
 
-def forget_half_installed():
-    """Make pip install again what it was stopped at: a package can look installed and lack files, or parts of them.
+def remove_incomplete_packages():
+    """Make pip install incomplete packages again: after an interrupt, a package can look installed and lack files.
 
-    Each package lists its files with their sizes. One that has not got them all is no longer listed as installed.
+    Each package lists its files with their sizes. One that lacks any of them is no longer listed as installed.
     """
     for package in VENV.glob("lib/python*/site-packages/*.dist-info"):
         try:
@@ -163,7 +162,7 @@ def repair_scripts():
 
 
 def inputs():
-    """What .venv is made from: it is out of date when any of these has changed."""
+    """A hash of what .venv is made from: when it changes, .venv is out of date."""
     digest = hashlib.sha256(str(ROOT).encode())
     for name in ["pyproject.toml", "constraints.txt", "tools/setup.py"]:
         digest.update((ROOT / name).read_bytes())

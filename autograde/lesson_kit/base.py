@@ -12,7 +12,7 @@ CHECKPOINT = Path(__file__).with_name("gpt.safetensors")
 
 
 def metadata():
-    """What the file says of itself: sizes, vocabulary, seed, versions, hashes of the text, and the command that made it."""
+    """The metadata in the file: sizes, vocabulary, seed, versions, hashes of the text, and the command that made it."""
     with safe_open(CHECKPOINT, "pt") as file:
         return file.metadata()
 
@@ -20,9 +20,9 @@ def metadata():
 def load_base(device="cpu"):
     """(model, characters): the trained GPT, float32, in eval mode, and its vocabulary."""
     with safe_open(CHECKPOINT, "pt") as file:
-        about = file.metadata()
+        metadata = file.metadata()
         state = {name: file.get_tensor(name) for name in file.keys()}
-    model = GPT(Config(**json.loads(about["config"])))
+    model = GPT(Config(**json.loads(metadata["config"])))
     state["lm_head.weight"] = state["embedding.weight"]  # tied, so the file holds it once
     model.load_state_dict(state)
-    return model.to(device).eval(), Characters(about["vocabulary"])
+    return model.to(device).eval(), Characters(metadata["vocabulary"])

@@ -63,7 +63,7 @@ def test_a_port_that_nobody_asked_for_and_is_taken(lab, monkeypatch, capsys, tak
 
 
 def test_a_free_port_that_was_asked_for_is_used_or_nothing(lab, monkeypatch, taken):
-    monkeypatch.setattr(lab, "in_the_way", lambda port: None)
+    monkeypatch.setattr(lab, "port_problem", lambda port: None)
     monkeypatch.setenv("PORT", str(taken))
     assert {f"--port={taken}", "--ServerApp.port_retries=0"} < set(command_of(lab, monkeypatch))
 
