@@ -1,7 +1,7 @@
 """The grading process: it imports torch once, and grades each submission in a fork of itself.
 
 Run as ``python -m autograde.submission.grading_process`` it reads messages from its standard input and answers on its
-standard output; `autograde.submission.client` starts it, and whoever closes its input ends it.
+standard output; `autograde.submission.client` starts it, and ends it by closing its input.
 
 It has one thread. Its fork server (see `autograde.sandbox.pool`) is forked from it before it loads anything that knows
 a right answer. What was handed in is only passed on by this process: reading, repairing, running, judging and writing

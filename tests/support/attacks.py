@@ -1,4 +1,4 @@
-"""What a hostile learner writes so that something runs in the browser of whoever opens the page.
+"""Attacks of a hostile learner: content that runs code in the browser of a person who opens the page.
 
 Each attack calls ``ran()``, or loads something from ``canary.example`` or from ``/logout``; some wait for a click.
 """

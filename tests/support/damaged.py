@@ -178,7 +178,7 @@ def _(raw):
 
 @_edit("shown_scores", {})
 def _(raw):
-    # What a check cell claims to have shown is nobody's score.
+    # The outputs that a check cell claims to have shown give no score.
     shown = {"output_type": "execute_result", "execution_count": 1, "metadata": {}, "data": {"text/plain": "0.0"}}
     cell_of(raw, "check_double")["outputs"] = [shown]
 
