@@ -47,6 +47,7 @@ def answer_pasted_twice(notebook, name, exercise):
     position = _position(notebook, exercise)
     again = nbformat.from_dict(notebook.cells[position])
     again["id"] = "pasted-again"
+    again["source"] = f"second_try = True\n{again['source']}"
     notebook.cells.insert(position + 1, again)
     return {name: as_bytes(notebook)}
 

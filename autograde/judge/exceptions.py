@@ -4,7 +4,7 @@ import re
 
 from autograde.judge.describe import clean
 
-DTYPE, DEVICE, NONE, SHAPE, ATTRIBUTE, NAME, BACKWARD = (
+DTYPE, DEVICE, NONE, SHAPE, ATTRIBUTE, NAME, BACKWARD, INPUT = (
     "dtype",
     "device",
     "None",
@@ -12,6 +12,7 @@ DTYPE, DEVICE, NONE, SHAPE, ATTRIBUTE, NAME, BACKWARD = (
     "attribute",
     "name",
     "second backward",
+    "input",
 )
 
 # The first pattern that matches counts: torch mentions shapes in messages of other kinds too.
@@ -28,6 +29,7 @@ _HINTS = {
     DTYPE: "Two tensors of different dtypes meet in this line. Print the dtype of each, and see where the other one was made.",
     DEVICE: "Two tensors on different devices meet in this line. Print the device of each, and see where the other one was made.",
     NONE: "Something in this line is None. Which name is it, and in which case does nothing stand behind it?",
+    INPUT: "This line waits for somebody to type, and in grading nobody is there. Give the value in the code, or leave the line out.",
     BACKWARD: "A graph that was built in an earlier call is used again. What does the layer keep from one call to the next?",
 }
 
@@ -56,6 +58,8 @@ def kind_of(error):
     """The kind of an exception, as `remote.raised` gives it: one of the names above, or an empty text."""
     if error["type"] in ("NameError", "UnboundLocalError"):
         return NAME
+    if error["type"] == "StdinNotImplementedError" or (error["type"] == "EOFError" and "input" in str(error["where"])):
+        return INPUT
     message = str(error["message"])
     for kind, pattern in _PATTERNS:
         if re.search(pattern, message):

@@ -1,5 +1,7 @@
 """Makes the `Verdict` of a check: one function for each status, and the points that an answer gets."""
 
+from dataclasses import replace
+
 import torch
 
 from autograde.judge import describe
@@ -30,6 +32,11 @@ def missing(check, reason=""):
     hint = f"Keep the name {check.subject} exactly as it was given, and see that its cell runs without an error."
     lines = (Line("what happened", reason),) if reason else ()
     return Verdict(check.name, check.points, 0.0, "missing", headline, lines, hint=hint)
+
+
+def because_of(verdict, cause):
+    """The same verdict, with a cause that lies before the answer: what the answer itself did says nothing then."""
+    return replace(verdict, headline=cause, misconception=None, thought="", hint="", picture=None)
 
 
 def unreadable(check, reason):

@@ -6,6 +6,9 @@ import sys
 from autograde.sandbox.isolation import visible_paths
 
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
+# torch.compile gives back what it is given: a compiler takes longer than the limits of a call, and starts processes.
+# breakpoint() does nothing: nobody is there to debug.
+_SWITCHED_OFF = {"TORCHDYNAMO_DISABLE": "1", "TORCH_COMPILE_DISABLE": "1", "PYTHONBREAKPOINT": "0"}
 _KEPT = ("TZ", "TMPDIR", "SYSTEMROOT", "LD_LIBRARY_PATH")
 
 
@@ -25,7 +28,7 @@ def environment(course):
     if os.name != "posix":  # there, libraries are found through PATH
         search = os.environ["PATH"]
     roots = dict.fromkeys([str(visible_paths.PACKAGE.parent), str(course.course.root)])
-    return _ONE_THREAD | {name: os.environ[name] for name in _KEPT if name in os.environ} | {
+    return _ONE_THREAD | _SWITCHED_OFF | {name: os.environ[name] for name in _KEPT if name in os.environ} | {
         "PATH": search,
         "LANG": "C.UTF-8",
         "PYTHONPATH": os.pathsep.join(roots),

@@ -3,7 +3,7 @@
 import html
 import textwrap
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import nbformat
 
@@ -13,8 +13,11 @@ from autograde.judge.render import WIDTH, as_html, text
 from autograde.notebook import sanitize
 from autograde.notebook.cells import METADATA, called_check, grade_id
 from autograde.notebook.demonstration import is_demonstration
-from autograde.remote.probe import Remote
+from autograde.remote.call import is_defined
+from autograde.remote.probe import Missing, Remote
+from autograde.remote.wire import WireError
 from autograde.sandbox.session import CellRun, SessionEnded
+from autograde.submission.earlier_cells import EarlierCells, answer_elsewhere
 from autograde.submission.nbgrader_rules import nbgrader_utils
 from autograde.submission.repair import runs
 
@@ -126,6 +129,7 @@ class _Grading:
         self.damage = damage
         self.lesson = lesson
         self.errors = {}  # of the cells so far, by grade_id: why a name is missing
+        self.earlier = EarlierCells()
 
     def run(self, session):
         cells = self.graded.notebook.cells
@@ -157,7 +161,7 @@ class _Grading:
         check = self._check_of(cell)
         if check:
             message = self._damage_of(cell, check)
-            self._write(cell, make_verdict.damaged(check, message) if message else self._judge(check, session))
+            self._write(cell, make_verdict.damaged(check, message) if message else self._judge(check, cell, session))
         elif not runs(cell) or (_is_graded(cell) and grade_id(cell) in self.damage):
             cell.outputs, cell.execution_count = [_error(self.damage[grade_id(cell)])], None
         elif is_demonstration(cell):
@@ -169,17 +173,24 @@ class _Grading:
     def _damage_of(self, cell, check):
         return self.damage.get(grade_id(cell)) or self.damage.get(check.subject)
 
-    def _judge(self, check, session):
+    def _judge(self, check, cell, session):
         verdict = check.judge(Remote(check.subject, session))
         if verdict.status == "missing" and check.subject in self.errors:
-            return make_verdict.missing(check, self.errors[check.subject])
+            verdict = make_verdict.missing(check, self.errors[check.subject])
+        if verdict.status == "not_started":
+            elsewhere = answer_elsewhere(self.graded.notebook.cells, cell, check.subject)
+            return replace(verdict, headline=elsewhere or verdict.headline)
+        if verdict.status in ("missing", "failed"):
+            cause = self.earlier.first_cause(check.subject, lambda name: _is_there(name, session))
+            return make_verdict.because_of(verdict, cause) if cause else verdict
         return verdict
 
     def _execute(self, cell, session):
         self._show(cell, session.run_cell(cell.source))
-        for output in cell.outputs:
-            if output.output_type == "error" and grade_id(cell):
-                self.errors[grade_id(cell)] = f"Its cell stopped with {output.ename}: {output.evalue}"[:400]
+        errors = [f"{output.ename}: {output.evalue}" for output in cell.outputs if output.output_type == "error"]
+        if errors and grade_id(cell):
+            self.errors[grade_id(cell)] = f"Its cell stopped with {errors[-1]}"[:400]
+        self.earlier.ran(cell.source, cell.execution_count, errors[-1] if errors else None)
         if _is_graded(cell):
             _make_scorable(cell)
 
@@ -207,6 +218,16 @@ class _Grading:
             nbformat.v4.new_output("display_data", data={"text/plain": text(verdict), "text/html": as_html(verdict)}),
             nbformat.v4.new_output("execute_result", data={"text/plain": str(float(score))}),
         ]
+
+
+def _is_there(name, session):
+    try:
+        is_defined(Remote(name, session))
+        return True
+    except Missing:
+        return False
+    except WireError:
+        return True
 
 
 def _is_graded(cell):

@@ -4,16 +4,18 @@ Afterwards the notebook holds every graded cell exactly once, with the type and 
 gradebook and the later steps of grading expect.
 """
 
+import ast
 import copy
 
 import nbformat
 
 from autograde.notebook import demonstration, sanitize
 from autograde.notebook.cells import METADATA, grade_id
+from autograde.source_files import parse
 
 TWICE = (
-    "The cell {0} is in the notebook twice, so it is not clear which one counts. "
-    "Delete one of the two and hand in again."
+    "{0} is defined in {1} cells of the notebook, each with another answer, so it is not clear which one counts. "
+    "Delete all but one and hand in again."
 )
 LOST = (
     "The check cell of {0} was deleted. Copy your answers into a fresh copy of the lesson, where it still is, "
@@ -46,22 +48,24 @@ def repair(notebook, released):
         released: the release. Only its cells with nbgrader metadata are used.
 
     Returns:
-        ``{grade_id: message}`` for every graded cell that was lost, doubled or turned into text. The id is that of the
+        ``{grade_id: message}`` for every graded cell that was lost, defined twice or turned into text. The id is that of the
         damaged cell itself: an exercise's, or its check's.
     """
     wanted = {grade_id(cell): cell for cell in released.cells if grade_id(cell)}
     everything = _wholly_lost(notebook, released, wanted)
     damage = {}
+    parts = {name: _parts(notebook, name, original) for name, original in wanted.items()}
     place = next((i for i, cell in enumerate(notebook.cells) if grade_id(cell) in wanted), len(notebook.cells))
     for name, original in wanted.items():
-        found = [cell for cell in notebook.cells if grade_id(cell) == name]
+        found = parts[name]
         for extra in found[:-1]:  # nbgrader also keeps the last one
             del extra.metadata["nbgrader"]
         if found:
             cell = found[-1]
+            answers = [each for each in found if name in demonstration.names(each.source)[1]]
             message = _restore(cell, original, name)
-            if len(found) > 1:
-                message = TWICE.format(name)
+            if original.metadata.nbgrader.get("solution") and len(answers) > 1:
+                message = TWICE.format(name, len(answers))
         else:
             cell, message = copy.deepcopy(original), everything or _lost(original, name)
             _stop(cell)
@@ -135,6 +139,42 @@ def _find_demonstrations(notebook, released):
     for cell in running:
         if not demonstration.is_demonstration(cell):
             cell.outputs = []
+
+
+def _parts(notebook, name, original):
+    """The cells with a grade_id, in order: more than one where an answer stands in parts, or there are several.
+
+    JupyterLab gives both halves of a cell that is split the cell's metadata. Copies of one cell are taken out of the
+    notebook, and so is the cell as it was handed out, where another has its place.
+    """
+    found = [cell for cell in notebook.cells if grade_id(cell) == name]
+    if any(cell.cell_type == original.cell_type for cell in found):
+        for cell in [cell for cell in found if cell.cell_type != original.cell_type]:
+            del cell.metadata["nbgrader"]
+            found = [each for each in found if each is not cell]
+    # Of an answer the first copy stands, before its check; of a check the last, when all of the answer has run.
+    order = found if original.metadata.nbgrader.get("solution") else reversed(found)
+    kept = {}
+    for cell in order:
+        kept.setdefault(_meaning(cell.source), cell)
+    if len(kept) > 1:
+        kept.pop(_meaning(original.source), None)
+    kept = list(kept.values())
+    gone = [cell for cell in found if not _among(cell, kept)]
+    notebook.cells = [cell for cell in notebook.cells if not _among(cell, gone)]
+    return [cell for cell in found if _among(cell, kept)]
+
+
+def _meaning(source):
+    """What two cells have in common that differ in comments and layout alone."""
+    try:
+        return ast.dump(parse(source))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return source.strip()
+
+
+def _among(cell, cells):
+    return any(cell is each for each in cells)
 
 
 def _index(cells, cell):

@@ -11,7 +11,7 @@ from sample_course import LESSON, POINTS
 
 # `make test` has one of each kind in its class, `make test-all` all of them.
 OF_EACH_KIND = {
-    "not_json", "merge_conflict", "giant_output", "format_3", "lost_check", "lost_answer", "answer_twice",
+    "not_json", "merge_conflict", "giant_output", "format_3", "lost_check", "lost_answer", "two_answers",
     "answer_markdown", "stripped", "renamed_function", "edited_check", "endless_cell", "exits", "wrong_name", "a_link",
     "links_beside",
 }  # fmt: skip

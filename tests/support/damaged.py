@@ -26,7 +26,7 @@ SAID = {
     "too long": "is too long (2,101 cells)",
     "lost check": "was deleted. Copy your answers into a fresh copy",
     "lost answer": "is no longer in the notebook as an answer cell",
-    "twice": "is in the notebook twice",
+    "twice": "is defined in 2 cells of the notebook, each with another answer",
     "markdown": "was turned from a code cell into a Markdown cell",
     "raw": "was turned from a code cell into a Raw cell",
     "stripped": "has the metadata by which the grader finds",
@@ -204,8 +204,43 @@ def _twice(raw, grade_id):
     raw["cells"].append(copy.deepcopy(cell_of(raw, grade_id)) | {"id": "copied"})
 
 
-_edit("answer_twice", {"total": "twice"})(lambda raw: _twice(raw, "total"))
-_edit("check_twice", {"halve": "twice"})(lambda raw: _twice(raw, "check_halve"))
+_edit("answer_copied", {})(lambda raw: _twice(raw, "total"))
+_edit("check_copied", {})(lambda raw: _twice(raw, "check_halve"))
+
+
+@_edit("check_copied_and_changed", {})
+def _(raw):
+    _twice(raw, "check_halve")
+    raw["cells"][-1]["source"] = "check.halve(halve, seed=3)"
+
+
+@_edit("two_answers", {"total": "twice"})
+def _(raw):
+    _twice(raw, "total")
+    raw["cells"][-1]["source"] = "def total(x):\n    return x.mean()"
+
+
+@_edit("stub_left_beside_the_answer", {})
+def _(raw):
+    stub = copy.deepcopy(cell_of(raw, "total")) | {"id": "stub"}
+    stub["source"] = "def total(x):\n    # another comment\n    return torch.sum(x)"
+    raw["cells"].insert(raw["cells"].index(cell_of(raw, "total")) + 1, stub)
+
+
+@_edit("answer_split_in_two", {})
+def _(raw):
+    """As JupyterLab splits a cell: both halves have its metadata."""
+    cell = cell_of(raw, "halve")
+    half = copy.deepcopy(cell) | {"id": "half", "source": "def half_of(x):\n    return 0.5 * x"}
+    cell["source"] = "def halve(x):\n    return half_of(x)"
+    raw["cells"].insert(raw["cells"].index(cell), half)
+
+
+@_edit("answer_kept_as_text_too", {})
+def _(raw):
+    text = copy.deepcopy(cell_of(raw, "double")) | {"id": "as-text", "cell_type": "markdown"}
+    del text["outputs"], text["execution_count"]
+    raw["cells"].append(text)
 
 
 def _turn(raw, grade_id, kind):

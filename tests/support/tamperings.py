@@ -1108,14 +1108,14 @@ def _(cells, raw):
     cells[CHECK]["source"] = "2.0"
 
 
-@_file("the_check_twice", f"{CHECK}.*{CHECK}", "The cell check_linear_by_hand is in the notebook twice")
+@_file("the_check_twice", f"{CHECK}.*{CHECK}")
 def _(cells, raw):
     copy = json.loads(json.dumps(cells[CHECK]))
     copy.update(source="2.0", outputs=[_output("2.0")], id="another")
     raw["cells"].insert(1, copy)
 
 
-@_file("the_answer_twice", "linear_by_hand.*the right one", "The cell linear_by_hand is in the notebook twice")
+@_file("the_answer_twice", "linear_by_hand.*the right one", "linear_by_hand is defined in 2 cells of the notebook")
 def _(cells, raw):
     copy = json.loads(json.dumps(cells[EXERCISE]))
     copy.update(source="linear_by_hand = torch.nn.functional.linear  # the right one", id="another")

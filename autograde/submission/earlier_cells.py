@@ -1,0 +1,73 @@
+"""What the cells of a notebook define, and which of them is the first cause of a later failure."""
+
+import re
+
+from autograde.judge.describe import clean
+from autograde.notebook.cells import grade_id
+from autograde.notebook.demonstration import names
+
+_DEFINITION = re.compile(r"^[ \t]*(?:def|class)[ \t]+(\w+)", re.MULTILINE)
+
+
+class EarlierCells:
+    """The code cells that have run so far."""
+
+    def __init__(self):
+        self.uses = {}  # name -> the names that the cells which define it use
+        self.stopped = []  # (number, the names that the cell defines, what it stopped with)
+
+    def ran(self, source, number, error=None):
+        """Note one cell.
+
+        Args:
+            source: its code.
+            number: as JupyterLab shows it.
+            error: what it stopped with, as text; None where it ran to its end.
+        """
+        used, made = names(source)
+        if not made:  # what cannot be parsed defines nothing; this is what it was meant to define
+            made = set(_DEFINITION.findall(source))
+        for name in made:
+            self.uses.setdefault(name, set()).update(used)
+        if error:
+            self.stopped.append((number, made, error))
+
+    def first_cause(self, subject, is_there):
+        """Why something that `subject` needs is missing, as a message; empty where nothing is.
+
+        Args:
+            subject: the name of what was judged.
+            is_there: called with a name; whether the notebook has it.
+        """
+        needed, waiting = set(), [subject]
+        while waiting:
+            new = self.uses.get(waiting.pop(), set()) - needed
+            needed |= new
+            waiting += new
+        for number, made, error in self.stopped:
+            lost = [name for name in sorted((made & needed) - {subject}) if not is_there(name)]
+            if lost:
+                missing = " and ".join(lost[:3]) + (" are" if len(lost) > 1 else " is")
+                return f"Cell {number} stopped with {clean(error, 200)}, so {missing} missing from there on. Mend that cell first."
+        return ""
+
+
+def answer_elsewhere(cells, check_cell, subject):
+    """Where another cell than the one for it holds an answer, as a message; empty where none does.
+
+    Args:
+        cells: of the notebook.
+        check_cell: the cell of the check, at which the answer still was the stub.
+        subject: the name that the exercise asks for.
+    """
+    position = next(i for i, cell in enumerate(cells) if cell is check_cell)
+    for i, cell in enumerate(cells):
+        if cell.cell_type == "code" and grade_id(cell) != subject and subject in names(cell.source)[1]:
+            place = (
+                "above it, and the cell for it then puts the stub in its place" if i < position else "below this check"
+            )
+            return (
+                f"The cell for {subject} is as it was handed out. Another cell defines {subject} {place}. "
+                "Move your answer into the cell that says YOUR CODE HERE."
+            )
+    return ""
