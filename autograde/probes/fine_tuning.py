@@ -83,11 +83,12 @@ def lora_added(function, source, state, layer, adapted, frozen, rank, alpha, val
         values: ``{path: [A, B]}``, written into the new layers.
 
     Returns:
-        ``type``, ``same`` (whether the model itself came back), ``places`` (see `_place`, by path), ``kept`` (whether
-        the layers that stood there already are the same, hold the same values and nothing new), ``others`` (names of
-        other parameters that are gone, new, changed, or train where they did not, or the reverse), ``at_start`` (the
-        output has the bits it had before), ``out`` with `values` set, and ``again``: what a second call did (``raised``,
-        ``kept``: every layer is the same and holds the same values, ``layers``: how many there are more); or ``raised``.
+        ``type``, ``same`` (whether the model itself came back), ``places`` (see `_place`, by path), ``dotted``
+        (whether a child of the model has a dot in its name), ``kept`` (whether the layers that stood there already
+        are the same, hold the same values and nothing new), ``others`` (names of other parameters that are gone, new
+        or changed), ``unfrozen`` (names of those among them that train and did not), ``at_start`` (the output has the
+        bits it had before), ``out`` with `values` set, and ``again``: what a second call did (``raised``, ``kept``:
+        every layer is the same and holds the same values, ``layers``: how many there are more); or ``raised``.
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}
@@ -105,6 +106,7 @@ def lora_added(function, source, state, layer, adapted, frozen, rank, alpha, val
     if value is not model and isinstance(value, nn.Module) and _linears(model) == linears:
         return seen  # a model of its own: there is nothing to be seen in this one
     seen["places"] = {path: _place(model, path, linear) for path, linear in linears.items()}
+    seen["dotted"] = any("." in name for name, _ in model.named_children())
     seen["kept"] = all(
         catch(model.get_submodule, path)[0] is module
         and _same_values(held[path], _values(module))
@@ -115,10 +117,9 @@ def lora_added(function, source, state, layer, adapted, frozen, rank, alpha, val
     seen["others"] = [
         name
         for name, parameter in others.items()
-        if now.get(name) is not parameter
-        or not same_bits(wire.plain(parameter), was[name][0])
-        or parameter.requires_grad != was[name][1]
+        if now.get(name) is not parameter or not same_bits(wire.plain(parameter), was[name][0])
     ]
+    seen["unfrozen"] = [name for name, parameter in others.items() if parameter.requires_grad and not was[name][1]]
     out, error = catch(model, x)
     if error:
         return seen | {"raised": error, "during": "forward"}
@@ -148,7 +149,8 @@ def collected(function, source, state, layer, adapted, twice):
 
     Returns:
         ``type``, and ``items``: for each thing that came back the name of the model's parameter that it is, or ``copy`` with
-        the name of one whose memory or values it has, or ``other`` with its type; or ``raised``.
+        the name of one whose memory or values it has, or ``other`` with its type and ``text``, whether it is or holds a
+        str; or ``raised``.
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}
@@ -175,7 +177,8 @@ def _item(item, names, parameters):
         for name, parameter in parameters.items():
             if item.shape == parameter.shape and same_bits(wire.plain(item), wire.plain(parameter)):
                 return {"copy": name}
-    return {"other": wire.type_name(item)}
+    parts = item if isinstance(item, tuple) else (item,)
+    return {"other": wire.type_name(item), "text": any(isinstance(part, str) for part in parts)}
 
 
 class _Watch:
@@ -185,7 +188,7 @@ class _Watch:
         self.names = {id(parameter): name for name, parameter in model.named_parameters()}
         self.adapters = adapters
         self.rows = self.backwards = self.piled_up = self.steps = self.empty = 0
-        self.held, self.lr, self.gradient = set(), None, None
+        self.held, self.lr, self.gradient = set(), [], None
         last = adapters[-1]
         self.handles = [
             model.register_forward_pre_hook(self._forward),
@@ -208,8 +211,8 @@ class _Watch:
 
     def _step(self, optimiser, *_):
         self.steps += 1
-        if self.lr is None:
-            self.lr = wire.plain(optimiser.param_groups[0].get("lr"))
+        lr = wire.plain(optimiser.param_groups[0].get("lr"))
+        self.lr = [*self.lr[:1], lr if isinstance(lr, float) else None]  # of the first step and of the last one
         self.held |= {self.names.get(id(p)) for group in optimiser.param_groups for p in group["params"]}
         if not any(p.grad is not None and bool(p.grad.any()) for p in self.adapters):
             self.empty += 1

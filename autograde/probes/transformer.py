@@ -26,14 +26,16 @@ def made(source, seed):
 
 
 def _modules(model):
-    """Every module by its name, at each of its places. An answer may have put layers into layers without an end."""
+    """Every module by its name, at each of its places. An answer may have put layers into layers without an end. Where a
+    child's own name has dots in it, they are slashes here: ``model`` has no ``a.b`` then, if ``model.a`` has no ``b``.
+    """
     found, waiting = {}, [("", model)]
     while waiting:
         name, module = waiting.pop()
         found[name] = module
         if name.count(".") < DEPTH:
             children = reversed(list(nn.Module.named_children(module)))
-            waiting += [(f"{name}.{child}".lstrip("."), part) for child, part in children]
+            waiting += [(f"{name}.{child.replace('.', '/')}".lstrip("."), part) for child, part in children]
     return found
 
 

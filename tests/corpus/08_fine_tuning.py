@@ -102,7 +102,7 @@ def add_lora(model, rank, alpha):
     return model
 
 
-# %% chaff="everything frozen first, as in many scripts" exercise="add_lora" misconception="froze_all"
+# %% wheat="everything frozen first, as in many scripts" exercise="add_lora"
 from lora_ref.layer import LoRALinear
 
 
@@ -113,6 +113,20 @@ def add_lora(model, rank, alpha):
         if isinstance(module, nn.Linear) and not path.endswith("base_layer"):
             parent, _, name = path.rpartition(".")
             setattr(model.get_submodule(parent), name, LoRALinear(module, rank, alpha))
+    return model
+
+
+# %% chaff="all that is not a base trains afterwards" exercise="add_lora" misconception="unfroze_all"
+from lora_ref.layer import LoRALinear
+
+
+def add_lora(model, rank, alpha):
+    for path, module in list(model.named_modules()):
+        if isinstance(module, nn.Linear) and not path.endswith("base_layer"):
+            parent, _, name = path.rpartition(".")
+            setattr(model.get_submodule(parent), name, LoRALinear(module, rank, alpha))
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad = "base_layer" not in name
     return model
 
 

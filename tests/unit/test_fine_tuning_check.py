@@ -54,7 +54,7 @@ def learned(base, seed, epochs=EPOCHS, make=torch.optim.Adam):
 
 def test_adam_on_all_rows_comes_to_about_ninety_per_cent(base):
     reached = [learned(base, seed) for seed in range(5)]
-    assert min(reached) > BAR + 0.06 and 0.87 < sum(reached) / 5 < 0.94
+    assert min(reached) > BAR + 0.15 and 0.87 < sum(reached) / 5 < 0.94
 
 
 def test_what_is_held_out_is_not_handed_over():
@@ -65,8 +65,12 @@ def test_what_is_held_out_is_not_handed_over():
 
 
 def test_an_untrained_network_and_one_that_hardly_trained_are_below_the_bar(base):
-    assert learned(base, 0, epochs=0) < BAR - 0.3
-    assert learned(base, 0, epochs=EPOCHS // 10) < BAR - 0.1
+    assert learned(base, 0, epochs=0) < BAR - 0.2
+    assert learned(base, 0, epochs=EPOCHS // 10) < BAR - 0.05
+
+
+def test_plain_gradient_descent_on_all_rows_is_above_the_bar(base):
+    assert min(learned(base, seed, make=torch.optim.SGD) for seed in range(5)) > BAR + 0.03
 
 
 def test_counting_leaves_no_hook_behind():

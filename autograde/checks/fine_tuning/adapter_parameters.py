@@ -124,7 +124,7 @@ def _stranger(item):
     kind = describe.clean(str(item["other"]), 60)
     return Fault(
         f"What came back holds a {kind}, and not only the model's Parameters.",
-        misconception=NAMES_TOO if kind in ("tuple", "str") else None,
+        misconception=NAMES_TOO if item["text"] is True else None,
     )
 
 

@@ -1,6 +1,9 @@
 """add_lora: a LoRALinear around every nn.Linear of a model."""
 
+from torch import nn
+
 from autograde.checks.fine_tuning.given import FLAT, LAYER, NESTED, adapters, fresh_state, linears, output
+from autograde.checks.shared.families import FULL_NAME_AS_ATTRIBUTE
 from autograde.checks.shared.observed import alike
 from autograde.judge import describe
 from autograde.judge.answer import RightAnswer
@@ -25,10 +28,10 @@ RENEWED = Misconception(
     thought="A second call starts the adapters afresh.",
     hint="What they have learned is gone then. A LoRALinear that is there stays as it is.",
 )
-FROZE_ALL = Misconception(
-    "froze_all",
-    thought="LoRA means that everything else is frozen.",
-    hint="LoRALinear freezes the layer that it is put around. Whether a norm trains is decided by whoever calls add_lora.",
+UNFROZE_ALL = Misconception(
+    "unfroze_all",
+    thought="Everything may train again, since LoRALinear freezes what must not.",
+    hint="Someone may have frozen a norm on purpose before calling add_lora. Which of your lines makes it train again?",
 )
 BASE_COPIED = Misconception(
     "base_copied",
@@ -39,6 +42,16 @@ COPY_RETURNED = Misconception(
     "copy_returned",
     thought="It is safer to change a copy of the model.",
     hint="In place means: the model that came in has the adapters afterwards. Hand back that very object.",
+)
+ADAPTER_FROZEN = Misconception(
+    "adapter_frozen",
+    thought="Freezing comes last, when everything is in its place.",
+    hint="By then the adapters are parameters of the model too. In which order do you freeze and wrap?",
+)
+NOTHING_REPLACED = Misconception(
+    "nothing_replaced",
+    thought="Assigning to the variable of a loop changes the model.",
+    hint="It gives another meaning to a name of your function. Which line tells a module of the model to hold another layer?",
 )
 ALPHA_OR_RANK_LOST = Misconception(
     "alpha_or_rank_lost",
@@ -135,7 +148,11 @@ class AddLora(Check):
         plain = [path for path, place in places.items() if place["adapted"] is not True]
         if plain:
             below = {path for path in places if "." in path}
-            problem = f"There is no LoRALinear at {', '.join(plain[:4])}{' and further' if len(plain) > 4 else ''}."
+            problem = f"There is no LoRALinear at {', '.join(plain[:4])}{', and so on' if len(plain) > 4 else ''}."
+            if len(plain) == len(places):
+                return Fault(f"Not one nn.Linear of {len(plain)} was replaced.", misconception=NOTHING_REPLACED)
+            if seen["dotted"] is True:
+                return Fault(problem, misconception=FULL_NAME_AS_ATTRIBUTE)
             return Fault(problem, misconception=NESTED_MISSED if below == set(plain) else None)
         for path, place in places.items():
             (d, k), rank = linears(args["source"])[path], args["rank"]
@@ -159,7 +176,8 @@ class AddLora(Check):
             if place["frozen"] is not True:
                 return Fault(f"base_layer at {path} requires a gradient.")
             if place["trains"] != [True, True]:
-                return Fault(f"The adapter at {path} does not require a gradient, so nothing trains.")
+                problem = f"The adapter at {path} does not require a gradient, so nothing trains."
+                return Fault(problem, misconception=ADAPTER_FROZEN)
         return None
 
     def _rest(self, args, seen):
@@ -170,7 +188,10 @@ class AddLora(Check):
             )
         if seen["others"]:
             names = describe.clean(", ".join(map(str, seen["others"][:3])), 120)
-            return Fault(f"Other parameters are not as they were: {names}.", misconception=FROZE_ALL)
+            return Fault(f"Other parameters are not as they were: {names}.")
+        if seen["unfrozen"]:
+            names = describe.clean(", ".join(map(str, seen["unfrozen"][:3])), 120)
+            return Fault(f"Frozen before the call, and training after it: {names}.", misconception=UNFROZE_ALL)
         return None
 
     def _values(self, args, seen):
@@ -204,7 +225,14 @@ answer.slip(
 )
 answer.slip(NEVER_TWICE, "elif not isinstance(part, LoRALinear):", "else:")
 answer.slip(ALPHA_OR_RANK_LOST, "LoRALinear(part, rank, alpha)", "LoRALinear(part)")
-answer.slip(ALPHA_OR_RANK_LOST, "LoRALinear(part, rank, alpha)", "LoRALinear(part, alpha, rank)", exactly=True)
+answer.slip(
+    ALPHA_OR_RANK_LOST,
+    "LoRALinear(part, rank, alpha)",
+    "LoRALinear(part, alpha, rank)",
+    thought="rank and alpha are two numbers, in either order.",
+    hint="LoRALinear takes them by position or by name. In which order does it expect them, and in which do you pass them?",
+    exactly=True,
+)
 answer.slip(
     BASE_COPIED,
     "from lora_ref.layer import LoRALinear\n",
@@ -212,7 +240,12 @@ answer.slip(
     "LoRALinear(part, rank, alpha)",
     "LoRALinear(copy.deepcopy(part), rank, alpha)",
 )
-answer.slip(FROZE_ALL, "    for name, part in list", "    model.requires_grad_(False)\n    for name, part in list")
+answer.slip(UNFROZE_ALL, "    for name, part in list", "    model.requires_grad_(True)\n    for name, part in list")
+answer.slip(
+    ADAPTER_FROZEN,
+    "\n    return model",
+    "\n    for p in model.parameters():\n        p.requires_grad_(False)\n    return model",
+)
 answer.slip(RETURNED_NONE, "\n    return model", "")
 answer.slip(
     RENEWED,
@@ -228,3 +261,23 @@ answer.slip(
     "    for name, part in list",
     "    model = copy.deepcopy(model)\n    for name, part in list",
 )
+
+
+@add_lora.misconception(FULL_NAME_AS_ATTRIBUTE)
+def full_name_as_attribute(model, rank, alpha):
+    from lora_ref.layer import LoRALinear
+
+    for path, part in list(model.named_modules()):
+        if isinstance(part, nn.Linear) and not path.endswith("base_layer"):
+            setattr(model, path, LoRALinear(part, rank, alpha))
+    return model
+
+
+@add_lora.misconception(NOTHING_REPLACED)
+def nothing_replaced(model, rank, alpha):
+    from lora_ref.layer import LoRALinear
+
+    for part in model.modules():
+        if isinstance(part, nn.Linear):
+            part = LoRALinear(part, rank, alpha)
+    return model

@@ -97,3 +97,9 @@ WHOLE_ROOT = Misconception(
     thought="The root of a whole number is a whole number.",
     hint="math.isqrt rounds down. For which of your test numbers would you not have noticed?",
 )
+FULL_NAME_AS_ATTRIBUTE = Misconception(
+    "full_name_as_attribute",
+    thought="setattr finds a nested layer by its full name.",
+    hint="Print the model after the call: it has new children with dots in their names, and the nn.Linears are still in "
+    "their places. Which module holds the layer, and what is the layer called there?",
+)

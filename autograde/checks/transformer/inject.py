@@ -4,6 +4,7 @@ import functools
 
 from torch import nn
 
+from autograde.checks.shared.families import FULL_NAME_AS_ATTRIBUTE
 from autograde.checks.transformer.models import TO_INJECT
 from autograde.judge import describe, exceptions
 from autograde.judge.answer import RightAnswer
@@ -241,10 +242,12 @@ def _places(case, seen, wanted):
             expected=f"replaced: {_said(wanted)}",
         )
     if left := wanted - taken:
+        dotted = {str(name).replace("/", ".") for name in seen["added"] if "/" in str(name)}
         return Fault(
             f"It left {_said(left)} as {'it was' if len(left) == 1 else 'they were'}.",
             returned=f"replaced: {_said(taken) or 'nothing'}",
             expected=f"replaced: {_said(wanted)}",
+            misconception=FULL_NAME_AS_ATTRIBUTE if left <= dotted else None,
         )
     if seen["added"]:
         return Fault(f"There are new modules where none was before: {_said(set(seen['added']))}.")
@@ -260,7 +263,7 @@ def _places(case, seen, wanted):
         if place["shapes"] != [[d, rank], [rank, k]]:
             shapes = " and ".join(describe.shape(shape) for shape in place["shapes"])
             return Fault(f"The adapters of {name} have the shapes {shapes}.", expected=f"({d}, {rank}) and ({rank}, {k})",
-                         hint="Look at the order of rank and alpha in the call of LoRALinear.")  # fmt: skip
+                         hint="Which rank does your call of LoRALinear pass, and as which argument?")  # fmt: skip
         if not agree(place["scaling"], alpha / rank):
             said = describe.contents(place["scaling"])
             return Fault(f"The scaling of {name} is {said}, not alpha / rank.",
@@ -429,6 +432,9 @@ answer.slip(
     "set_on_the_model", "model.get_submodule(parent)", "model",
     thought="The model holds its layers, so the layer is set on the model.",
     hint="Whose attribute is the layer? Print the names of the model's modules after the call.",
+)  # fmt: skip
+answer.slip(
+    FULL_NAME_AS_ATTRIBUTE, "setattr(model.get_submodule(parent), child,", "setattr(model, name,",
 )  # fmt: skip
 answer.slip(
     "first_only", "alpha))\n    return names", "alpha))\n        return names",

@@ -194,6 +194,9 @@ class AdaptWeight(Check):
         return None
 
     def _again(self, seen):
+        if seen["again"]["changed"] and seen["again"]["raised"]:
+            hint = "Find out whether the weight is parametrised before you change anything, freezing included."
+            return Fault("A second call raised, and by then it had changed the module.", hint=hint)
         if seen["again"]["changed"]:
             return Fault("A second call changed the module, where it should raise a ValueError.", misconception=NESTED)
         if "ValueError" not in seen["again"]["raised"]:

@@ -183,9 +183,9 @@ def in_place_fault(check, seen):
     if seen["same"] is True:
         return None
     kind = describe.clean(str(seen["type"]), 80)
-    said = "nothing" if kind == "NoneType" else f"another {kind}"
+    said = "nothing" if kind == "NoneType" else f"a {kind}"
     return Fault(
-        f"The call returned {said}, and not the module it was given.",
+        f"The call returned {said}, and not the very module it was given.",
         hint="Change the module in place, and end with return module.",
         misconception=RETURNED_NONE if kind == "NoneType" else None,
     )

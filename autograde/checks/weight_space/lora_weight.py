@@ -20,7 +20,7 @@ from autograde.judge.answer import RightAnswer
 from autograde.judge.check import Case, Check
 from autograde.judge.compare import Fault, agree, fault_between, raised_fault
 from autograde.judge.exceptions import is_untouched
-from autograde.judge.misconception import CHANGED_INPUT, Misconception
+from autograde.judge.misconception import CHANGED_INPUT, RETURNED_NONE, Misconception
 from autograde.probes.weight_space import adapted_weight
 
 DEFAULTS = {"rank": 1, "alpha": 1}
@@ -34,6 +34,10 @@ SWITCH_IGNORED = Misconception(
     "switch_ignored",
     thought="en is there for others to read.",
     hint="Set en to False and call the module. What should come back, and where does your forward look at en?",
+)
+NOTHING_WHEN_OFF = RETURNED_NONE.reworded(
+    thought="While the module is off, there is nothing to do, and nothing to return.",
+    hint="Whoever reads layer.weight gets what forward returns. What should they get while en is False?",
 )
 EN_IS_TRAINING = Misconception(
     "en_is_training",
@@ -152,6 +156,8 @@ class LoRAWeightCheck(Check):
             return Fault(
                 "After eval() the module computes something else than in training.", misconception=EN_IS_TRAINING
             )
+        if seen["off_out"] is None:
+            return Fault("With en = False the module returns None.", misconception=NOTHING_WHEN_OFF)
         if not agree(seen["off_out"], wts, wts.dtype, case.device):
             return Fault("With en = False the module still changes the weight.", misconception=SWITCH_IGNORED)
         if seen["off"] is not True:
@@ -192,6 +198,7 @@ answer.slip(
     "torch.zeros(out_f, rank",
 )
 answer.slip(COPY_WHEN_OFF, "return wts\n", "return wts.clone()\n")
+answer.slip(NOTHING_WHEN_OFF, "return wts\n", "return None\n")
 answer.slip(EN_IS_TRAINING, "if not self.en:", "if not self.training:")
 answer.slip(SWITCH_IGNORED, "        if not self.en:\n            return wts\n", "")
 answer.slip(DEVICE_IGNORED, "out_f, device=device", "out_f", "rank, device=device", "rank")
