@@ -626,8 +626,9 @@ def combine(adapters, weights):
 
     Returns:
         (A, B, scaling), such that scaling * A @ B is the sum of all
-        weights[i] * scaling_i * A_i @ B_i. How the numbers are split among the three is free.
-        The adapters are left as they are.
+        weights[i] * scaling_i * A_i @ B_i. How the numbers are split among the three is free;
+        the new rank is at most the sum of the ranks. The adapters are left as
+        they are.
     """
     ### BEGIN SOLUTION
     A = torch.cat([A for A, _, _ in adapters], dim=1)  # (d, r_1 + r_2 + ...)

@@ -19,7 +19,7 @@ DTYPE, DEVICE, NONE, SHAPE, ATTRIBUTE, NAME, BACKWARD, INPUT = (
 _PATTERNS = (
     (BACKWARD, r"backward through the graph a second time"),
     (DEVICE, r"same device|copy out of meta|found at least two devices|Expected .* device"),
-    (DTYPE, r"same dtype|to have the same dtype|dtypes? .*(?:!=|but got)|expected scalar type|expected m1 and m2|Found dtype"),
+    (DTYPE, r"same dtype|dtypes match|to have the same dtype|dtypes? .*(?:!=|but got)|expected scalar type|expected m1 and m2|Found dtype"),
     (NONE, r"'?NoneType'?|must be Tensor, not None|but found None|got None"),
     (SHAPE, r"cannot be multiplied|must match the size|size mismatch|incorrect batch size|is invalid for input|"
             r"Expected size|inconsistent tensor size|must have the same size|expanded size|doesn't match the broadcast shape"),

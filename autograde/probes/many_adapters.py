@@ -1,11 +1,16 @@
 """Probes of lesson 10: a layer with many adapters, a batch with several of them, and adapters that are combined."""
 
+import contextlib
+import sys
+
 import torch
 from torch import equal, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from autograde.lesson_kit import routing
 from autograde.probes.layers import make_base, make_layer
 from autograde.remote import wire
+from autograde.remote.call import call
 from autograde.remote.probe import probe
 from autograde.remote.raised import catch
 
@@ -140,6 +145,32 @@ class _Operations(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         self.count += 1
         return func(*args, **(kwargs or {}))
+
+
+@contextlib.contextmanager
+def _noting_given(used):
+    """Note in a set which of the ways that the lesson imports for its timings are called, by whatever name."""
+    ways = {way.__code__: way.__name__ for way in routing.WAYS}
+
+    def note(frame, event, _):
+        if event == "call" and frame.f_code in ways:
+            used.add(ways[frame.f_code])
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        yield
+    finally:
+        sys.setprofile(before)
+
+
+@probe
+def routed(function, args, device="cpu"):
+    """As `call.call`, and ``given``: names of the lesson's own ways to route that were called."""
+    used = set()
+    with _noting_given(used):
+        seen = call(function, args=args, device=device)
+    return seen | {"given": sorted(used)}
 
 
 @probe

@@ -353,6 +353,60 @@ class MultiLoRALinear(nn.Module):
         return out if self.active is None else out + self.s[self.active] * x @ self.A[self.active] @ self.B[self.active]
 
 
+# %% chaff="a name that is not there stands for the base" exercise="MultiLoRALinear" misconception="unknown_name_accepted"
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.A, self.B, self.s, self.active = nn.ParameterDict(), nn.ParameterDict(), {}, None
+
+    def add(self, name, rank, alpha):
+        if name in self.s:
+            raise ValueError(name)
+        w = self.base_layer.weight
+        self.A[name] = nn.Parameter(w.new_empty(w.shape[1], rank).normal_())
+        self.B[name] = nn.Parameter(w.new_zeros(rank, w.shape[0]))
+        self.s[name] = alpha / rank
+
+    def activate(self, name):
+        self.active = name
+
+    def forward(self, x):
+        h = self.base_layer(x)
+        if self.active not in self.s:
+            return h
+        n = self.active
+        return h + self.s[n] * (x @ self.A[n] @ self.B[n])
+
+
+# %% chaff="None is refused" exercise="MultiLoRALinear" misconception="none_refused"
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.A, self.B, self.s, self.active = nn.ParameterDict(), nn.ParameterDict(), {}, None
+
+    def add(self, name, rank, alpha):
+        if name in self.s:
+            raise ValueError(name)
+        w = self.base_layer.weight
+        self.A[name] = nn.Parameter(w.new_empty(w.shape[1], rank).normal_())
+        self.B[name] = nn.Parameter(w.new_zeros(rank, w.shape[0]))
+        self.s[name] = alpha / rank
+
+    def activate(self, name):
+        if name not in self.s:
+            raise ValueError(name)
+        self.active = name
+
+    def forward(self, x):
+        h = self.base_layer(x)
+        if self.active not in self.s:
+            return h
+        n = self.active
+        return h + self.s[n] * (x @ self.A[n] @ self.B[n])
+
+
 # %% wheat="gather and bmm" exercise="route"
 def route(x, A, B, scaling, adapter_ids):
     m = A.shape[0]
@@ -436,6 +490,18 @@ def route(x, A, B, scaling, adapter_ids):
     a = adapter_ids[rows]
     part = (x[rows, None] @ A[a] @ B[a])[:, 0] * scaling[a, None]
     return torch.zeros(len(x), B.shape[-1], dtype=x.dtype).index_add(0, rows, part)
+
+
+# %% chaff="the lesson's own function, wrapped" exercise="route" misconception="given_function_called"
+from autograde.lesson_kit import routing as kit
+
+
+def route(x, A, B, scaling, adapter_ids):
+    assert ((adapter_ids >= -1) & (adapter_ids < len(A))).all()
+    some = adapter_ids >= 0
+    out = x.new_zeros(len(x), B.shape[-1])
+    out[some] = kit.segments(x[some], A, B, scaling, adapter_ids[some])
+    return out
 
 
 # %% chaff="plain gather" exercise="route" misconception="last_adapter_for_minus_one"

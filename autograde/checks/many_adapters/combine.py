@@ -74,7 +74,9 @@ class Combine(Check):
         d, k = first.shape[0], second.shape[1]
         for name, tensor in (("A", A), ("B", B)):
             if not isinstance(tensor, torch.Tensor):
-                raise Wrong(f"{name} is no tensor.", returned=describe.contents(tensor))
+                said = describe.contents(tensor)
+                cause = ROOT if "complex" in said and negative(case) else None
+                raise Wrong(f"{name} is not a tensor of real numbers.", returned=said, misconception=cause)
             if tensor.dtype != first.dtype:
                 hint = (
                     "Let the dtype follow from the adapters: do not convert, and make new tensors with dtype=A.dtype."

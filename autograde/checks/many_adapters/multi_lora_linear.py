@@ -1,6 +1,6 @@
 """MultiLoRALinear: adapters under names, one of them active, all of them registered, none of them shared."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import nn
@@ -58,6 +58,28 @@ SAME_VALUES = Misconception(
     "same_start",
     thought="Every adapter can start from the same A.",
     hint="Compare lora_A of two adapters: they should be two draws. What makes them equal?",
+)
+UNKNOWN_ACCEPTED = Misconception(
+    "unknown_name_accepted",
+    thought="A name that nobody has added stands for the base alone.",
+    hint="None stands for that already. Someone who misspells a name gets the base's output, and no word about it. Which "
+    "method can say so first?",
+)
+NONE_REFUSED = Misconception(
+    "none_refused",
+    thought="Only names that were added can be activated.",
+    hint="None is no name: it stands for the base alone. Which line of activate refuses it?",
+)
+ADD_ACTIVATES = Misconception(
+    "add_activates",
+    thought="Whoever adds an adapter wants to use it.",
+    hint="Adding and activating are two steps: a server loads adapters while another one is in use. Which line of add sets "
+    "active?",
+)
+ALL_AT_ONCE = Misconception(
+    "all_adapters_summed",
+    thought="All adapters that were added take part in the output.",
+    hint="One is active. Add a second one and leave it inactive: may the output change?",
 )
 
 answer = RightAnswer("""
@@ -132,6 +154,13 @@ class Right:
             return 0
         A, B = self.matrices[name]
         return self.scaling[name] * (self.x @ A) @ B
+
+    def all_at_once(self):
+        """What the base and all adapters together give; None with fewer than two that were filled."""
+        filled = [name for name, matrices in self.matrices.items() if matrices]
+        if len(filled) < 2:
+            return None
+        return nn.functional.linear(self.x, self.weight, self.bias) + sum(map(self.part, filled))
 
     def out(self):
         """The output, or None where training has changed what it is."""
@@ -259,17 +288,18 @@ def _at(case, snapshot, right, step, must_raise, before, after):
         if step[0] == "add":
             return Fault(f"{after}nothing was raised, and there is such an adapter already.",
                          expected="an exception")  # fmt: skip
-        return Fault(f"{after}nothing was raised, and there is no such adapter.",
-                     expected="an exception")  # fmt: skip
+        return Fault(f"{after}nothing was raised, and there is no such adapter.", expected="an exception",
+                     misconception=LATE if "out_raised" in snapshot else UNKNOWN_ACCEPTED)  # fmt: skip
     if "raised" in snapshot and not must_raise:
         if is_untouched(snapshot["raised"]):
             return Fault(
                 f"{step[0]} is not written yet.", hint="Every method of the class has its place for your code."
             )
-        return raised_fault(in_words(step), snapshot["raised"])
+        fault = raised_fault(in_words(step), snapshot["raised"])
+        return replace(fault, hint="", misconception=NONE_REFUSED) if step == ["activate", None] else fault
     return (
         _held(case, snapshot, right, step, after)
-        or _active(snapshot, right, after)
+        or _active(snapshot, right, step, after)
         or _values(case, snapshot, right, step, must_raise, after)
         or _out(case, snapshot, right, before, after)
     )
@@ -321,10 +351,11 @@ def _start(snapshot, name, after):
     return None
 
 
-def _active(snapshot, right, after):
+def _active(snapshot, right, step, after):
     if snapshot["active"] != right.active:
         said = describe.contents(snapshot["active"]), repr(right.active)
-        return Fault(f"{after}layer.active is {said[0]}, and it should be {said[1]}.")
+        cause = ADD_ACTIVATES if step[0] == "add" and snapshot["active"] == step[1] else None
+        return Fault(f"{after}layer.active is {said[0]}, and it should be {said[1]}.", misconception=cause)
     return None
 
 
@@ -376,7 +407,10 @@ def _out(case, snapshot, right, before, after):
         return None
     difference = describe.largest_difference(out, expected)
     who = "the base alone" if right.active is None else f"the adapter {right.active!r}"
-    return Fault(f"{after}layer(x) is not what {who} gives: {difference}.", tensors=(out, expected))
+    problem = f"{after}layer(x) is not what {who} gives: {difference}."
+    together = right.all_at_once()
+    summed = together is not None and agree(out, together, dtype)
+    return Fault(problem, tensors=(out, expected), misconception=ALL_AT_ONCE if summed else None)
 
 
 def _summary(seen):
@@ -435,10 +469,8 @@ answer.slip(
     SAME_VALUES, f"self.lora_A[name] = {A_START}", f"torch.manual_seed(0)\n        self.lora_A[name] = {A_START}",
 )  # fmt: skip
 answer.slip(
-    "all_adapters_summed", ACTIVE + DELTA,
+    ALL_AT_ONCE, ACTIVE + DELTA,
     "if self.active is None:\n            return out\n        for name in self.scaling:\n            out = out + " + DELTA + "\n        return out",
-    thought="All adapters that are there take part.",
-    hint="One is active. Add a second one and leave it inactive: may the output change?",
 )  # fmt: skip
 answer.slip(
     "none_keeps_the_last", UNKNOWN + "self.active = name", "if name is not None:\n            "
@@ -449,9 +481,7 @@ answer.slip(
 answer.slip(LATE, UNKNOWN, "")
 answer.slip(OVERWRITES, DOUBLED, "")
 answer.slip(
-    "add_activates", "self.scaling[name] = alpha / rank", "self.scaling[name] = alpha / rank\n        self.active = name",
-    thought="Who adds an adapter wants to use it.",
-    hint="Somebody may be using another one. Adding and choosing are two calls.",
+    ADD_ACTIVATES, "self.scaling[name] = alpha / rank", "self.scaling[name] = alpha / rank\n        self.active = name",
 )  # fmt: skip
 answer.slip(
     "scaling_of_the_last", "self.scaling = {}", "self.scaling, self.s = {}, None",
@@ -493,3 +523,7 @@ answer.slip(
     GRADIENT_CUT, "self.lora_A[name]) @ self.lora_B[name]", "self.lora_A[name].data) @ self.lora_B[name].data",
     hint="Look in forward for .data or .detach(): each cuts the gradient.",
 )  # fmt: skip
+answer.slip(
+    UNKNOWN_ACCEPTED, UNKNOWN, "", "if self.active is None:", "if self.active not in self.scaling:",
+)  # fmt: skip
+answer.slip(NONE_REFUSED, "name is not None and name not in self.scaling", "name not in self.scaling")

@@ -3,11 +3,12 @@
 import torch
 
 from autograde.checks.shared.families import SCALING_FORGOTTEN
+from autograde.judge import describe
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import ANSWER, Case, Check
 from autograde.judge.compare import Fault
 from autograde.judge.misconception import Misconception
-from autograde.probes.many_adapters import operations
+from autograde.probes.many_adapters import operations, routed
 
 NONE = "no adapter"  # the part of the points that is for rows without one, and for ids that are none
 COST = "no loop over rows"
@@ -21,6 +22,12 @@ ACCEPTED = Misconception(
     "id_not_checked",
     thought="Indexing raises when an id is out of range.",
     hint="Try A[-2] with three adapters. Which ids does indexing take that are no adapter's?",
+)
+GIVEN = Misconception(
+    "given_function_called",
+    thought="The lesson imports a function that does this, so it can be called.",
+    hint="That one is there to be timed, and it does not know about rows without an adapter. Write the products yourself: "
+    "which matrices does each row need?",
 )
 
 answer = RightAnswer("""
@@ -92,7 +99,7 @@ class Route(Check):
 
     def observe(self, target, case):
         if case.part != COST:
-            return super().observe(target, case)
+            return routed(target, args=list(case.args.values()), device=case.device)
         few = few_rows(case)
         counted = [operations(target, args=args) for args in (few, list(case.args.values()))]
         failed = next((seen for seen in counted if "count" not in seen), None)
@@ -101,6 +108,9 @@ class Route(Check):
     def fault(self, case, observation):
         if case.part == COST:
             return _cost(self, observation)
+        if observation.get("given"):
+            name = describe.clean(str(observation["given"][0]), 40)
+            return Fault(f"route has {name}() of the lesson kit do its work.", misconception=GIVEN)
         if outside(case):
             if "raised" in observation or "not_callable" in observation:
                 return None
@@ -113,7 +123,7 @@ class Route(Check):
             return ("counts" in a) == ("counts" in b) and loops(a) == loops(b)
         if outside(case):
             return ("raised" in a) == ("raised" in b)
-        return super().same(case, a, b)
+        return a.get("given") == b.get("given") and super().same(case, a, b)
 
     def called(self, case):
         said = super().called(case)
@@ -267,3 +277,12 @@ def list_of_rows(x, A, B, scaling, adapter_ids):
     if not len(x):
         return x.new_zeros(0, B.shape[-1])
     return torch.stack([scaling[a] * x[i] @ A[a] @ B[a] * (a >= 0) for i, a in enumerate(adapter_ids)])
+
+
+@route.misconception(GIVEN)
+def given_function_called(x, A, B, scaling, adapter_ids):
+    from autograde.lesson_kit.routing import gather
+
+    if ((adapter_ids < -1) | (adapter_ids >= len(A))).any():
+        raise IndexError("adapter_ids go from -1 to m - 1")
+    return gather(x, A, B, scaling, adapter_ids.clamp(min=0)) * (adapter_ids >= 0)[:, None]
