@@ -177,6 +177,10 @@ class Check:
         wrong = sum(fault is not None for fault in faults)
         return f"wrong in {wrong} of {len(cases)} cases"
 
+    def cause_in_all(self, cases, observations):
+        """The `Misconception` that all observations together show, where no single one does; None where they show none."""
+        return None
+
     def left_out(self, observation):
         """Which part of a right answer was not checked, and why; empty if all was. Shown after a pass."""
         return ""

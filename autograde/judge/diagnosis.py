@@ -57,6 +57,8 @@ def diagnose(check, cases, observations, faults):
     on_purpose = not set(decisive) <= set(failed) and any(seen.get("returns") for seen in observations)
     if nothing and not on_purpose:
         found.append(Candidate(RETURNED_NONE, EVERYWHERE, tuple(failed), len(cases)))
+    if cause := check.cause_in_all(cases, observations):
+        found.append(Candidate(cause, EVERYWHERE, tuple(failed), len(cases)))
     everywhere_only = _crashed(observations)
     causes = set() if everywhere_only else {faults[i].misconception for i in failed if faults[i].misconception}
     for cause in causes:

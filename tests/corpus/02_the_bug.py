@@ -1479,6 +1479,17 @@ def exposes(layer_class):
     return good
 
 
+# %% chaff="inverted, one batch of rows" exercise="exposes" misconception="inverted"
+def exposes(layer_class):
+    base, x = nn.Linear(6, 4), torch.randn(5, 6)
+    layer = layer_class(base, rank=2, alpha=6)
+    nn.init.normal_(layer.lora_B)
+    try:
+        return torch.allclose(layer(x), base(x) + 3 * x @ layer.lora_A @ layer.lora_B, atol=1e-4)
+    except RuntimeError:
+        return False
+
+
 # %% chaff="returns 1 and 0" exercise="exposes" misconception=""
 def exposes(layer_class):
     for lead in [(), (3,), (3, 4)]:

@@ -1322,7 +1322,7 @@ def MergeableLoRALinear(base_layer, rank=4, alpha=1):
     return lambda x: base_layer(x)
 
 
-# %% chaff="a second merge raises" exercise="MergeableLoRALinear" misconception=""
+# %% chaff="a second merge raises" exercise="MergeableLoRALinear" misconception="second_merge_refused"
 class MergeableLoRALinear(nn.Module):
     def __init__(self, base_layer, rank=4, alpha=1):
         super().__init__()

@@ -4,6 +4,7 @@ from autograde.checks.ecosystem.scalings import alphas_and_ranks
 from autograde.checks.shared.families import POWER_BEFORE_DIVISION, WHOLE_ROOT
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import Check
+from autograde.judge.compare import as_number, is_number
 
 answer = RightAnswer("""
 def portable_alpha(alpha, r):
@@ -68,5 +69,13 @@ answer.slip(
     "round(alpha * math.sqrt(r))",
     thought="An alpha is a whole number.",
     hint="Most readers take any number, and this exercise asks for it unrounded. Below you see what to do for those that do not.",
+    recognise=lambda case, seen: _is_made_whole(case, seen),
 )
 answer.slip(WHOLE_ROOT, "math.sqrt(r)", "math.isqrt(r)")
+
+
+
+def _is_made_whole(case, seen):
+    """Whether a whole number came back that is less than 1 away from what is right."""
+    value = seen.get("value")
+    return is_number(value) and as_number(value) % 1 == 0 and abs(as_number(value) - portable_alpha.expected(case)) < 1

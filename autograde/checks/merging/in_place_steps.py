@@ -137,7 +137,8 @@ def start_fault(zero):
 
 def _raised(case, seen, layer):
     error, during = seen["raised"], describe.clean(str(seen["during"]), 20)
-    done = case.args["steps"][: len(seen.get("snapshots", ()))]
+    looked = len(seen.get("snapshots", ()))  # once at the start, and once after each step and its forward
+    done = case.args["steps"][: looked if during == "forward" else max(looked - 1, 0)]
     what = {
         "construction": "Making the layer",
         "forward": "layer(x)",
@@ -151,15 +152,16 @@ def _raised(case, seen, layer):
         return Fault(f"{during} is not written yet.", hint="Every method of the class has its place for your code."), ""
     absent = f"has no attribute '{during}'" in message
     hint = f"Write the method {during}, under that name, in the class." if absent else ""
-    if during == "merge" and layer.merged is not None:
-        hint = "On a merged layer, merge changes nothing and raises nothing: whoever runs its cell again did no harm."
     fault = raised_fault(f"{after}{called}", error, hint)
     kept_graph = during == "learn" and exceptions.kind_of(error) == exceptions.BACKWARD
     if kept_graph or any(part in message for part in ("leaf Variable that requires grad", "assign non-leaf")):
         return fault, "no_grad_forgotten"
     if "as parameter 'weight'" in message:
         return fault, "base_replaced"
-    on_purpose = str((error["where"] or {}).get("text", "")).startswith(("raise", "assert"))
+    if during == "merge" and layer.merged is not None:
+        return fault, "second_merge_refused"
+    text = str((error["where"] or {}).get("text", ""))
+    on_purpose = error["type"] == "AssertionError" or text.startswith("raise")
     nothing_kept = exceptions.kind_of(error) in ("", exceptions.NONE, exceptions.ATTRIBUTE) and not error["near"]
     if during == "unmerge" and layer.merged is None and nothing_kept and not absent and not on_purpose:
         return fault, "unmerge_unguarded"

@@ -259,6 +259,14 @@ slip(
 )
 
 slip(
+    "second_merge_refused",
+    "    def merge(self):\n",
+    "    def merge(self):\n        if self.merged:\n            raise RuntimeError('merged already')\n",
+    thought="Merging twice is a mistake of the caller, who must hear of it.",
+    hint="A cell is often run twice, and then nothing is wrong. What should a second merge change, and what should it say?",
+)
+
+slip(
     "unmerge_unguarded",
     "        if self.merged:\n            self.base_layer.weight.copy_(self.kept)\n            self.merged = False",
     "        self.base_layer.weight.sub_(self.scaling * (self.lora_A @ self.lora_B).T)\n        self.merged = False",

@@ -13,12 +13,18 @@ from autograde.judge import describe
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import Case, Check
 from autograde.judge.compare import Fault
+from autograde.judge.misconception import Misconception
 from autograde.probes.the_bug import try_on
 from autograde.remote.wire import Opaque
 
 BUG, OTHERS = "the bug", "other kinds"
 
 
+INVERTED = Misconception(
+    "inverted",
+    thought="True means that the layer is right.",
+    hint="The name asks a question: does the test expose the layer? Read again what True stands for.",
+)
 _SAYS = "Whatever a layer does, the test says True or False."
 
 
@@ -140,6 +146,14 @@ class Exposes(Check):
             hint = f"This layer shows itself in a call with: {', '.join(layer.shows)}. Your test made none."
         return Fault(f"The test says False for {a_layer}.", "False", "True: this layer is wrong", hint=hint)
 
+    def cause_in_all(self, cases, observations):
+        """A test that calls every layer, says True for all right ones and False for many wrong ones means the reverse."""
+        said = [verdict_in(seen.get("value")) if seen.get("calls") else None for seen in observations]
+        of_right, of_wrong = ([s for s, case in zip(said, cases, strict=True) if case.layer.right is right]
+                              for right in (True, False))  # fmt: skip
+        swapped = None not in said and all(of_right) and of_wrong.count(False) > len(of_wrong) / 4
+        return INVERTED if swapped else None
+
     def so_far(self, cases, faults):
         """How many of the layers got the right answer."""
         done = [[fault is None for case, fault in zip(cases, faults, strict=True) if case.layer.right is right]
@@ -237,11 +251,9 @@ def always_false(layer_class):
 
 
 answer.slip(
-    "inverted",
+    INVERTED,
     "return True\n            except RuntimeError:\n                return True\n    return False",
     "return False\n            except RuntimeError:\n                return False\n    return True",
-    thought="True means that the layer is right.",
-    hint="The name asks a question: does the test expose the layer? Read again what True stands for.",
 )
 
 
