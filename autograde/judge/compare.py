@@ -112,8 +112,7 @@ def fault_between(value, type_name, expected, *, dtype=None, device="cpu", what=
                 return None
             return Fault(f"{what} is not a sequence of {len(expected)}.", *shown)
         if len(value) != len(expected):
-            entries = "1 entry" if len(value) == 1 else f"{len(value)} entries"
-            return Fault(f"{what} has {entries}, not {len(expected)}.", *shown)
+            return Fault(f"{what} has {describe.counted(len(value), 'entry')}, not {len(expected)}.", *shown)
         for i, (item, right) in enumerate(zip(value, expected, strict=True)):
             if fault := fault_between(item, "", right, dtype=dtype, device=device, what=f"Entry {i} of {what.lower()}"):
                 return Fault(fault.problem, *shown)

@@ -24,6 +24,12 @@ def number(value):
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def counted(number, noun):
+    """`1 entry`, `2 parameters`: a number with its noun; of the plurals in -ies only that of `entry` is needed."""
+    plural = "entries" if noun == "entry" else f"{noun}s"
+    return f"{number} {noun if number == 1 else plural}"
+
+
 def shape(size):
     """`(3, 5)`; `()` for a scalar tensor."""
     return str(tuple(size))

@@ -89,11 +89,11 @@ class Program(KnownMistake):
 
 RETURNED_NONE = Misconception(
     "returned_none",
-    thought="The result is worked out, or printed, but never handed back: the function returns None.",
+    thought="The result is computed or printed, but not returned: the function gives None.",
     hint="End the function with a return statement, and see that every path through it reaches one.",
 )
 CHANGED_INPUT = Misconception(
     "changed_input",
-    thought="Working in place only saves memory, and nobody else uses the input.",
+    thought="Working in place only saves memory, and no other code uses the input.",
     hint="Look for what writes into an input (+=, *=, a name ending in _), and make a new tensor instead.",
 )

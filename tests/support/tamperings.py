@@ -960,7 +960,7 @@ _returned(
     "class Lying:\n    def __del__(self): os._exit(0)\ntried('begun')",
     "tried: begun",
 )
-_returned("the_check_s_own_verdict", "check.linear_by_hand(linear_by_hand)", "never handed back",
+_returned("the_check_s_own_verdict", "check.linear_by_hand(linear_by_hand)", "but not returned",
           "from autograde import check")  # fmt: skip
 
 
@@ -1003,7 +1003,7 @@ _code(
 _code("no_name", FORGOTTEN + "del linear_by_hand\ntried('deleted')", "tried: deleted",
       "After running the notebook to this point there is no linear_by_hand")  # fmt: skip
 _code("the_check_is_the_answer", "linear_by_hand = check.linear_by_hand\ntried('taken')", "tried: taken",
-      "0 of 2 points .*never handed back")  # fmt: skip
+      "0 of 2 points .*but not returned")  # fmt: skip
 _code(
     "a_namespace_of_its_own",
     FORGOTTEN,

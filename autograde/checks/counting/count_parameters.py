@@ -271,7 +271,7 @@ answer.slip(
     "sum(p.numel() for p in parameters if p.requires_grad), sum(p.numel() for p in parameters)",
     "sum(p.numel() for p in parameters if p.requires_grad) / max(sum(p.numel() for p in parameters), 1)",
     thought="What matters is the share that trains.",
-    hint="A share can be had from the two counts, and the counts not from the share. Return the counts.",
+    hint="The share follows from the two counts, but the counts do not follow from the share. Return the counts.",
 )
 
 
@@ -360,7 +360,7 @@ answer.slip(
     "list(module.parameters())",
     "[p for m in module.modules() if isinstance(m, nn.Linear) for p in m.parameters()]",
     thought="Parameters are in nn.Linear.",
-    hint="Embeddings, norms and attention have parameters too, and so may any module of somebody's own.",
+    hint="Embeddings, norms and attention have parameters too, and so may any custom module.",
 )
 
 
@@ -464,5 +464,5 @@ answer.slip(
     "sum(p.numel() for p in parameters if p.requires_grad), sum(p.numel() for p in parameters)",
     "sum(p.nbytes for p in parameters if p.requires_grad), sum(p.nbytes for p in parameters)",
     thought="The size of a parameter is what it takes in memory.",
-    hint="Here numbers are counted, whatever room they take. Bytes come later in the lesson.",
+    hint="Here numbers are counted, however many bytes each takes. Bytes come later in the lesson.",
 )

@@ -119,7 +119,7 @@ def one_too_few(d, k, budget):
 
 @largest_rank_within.misconception(
     "one_too_few",
-    thought="The smaller of the two sizes is no rank any more.",
+    thought="The smaller of the two sizes is not a possible rank.",
     hint="Count the values at the rank after the one that you return. They still fit.",
 )
 def smaller_size_left_out(d, k, budget):

@@ -46,7 +46,7 @@ def integer_division(d, k, r):
 
 @reduction.misconception(
     "rounded_to_whole",
-    thought="A factor is told as a whole number.",
+    thought="A factor is stated as a whole number.",
     hint="In a table, perhaps. Here nothing is rounded: others will go on computing with what you return.",
 )
 def rounded_to_whole(d, k, r):
@@ -63,7 +63,7 @@ def _has_few_decimals(case, seen):
 
 @reduction.misconception(
     "rounded_to_decimals",
-    thought="A factor is told with a decimal or two.",
+    thought="A factor is stated with one or two decimals.",
     hint="Round where you print. Others will go on computing with what you return.",
     recognise=_has_few_decimals,
 )
@@ -91,8 +91,8 @@ def fraction_saved(d, k, r):
 
 @reduction.misconception(
     "percent_left",
-    thought="A reduction is told in per cent of the weight.",
-    hint="For the worked example the answer is 6.0: a factor, and no percentage.",
+    thought="A reduction is stated as a percentage of the weight.",
+    hint="For the worked example the answer is 6.0: a factor, not a percentage.",
 )
 def percent_left(d, k, r):
     return 100 * r * (d + k) / (d * k)

@@ -133,7 +133,7 @@ def frozen_for_trainable(total, trainable, bytes_per_value=4):
 @training_bytes.misconception(
     "values_not_bytes",
     thought="Counting the numbers is enough.",
-    hint="That is how many numbers are kept. How much room does each of them take?",
+    hint="That is how many numbers are kept. How many bytes does each of them take?",
 )
 def values_not_bytes(total, trainable, bytes_per_value=4):
     return total + 3 * trainable
@@ -160,7 +160,7 @@ def moments_in_32_bit(total, trainable, bytes_per_value=4):
 @training_bytes.misconception(
     "width_for_weights_only",
     thought="bytes_per_value is about the weights.",
-    hint="A gradient and a moment are numbers too, and take as much room as a weight.",
+    hint="A gradient and a moment are numbers too, and take as many bytes as a weight.",
 )
 def width_for_weights_only(total, trainable, bytes_per_value=4):
     return bytes_per_value * total + 3 * trainable
@@ -186,7 +186,7 @@ def width_taken_for_bits(total, trainable, bytes_per_value=4):
 
 @training_bytes.misconception(
     "in_gigabytes",
-    thought="Memory is told in gigabytes.",
+    thought="Memory is stated in gigabytes.",
     hint="Convert where you print. The function returns bytes.",
 )
 def in_gigabytes(total, trainable, bytes_per_value=4):
@@ -195,7 +195,7 @@ def in_gigabytes(total, trainable, bytes_per_value=4):
 
 @training_bytes.misconception(
     "in_gibibytes",
-    thought="Memory is told in gibibytes.",
+    thought="Memory is stated in gibibytes.",
     hint="Convert where you print. The function returns bytes.",
 )
 def in_gibibytes(total, trainable, bytes_per_value=4):

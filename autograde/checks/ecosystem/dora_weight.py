@@ -62,7 +62,7 @@ answer.slip(
     "delta_after_normalising",
     "magnitude[:, None] * adapted / length",
     "magnitude[:, None] * W / W.norm(dim=1, keepdim=True) + delta",
-    thought="W gets its new lengths, and the adapter is added to it as ever.",
+    thought="W gets its new lengths, and the adapter is added to it as usual.",
     hint="Then the lengths of the result are not what magnitude says. What has to be there before you normalise?",
 )
 answer.slip(
@@ -98,7 +98,7 @@ answer.slip(
     " / length",
     "",
     thought="The magnitude is a factor for each row.",
-    hint="It is a length, and no factor. What must a row's length be before it is multiplied with it?",
+    hint="It is a length, not a factor. What must a row's length be before it is multiplied with it?",
 )
 answer.slip(
     "divided_by_the_square",

@@ -74,7 +74,6 @@ answer.slip(
 answer.slip(WHOLE_ROOT, "math.sqrt(r)", "math.isqrt(r)")
 
 
-
 def _is_made_whole(case, seen):
     """Whether a whole number came back that is less than 1 away from what is right."""
     value = seen.get("value")

@@ -30,7 +30,7 @@ answer.slip(
     "plain_scaling",
     "math.sqrt(r)",
     "r",
-    thought="The scaling is what it always was.",
+    thought="The scaling is the usual one.",
     hint="That is the scaling under which the gradient falls with the rank. Which line of the picture is level?",
 )
 answer.slip(
@@ -38,7 +38,7 @@ answer.slip(
     "alpha / math.sqrt(r)",
     "math.sqrt(alpha / r)",
     thought="The root goes over the whole fraction.",
-    hint="alpha is a number that somebody chose; nothing about the rank takes its root. What does the root belong to?",
+    hint="rsLoRA changes what happens to the rank, and leaves alpha as it is. What does the root belong to?",
 )
 answer.slip(POWER_BEFORE_DIVISION, "alpha / math.sqrt(r)", "alpha / r ** 1 / 2")
 answer.slip(
@@ -46,7 +46,7 @@ answer.slip(
     "alpha / math.sqrt(r)",
     "math.sqrt(r) / alpha",
     thought="The scaling is the rank's part over alpha.",
-    hint="Twice the alpha should make the adapter twice as loud. Does yours?",
+    hint="Twice the alpha should double the update. Does yours?",
 )
 answer.slip(
     "multiplied",
@@ -67,6 +67,6 @@ answer.slip(
     "alpha / math.sqrt(r)",
     "alpha // math.sqrt(r)",
     thought="`//` is the division that gives a number.",
-    hint="`//` drops what is behind the point. Which operator keeps it?",
+    hint="`//` drops the fractional part. Which operator keeps it?",
 )
 answer.slip(WHOLE_ROOT, "math.sqrt(r)", "math.isqrt(r)")

@@ -40,7 +40,7 @@ def write_peft_adapter(model, directory, rank, alpha, target_modules):
 CHANGED_MODEL = Misconception(
     "changed_model",
     thought="The model is only needed for the file, so it can be written into.",
-    hint="Somebody goes on using it. Look for what writes: a name ending in _, half(), float(), requires_grad_, +=.",
+    hint="The caller goes on using it. Look for what writes: a name ending in _, half(), float(), requires_grad_, +=.",
 )
 
 
@@ -412,7 +412,7 @@ answer.slip(
     "returned_not_written",
     '    save_file(state, directory / "adapter_model.safetensors")\n    (directory / "adapter_config.json").write_text(json.dumps(config))\n',
     "    return state, config\n",
-    thought="The function makes the two dicts, and whoever calls it writes them.",
+    thought="The function makes the two dicts, and the caller writes them.",
     hint="Look into the directory after the call. What should lie there?",
 )
 

@@ -156,7 +156,9 @@ def _missing(names, wanted):
     if cause is None and len(ends) == 2 and all(name.count(".") >= 2 for name in missing):
         cause = TOP_LEVEL_ONLY
     return Fault(
-        f"{len(missing)} of {len(wanted)} adapters are missing, the first of them {missing[0]}.", misconception=cause
+        f"Of {len(wanted)} adapter Parameters, {len(missing)} {'is' if len(missing) == 1 else 'are'} missing, the first of "
+        f"them {missing[0]}.",
+        misconception=cause,
     )
 
 

@@ -19,13 +19,13 @@ NESTED_MISSED = Misconception(
 )
 NEVER_TWICE = Misconception(
     "wrapped_twice",
-    thought="Whatever is an nn.Linear is to be wrapped.",
+    thought="Every nn.Linear is to be wrapped.",
     hint="A LoRALinear holds an nn.Linear too: its base_layer. Your code must not look into a layer that it has made, nor "
     "into one that stood there before.",
 )
 RENEWED = Misconception(
     "renewed",
-    thought="A second call starts the adapters afresh.",
+    thought="A second call starts the adapters again from the beginning.",
     hint="What they have learned is gone then. A LoRALinear that is there stays as it is.",
 )
 UNFROZE_ALL = Misconception(
@@ -41,7 +41,7 @@ BASE_COPIED = Misconception(
 COPY_RETURNED = Misconception(
     "copy_returned",
     thought="It is safer to change a copy of the model.",
-    hint="In place means: the model that came in has the adapters afterwards. Hand back that very object.",
+    hint="In place means: the model that came in has the adapters afterwards. Return that same object.",
 )
 ADAPTER_FROZEN = Misconception(
     "adapter_frozen",
@@ -51,7 +51,7 @@ ADAPTER_FROZEN = Misconception(
 NOTHING_REPLACED = Misconception(
     "nothing_replaced",
     thought="Assigning to the variable of a loop changes the model.",
-    hint="It gives another meaning to a name of your function. Which line tells a module of the model to hold another layer?",
+    hint="It only rebinds a local name. Which line makes a module of the model hold another layer?",
 )
 ALPHA_OR_RANK_LOST = Misconception(
     "alpha_or_rank_lost",

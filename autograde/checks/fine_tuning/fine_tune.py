@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from autograde.checks.fine_tuning.given import LAYER, linears, made, output
+from autograde.judge import describe
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import ANSWER, Case, Check
 from autograde.judge.compare import Fault
@@ -72,13 +73,13 @@ OF_COPIES = Misconception(
 EVAL_FORGOTTEN = Misconception(
     "eval_forgotten",
     thought="The model comes back as the training has left it.",
-    hint="Print model.training after the call. Dropout would still be active for whoever uses the model next.",
+    hint="Print model.training after the call. Dropout would still be active when the model is used next.",
 )
 GRADIENTS_LEFT = Misconception(
     "gradients_left",
-    thought="After the last step nobody looks at .grad.",
-    hint="They take as much memory as the adapters, and whoever trains on adds to them. Where in your loop are they cleared, "
-    "and what happens after the last step?",
+    thought="After the last step .grad is not used.",
+    hint="They take as much memory as the adapters, and the next training would add to them. Where in "
+    "your loop are they cleared, and what happens after the last step?",
 )
 LEFT_FROZEN = Misconception(
     "left_frozen",
@@ -249,7 +250,7 @@ def _base_fault(case, seen, before):
         return None
     frozen = [name for name in changed if ".base_layer." in name or name in case.args["frozen"]]
     return Fault(
-        f"{len(changed)} parameters that are no adapters have changed, the first of them {changed[0]}.",
+        f"{describe.counted(len(changed), 'parameter')} outside the adapters changed, the first of them {changed[0]}.",
         misconception=BASE_UNFROZEN if frozen else ALL_HANDED_OVER,
     )
 
@@ -261,7 +262,7 @@ def _state_fault(seen):
         watched = seen["watched"]
         piled = watched["backwards"] > 1 and watched["piled_up"] == watched["backwards"] - 1
         return Fault(
-            f"Afterwards {len(seen['left'])} adapters still have a gradient that is not zero.",
+            f"Afterwards .grad is not zero for {describe.counted(len(seen['left']), 'tensor')} of the adapters.",
             misconception=NOT_CLEARED if piled else GRADIENTS_LEFT,
         )
     was, now = seen["trains"]

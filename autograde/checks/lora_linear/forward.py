@@ -182,7 +182,7 @@ answer.slip(
     "alpha_before_rank",
     "rank=4, alpha=1",
     "alpha=1, rank=4",
-    thought="rank and alpha are always given by name, so their order plays no part.",
+    thought="rank and alpha are always given by name, so their order does not matter.",
     hint="They may be given by position. Compare your def line with the one that you were given.",
     recognise=lambda case, seen: case.args.get("by_position", False) and modes.swapped(seen),
 )
@@ -191,7 +191,7 @@ answer.slip(
     "elementwise",
     "(x @ self.lora_A) @ self.lora_B",
     "(self.lora_A @ self.lora_B) * x",
-    thought="`*` puts the update on x, as a factor puts a weight on a number.",
+    thought="`*` applies the update to x, as it multiplies one number by another.",
     hint="The bug of lesson 02 is back. A @ B is a matrix of shape (d, k): which operator applies a matrix to x?",
 )
 
@@ -286,7 +286,7 @@ answer.slip(
     "subtracted",
     "self.base_layer(x) + ",
     "self.base_layer(x) - ",
-    thought="The update is taken off the base.",
+    thought="The update is subtracted from the base.",
     hint="Look at the sign between the two paths.",
 )
 

@@ -19,7 +19,8 @@ BASE_CHANGED = Misconception(
 HOOK_ON_THE_BASE = Misconception(
     "hook_on_the_base",
     thought="The base can be made to add the adapter's part itself, by a hook or by another forward.",
-    hint="Call the base itself, after a layer was made around it. Whoever holds the base must get the base's output.",
+    hint="Call the base itself, after a layer was made around it. Any code that uses the base must "
+    "still get the base's own output.",
 )
 STEPS = {"steps": 2, "lr": 0.05, "weight_decay": 0.1}
 

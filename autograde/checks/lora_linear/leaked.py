@@ -114,7 +114,7 @@ def all_that_train(layer):
 @leaked_parameters.misconception(
     "frozen_ones_reported",
     thought="A leak is what does not require a gradient.",
-    hint="Frozen is what the base should be. Turn the question round.",
+    hint="Frozen is what the base should be. Ask the opposite question.",
 )
 def frozen_ones_reported(layer):
     return [name for name, parameter in layer.named_parameters() if not parameter.requires_grad]

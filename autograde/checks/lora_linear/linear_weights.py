@@ -37,7 +37,7 @@ to_linear_weights = ToLinearWeights()
 
 @to_linear_weights.misconception(
     NO_TRANSPOSE,
-    thought="A weight is a weight, whoever holds it.",
+    thought="The adapter's matrices can be used as weights of nn.Linears as they are.",
     hint="Lesson 00: in which order does nn.Linear(d, r) keep its sizes? Compare with the shape of lora_A.",
 )
 def no_transpose(lora_A, lora_B):
@@ -64,7 +64,7 @@ def swapped(lora_A, lora_B):
 
 @to_linear_weights.misconception(
     "swapped_without_transpose",
-    thought="Turning the order of the two round is the transpose.",
+    thought="Swapping the order of the two is the transpose.",
     hint="(A B) transposed is B transposed times A transposed, but here each of the two is a weight of its own.",
 )
 def swapped_without_transpose(lora_A, lora_B):

@@ -10,12 +10,12 @@ from autograde.judge.misconception import Misconception
 
 DROPOUT = Misconception(
     "dropout_in_forward",
-    thought="The adapter's part goes through a dropout, as libraries have it.",
+    thought="The adapter's part goes through dropout, as it does in libraries.",
     hint="Call your layer twice with the same x. The formula of this lesson has no random part: which line draws one?",
 )
 IN_TRAINING_ONLY = Misconception(
     "adapter_in_training_only",
-    thought="The adapter is for training; afterwards the base alone is asked.",
+    thought="The adapter is for training; afterwards the base alone is used.",
     hint="What was learned is in lora_A and lora_B. Call your layer after layer.eval(), and compare it with its base.",
 )
 WITH_GRADIENTS_ONLY = Misconception(

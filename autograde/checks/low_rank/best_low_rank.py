@@ -267,8 +267,8 @@ answer.slip(
     "full_size",
     "U[:, :rank] * S[:rank], Vh[:rank]",
     "U * S, Vh",
-    thought="The SVD's factors are handed back whole. Their product is M itself, at any rank.",
-    hint="Thin means that A has as many columns as the rank says, and B as many rows. What must go?",
+    thought="The SVD's factors are returned whole. Their product is M itself, at any rank.",
+    hint="Thin means that A has as many columns as the rank says, and B as many rows. Which parts must be left out?",
     recognise=_is_full_size,
 )
 

@@ -151,7 +151,7 @@ answer.slip(
     "off_by_one",
     " + 1",
     "",
-    thought="The position at which the running sum gets there is the rank.",
+    thought="The position at which the running sum reaches the fraction is the rank.",
     hint="At position 0 of the running sum, how many singular values have been added up?",
 )
 

@@ -135,7 +135,7 @@ def negative(case):
 FACTORS_SUMMED = Misconception(
     "factors_summed",
     thought="The sum of two products is the product of the sums.",
-    hint="Multiply (A1 + A2) by (B1 + B2) out. Which terms are there that nobody has asked for?",
+    hint="Multiply (A1 + A2) by (B1 + B2) out. Which terms do not belong to the sum?",
 )
 A_LINE = "torch.cat([A for A, B, scaling in adapters], dim=1)"
 B_LINE = "torch.cat([w * scaling * B for (A, B, scaling), w in zip(adapters, weights)], dim=0)"
@@ -190,7 +190,7 @@ answer.slip(
 answer.slip(
     "weights_normalised", "w * scaling * B", "w / sum(weights) * scaling * B",
     thought="Weights add up to 1.",
-    hint="Nobody said so. A weight of 2 means twice the update.",
+    hint="They need not. A weight of 2 means twice the update.",
 )  # fmt: skip
 answer.slip(
     "divided_by_their_number", "w * scaling * B", "w / len(adapters) * scaling * B",

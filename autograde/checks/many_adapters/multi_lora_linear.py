@@ -33,12 +33,12 @@ BASE_TRAINS = Misconception(
 LATE = Misconception(
     "unknown_name_fails_late",
     thought="A name that is not there will show when the adapter is used.",
-    hint="By then it is somebody else's line that fails. Who knows the wrong name first?",
+    hint="By then another line fails, far from the mistake. Which method sees the wrong name first?",
 )
 OVERWRITES = Misconception(
     "doubled_name_overwrites",
     thought="The last one that is added under a name counts.",
-    hint="What was trained under this name is gone, and nobody has been told. What should add do?",
+    hint="What was trained under this name is lost without a word. What should add do?",
 )
 REMADE = Misconception(
     "adapter_remade",
@@ -61,9 +61,9 @@ SAME_VALUES = Misconception(
 )
 UNKNOWN_ACCEPTED = Misconception(
     "unknown_name_accepted",
-    thought="A name that nobody has added stands for the base alone.",
-    hint="None stands for that already. Someone who misspells a name gets the base's output, and no word about it. Which "
-    "method can say so first?",
+    thought="A name that was never added stands for the base alone.",
+    hint="None stands for that already. Someone who misspells a name gets the base's output without "
+    "any error. Which method can say so first?",
 )
 NONE_REFUSED = Misconception(
     "none_refused",
@@ -72,7 +72,7 @@ NONE_REFUSED = Misconception(
 )
 ADD_ACTIVATES = Misconception(
     "add_activates",
-    thought="Whoever adds an adapter wants to use it.",
+    thought="An adapter is added in order to be used.",
     hint="Adding and activating are two steps: a server loads adapters while another one is in use. Which line of add sets "
     "active?",
 )
@@ -476,7 +476,7 @@ answer.slip(
     "none_keeps_the_last", UNKNOWN + "self.active = name", "if name is not None:\n            "
     'if name not in self.scaling:\n                raise KeyError(f"there is no adapter {name!r}")\n            self.active = name',
     thought="None means that nothing is to be changed.",
-    hint="None is how one gets the base back. What is active after activate(None)?",
+    hint="None means the base alone. What is active after activate(None)?",
 )  # fmt: skip
 answer.slip(LATE, UNKNOWN, "")
 answer.slip(OVERWRITES, DOUBLED, "")
@@ -492,7 +492,8 @@ answer.slip(
 )  # fmt: skip
 answer.slip(
     ALPHA_NOT_DIVIDED, "= alpha / rank", "= alpha",
-    hint="Two adapters with one alpha and two ranks: which is louder? Lesson 04 says what alpha is divided by.",
+    hint="Two adapters have the same alpha and different ranks: whose update is larger? Lesson 04 says"
+        " what alpha is divided by.",
 )  # fmt: skip
 answer.slip(
     SCALING_FORGOTTEN, "self.scaling[name] * (", "(",

@@ -182,7 +182,8 @@ answer.slip(
 answer.slip(
     "first_adapter_for_minus_one", RETURN, "scaling[a][:, None] * out",
     thought="clamp makes -1 harmless.",
-    hint="It makes a 0 of it, and adapter 0 is somebody's. What must the row of a -1 be in the end?",
+    hint="It makes a 0 of it, and adapter 0 is a real adapter. What must the row of a -1 be in the "
+        "end?",
 )  # fmt: skip
 answer.slip(
     ACCEPTED, CHECKED, "False",
@@ -199,22 +200,22 @@ answer.slip(
 answer.slip(
     "minus_one_refused", "adapter_ids < -1", "adapter_ids < 0",
     thought="A negative id is an error.",
-    hint="-1 is a wish like any other: this row wants the base alone.",
+    hint="-1 is a valid request: this row uses the base alone.",
 )  # fmt: skip
 answer.slip(
     "b_by_position", "B[a]", "B[torch.arange(len(a)) % len(B)]",
     thought="The rows' B's lie in the order of the rows.",
-    hint="Row i wants the A and the B of one adapter. By what is each of them looked up?",
+    hint="Row i needs the A and the B of one adapter. Which index selects each of them?",
 )  # fmt: skip
 answer.slip(
     "a_by_position", "A[a]", "A[torch.arange(len(a)) % len(A)]",
     thought="The rows' A's lie in the order of the rows.",
-    hint="Row i wants the A and the B of one adapter. By what is each of them looked up?",
+    hint="Row i needs the A and the B of one adapter. Which index selects each of them?",
 )  # fmt: skip
 answer.slip(
     "scaling_of_the_wrong_row", "scaling[a]", "scaling[torch.arange(len(a)) % len(scaling)]",
     thought="Row i has scaling i.",
-    hint="There are m scalings and n rows. By what is a row's scaling looked up?",
+    hint="There are m scalings and n rows. Which index selects a row's scaling?",
 )  # fmt: skip
 answer.slip(
     "scaling_sorted", "scaling[a]", "scaling[a.sort().values]",
@@ -236,7 +237,7 @@ answer.slip(
     'thin = torch.einsum("nd,ndr->nr", x, A[a])', 'order = a.argsort(stable=True)\n'
     '    adapter_ids, a, x = adapter_ids[order], a[order], x[order]\n    thin = torch.einsum("nd,ndr->nr", x, A[a])',
     thought="Sorted by adapter, the rows can be computed piece by piece, and that is the result.",
-    hint="Whoever asked gets row i back for the row i that he handed in. What undoes a sort?",
+    hint="Row i of the result must belong to row i of x. What undoes a sort?",
 )  # fmt: skip
 answer.slip(
     "sorted_twice",

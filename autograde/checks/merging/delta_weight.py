@@ -82,7 +82,7 @@ answer.slip(
     "layer.scaling * ",
     "",
     thought="Merging means adding the product of the two matrices: W + BA.",
-    hint="So it stands in a published text. Compare with forward: what else does the adapter's part of the "
+    hint="A published text says so. Compare with forward: what else does the adapter's part of the "
     "output go through before it is added?",
 )
 
@@ -125,7 +125,7 @@ answer.slip(
     "return ",
     "return layer.base_layer.weight + ",
     thought="The result is the weight after the merge.",
-    hint="It is asked for what must be added, and the base's weight is in yours already.",
+    hint="The question is what must be added. Your result already contains the base's weight.",
 )
 
 answer.slip(

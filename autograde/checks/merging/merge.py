@@ -46,7 +46,7 @@ def _memory_fault(seen):
     its, ours = (describe.clean(str(name), 60) for name in seen["shares"][0])
     return Fault(
         f"The values are right, but the new {its} shares its memory with the layer's {ours}.",
-        hint=f"Whoever trains or changes one of the two changes the other. Copy the values: which of your lines hands "
+        hint=f"Training or changing one of the two changes the other. Copy the values: which of your lines hands "
         f"over {ours} itself?",
     )
 
@@ -137,7 +137,7 @@ class Merge(GivenLayerCheck):
                 f"The result is no plain nn.Linear but {kind}.",
                 kind,
                 "an nn.Linear, and no class of its own",
-                hint="Whoever gets it needs nothing of LoRA any more: " + FROM_A_LAYER,
+                hint="It must work without any LoRA code: " + FROM_A_LAYER,
             )
         weight, bias = case.args["weight"], case.args["bias"]
         if not isinstance(seen["weight"], torch.Tensor) or seen["weight"].shape != weight.shape:
@@ -202,7 +202,7 @@ class Merge(GivenLayerCheck):
         if seen["leaf"] is True and seen["graph"] is False:
             if seen["parameter"] is True:
                 return None
-            hint = "Whoever trains, saves or moves the nn.Linear asks it for its parameters."
+            hint = "Code that trains, saves or moves the nn.Linear asks it for its parameters."
             return Fault("The values are right, but the new weight is a plain tensor and no nn.Parameter.", hint=hint)
         return Fault(
             "The values are right, but the new weight is no leaf: autograd has recorded how it was made.",
@@ -240,8 +240,7 @@ answer.slip(
     "layer.scaling * ",
     "",
     thought="Merging means W + BA, and A and B are at hand.",
-    hint="So it stands in a published text. delta_weight gives what must be added: does it pass its check, and do you "
-    "use it?",
+    hint="A published text says so. delta_weight gives what must be added: does it pass its check, and do you use it?",
 )
 
 answer.slip(
@@ -343,7 +342,7 @@ def merged_into_the_base(layer):
 
 @merge.misconception(
     "no_grad_forgotten",
-    thought="The base is frozen, so autograd takes no notice of what is done to its weight.",
+    thought="The base is frozen, so autograd ignores what is done to its weight.",
     hint="Frozen means that a tensor asks for no gradient by itself. A and B ask for one, and so does all that is made "
     "of them and written into. In which context are operations not recorded?",
     recognise=_not_recorded,
@@ -392,8 +391,8 @@ def weight_returned(layer):
 @merge.misconception(
     "layer_returned",
     thought="The result is a LoRALinear with the delta in its base.",
-    hint="A LoRALinear goes on to add its adapter's part, so the delta would be in its output twice. Whoever gets the "
-    "result should need nothing of LoRA: which part of that layer is a plain nn.Linear?",
+    hint="A LoRALinear goes on to add its adapter's part, so the delta would be in its output twice. "
+    "The result must work without any LoRA code: which part of that layer is a plain nn.Linear?",
     recognise=lambda case, seen: seen.get("type") == NAME,
 )
 def layer_returned(layer):
@@ -444,6 +443,6 @@ answer.slip(
     "return linear",
     "return linear.weight, linear.bias",
     thought="A weight and a bias are all that a linear layer is.",
-    hint="Whoever gets the result wants to call it with x. What has a weight and a bias, and can be called?",
+    hint="The caller wants to call the result with x. What has a weight and a bias, and can be called?",
     recognise=lambda case, seen: _parts(seen.get("value")),
 )

@@ -162,15 +162,15 @@ slip(
     "self.base_layer.weight.copy_(self.kept)",
     "self.base_layer.weight = nn.Parameter(self.kept, False)",
     thought="The merged weight takes the place of the old one: base_layer.weight = nn.Parameter(…).",
-    hint="An optimiser, a tied layer or another part of the model may hold the old Parameter, and would hear nothing "
-    "of it. Write the new values into the one that is there.",
+    hint="An optimiser, a tied layer or another part of the model may hold the old Parameter, and "
+    "would not see the change. Write the new values into the one that is there.",
 )
 
 slip(
     "no_grad_forgotten",
     "    @torch.no_grad()\n    def merge",
     "    def merge",
-    thought="The base is frozen, so autograd takes no notice of what is done to its weight.",
+    thought="The base is frozen, so autograd ignores what is done to its weight.",
     hint="Look at the first experiment again: what became of the frozen weight, and which context keeps autograd out?",
 )
 
@@ -179,8 +179,8 @@ slip(
     "    def forward(self, x):",
     "    def train(self, mode=True):\n        super().train(mode)\n        self.unmerge() if mode else self.merge()\n        return self\n\n    def forward(self, x):",
     thought="Evaluating means that the training is over, so eval() can merge.",
-    hint="eval() is called at every validation, between two epochs of training. Let merge() be called by whoever wants "
-    "it, and leave train() and eval() as they are.",
+    hint="eval() is called at every validation, between two epochs of training. Merging is the "
+    "caller's decision: leave train() and eval() as they are.",
 )
 
 slip(
@@ -190,14 +190,14 @@ slip(
     "        if self.merged:\n",
     "        if self.kept is not None:\n",
     thought="Whether the layer is merged can be seen from its weight.",
-    hint="Nobody can see that from the weight, the layer itself included. What has to be noted down after merging?",
+    hint="The weight alone does not show it, not even to the layer. What must the layer record when it merges?",
 )
 
 slip(
     "flag_not_reset",
     "\n            self.merged = False",
     "",
-    thought="Once merged, a layer has been merged.",
+    thought="A layer that has been merged stays merged.",
     hint="After unmerge the weight holds no delta. What must forward, and the next merge, know of that?",
 )
 
@@ -205,7 +205,7 @@ slip(
     "merged_twice",
     "if not self.merged:",
     "if True:",
-    thought="Nobody calls merge a second time.",
+    thought="merge is called only once.",
     hint="A notebook cell is run again, a script merges what was merged before. What must a layer know of itself, so "
     "that a second call changes nothing?",
 )
@@ -215,8 +215,7 @@ slip(
     "add_(self.scaling * ",
     "add_(",
     thought="Merging adds the product of the two matrices: W + BA.",
-    hint="So it stands in a published text. delta_weight gives what must be added: does it pass its check, and do you "
-    "use it?",
+    hint="A published text says so. delta_weight gives what must be added: does it pass its check, and do you use it?",
 )
 
 slip(
@@ -242,9 +241,8 @@ slip(
     "self.kept = None",
     "out = self.base_layer(x)\n",
     "if self.merged:\n            return F.linear(x, self.kept, self.base_layer.bias)\n        out = self.base_layer(x)\n",
-    thought="The merged weight can be kept beside the base's, and forward chooses.",
-    hint="Then the layer holds two weights for good, and whoever saves or reads base_layer gets the old one. A merge "
-    "writes into base_layer.weight.",
+    thought="forward can give the merged output while the base's weight stays as it is.",
+    hint="Code that saves or reads base_layer then gets the old weight. Which tensor must hold the merged values?",
 )
 
 slip(
@@ -262,7 +260,7 @@ slip(
     "second_merge_refused",
     "    def merge(self):\n",
     "    def merge(self):\n        if self.merged:\n            raise RuntimeError('merged already')\n",
-    thought="Merging twice is a mistake of the caller, who must hear of it.",
+    thought="Merging twice is a mistake of the caller, so it must raise.",
     hint="A cell is often run twice, and then nothing is wrong. What should a second merge change, and what should it say?",
 )
 
@@ -270,8 +268,8 @@ slip(
     "unmerge_unguarded",
     "        if self.merged:\n            self.base_layer.weight.copy_(self.kept)\n            self.merged = False",
     "        self.base_layer.weight.sub_(self.scaling * (self.lora_A @ self.lora_B).T)\n        self.merged = False",
-    thought="Whoever calls unmerge has merged before.",
-    hint="Call unmerge on a layer that was just made: there is nothing to give back. What should happen?",
+    thought="unmerge is only called after merge.",
+    hint="Call unmerge on a layer that was just made: there is nothing to restore. What should happen?",
 )
 
 slip(
@@ -297,7 +295,7 @@ slip(
     "out if self.merged else out +",
     "out +",
     thought="forward stays as it is: merging changes the weight and nothing else.",
-    hint="The weight holds the delta now. What does forward add to base_layer(x) all the same?",
+    hint="The weight holds the delta now. What does forward still add to base_layer(x)?",
 )
 
 slip(
@@ -322,7 +320,7 @@ slip(
     "trains_no_more",
     "            self.merged = True",
     "            self.merged = True\n            self.lora_A.requires_grad_(False)\n            self.lora_B.requires_grad_(False)",
-    thought="After a merge the adapter is done, so it is frozen or cut off.",
+    thought="After a merge the adapter is no longer needed, so it is frozen or removed.",
     hint="unmerge is there so that training can go on: lora_A and lora_B must get gradients again, and be the same "
     "Parameters that they were.",
 )
@@ -334,7 +332,8 @@ slip(
     "            self.kept = self.base_layer.weight.detach().clone()\n",
     "",
     thought="The base never changes, so its weight can be kept when the layer is made.",
-    hint="A saved model is loaded after its layers are made. Which weight does unmerge have to give back, and when is it there?",
+    hint="A saved model is loaded after its layers are made. Which weight must unmerge restore, and "
+    "when does it exist?",
 )
 
 slip(
@@ -344,7 +343,7 @@ slip(
     "lora_B).T)\n",
     "lora_B).T)\n            self.kept = self.base_layer.weight.detach().clone()\n",
     thought="A copy of the weight is kept as soon as the merge is done.",
-    hint="After unmerge the delta is still in the weight. Look at the order of your lines: which weight is it that you keep?",
+    hint="After unmerge the delta is still in the weight. Look at the order of your lines: which weight do you keep?",
 )
 
 LESSON_04 = [

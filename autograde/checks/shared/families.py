@@ -15,7 +15,7 @@ SCALING_TWICE = Misconception(
 DIVIDED_BY_RANK_AGAIN = Misconception(
     "divided_by_rank_again",
     thought="The result has to be divided by the rank.",
-    hint="The scaling is alpha / rank already: whoever made it has divided. What is left to do with it here?",
+    hint="The scaling is already alpha / rank. What is left to divide by here?",
 )
 NO_TRANSPOSE = Misconception(
     "no_transpose",
@@ -70,7 +70,8 @@ BOTH_RANDOM = Misconception(
 BOTH_ZERO = Misconception(
     "both_zero",
     thought="If the start must equal the base, both matrices are best set to zero.",
-    hint="Work out the gradient of A with B = 0, and that of B with A = 0. With both zero, who ever moves first?",
+    hint="Work out the gradient of A with B = 0, and that of B with A = 0. With both zero, which of "
+    "the two can ever start to move?",
 )
 ONE_PER_MULTIPLY_ADD = Misconception(
     "one_per_multiply_add",

@@ -303,8 +303,8 @@ answer.slip(
     "nn.init.normal_(layer.lora_B)",
     "nn.init.ones_(layer.lora_A)\n                nn.init.ones_(layer.lora_B)",
     thought="The same number in every entry keeps the sums easy.",
-    hint="With all entries of A equal, and all of B, nobody can tell whether one went to the wrong place. Let them "
-    "differ.",
+    hint="With all entries of A equal, and all of B, you cannot tell whether one went to the wrong "
+    "place. Let them differ.",
     recognise=_gap("entries that differ in A or B"),
 )
 
@@ -399,7 +399,7 @@ answer.slip(
     "3 * (x",
     "layer.scaling * (x",
     thought="The layer knows its scaling: layer.scaling can be used in the expected value.",
-    hint="The layer is the accused. Work out the scaling from the alpha and the rank that you gave it.",
+    hint="The layer is what you are testing. Work out the scaling from the alpha and the rank that you gave it.",
 )
 
 

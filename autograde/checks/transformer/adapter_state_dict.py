@@ -125,7 +125,8 @@ CONDITION = "if name in wanted"
 answer.slip(
     "whole_state", f" {CONDITION}", "",
     thought="The state of the model is what has to be saved.",
-    hint="Count the numbers in your dict, and those that have been trained. The base is at the other end already.",
+    hint="Count the numbers in your dict, and those that have been trained. The receiver has the base "
+        "already.",
 )  # fmt: skip
 answer.slip(
     "lora_in_the_name", CONDITION, 'if "lora" in name',
@@ -139,7 +140,7 @@ answer.slip(
 )  # fmt: skip
 answer.slip(
     "lora_in_the_name", CONDITION, 'if "lora_A" in name or "lora_B" in name',
-    thought="Nobody else calls anything lora_A.",
+    thought="No other layer is called lora_A.",
     hint="There may be a plain layer called lora_A, and its weight is no adapter. By its class an adapter is known for certain.",
 )  # fmt: skip
 answer.slip(
@@ -150,12 +151,13 @@ answer.slip(
 answer.slip(
     "only_B", '("lora_A", "lora_B")', '("lora_B",)',
     thought="B is what has been trained.",
-    hint="A starts at random and is trained, too. What would somebody compute who has your B and another A?",
+    hint="A starts at random and is trained, too. What would a model compute with your B and another "
+        "A?",
 )  # fmt: skip
 answer.slip(
     "only_A", '("lora_A", "lora_B")', '("lora_A",)',
     thought="One of the two matrices is enough.",
-    hint="What would somebody compute who has your A, and a B as it is at the start?",
+    hint="What would a model compute with your A and a B as it is at the start?",
 )  # fmt: skip
 answer.slip(
     "short_keys", "{name: value.clone()", "{name.rpartition('.')[2]: value.clone()",
@@ -170,7 +172,7 @@ answer.slip(
 answer.slip(
     "keys_of_layers", "{name: value.clone()", "{name.replace('.lora_', '_lora_'): value.clone()",
     thought="A key need only be unique.",
-    hint="Who loads it looks for the keys that model.state_dict() has.",
+    hint="The loader looks for the keys that model.state_dict() has.",
 )  # fmt: skip
 answer.slip(
     "graph_kept", "value.clone() for name, value in model.state_dict().items()",

@@ -28,7 +28,7 @@ ENDLESS = Misconception(
 FROZE_OTHERS = Misconception(
     "freezes_all",
     thought="LoRA means that only adapters train, so inject freezes the model.",
-    hint="Somebody may want the norms to train. LoRALinear freezes the layer that it is put around, and that is all there is to do.",
+    hint="The caller may want the norms to train. LoRALinear already freezes the layer that it wraps.",
 )
 COPIED = Misconception(
     "base_copied",
@@ -38,7 +38,7 @@ COPIED = Misconception(
 SILENT = Misconception(
     "silent_no_match",
     thought="Where nothing matches there is nothing to do.",
-    hint="Somebody has mistyped a name and would now train a model without an adapter. Who tells them?",
+    hint="With a mistyped name, a model would be trained without an adapter. Which error should say so?",
 )
 LETTERS = Misconception(
     "letters_of_a_string",
@@ -205,7 +205,7 @@ def _must_raise(check, case, seen):
         return Fault(f"The call raised {error['type']}, and by then it had changed {what}.",
                      hint="Find out whether it will work before anything is changed.")  # fmt: skip
     if not one_string and not _lists_a_linear(case, error["message"]):
-        hint = "Somebody has to correct a name. What would you want to read in the message then?"
+        hint = "The reader of the message has to correct a name. What would help them?"
         return Fault("The message of the ValueError names no nn.Linear of the model.", returned=said, hint=hint)
     return None
 
@@ -316,7 +316,9 @@ def _second(check, case, seen, wanted):
             fault = check.failed_call(second)
             return Fault(fault.problem.replace("The call", "The second call"), where=fault.where)
     if not second["kept"]:
-        hint = "Whoever calls it twice by accident loses what was trained. What does a name stand for that is adapted already?"
+        hint = (
+            "A second call by accident would lose what was trained. What does a name stand for that is adapted already?"
+        )
         return Fault("The second call replaced adapters that were there, or their values.", hint=hint)
     if taken != wanted | new:
         expected = f"adapted: {_said(wanted | new)}"
@@ -377,12 +379,14 @@ answer.slip(
 answer.slip(
     "last_part_only", MATCH, "name.split('.')[-1] == target",
     thought="A target is always the last part of a name.",
-    hint="Somebody may want only the q_proj of one kind of block and ask for attention.q_proj.",
+    hint="A target such as attention.q_proj asks for the q_proj of one kind of block only. Which "
+        "layers does your code find for it?",
 )  # fmt: skip
 answer.slip(
     "full_names_only", MATCH, "name == target",
     thought="A target is the full name of a layer.",
-    hint="Nobody wants to write down the names of all blocks. A target stands for every layer whose path ends in it.",
+    hint="Listing the names of all blocks would be long. A target stands for every layer whose path "
+        "ends in it.",
 )  # fmt: skip
 answer.slip(
     "starts_like_it", MATCH, "name.split('.')[-1].startswith(target)",
@@ -400,7 +404,7 @@ answer.slip(
 answer.slip(
     "message_without_names", "; there are {linears}", "",
     thought="Saying that it failed is enough.",
-    hint="Somebody has to correct a name. What would you want to read in the message then?",
+    hint="The reader of the message has to correct a name. What would help them?",
 )  # fmt: skip
 answer.slip(
     "every_name_must_match", "    if not names:",
@@ -460,12 +464,13 @@ answer.slip(
 answer.slip(
     "short_names", RETURN, "    return [name.split('.')[-1] for name in names]",
     thought="The name of a layer is the last part of its path.",
-    hint="Who gets the list must be able to find each layer with it: model.get_submodule(name).",
+    hint="The caller must be able to find each layer with the list: model.get_submodule(name).",
 )  # fmt: skip
 answer.slip(
     "model_returned", RETURN, "    return model",
     thought="The function changes a model, so it returns it.",
-    hint="The model is changed in place: whoever called has it already, and wants to know which layers were replaced.",
+    hint="The model is changed in place, so the caller has it already. What does the docstring say is "
+        "returned?",
 )  # fmt: skip
 answer.slip(
     "count_returned", RETURN, "    return len(names)",
@@ -481,5 +486,6 @@ answer.slip(
     "module = model.get_submodule(name)",
     "module = model.get_submodule(name)\n        module = getattr(module, 'base_layer', module)",
     thought="A second call starts again.",
-    hint="Whoever calls it twice by accident loses what was trained. What does a name stand for that is adapted already?",
+    hint="A second call by accident would lose what was trained. What does a name stand for that is "
+        "adapted already?",
 )  # fmt: skip

@@ -3,7 +3,7 @@
 import torch
 
 from autograde.checks.transformer.models import ADAPTED, ADAPTERS, shapes_of
-from autograde.judge import exceptions
+from autograde.judge import describe, exceptions
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import ANSWER, Case, Check
 from autograde.judge.compare import Fault, raised_fault
@@ -30,13 +30,13 @@ NEW_PARAMETERS = Misconception(
 )
 STATE_CHANGED = Misconception(
     "state_changed",
-    thought="The state has been used up when it is loaded.",
-    hint="Somebody may load it into a second model. Look for pop, del, or an operation in place.",
+    thought="The state is not needed after loading.",
+    hint="The caller may load it into a second model. Look for pop, del, or an operation in place.",
 )
 SILENT = Misconception(
     "nothing_named",
-    thought="That something is wrong is all there is to say.",
-    hint="Somebody has to find out what is wrong with a file. The message must contain the key.",
+    thought="Saying that something is wrong is enough.",
+    hint="The reader of the message has to find out what is wrong with a file. Which part of the file should it name?",
 )
 
 answer = RightAnswer("""
@@ -181,7 +181,7 @@ def _refuses(case, seen):
     """The faults of loading what does not fit."""
     blame, changed = case.args["blame"], _changed(seen)
     if "raised" not in seen:
-        what = f"and {len(changed)} parameters have changed" if changed else "and nothing was loaded"
+        what = f"and {describe.counted(len(changed), 'parameter')} changed" if changed else "and nothing was loaded"
         return Fault(
             f"The state does not fit, nothing was raised, {what}.", expected=f"an exception that names {blame}"
         )
@@ -236,7 +236,8 @@ answer.slip(
 answer.slip(
     "only_lora_keys_looked_at", "if key not in adapters:", "if 'lora_' in key and key not in adapters:",
     thought="Only keys with lora in them can be wrong.",
-    hint="A file with a weight of the base in it is no adapter. What is to be done with a key that nobody uses?",
+    hint="A file with a weight of the base in it is no adapter. What should happen to a key that is "
+        "not used?",
 )  # fmt: skip
 answer.slip(
     "keys_of_the_base_accepted", "if key not in adapters:", "if key not in model.state_dict():",
@@ -258,7 +259,8 @@ answer.slip(
     "transposed_to_fit", SHAPE, "if state[key].shape != parameter.shape and state[key].T.shape != parameter.shape:",
     COPY, "parameter.copy_(state[key] if state[key].shape == parameter.shape else state[key].T)",
     thought="A transposed matrix only has to be turned back.",
-    hint="On a square matrix nobody can tell whether it is transposed. A file in another layout is refused, not guessed at.",
+    hint="On a square matrix one cannot tell whether it is transposed. A file in another layout is "
+        "refused, not guessed at.",
 )  # fmt: skip
 answer.slip(
     "loaded_by_order", WRITE,
@@ -297,7 +299,8 @@ answer.slip(
 answer.slip(
     "made_trainable", COPY, "parameter.copy_(state[key])\n            parameter.requires_grad_(True)",
     thought="Adapters train, so what is loaded must train.",
-    hint="Somebody loads an adapter only to use it, and has frozen it. What does your loader change besides the numbers?",
+    hint="A caller may load an adapter only for inference, and have frozen it. What does your loader "
+        "change besides the numbers?",
 )  # fmt: skip
 answer.slip(
     "no_grad_forgotten", "with torch.no_grad():", "if True:",

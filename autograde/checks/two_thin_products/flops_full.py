@@ -42,7 +42,7 @@ def product_for_every_row(n, d, k, r):
 @flops_full.misconception(
     "product_forgotten",
     thought="The (d, k) matrix is there, and only has to be applied.",
-    hint="Somebody has to make it out of A and B first. What does that cost?",
+    hint="It has to be made from A and B first. What does that cost?",
 )
 def product_forgotten(n, d, k, r):
     return 2 * n * d * k

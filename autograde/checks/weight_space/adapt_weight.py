@@ -27,7 +27,7 @@ from autograde.remote.bits import same_bits
 
 ORIGINAL_TRAINS = Misconception(
     "original_trains",
-    thought="Whoever registers a parametrisation has replaced the weight.",
+    thought="Registering a parametrisation replaces the weight.",
     hint="The weight is still there, as parametrizations.weight.original, and an optimiser finds it. What has to happen "
     "to it?",
 )
@@ -50,7 +50,7 @@ NESTED = Misconception(
 SILENT_SECOND_CALL = Misconception(
     "silent_second_call",
     thought="There is nothing to do the second time, so nothing is done.",
-    hint="Whoever calls it with another rank believes to have that rank. What does the docstring ask for?",
+    hint="A caller who passes another rank would believe that it is used. What does the docstring ask for?",
 )
 NOT_PARAMETRISED = Misconception(
     "not_parametrised",

@@ -25,12 +25,13 @@ UNFROZEN = Misconception(
 FROZEN = Misconception(
     "frozen",
     thought="The layer was frozen, so everything in it is frozen at the end.",
-    hint="Somebody may have made the bias or the original weight train. Compare requires_grad before and after the call.",
+    hint="The bias or the original weight may have been made trainable on purpose. Compare "
+    "requires_grad before and after the call.",
 )
 ONLY_SWITCHED_OFF = Misconception(
     "only_switched_off",
     thought="When the adapter is off, the layer is a plain one.",
-    hint="Look at type(module) and at the names in its state_dict: would it load where nobody knows LoRA?",
+    hint="Look at type(module) and at the names in its state_dict: would it load in a program without LoRA?",
 )
 LEFT_BEHIND = Misconception(
     "left_behind",
@@ -40,8 +41,8 @@ LEFT_BEHIND = Misconception(
 PLAIN_ACCEPTED = Misconception(
     "plain_accepted",
     thought="Where there is nothing to fold, nothing needs to be said.",
-    hint="Whoever folds a layer twice, or the wrong one, wants to know. What does torch's own function do there, and does "
-    "your code still let it?",
+    hint="Folding a layer twice, or the wrong layer, is a mistake that should be reported. What does "
+    "torch's own function do there, and does your code still let it?",
 )
 
 answer = RightAnswer("""

@@ -10,7 +10,7 @@ from autograde.judge.compare import Fault, agree, as_number, is_number, raised_f
 from autograde.judge.misconception import RETURNED_NONE, Misconception
 
 BOTH_ZERO = families.BOTH_ZERO.reworded(
-    thought="An update that starts at nothing starts with both matrices at nothing.",
+    thought="An update that starts at zero has both matrices at zero.",
     hint="That is the published module from the beginning of the lesson. The gradient of each matrix contains the other "
     "one: what is it, when both are zero?",
 )

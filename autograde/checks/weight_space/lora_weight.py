@@ -28,22 +28,23 @@ DEFAULTS = {"rank": 1, "alpha": 1}
 COPY_WHEN_OFF = Misconception(
     "copy_when_off",
     thought="A copy of the weight is as good as the weight.",
-    hint="A copy takes memory and time at every access, and is another tensor. Off means: hand back what came in.",
+    hint="A copy takes memory and time at every access, and is a different tensor. What does the "
+    "docstring promise while en is False?",
 )
 SWITCH_IGNORED = Misconception(
     "switch_ignored",
-    thought="en is there for others to read.",
+    thought="en is only information for other code.",
     hint="Set en to False and call the module. What should come back, and where does your forward look at en?",
 )
 NOTHING_WHEN_OFF = RETURNED_NONE.reworded(
     thought="While the module is off, there is nothing to do, and nothing to return.",
-    hint="Whoever reads layer.weight gets what forward returns. What should they get while en is False?",
+    hint="layer.weight gives what forward returns. What should it give while en is False?",
 )
 EN_IS_TRAINING = Misconception(
     "en_is_training",
     thought="The adapter is on while the module trains.",
-    hint="train() and eval() are about dropout and the like: an adapter must count in evaluation too. Which attribute "
-    "is the switch?",
+    hint="train() and eval() are for dropout and similar layers: an adapter is needed in evaluation "
+    "too. Which attribute is the switch?",
 )
 DEVICE_IGNORED = Misconception(
     "device_ignored",
@@ -222,14 +223,14 @@ answer.slip(
     "wts + (self.B",
     "(self.B",
     thought="The module returns what is to be added.",
-    hint="Whoever reads layer.weight gets what your forward returns. Where is the layer's own weight in it?",
+    hint="layer.weight gives what your forward returns. Where is the layer's own weight in it?",
 )
 answer.slip(
     DIVIDED_BY_RANK_AGAIN,
     "* self.scale",
     "* self.scale / self.A.shape[0]",
     thought="The product has to be divided by the rank.",
-    hint="scale is alpha / rank: whoever made it has divided already.",
+    hint="scale is already alpha / rank. What is left to divide by?",
 )
 answer.slip(
     "entry_by_entry",
