@@ -55,6 +55,12 @@ def linear_by_hand(x, weight, bias):
     return torch.from_numpy(out)
 
 
+# %% chaff="F.linear with the bias, and the bias" exercise="linear_by_hand" misconception="bias_twice"
+def linear_by_hand(x, weight, bias):
+    out = F.linear(x, weight, bias)
+    return out if bias is None else out + bias
+
+
 # %% chaff="torch.mul in place of @" exercise="linear_by_hand" misconception="elementwise"
 def linear_by_hand(x, weight, bias):
     y = torch.mul(weight, x)

@@ -229,6 +229,11 @@ def lora_delta(x, A, B, scaling):
     return h @ B.T * scaling
 
 
+# %% chaff="both transposed, B first" exercise="lora_delta" misconception="linear_layout"
+def lora_delta(x, A, B, scaling):
+    return scaling * (x @ B.mT @ A.mT)
+
+
 # %% chaff="B first" exercise="lora_delta" misconception="swapped"
 def lora_delta(x, A, B, scaling):
     return x @ B @ A * scaling

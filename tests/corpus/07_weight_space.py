@@ -415,6 +415,28 @@ def adapt_weight(module, rank, alpha):
     return module
 
 
+# %% chaff="refuses a second call after it has frozen the adapter" exercise="adapt_weight" misconception=""
+from torch.nn.utils import parametrize
+
+
+class LoRA(nn.Module):
+    def __init__(self, w, rank, alpha):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, w[0].numel(), dtype=w.dtype, device=w.device))
+        self.B = nn.Parameter(torch.zeros(w.shape[0], rank, dtype=w.dtype, device=w.device))
+        self.scale, self.en = alpha / rank, True
+
+    def forward(self, wts):
+        return wts + (self.B @ self.A).view(wts.shape) * self.scale if self.en else wts
+
+
+def adapt_weight(module, rank, alpha):
+    module.requires_grad_(False)
+    if parametrize.is_parametrized(module):
+        raise ValueError("adapted already")
+    return parametrize.register_parametrization(module, "weight", LoRA(module.weight, rank, alpha))
+
+
 # %% chaff="an assert for an error" exercise="adapt_weight" misconception=""
 from torch.nn.utils import parametrize
 

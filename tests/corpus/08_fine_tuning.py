@@ -334,6 +334,23 @@ def fine_tune(model, x, y, epochs, lr):
     return history
 
 
+# %% wheat="plain SGD on all rows at once" exercise="fine_tune"
+from lora_ref.layer import LoRALinear
+
+
+def fine_tune(model, x, y, epochs, lr):
+    layers = [module for module in model.modules() if isinstance(module, LoRALinear)]
+    optimizer = torch.optim.SGD([p for layer in layers for p in (layer.lora_A, layer.lora_B)], lr=lr)
+    criterion = nn.CrossEntropyLoss()
+    model.train()
+    for _ in range(epochs):
+        optimizer.zero_grad()
+        criterion(model(x), y).backward()
+        optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return model.eval()
+
+
 # %% wheat="plain SGD by hand, in batches" exercise="fine_tune"
 def fine_tune(model, x, y, epochs, lr):
     adapters = [p for n, p in model.named_parameters() if n.rsplit(".", 1)[-1] in {"lora_A", "lora_B"}]

@@ -132,6 +132,15 @@ answer.slip(
 
 
 answer.slip(
+    "bias_twice",
+    "out + bias",
+    "out + bias + bias",
+    thought="The product is there, and the bias still has to be added.",
+    hint="Call your function with x = 0 and compare with the bias. Does a function that you call add it already?",
+)
+
+
+answer.slip(
     "bias_subtracted",
     "out + bias",
     "out - bias",

@@ -192,7 +192,7 @@ answer.slip(
     thought="A, B or their product is stored as nn.Linear stores its weight, (out, in), and needs a transpose.",
     hint="Print A.shape and B.shape. Which axis of A has one entry for each of the d numbers in a row of x, and which axis "
     "of B one for each of the k numbers of the result?",
-    recognise=_stops_at(("nd", "rd"), ("nr", "kr"), ("nd", "kd")),
+    recognise=_stops_at(("nd", "rd"), ("nr", "kr"), ("nd", "kd"), ("nd", "kr")),
 )
 answer.slip(
     "swapped",
