@@ -24,8 +24,8 @@ Here is a small language model. It has 521,088 numbers, and they learned from En
 German, although **not one of these numbers changes**. Beside them run a few new ones, about one for every 42, and only the new ones
 learn. This method is called LoRA, **lo**w-**r**ank **a**daptation, and in this course you build it yourself, piece by piece.
 
-Run the cell with **Shift + Enter**. It takes about ten seconds. You need not understand the code yet; by lesson 09 you will have
-written its parts.
+Run the cell with **Shift + Enter**. It takes about ten seconds. You need not understand the code yet; by lesson
+[09](../09_transformer/09_transformer.ipynb) you will have written its parts.
 """
 
 # %% demonstration=true
@@ -67,8 +67,8 @@ for columns in zip(before, after, switched_off):
 
 # %% [markdown]
 r"""
-Most of these words exist in no dictionary, but anybody can see which language they are trying to be. (What it
-learned from are the names of languages, places and time zones. *Zeit* is German for time, and *-isch* is an ending like *-ish*.)
+Most of these words exist in no dictionary, but anybody can see which language they are trying to be. (It
+learned from the names of languages, places and time zones. *Zeit* is German for time, and *-isch* is an ending like *-ish*.)
 
 Look at the right column. Switched off, the model writes what it wrote before, letter for letter. So one model can serve many
 purposes: it is kept once, and for each purpose a small file is kept with it. If you train all of its numbers instead, you need a whole
@@ -251,8 +251,8 @@ r"""
 - **called** and **returned** let you repeat the call in a cell of your own.
 - **likely thought** appears when the mistake is a known one; **hint** says what to do next.
 - **replay** holds the seed. With it you get the same inputs again after you have changed something.
-- An exercise that you have not begun is "not started yet". When you hand in a notebook, only what its checks find then counts; how
-  often you tried does not.
+- An exercise that you have not begun is "not started yet". What counts is what the checks find when you hand in your notebook, and not
+  how often you tried.
 
 You may call a check as often as you like, from any cell.
 """

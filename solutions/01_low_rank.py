@@ -20,7 +20,7 @@ At the end of this lesson you can split any matrix into two thin ones, say how m
 r"""
 ## A network that has to learn something new
 
-In lesson 00 one new number for every 42 was enough to teach a model another language. LoRA rests on a hypothesis that explains why:
+In lesson [00](../00_start_here/00_start_here.ipynb) one new number for every 42 was enough to teach a model another language. LoRA rests on a hypothesis that explains why:
 **the weight of a trained network has full rank, but the change that adapts it to a new task has a low one.** Hu et al. put it forward
 in 2021 (arXiv 2106.09685), after Aghajanyan et al. had found in 2020 that fine-tuning has a low intrinsic dimension (arXiv 2012.13255).
 You can test a hypothesis, and here is a network small enough to test this one in seconds.
@@ -85,7 +85,8 @@ kit.show_digit(upright=upright[0], sideways=sideways[0])
 # %% [markdown]
 r"""
 There are ten digits, so guessing is right about 10 % of the time. Before fine-tuning the network could do nothing with a sideways
-digit; afterwards it reads nearly all of them. (And it has forgotten more than half of the upright ones. Lesson 08 comes back to that.)
+digit; afterwards it reads nearly all of them. (And it has forgotten more than half of the upright ones. Lesson [08](../08_fine_tuning/08_fine_tuning.ipynb)
+comes back to that.)
 
 ## Predict first
 
@@ -297,8 +298,8 @@ r"""
 Take your time with these numbers. They do not say quite what one might hope:
 
 - **The rank of $\Delta W$ is not low.** It is 92 of 96, and the last four are missing for a dull reason, which you can see in the
-  picture as a cliff behind value 92: four units of the middle layer never fire for a sideways picture, so no gradient ever reached
-  their rows. What *is* true: a few of the 92 singular values hold nearly everything. That is what "low rank" means in practice.
+  picture as a cliff behind value 92: four units of the middle layer are zero for all of the 500 sideways pictures, so no gradient ever
+  reached their rows. What *is* true: a few of the 92 singular values hold nearly everything. That is what "low rank" means in practice.
 - **It is structure, not luck.** The same numbers in other places need 3.7 times as many pieces in the first layer and 5 times as many
   in the middle one.
 - **Low rank does not mean small.** The change is nearly as large as the weight that it changes.
@@ -313,7 +314,7 @@ of rank $r$ to $\Delta W$ and measures the accuracy: $W + \Delta W_r$. For compa
 $(W + \Delta W)_r$. (The last layer has ten outputs, so its rank is never above 10.)
 
 Your `best_low_rank` gives $A$ of shape $(d, r)$ and $B$ of shape $(r, k)$, the order in which an input flows. As you know from lesson
-00, `nn.Linear` keeps its weight as $(k, d)$. So the change goes in transposed, and its product comes out transposed.
+[00](../00_start_here/00_start_here.ipynb), `nn.Linear` keeps its weight as $(k, d)$. So the change goes in transposed, and its product comes out transposed.
 """
 
 
@@ -474,8 +475,8 @@ pays off more, the larger the model is: the same few directions beside an ever l
 
 So the hypothesis is about *tasks*, and it is no law. At the scale of language models, "LoRA Learns Less and Forgets Less" (arXiv
 2405.09673) finds that the change of full fine-tuning has a rank 10 to 100 times that of a usual LoRA. You have seen above why that need not
-stop LoRA from working: the rank of a change that was free to spread says little about the rank that is needed. [Lesson
-08](../08_fine_tuning/08_fine_tuning.ipynb) trains on, and shows a task for which low rank fails.
+stop LoRA from working: the rank of a change that was free to spread says little about the rank that is needed. Lesson
+[08](../08_fine_tuning/08_fine_tuning.ipynb) goes on from here, and shows a task for which low rank fails.
 """
 
 # %% [markdown]

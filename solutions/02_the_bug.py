@@ -129,7 +129,7 @@ show_prediction(my_finding, guess="B starts at zero, so nothing will ever be lea
 
 # %% [markdown]
 r"""
-The zero is suspicious, and it does matter, but it is what the formula asks for. (Lesson 04 shows that it learns all the same.) The bug is
+The zero is suspicious, and it does matter, but it is what the formula asks for. (Lesson [04](../04_lora_linear/04_lora_linear.ipynb) shows that it learns all the same.) The bug is
 the last `*` in `forward`. It multiplies entry by entry, where the formula has a matrix product, and it broadcasts too: it stretched `x` to
 the six rows of `A @ B`. The zero in $B$ only hides it.
 """
@@ -169,7 +169,7 @@ print("A @ B        ", (A @ B).tolist())
 try:
     print((A @ B) * x)
 except RuntimeError as error:
-    print("(A @ B) * x   raises:", error)
+    print("(A @ B) * x   raises:\n  ", error)
 
 # %% [markdown]
 r"""
@@ -395,7 +395,8 @@ scaling, in what they do with the base layer, in the product, or in the sizes an
 tests.
 
 You get two points for exposing Attempt #1 and accepting every right layer, and two for exposing all the others. Only what a layer computes
-counts here; what it freezes and how $A$ starts come in lesson 04.
+counts here; what it freezes and how $A$ starts come in lesson
+[04](../04_lora_linear/04_lora_linear.ipynb).
 
 You can set an adapter's values like this:
 
@@ -467,7 +468,7 @@ print("Attempt #1 is exposed:", exposes(AttemptOne))
 # %% [markdown]
 r"""
 Compare this with the author's test at the top, which passed three inputs out of four. It looked at the one moment at which a layer, right or
-wrong, adds nothing. Remember how your test works: you will want it again in lesson 04, when you build the layer yourself.
+wrong, adds nothing. Remember how your test works: you will want it again in lesson [04](../04_lora_linear/04_lora_linear.ipynb), when you build the layer yourself.
 """
 
 # %% [markdown]

@@ -129,7 +129,7 @@ $$
    $$
 
 3. **scale** · this step is yours: which four numbers come out?
-4. **add** · to what the base layer gives. That comes in lesson 04.
+4. **add** · to what the base layer gives. That comes in lesson [04](../04_lora_linear/04_lora_linear.ipynb).
 
 Now count the work. A matrix of shape $(a, b)$ times one of shape $(b, c)$ makes $ac$ numbers, and each of them takes $b$ multiplications and
 $b$ additions (the first one, to zero, counts too). Together that is $2abc$ *floating-point operations*, FLOPs for short.
@@ -436,7 +436,7 @@ write a fourth. (The full product makes four of them, and a $\Delta W$ as large 
 factor for it, so it does the scaling, the second product and the sum in one pass.
 
 There is a good time to form $AB$: once, before the model goes into use, to be added to $W$ for good. Then no row pays for the adapter at all.
-That is merging, [lesson 06](../06_merging/06_merging.ipynb).
+That is merging, in lesson [06](../06_merging/06_merging.ipynb).
 
 ### Time it yourself
 

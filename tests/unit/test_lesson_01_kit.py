@@ -38,3 +38,18 @@ def test_enough_is_the_rank_from_which_on_the_curve_stays_near():
     curve[5] = 80.0  # falls back once more
     assert kit.enough(curve, 90.5) == kit.RANKS[6]
     assert kit.enough(curve, 100.0) is None
+
+
+def test_rows_of_the_change_that_are_zero_belong_to_units_that_are_zero_for_every_picture():
+    upright, sideways, labels = kit.sideways_digits()
+    torch.manual_seed(0)
+    layers = [nn.Linear(64, 160, bias=False), nn.ReLU(), nn.Linear(160, 96, bias=False), nn.ReLU()]
+    model = nn.Sequential(*layers, nn.Linear(96, 10, bias=False))
+    kit.train(model, upright[:1000], labels[:1000], epochs=25)
+    before = model[2].weight.detach().clone()
+    silent_before = (model[:4](sideways[:500]) == 0).all(dim=0)
+    kit.train(model, sideways[:500], labels[:500], epochs=10)
+    silent = silent_before & (model[:4](sideways[:500]) == 0).all(dim=0)
+    unchanged = (model[2].weight == before).all(dim=1)
+    assert unchanged.any()
+    assert torch.equal(unchanged, unchanged & silent)

@@ -1,4 +1,5 @@
-"""What a reader of the lessons meets: links that lead somewhere, and no question mark in the place of a prediction."""
+"""What a reader of the lessons meets: questions from memory, links that lead somewhere, lines that do not wrap, and no
+question mark in the place of a prediction."""
 
 import os
 import re
@@ -14,9 +15,10 @@ LINK = re.compile(r"\]\(([^)\s]+\.ipynb)\)")
 DETAILS = re.compile(r"<details>.*?</details>", re.DOTALL)  # HTML, in which Markdown's links are no links
 UNLINKED = re.compile(r"\blessons? \d\d\b|\*\*Next:\*\* \d\d", re.IGNORECASE)
 OPEN = re.compile(r"\b(?:predicted|you|verdict|answer)\b[^\n]*(?:'\?'|: \?|\? )", re.IGNORECASE)
+WIDEST = 110  # characters of output that fit into a line in a window of 1,000 pixels
 
 
-@pytest.fixture(scope="module", params=COURSE.lessons[4:])
+@pytest.fixture(scope="module", params=COURSE.lessons)
 def cells(request):
     """The cells of a solved lesson."""
     return nbformat.read(COURSE.solved(request.param), as_version=4).cells
@@ -38,6 +40,20 @@ def test_lessons_that_are_named_are_linked(cells):
 def test_no_output_shows_a_question_mark_for_a_prediction(cells):
     texts = [output.get("text", "") for cell in cells for output in cell.get("outputs", [])]
     assert not [found for text in texts for found in OPEN.findall(text)]
+
+
+def test_output_does_not_wrap(cells):
+    texts = [output.get("text", "") for cell in cells for output in cell.get("outputs", [])]
+    assert not [line for text in texts for line in text.splitlines() if len(line) > WIDEST]
+
+
+@pytest.mark.parametrize("lesson", COURSE.lessons[2:12])
+def test_a_lesson_begins_with_three_questions_from_memory(lesson):
+    opening = "".join(cell.source for cell in nbformat.read(COURSE.solved(lesson), as_version=4).cells[:3])
+    questions = opening.partition("## From memory")[2]
+    numbered = re.findall(r"^\d\. [^\n]+", DETAILS.sub("", questions), re.MULTILINE)
+    assert len(numbered or re.findall(r"<summary>\d\d · ", questions)) == 3
+    assert "<details>" in questions
 
 
 def test_what_is_no_link_and_no_prediction_is_found():
