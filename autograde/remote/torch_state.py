@@ -14,7 +14,7 @@ def known_torch_state():
     dtype, device = torch.get_default_dtype(), torch.get_default_device()
     deterministic = _deterministic()
     elsewhere = device.type != "cpu"
-    with torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", enabled=False):
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", enabled=False, cache_enabled=False):
         torch.set_default_dtype(torch.float32)
         if elsewhere:
             torch.set_default_device(None)
