@@ -75,6 +75,16 @@ def _place(model, path, linear):
     }
 
 
+def _shared(layers):
+    """The paths of two of `layers`, by path, that hold one adapter's tensor between them; empty where none do."""
+    holders = {}
+    for path, layer in layers.items():
+        for tensor, _ in (adapter(layer, name) for name in ADAPTERS if layer is not None):
+            if tensor is not None and holders.setdefault(id(tensor), path) != path:
+                return [holders[id(tensor)], path]
+    return []
+
+
 @probe
 def lora_added(function, source, state, layer, adapted, frozen, rank, alpha, values, x):
     """Hand a model to the learner's function, and look at every place where an nn.Linear stood.
@@ -84,8 +94,8 @@ def lora_added(function, source, state, layer, adapted, frozen, rank, alpha, val
 
     Returns:
         ``type``, ``same`` (whether the model itself came back), ``places`` (see `_place`, by path), ``dotted``
-        (whether a child of the model has a dot in its name), ``kept`` (whether the layers that stood there already
-        are the same, hold the same values and nothing new), ``others`` (names of other parameters that are gone, new
+        (whether a child of the model has a dot in its name), ``shared`` (two paths where one adapter stands, or none),
+        ``kept`` (whether the layers that stood there already are the same, hold the same values and nothing new), ``others`` (names of other parameters that are gone, new
         or changed), ``unfrozen`` (names of those among them that train and did not), ``at_start`` (the output has the
         bits it had before), ``out`` with `values` set, and ``again``: what a second call did (``raised``, ``kept``:
         every layer is the same and holds the same values, ``layers``: how many there are more); or ``raised``.
@@ -107,6 +117,7 @@ def lora_added(function, source, state, layer, adapted, frozen, rank, alpha, val
         return seen  # a model of its own: there is nothing to be seen in this one
     seen["places"] = {path: _place(model, path, linear) for path, linear in linears.items()}
     seen["dotted"] = any("." in name for name, _ in model.named_children())
+    seen["shared"] = _shared({path: catch(model.get_submodule, path)[0] for path in linears})
     seen["kept"] = all(
         catch(model.get_submodule, path)[0] is module
         and _same_values(held[path], _values(module))

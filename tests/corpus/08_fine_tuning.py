@@ -633,3 +633,169 @@ def fine_tune(model, x, y, epochs, lr):
         if hasattr(module, "merge"):
             module.merge()
     model.eval()
+
+
+# %% wheat="batches of 16, Nesterov's momentum" exercise="fine_tune"
+def fine_tune(model, x, y, epochs, lr):
+    adapters = [p for n, p in model.named_parameters() if n.endswith(("lora_A", "lora_B"))]
+    optimizer = torch.optim.SGD(adapters, lr=lr, momentum=0.9, nesterov=True)
+    model.train()
+    for _ in range(epochs):
+        for rows in torch.randperm(len(x)).split(16):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x[rows]), y[rows]).backward()
+            optimizer.step()
+    optimizer.zero_grad()
+    model.eval()
+
+
+# %% wheat="RMSprop" exercise="fine_tune"
+def fine_tune(model, x, y, epochs, lr):
+    adapters = [p for n, p in model.named_parameters() if n.endswith(("lora_A", "lora_B"))]
+    optimizer = torch.optim.RMSprop(adapters, lr=lr)
+    model.train()
+    for _ in range(epochs):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+    optimizer.zero_grad()
+    model.eval()
+
+
+# %% wheat="autocast to bfloat16" exercise="fine_tune"
+def fine_tune(model, x, y, epochs, lr):
+    adapters = [p for n, p in model.named_parameters() if n.endswith(("lora_A", "lora_B"))]
+    optimizer = torch.optim.AdamW(adapters, lr=lr)
+    model.train()
+    for _ in range(epochs):
+        for rows in torch.randperm(len(x)).split(100):
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                loss = nn.functional.cross_entropy(model(x[rows]), y[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    optimizer.zero_grad()
+    model.eval()
+
+
+# %% wheat="LBFGS with a line search" exercise="fine_tune"
+def fine_tune(model, x, y, epochs, lr):
+    adapters = [p for n, p in model.named_parameters() if n.endswith(("lora_A", "lora_B"))]
+    optimizer = torch.optim.LBFGS(adapters, lr=lr, max_iter=4, line_search_fn="strong_wolfe")
+
+    def closure():
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        return loss
+
+    model.train()
+    for _ in range(epochs):
+        optimizer.step(closure)
+    optimizer.zero_grad()
+    model.eval()
+
+
+# %% wheat="rows kept aside, early stopping, the best values put back" exercise="fine_tune"
+def fine_tune(model, x, y, epochs, lr, patience=5):
+    adapters = [p for n, p in model.named_parameters() if n.endswith(("lora_A", "lora_B"))]
+    optimizer = torch.optim.AdamW(adapters, lr=lr)
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=2)
+    aside = max(1, len(x) // 10)
+    best, kept, waited = math.inf, None, 0
+    for _ in range(epochs):
+        model.train()
+        for rows in torch.randperm(len(x) - aside).add(aside).split(32):
+            optimizer.zero_grad(set_to_none=True)
+            nn.functional.cross_entropy(model(x[rows]), y[rows]).backward()
+            optimizer.step()
+        model.eval()
+        with torch.no_grad():
+            loss = nn.functional.cross_entropy(model(x[:aside]), y[:aside]).item()
+        scheduler.step(loss)
+        if loss < best:
+            best, kept, waited = loss, [p.detach().clone() for p in adapters], 0
+        elif (waited := waited + 1) >= patience:
+            break
+    with torch.no_grad():
+        for p, value in zip(adapters, kept):
+            p.copy_(value)
+            p.grad = None
+
+
+# %% chaff="one pass in batches of 16" exercise="fine_tune" misconception="one_epoch"
+def fine_tune(model, x, y, epochs, lr):
+    adapters = [p for n, p in model.named_parameters() if n.endswith(("lora_A", "lora_B"))]
+    optimizer = torch.optim.Adam(adapters, lr=lr)
+    model.train()
+    for rows in torch.randperm(len(x)).split(16):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x[rows]), y[rows]).backward()
+        optimizer.step()
+    optimizer.zero_grad()
+    model.eval()
+
+
+# %% chaff="cleared once an epoch, and a step for each batch" exercise="fine_tune" misconception="gradients_not_cleared"
+def fine_tune(model, x, y, epochs, lr):
+    adapters = [p for n, p in model.named_parameters() if n.endswith(("lora_A", "lora_B"))]
+    optimizer = torch.optim.SGD(adapters, lr=lr)
+    model.train()
+    for _ in range(epochs):
+        optimizer.zero_grad()
+        for i in range(0, len(x), 16):
+            nn.functional.cross_entropy(model(x[i : i + 16]), y[i : i + 16]).backward()
+            optimizer.step()
+    optimizer.zero_grad()
+    model.eval()
+
+
+# %% chaff="the rate of another notebook, by hand" exercise="fine_tune" misconception="rate_ignored"
+def fine_tune(model, x, y, epochs, lr):
+    adapters = [p for n, p in model.named_parameters() if n.endswith(("lora_A", "lora_B"))]
+    model.train()
+    for _ in range(epochs):
+        for rows in torch.randperm(len(x)).split(32):
+            loss = nn.functional.cross_entropy(model(x[rows]), y[rows])
+            for p, gradient in zip(adapters, torch.autograd.grad(loss, adapters)):
+                p.data -= 0.01 * gradient
+    model.eval()
+
+
+# %% chaff="A alone, so that no gradient gets anywhere" exercise="fine_tune" misconception="one_matrix_trained"
+def fine_tune(model, x, y, epochs, lr):
+    adapters = [p for n, p in model.named_parameters() if n.endswith("lora_A")]
+    optimizer = torch.optim.Adam(adapters, lr=lr)
+    model.train()
+    for _ in range(epochs):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+    model.zero_grad()
+    model.eval()
+
+
+# %% chaff="the adapters of the model's own children" exercise="fine_tune" misconception="adapters_left_out"
+from lora_ref.layer import LoRALinear
+
+
+def fine_tune(model, x, y, epochs, lr):
+    layers = [m for m in model.children() if isinstance(m, LoRALinear)]
+    optimizer = torch.optim.AdamW([p for m in layers for p in (m.lora_A, m.lora_B)], lr=lr)
+    model.train()
+    for _ in range(epochs):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+    model.zero_grad()
+    model.eval()
+
+
+# %% chaff="the first layer alone" exercise="adapter_parameters" misconception=""
+from lora_ref.layer import LoRALinear
+
+
+def adapter_parameters(model):
+    for module in model.modules():
+        if isinstance(module, LoRALinear):
+            return [module.lora_A, module.lora_B]

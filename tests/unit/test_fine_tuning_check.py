@@ -1,6 +1,6 @@
 """What lesson 08 says about its check is so: where the network starts, what a right answer comes to, where the bar is."""
 
-import copy
+import functools
 
 import pytest
 import torch
@@ -9,14 +9,13 @@ from torch.optim.optimizer import _global_optimizer_pre_hooks
 
 import lora_ref
 from autograde.checks.fine_tuning.fine_tune import (
-    ALPHA,
     BAR,
     EPOCHS,
-    RANK,
-    RATE,
     READER,
+    ROWS,
     data,
     fine_tune,
+    held_out,
     trained_state,
 )
 from autograde.checks.fine_tuning.given import made
@@ -38,23 +37,33 @@ def test_the_network_reads_upright_digits_and_not_turned_ones(base):
     assert 0.40 < accuracy(base, turned, y) < 0.50
 
 
-def learned(base, seed, epochs=EPOCHS, make=torch.optim.Adam):
-    """The accuracy that one step an epoch on all rows comes to."""
-    torch.manual_seed(seed)
-    model = lora_ref.add_lora(copy.deepcopy(base), RANK, ALPHA)
-    (x, y), held_out = data()
-    optimiser = make(lora_ref.adapter_parameters(model), lr=RATE)
-    for _ in range(epochs):
-        loss = nn.functional.cross_entropy(model(x), y)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-    return accuracy(model, *held_out)
+def learned(seed, make=torch.optim.Adam, batch=ROWS, epochs=EPOCHS):
+    """The accuracy that training in the check's first case comes to."""
+
+    def train(model, x, y, _, lr):
+        optimiser = make(lora_ref.adapter_parameters(model), lr=lr)
+        for _ in range(epochs):
+            for rows in torch.randperm(len(x)).split(batch):
+                loss = nn.functional.cross_entropy(model(x[rows]), y[rows])
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+
+    case = fine_tune.cases(Draw(seed))[0]
+    logits, y = held_out(case, fine_tune.observe(train, case))
+    return (logits.argmax(-1) == y).double().mean().item()
 
 
-def test_adam_on_all_rows_comes_to_about_ninety_per_cent(base):
-    reached = [learned(base, seed) for seed in range(5)]
-    assert min(reached) > BAR + 0.15 and 0.87 < sum(reached) / 5 < 0.94
+def test_adam_on_all_rows_comes_to_about_ninety_per_cent():
+    reached = [learned(seed) for seed in range(5)]
+    assert min(reached) > BAR + 0.08 and 0.86 < sum(reached) / 5 < 0.93
+
+
+def test_the_slowest_and_the_fastest_right_training_are_above_the_bar():
+    """One step of plain SGD an epoch crawls; small batches with momentum go some hundred times as far."""
+    assert min(learned(seed, make=torch.optim.SGD) for seed in range(5)) > BAR + 0.04
+    fast = functools.partial(torch.optim.SGD, momentum=0.9, nesterov=True)
+    assert learned(0, make=fast, batch=16) > BAR + 0.1
 
 
 def test_what_is_held_out_is_not_handed_over():
@@ -64,13 +73,9 @@ def test_what_is_held_out_is_not_handed_over():
         assert sum(tuple(row.tolist()) in rows for row in case.args["x"]) <= 1  # two writers may draw the same digit
 
 
-def test_an_untrained_network_and_one_that_hardly_trained_are_below_the_bar(base):
-    assert learned(base, 0, epochs=0) < BAR - 0.2
-    assert learned(base, 0, epochs=EPOCHS // 10) < BAR - 0.05
-
-
-def test_plain_gradient_descent_on_all_rows_is_above_the_bar(base):
-    assert min(learned(base, seed, make=torch.optim.SGD) for seed in range(5)) > BAR + 0.03
+def test_an_untrained_network_and_one_that_hardly_trained_are_below_the_bar():
+    assert learned(0, epochs=0) < BAR - 0.2
+    assert learned(0, epochs=EPOCHS // 20) < BAR - 0.05
 
 
 def test_counting_leaves_no_hook_behind():

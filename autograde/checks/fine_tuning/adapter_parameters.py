@@ -153,7 +153,7 @@ def _missing(names, wanted):
         return None
     ends = {name.rpartition(".")[2] for name in missing}
     cause = ONE_OF_TWO if len(ends) == 1 and len(missing) * 2 == len(wanted) else None
-    if cause is None and len(ends) == 2 and all(name.count(".") >= 2 for name in missing):
+    if cause is None and len(ends) == 2 and not names and all(name.count(".") >= 2 for name in missing):
         cause = TOP_LEVEL_ONLY
     return Fault(
         f"Of {len(wanted)} adapter Parameters, {len(missing)} {'is' if len(missing) == 1 else 'are'} missing, the first of "

@@ -33,6 +33,11 @@ UNFROZE_ALL = Misconception(
     thought="Everything may train again, since LoRALinear freezes what must not.",
     hint="Someone may have frozen a norm on purpose before calling add_lora. Which of your lines makes it train again?",
 )
+SHARED = Misconception(
+    "adapter_shared",
+    thought="An adapter can serve every layer of its size.",
+    hint="Each layer learns a change of its own. Which tensors do two of your layers hold together?",
+)
 BASE_COPIED = Misconception(
     "base_copied",
     thought="A layer with the same values is the same layer.",
@@ -178,6 +183,9 @@ class AddLora(Check):
             if place["trains"] != [True, True]:
                 problem = f"The adapter at {path} does not require a gradient, so nothing trains."
                 return Fault(problem, misconception=ADAPTER_FROZEN)
+        if seen["shared"]:
+            one, other = (describe.clean(str(path), 60) for path in seen["shared"])
+            return Fault(f"The layers at {one} and {other} have an adapter in common.", misconception=SHARED)
         return None
 
     def _rest(self, args, seen):
@@ -280,4 +288,18 @@ def nothing_replaced(model, rank, alpha):
     for part in model.modules():
         if isinstance(part, nn.Linear):
             part = LoRALinear(part, rank, alpha)
+    return model
+
+
+@add_lora.misconception(SHARED)
+def one_A_for_each_size(model, rank, alpha):
+    from lora_ref.layer import LoRALinear
+
+    matrices = {}
+    for path, part in list(model.named_modules()):
+        if isinstance(part, nn.Linear) and not path.endswith("base_layer"):
+            parent, _, name = path.rpartition(".")
+            layer = LoRALinear(part, rank, alpha)
+            layer.lora_A = matrices.setdefault(part.in_features, layer.lora_A)
+            setattr(model.get_submodule(parent), name, layer)
     return model
