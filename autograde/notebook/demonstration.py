@@ -55,7 +55,7 @@ def names(source):
     A name that the cell both defines and uses counts as defined. A cell that is not valid Python uses and defines nothing:
     it stops before its first line.
     """
-    table = _table(_NOT_PYTHON.sub(r"\1\2", source)) or _table(_NOT_PYTHON.sub(r"\1pass", source))
+    table = next(filter(None, map(_table, without_ipython(source))), None)
     used, made = set(), set()
     tables = [table] if table else []
     while tables:
@@ -68,6 +68,16 @@ def names(source):
                 elif symbol.is_referenced():
                     used.add(symbol.get_name())
     return used - made, made
+
+
+def without_ipython(source):
+    """A cell's source with IPython's own syntax taken out, in the two ways in which it may be Python then.
+
+    Returns:
+        ``(text, text)``, with as many lines: the first keeps what follows a magic (``%time f(x)``), the second does not
+        (``!pip install torch``).
+    """
+    return _NOT_PYTHON.sub(r"\1\2", source), _NOT_PYTHON.sub(r"\1pass", source)
 
 
 def _table(source):

@@ -20,10 +20,15 @@ RIGHT = (
 WRONG = RIGHT.replace("linear(x, weight, bias)\n", "linear(x, weight)\n")
 
 
-def autograde(*words, cwd=ROOT):
+def autograde(*words, cwd=ROOT, encoding=None):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.run(
-        [sys.executable, "-m", "autograde", *map(str, words)], cwd=cwd, env=environment, capture_output=True, text=True
+        [sys.executable, "-m", "autograde", *map(str, words)],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        encoding=encoding,
     )
 
 
