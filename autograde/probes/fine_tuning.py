@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import Linear  # this one: handed-in code may put another in its place
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from autograde.probes.layers import ADAPTERS, adapter, as_convention, attribute, set_adapters
+from autograde.probes.layers import ADAPTERS, adapter, as_convention, attribute, set_adapters, shared_adapter
 from autograde.remote import wire
 from autograde.remote.bits import same_bits
 from autograde.remote.probe import probe
@@ -75,16 +75,6 @@ def _place(model, path, linear):
     }
 
 
-def _shared(layers):
-    """The paths of two of `layers`, by path, that hold one adapter's tensor between them; empty where none do."""
-    holders = {}
-    for path, layer in layers.items():
-        for tensor, _ in (adapter(layer, name) for name in ADAPTERS if layer is not None):
-            if tensor is not None and holders.setdefault(id(tensor), path) != path:
-                return [holders[id(tensor)], path]
-    return []
-
-
 @probe
 def lora_added(function, source, state, layer, adapted, frozen, rank, alpha, values, x):
     """Hand a model to the learner's function, and look at every place where an nn.Linear stood.
@@ -117,7 +107,7 @@ def lora_added(function, source, state, layer, adapted, frozen, rank, alpha, val
         return seen  # a model of its own: there is nothing to be seen in this one
     seen["places"] = {path: _place(model, path, linear) for path, linear in linears.items()}
     seen["dotted"] = any("." in name for name, _ in model.named_children())
-    seen["shared"] = _shared({path: catch(model.get_submodule, path)[0] for path in linears})
+    seen["shared"] = shared_adapter({path: catch(model.get_submodule, path)[0] for path in linears})
     seen["kept"] = all(
         catch(model.get_submodule, path)[0] is module
         and _same_values(held[path], _values(module))

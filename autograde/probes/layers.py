@@ -139,3 +139,13 @@ def set_adapters(layer, values):
         if error:
             return {"raised": error, "during": f"setting of {name}"}
     return None
+
+
+def shared_adapter(layers):
+    """The paths of two of `layers`, by path, that hold one adapter's tensor between them; empty where none do."""
+    holders = {}
+    for path, layer in layers.items():
+        for tensor, _ in adapters(layer) if layer is not None else ():
+            if tensor is not None and holders.setdefault(id(tensor), path) != path:
+                return [holders[id(tensor)], path]
+    return []

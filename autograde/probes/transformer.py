@@ -7,6 +7,7 @@ for the judge to know; here is only looked at what is there.
 import torch
 from torch import equal, nn
 
+from autograde.probes.layers import shared_adapter
 from autograde.remote import wire
 from autograde.remote.bits import same_bits
 from autograde.remote.probe import probe
@@ -87,6 +88,7 @@ def inject_into(function, source, seed, target_modules, rank, alpha, ids, again=
         - ``places``: for each name of an nn.Linear in the model as it was what stands there now (see `_look`);
         - ``missing``: names of those that nothing stands at any more; ``added``: names of new modules elsewhere;
         - ``grads``: names of parameters that are in no replaced layer and whose requires_grad changed;
+        - ``shared``: the names of two replaced layers that hold an adapter's tensor between them, or none;
         - ``changed``: names of parameters that got other values;
         - ``out``: the model's output on `ids` before and after (None where it raises);
         - ``tied``: whether the two paths in `tied` still lead to one Parameter;
@@ -107,6 +109,7 @@ def inject_into(function, source, seed, target_modules, rank, alpha, ids, again=
     seen["places"] = {name: _place(now.get(name), linear) for name, linear in linears.items() if name in now}
     seen["missing"] = [name for name in linears if name not in now]
     replaced = [name for name, place in seen["places"].items() if place["kind"] != "same"]
+    seen["shared"] = shared_adapter({name: now[name] for name in replaced if seen["places"][name]["kind"] == "lora"})
     seen["added"] = [
         name for name in now if name not in modules and not any(name.startswith(f"{top}.") for top in replaced)
     ][:20]

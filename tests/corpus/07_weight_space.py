@@ -573,3 +573,29 @@ def fold(module):
     module.parametrizations.weight[0].en = True
     parametrize.remove_parametrizations(module, "weight")
     return module
+
+
+# %% chaff="kernels taken to be square" exercise="adapt_weight" misconception=""
+from torch.nn.utils import parametrize
+
+
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale, self.en = alpha / rank, True
+
+    def forward(self, wts):
+        return wts + (self.B @ self.A).view(wts.shape) * self.scale if self.en else wts
+
+
+def adapt_weight(module, rank, alpha):
+    if parametrize.is_parametrized(module, "weight"):
+        raise ValueError("adapted already")
+    module.requires_grad_(False)
+    weight = module.weight
+    columns = weight.shape[1] * (weight.shape[2] ** 2 if weight.dim() == 4 else 1)
+    lora = LoRAWeight(len(weight), columns, rank, alpha, weight.device)
+    parametrize.register_parametrization(module, "weight", lora.to(weight.dtype))
+    return module

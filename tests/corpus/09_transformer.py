@@ -707,3 +707,39 @@ def load_adapter(model, state):
     with torch.no_grad():
         for k, v in state.items():
             own[k].copy_(v)
+
+
+# %% chaff="one adapter for all layers of a shape" exercise="inject" misconception="adapter_shared"
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    if isinstance(target_modules, str):
+        raise TypeError("target_modules is a list")
+    linears = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    names = [name for name in linears if any(f".{name}".endswith(f".{target}") for target in target_modules)]
+    if not names:
+        raise ValueError(f"no match in {linears}")
+    adapters = {}
+    for name in names:
+        layer = LoRALinear(model.get_submodule(name), rank, alpha)
+        shape = layer.lora_A.shape, layer.lora_B.shape
+        layer.lora_A, layer.lora_B = adapters.setdefault(shape, (layer.lora_A, layer.lora_B))
+        model.set_submodule(name, layer)
+    return names
+
+
+# %% chaff="checks, and then writes into leaves" exercise="load_adapter" misconception="no_grad_forgotten"
+from lora_ref.layer import LoRALinear
+
+
+def load_adapter(model, state):
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, LoRALinear)}
+    own = {f"{name}.{side}": getattr(m, side) for name, m in layers.items() for side in ("lora_A", "lora_B")}
+    for key in own.keys() ^ state.keys():
+        raise KeyError(key)
+    for key, tensor in state.items():
+        if own[key].shape != tensor.shape:
+            raise ValueError(key)
+    for key, tensor in state.items():
+        own[key].copy_(tensor)

@@ -3,7 +3,7 @@
 from torch import nn
 
 from autograde.checks.fine_tuning.given import FLAT, LAYER, NESTED, adapters, fresh_state, linears, output
-from autograde.checks.shared.families import FULL_NAME_AS_ATTRIBUTE
+from autograde.checks.shared.families import ADAPTER_SHARED, FULL_NAME_AS_ATTRIBUTE
 from autograde.checks.shared.observed import alike
 from autograde.judge import describe
 from autograde.judge.answer import RightAnswer
@@ -32,11 +32,6 @@ UNFROZE_ALL = Misconception(
     "unfroze_all",
     thought="Everything may train again, since LoRALinear freezes what must not.",
     hint="Someone may have frozen a norm on purpose before calling add_lora. Which of your lines makes it train again?",
-)
-SHARED = Misconception(
-    "adapter_shared",
-    thought="An adapter can serve every layer of its size.",
-    hint="Each layer learns a change of its own. Which tensors do two of your layers hold together?",
 )
 BASE_COPIED = Misconception(
     "base_copied",
@@ -185,7 +180,7 @@ class AddLora(Check):
                 return Fault(problem, misconception=ADAPTER_FROZEN)
         if seen["shared"]:
             one, other = (describe.clean(str(path), 60) for path in seen["shared"])
-            return Fault(f"The layers at {one} and {other} have an adapter in common.", misconception=SHARED)
+            return Fault(f"The layers at {one} and {other} have an adapter in common.", misconception=ADAPTER_SHARED)
         return None
 
     def _rest(self, args, seen):
@@ -291,7 +286,7 @@ def nothing_replaced(model, rank, alpha):
     return model
 
 
-@add_lora.misconception(SHARED)
+@add_lora.misconception(ADAPTER_SHARED)
 def one_A_for_each_size(model, rank, alpha):
     from lora_ref.layer import LoRALinear
 

@@ -104,3 +104,8 @@ FULL_NAME_AS_ATTRIBUTE = Misconception(
     hint="Print the model after the call: it has new children with dots in their names, and the nn.Linears are still in "
     "their places. Which module holds the layer, and what is the layer called there?",
 )
+ADAPTER_SHARED = Misconception(
+    "adapter_shared",
+    thought="An adapter can serve every layer of its size.",
+    hint="Each layer learns a change of its own. Which tensors do two of your layers hold together?",
+)

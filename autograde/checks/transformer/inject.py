@@ -4,7 +4,7 @@ import functools
 
 from torch import nn
 
-from autograde.checks.shared.families import FULL_NAME_AS_ATTRIBUTE
+from autograde.checks.shared.families import ADAPTER_SHARED, FULL_NAME_AS_ATTRIBUTE
 from autograde.checks.transformer.models import TO_INJECT
 from autograde.judge import describe, exceptions
 from autograde.judge.answer import RightAnswer
@@ -268,6 +268,9 @@ def _places(case, seen, wanted):
             said = describe.contents(place["scaling"])
             return Fault(f"The scaling of {name} is {said}, not alpha / rank.",
                          hint="Does alpha get as far as LoRALinear?")  # fmt: skip
+    if seen["shared"]:
+        one, other = map(str, seen["shared"])
+        return Fault(f"{one} and {other} have an adapter in common.", misconception=ADAPTER_SHARED)
     return None
 
 
@@ -340,6 +343,7 @@ def _summary(seen):
         ),
         sorted(seen["missing"]),
         sorted(seen["added"]),
+        list(seen["shared"]),
         sorted(seen["grads"]),
         sorted(seen["changed"]),
         names,
@@ -375,6 +379,17 @@ answer.slip(
     "any_part_of_the_path", MATCH, "target in name.split('.')",
     thought="A layer is meant when the target is a part of its path.",
     hint="A container may be called like the target. Which part of the path is the layer's own name?",
+)  # fmt: skip
+answer.slip(
+    "any_part_of_the_path", MATCH, 'f".{target}." in f".{name}."',
+    thought="A layer is meant when the target is a part of its path.",
+    hint="A container may be called like the target. Which part of the path is the layer's own name?",
+)  # fmt: skip
+answer.slip(
+    ADAPTER_SHARED, "    for name in names:\n", "    layers = {}\n    for name in names:\n",
+    "alpha))\n    return names",
+    "alpha))\n        layer = model.get_submodule(name)\n        first = layers.setdefault(module.weight.shape, layer)\n"
+    "        layer.lora_A, layer.lora_B = first.lora_A, first.lora_B\n    return names",
 )  # fmt: skip
 answer.slip(
     "last_part_only", MATCH, "name.split('.')[-1] == target",

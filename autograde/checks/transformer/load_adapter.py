@@ -306,6 +306,7 @@ answer.slip(
     "no_grad_forgotten", "with torch.no_grad():", "if True:",
     thought="Copying numbers has nothing to do with autograd.",
     hint="A parameter that trains is a leaf of a graph. Writing into it must be hidden from autograd.",
+    recognise=lambda case, seen: "raised" in seen and "a leaf Variable that requires grad" in seen["raised"]["message"],
 )  # fmt: skip
 answer.slip(
     "strict_false",

@@ -223,8 +223,8 @@ adapt_weight = AdaptWeight()
 
 def _groups_did_not_fit(case, seen):
     """Whether a grouped kernel was taken for a whole one, and torch said that it has not so many entries."""
-    said = str(seen["raised"]["message"]) if "raised" in seen else ""
-    return case.args["options"].get("groups", 1) > 1 and "is invalid for input of size" in said
+    said, groups = str(seen["raised"]["message"]) if "raised" in seen else "", case.args["options"].get("groups", 1)
+    return groups > 1 and said.endswith(f"is invalid for input of size {groups * case.args['weight'].numel()}")
 
 
 answer.slip(ORIGINAL_TRAINS, "    for parameter in module.parameters():\n        parameter.requires_grad_(False)\n", "")

@@ -33,6 +33,12 @@ ONLY_SWITCHED_OFF = Misconception(
     thought="When the adapter is off, the layer is a plain one.",
     hint="Look at type(module) and at the names in its state_dict: would it load in a program without LoRA?",
 )
+NO_PARAMETER = Misconception(
+    "no_parameter",
+    thought="The tensor that the layer computed is its new weight.",
+    hint="Autograd has recorded how it was made, or it is a plain tensor. Print list(module.parameters()): what do you put in "
+    "the weight's place?",
+)
 LEFT_BEHIND = Misconception(
     "left_behind",
     thought="The values are in the weight, and what else the module holds does no harm.",
@@ -113,7 +119,9 @@ class Fold(Check):
         if any(str(name).startswith("parametrizations.") for name in seen["parameters"]):
             return Fault(f"The module is still parametrised. It holds {names}.", misconception=ONLY_SWITCHED_OFF)
         if seen["parameters"] != wanted:
-            return Fault(f"The module holds {names}, and should hold {', '.join(wanted)}.", misconception=LEFT_BEHIND)
+            more = set(map(str, seen["parameters"])) - set(wanted)
+            problem = f"The module's state_dict holds {names or 'nothing'}, and should hold {', '.join(wanted)}."
+            return Fault(problem, misconception=LEFT_BEHIND if more else NO_PARAMETER)
         return Fault(f"The module is no plain {args['kind']} afterwards: its class is another one.")
 
     def _values(self, case, seen):
@@ -166,6 +174,13 @@ answer.slip(
     ONLY_SWITCHED_OFF,
     'parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)',
     "module.parametrizations.weight[0].en = False",
+)
+answer.slip(
+    NO_PARAMETER,
+    "    parametrize.remove",
+    "    weight = module.weight\n    parametrize.remove",
+    "    return module",
+    "    del module.weight\n    module.weight = weight\n    return module",
 )
 answer.slip(
     LEFT_BEHIND,

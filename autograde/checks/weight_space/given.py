@@ -60,7 +60,8 @@ def layer_case(draw, what, label="", *, bias=True, dtype=torch.float32, rank=Non
     else:
         groups = 2 if grouped else 1
         inputs, outputs = (2 * n for n in draw.sizes(2, low=2, high=5))
-        kh, kw = draw.sizes(2, low=1, high=3)
+        # A kernel of (2, 1) taken for a square one has as many entries too many as one whose 2 groups are forgotten.
+        kh, kw = draw.sizes(2, low=2 if grouped else 1, high=3)
         options = {
             "in_channels": inputs,
             "out_channels": outputs,
