@@ -626,7 +626,7 @@ def combine(adapters, weights):
     return [A_all, B_all, 1.0]
 
 
-# %% chaff="mean of the factors" exercise="combine" misconception=""
+# %% chaff="mean of the factors" exercise="combine" misconception="factors_summed"
 def combine(adapters, weights):
     A = torch.stack([A for A, _, _ in adapters]).mean(0)
     B = torch.stack([B for _, B, _ in adapters]).mean(0)
@@ -680,3 +680,19 @@ def combine(adapters, weights):
 def combine(adapters, weights):
     A = torch.cat([A for A, _, _ in adapters], 1)
     B = torch.cat([w * s * B for (_, B, s), w in zip(adapters, weights)], 0)
+
+
+# %% chaff="factors summed, weights on A, scalings on B" exercise="combine" misconception="factors_summed"
+def combine(adapters, weights):
+    A = sum(w * A for w, (A, _, _) in zip(weights, adapters))
+    B = sum(scaling * B for _, B, scaling in adapters)
+    return A, B, 1.0
+
+
+# %% chaff="rows without an adapter made zero in x itself" exercise="route" misconception="changed_input"
+def route(x, A, B, scaling, adapter_ids):
+    if ((adapter_ids < -1) | (adapter_ids >= len(A))).any():
+        raise ValueError("no such adapter")
+    a = adapter_ids.clamp(min=0)
+    x *= (adapter_ids >= 0)[:, None]
+    return torch.einsum("nd,ndr,nrk->nk", x, A[a], B[a]) * scaling[a][:, None]

@@ -137,6 +137,28 @@ FACTORS_SUMMED = Misconception(
     thought="The sum of two products is the product of the sums.",
     hint="Multiply (A1 + A2) by (B1 + B2) out. Which terms do not belong to the sum?",
 )
+
+
+def _factors_summed(case, seen):
+    """Recognises a sum of several A's beside a sum of several B's, whatever the weights."""
+    value, adapters = seen.get("value"), case.args["adapters"]
+    if len(adapters) < 2 or not isinstance(value, list) or len(value) != 3:
+        return False
+    shares = [_shares(value[i], [adapter[i] for adapter in adapters]) for i in (0, 1)]
+    return all(share is not None and int((share.abs() > 1e-3).sum()) > 1 for share in shares)
+
+
+def _shares(got, factors):
+    """The weights with which `factors` add up to `got`; None where they do not."""
+    if not isinstance(got, torch.Tensor) or any(factor.shape != got.shape for factor in factors):
+        return None
+    if not got.isfinite().all():
+        return None
+    columns = torch.stack([factor.double().flatten() for factor in factors], dim=1)
+    shares = torch.linalg.lstsq(columns, got.double().flatten()).solution
+    return shares if (columns @ shares - got.double().flatten()).abs().max() < 1e-4 else None
+
+
 A_LINE = "torch.cat([A for A, B, scaling in adapters], dim=1)"
 B_LINE = "torch.cat([w * scaling * B for (A, B, scaling), w in zip(adapters, weights)], dim=0)"
 
@@ -144,22 +166,26 @@ answer.slip(
     FACTORS_SUMMED,
     A_LINE, "sum(w * A for (A, B, scaling), w in zip(adapters, weights))",
     B_LINE, "sum(w * scaling * B for (A, B, scaling), w in zip(adapters, weights))",
+    recognise=_factors_summed,
 )  # fmt: skip
 answer.slip(
     FACTORS_SUMMED,
     A_LINE, "sum(A for A, B, scaling in adapters)",
     B_LINE, "sum(w * scaling * B for (A, B, scaling), w in zip(adapters, weights))",
+    recognise=_factors_summed,
 )  # fmt: skip
 answer.slip(
     FACTORS_SUMMED,
     A_LINE, "sum(w * A for (A, B, scaling), w in zip(adapters, weights))",
     B_LINE, "sum(w * B for (A, B, scaling), w in zip(adapters, weights))",
     "1.0", "adapters[0][2]",
+    recognise=_factors_summed,
 )  # fmt: skip
 answer.slip(
     FACTORS_SUMMED,
     A_LINE, "sum(math.copysign(abs(w * scaling) ** 0.5, w) * A for (A, B, scaling), w in zip(adapters, weights))",
     B_LINE, "sum(abs(w * scaling) ** 0.5 * B for (A, B, scaling), w in zip(adapters, weights))",
+    recognise=_factors_summed,
 )  # fmt: skip
 answer.slip(
     "weights_on_both",

@@ -123,7 +123,8 @@ class Route(Check):
             return ("counts" in a) == ("counts" in b) and loops(a) == loops(b)
         if outside(case):
             return ("raised" in a) == ("raised" in b)
-        return a.get("given") == b.get("given") and super().same(case, a, b)
+        alike = all(a.get(what) == b.get(what) for what in ("given", "changed"))
+        return alike and super().same(case, a, b)
 
     def called(self, case):
         said = super().called(case)
