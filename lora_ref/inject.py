@@ -4,6 +4,8 @@ What is no nn.Linear is left alone, its requires_grad too: a norm that trained g
 freezes the rest.
 """
 
+from collections.abc import Iterable
+
 from torch import nn
 
 from .adapters import adapter_layers
@@ -19,7 +21,7 @@ def inject(model, target_modules, rank=4, alpha=1):
     An adapter that is there stays as it is: a second call with the same names returns []. A Linear at several places
     becomes one LoRALinear at all of them, and a weight that is tied to another module stays tied, since the LoRALinear
     keeps the very nn.Linear that stood there.
-    Raises TypeError for a single string, ValueError where nothing matches or a rank does not fit; then nothing has
+    Raises TypeError for a single string and for what is no name, ValueError where nothing matches or a rank does not fit; then nothing has
     changed.
     """
     found = find_linears(model, target_modules)
@@ -40,12 +42,15 @@ def find_linears(model, target_modules):
     """The nn.Linears that `inject` would replace, by their full names. Raises what `inject` raises for names."""
     if isinstance(target_modules, str):
         raise TypeError(f"target_modules must be a list of names: pass [{target_modules!r}].")
-    linears, endings = _linears(model), tuple(f".{target}" for target in target_modules)
+    targets = list(target_modules) if isinstance(target_modules, Iterable) else [None]
+    if not all(isinstance(target, str) for target in targets):
+        raise TypeError(f"target_modules must be a list of names such as ['q_proj'], not {target_modules!r}.")
+    linears, endings = _linears(model), tuple(f".{target}" for target in targets)
     found = {name: linear for name, linear in linears.items() if f".{name}".endswith(endings)}
     adapted = [name for name, module in model.named_modules() if hasattr(module, "adapter_names")]
     if not found and not any(f".{name}".endswith(endings) for name in adapted):
         there = ", ".join(dict.fromkeys(name.rpartition(".")[2] for name in linears)) or "none that is not adapted"
-        raise ValueError(f"No nn.Linear is called {' or '.join(target_modules)}. There are: {there}.")
+        raise ValueError(f"No nn.Linear is called {' or '.join(targets)}. There are: {there}.")
     return found
 
 

@@ -102,6 +102,14 @@ def test_a_single_string_is_refused(model):
         inject(model, "q_proj")
 
 
+@pytest.mark.parametrize("targets", [nn.Linear, [nn.Linear], ["q_proj", nn.Conv2d], None, 3, [3]], ids=str)
+def test_a_class_or_another_thing_that_is_no_name_is_refused(model, targets):
+    before = state(model)
+    with pytest.raises(TypeError, match=r"a list of names such as \['q_proj'\]"):
+        inject(model, targets)
+    assert state(model) == before and not adapted(model)
+
+
 def test_a_rank_that_does_not_fit_changes_nothing(model):
     model.layers[1].v_proj = nn.Linear(6, 2)
     before = state(model)
