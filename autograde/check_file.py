@@ -1,24 +1,36 @@
 """Judges one file, a script or a notebook, that defines the exercises' names.
 
-The file is that person's own, on their own machine: it runs in a process of its own, but not in the sandbox.
+The notebook of a lesson is read, repaired and judged as grading does it. Other notebooks and scripts are run as they are. The
+file is that person's own, on their own machine: it runs in a process of its own, but not in the sandbox.
 """
 
 import ast
-import contextlib
-import io
-import os
 import re
-import tokenize
+from contextlib import closing, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 from autograde import registry
-from autograde.notebook.cells import called_check
-from autograde.notebook.demonstration import is_demonstration, needed_by_others, without_ipython
+from autograde.notebook import script
+from autograde.notebook.python_source import as_python, check_calls, meant_to_define, names
 from autograde.sandbox.environment import single_threaded
+
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+_LINE = re.compile(r"Cell In\[\d+\], line (\d+)")
+_IN_SYNTAX_ERRORS = re.compile(r" \([^()]*, line \d+\)$")  # the name that IPython gives a cell's source
 
 
 class AnswerFileError(Exception):
     """The file cannot be judged; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """A part of the file. `where` names it in messages, given the line in it; `calls` are its `CheckCall`s."""
+
+    source: str
+    where: object
+    calls: tuple
 
 
 def judge_file(path, exercises=()):
@@ -26,40 +38,35 @@ def judge_file(path, exercises=()):
 
     Args:
         path: a ``.py`` or ``.ipynb`` file.
-        exercises: names of checks; when empty, those whose names the file defines.
+        exercises: names of checks; when empty, those that the file calls, and those whose names it defines.
 
     Returns:
-        ``({exercise: Verdict}, trouble)``: `trouble` says where the file stopped, or is None.
+        ``({exercise: Verdict}, trouble)``: `trouble` says where the file stopped first, or is None.
 
     Raises:
         AnswerFileError: no such file, not one of the two kinds, or nothing in it to judge.
         KeyError: an exercise that the course does not have.
     """
     path = Path(path)
-    cells = _cells(path)
+    if path.is_dir():
+        raise AnswerFileError(f"{path} is a folder; name a .py or .ipynb file in it")
+    if path.suffix not in (".py", ".ipynb"):
+        raise AnswerFileError(f"{path} is neither a .py nor an .ipynb file")
+    try:
+        content = path.read_bytes() if path.suffix == ".ipynb" else script.read(path)
+    except FileNotFoundError:
+        raise AnswerFileError(f"there is no file {path}") from None
+    except OSError as error:
+        raise AnswerFileError(f"{path} cannot be read: {error}") from None
+    except script.UnreadableScript as error:
+        raise AnswerFileError(f"{path} cannot be read: {error}") from None
     course = registry.current()
     process = _start(course)
-    from autograde.sandbox import unsandboxed
-
-    try:
+    with closing(process) if process else nullcontext():
         wanted = [course.find(name) for name in exercises]
-        called, names = _called(cells), _defined(cells, course.refused)
-        if not wanted:
-            checks = [check for lesson in course.course.lessons for check in course.checks_of(lesson)]
-            wanted = [check for check in checks if check.subject in names or check.name in called]
-        if not wanted:
-            raise AnswerFileError(f"{path} defines none of the course's exercises, and calls none of its checks")
-        answers = {
-            check.name: check.subject if check.subject in names else called.get(check.name, check.subject)
-            for check in wanted
-        }
-        lessons = course.course.lessons
-        last = max(lesson for lesson in lessons if answers.keys() & {check.name for check in course.checks_of(lesson)})
-        with unsandboxed.open_session(course, process, course.given_to(last)) as session:
-            return _run(path, cells, wanted, answers, session)
-    finally:
-        if process is not None:
-            process.close()
+        if path.suffix == ".ipynb":
+            return _notebook(course, process, path, content, wanted)
+        return _run(course, process, path, _script_cells(content), wanted, script.is_interactive(content))
 
 
 def _start(course):
@@ -72,132 +79,171 @@ def _start(course):
     return unsandboxed.start(course)
 
 
-def _cells(path):
-    """The code to run: ``[(source, the name of the check that the cell calls or None)]``."""
-    if path.is_dir():
-        raise AnswerFileError(f"{path} is a folder; name a .py or .ipynb file in it")
-    if path.suffix not in (".py", ".ipynb"):
-        raise AnswerFileError(f"{path} is neither a .py nor an .ipynb file")
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise AnswerFileError(f"there is no file {path}") from None
-    except OSError as error:
-        raise AnswerFileError(f"{path} cannot be read: {error}") from None
-    if path.suffix == ".py":
-        return [(_decoded(path, content), None)]
-    import nbformat
+def _notebook(course, process, path, content, wanted):
+    from autograde.submission import read_notebook
+    from autograde.submission.lesson_of import lesson_of
 
     try:
-        notebook = nbformat.reads(content.decode("utf-8-sig"), as_version=4)
-        code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-        needed = [demonstration for demonstration, _, _ in needed_by_others(code)]
-        # As in grading: what trains and draws is run only where something else needs what it makes.
-        run = [cell for cell in code if not is_demonstration(cell) or any(cell is each for each in needed)]
-        return [(cell.source, called_check(cell)) for cell in run]
-    except Exception as error:  # nbformat raises whatever the file's contents lead it to
-        reason = str(error).strip().splitlines()[:1]
-        raise AnswerFileError(
-            f"{path} is not a notebook: {reason[0][:120] if reason else type(error).__name__}"
-        ) from None
+        notebook = read_notebook.parse(content)
+    except read_notebook.UnusableNotebook as error:
+        raise AnswerFileError(f"{path}: {error}") from None
+    lesson = lesson_of(notebook, path, course.course)
+    own = {check.name for check in course.checks_of(lesson)} if lesson else set()
+    if lesson and all(check.name in own for check in wanted):
+        return _lesson(course, process, path, content, lesson, {check.name for check in wanted})
+    sources = [cell.source for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+    cells = [
+        _Cell(source, f"cell {number}, line {{}}".format, tuple(check_calls(source)))
+        for number, source in enumerate(sources, start=1)  # as JupyterLab numbers them when all are run
+    ]
+    return _run(course, process, path, cells, wanted, goes_on=True)
 
 
-def _decoded(path, content):
-    """A script's text: in UTF-8, with a byte order mark or without, or in the encoding that it declares."""
+def _lesson(course, process, path, content, lesson, wanted):
+    """A lesson's notebook, judged as in grading."""
+    from autograde.nbgrader_plugin import reference
+    from autograde.sandbox import unsandboxed
+    from autograde.sandbox.session import SessionEnded
+    from autograde.submission import grade_notebook, grade_submission
+
+    def open_session(_code):
+        given, folder = course.given_to(lesson), path.resolve().parent
+        return unsandboxed.open_session(course, process, given, folder=folder)
+
+    released = reference.of_own_copy(course.course, lesson)
+    notebook, problem, damage = grade_submission.prepare(content, released)
     try:
-        encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
-        return io.TextIOWrapper(io.BytesIO(content), encoding).read()  # with line ends as Python reads them
-    except (SyntaxError, UnicodeDecodeError, LookupError):
-        raise AnswerFileError(
-            f"{path} is not in UTF-8, and declares no other encoding that holds. Save it as UTF-8"
-        ) from None
+        graded = grade_notebook.grade(notebook, open_session, damage, problem, lesson)
+    except SessionEnded as ended:
+        raise AnswerFileError(f"{path} could not be run: {ended}") from None
+    verdicts = {name: verdict for name, verdict in graded.verdicts.items() if not wanted or name in wanted}
+    if not verdicts:
+        raise AnswerFileError(f"{path}: {lesson} has no check, so there is nothing to judge")
+    return verdicts, _first_error(graded.notebook)
 
 
-_STYLES = re.compile(r"\x1b\[[0-9;]*m")  # of a terminal
-_DEFINITION = re.compile(r"^[ \t]*(?:def|class)[ \t]+(\w+)", re.MULTILINE)
-
-
-def _parsed(source):
-    """The syntax tree of a cell, IPython's own syntax taken out of it; None where it is no Python."""
-    for text in without_ipython(source):
-        with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
-            return ast.parse(text)
+def _first_error(notebook):
+    """The first error that a cell without a verdict shows, with its place, or None."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            if output.output_type == "error" and cell.execution_count:
+                return _said(f"cell {cell.execution_count}, line {{}}".format, output)
     return None
 
 
+def _script_cells(text):
+    return [
+        _Cell(piece.source, lambda line, first=piece.first: f"line {first + line - 1}", piece.calls)
+        for piece in script.pieces(text)
+    ]
+
+
 def _defined(cells, refused):
-    """The names that the code binds at top level, or might; of code that cannot be parsed, those that it would define.
+    """The names that the code binds at top level, or was meant to.
 
     What is imported from a package in `refused` is given by a lesson, and no answer.
     """
-    names = set()
-    for source, _ in cells:
-        tree = _parsed(source)
-        if tree is None:
-            names.update(_DEFINITION.findall(source))
-            continue
-        for node in ast.walk(tree):
-            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-                names.add(node.name)
-            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                names.add(node.id)
-            elif isinstance(node, ast.Import):
-                names.update(alias.asname or alias.name for alias in node.names)
-            elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] not in refused:
-                names.update(alias.asname or alias.name for alias in node.names)
-    return names
-
-
-def _called(cells):
-    """The checks that the code calls, and with what: ``{check: name of the object}``, as in ``check.area(my_area)``."""
-    found = {}
-    for source, _ in cells:
-        for node in ast.walk(_parsed(source) or ast.Module([], [])):
-            function = node.func if isinstance(node, ast.Call) else None
-            if isinstance(function, ast.Attribute) and getattr(function.value, "id", None) == "check" and node.args:
-                if isinstance(node.args[0], ast.Name):
-                    found[function.attr] = node.args[0].id
+    found = set()
+    for cell in cells:
+        found |= names(cell.source)[1] or meant_to_define(cell.source)
+        for module, name in _imported(cell.source):
+            if module.partition(".")[0] in refused:
+                found.discard(name)
     return found
 
 
-def _run(path, cells, wanted, answers, session):
+def _imported(source):
+    _, tree = as_python(source)
+    for node in ast.walk(tree) if tree else ():
+        if isinstance(node, ast.ImportFrom):
+            yield from ((node.module or "", alias.asname or alias.name) for alias in node.names)
+
+
+def _in_the_file(course, cells):
+    """The checks whose exercises are in the file, in the order of the course."""
+    called = {call.exercise for cell in cells for call in cell.calls}
+    defined = _defined(cells, course.refused)
+    checks = [check for lesson in course.course.lessons for check in course.checks_of(lesson)]
+    return [check for check in checks if check.name in called or check.subject in defined]
+
+
+def _run(course, process, path, cells, wanted, goes_on):
+    """Run the cells in order, and judge each exercise where its check is called, or at the end.
+
+    Args:
+        goes_on: whether a cell after one that stopped is run, as in a notebook.
+    """
     from autograde.judge import make_verdict
-    from autograde.remote.probe import Remote
+    from autograde.sandbox import unsandboxed
     from autograde.sandbox.session import SessionEnded
 
+    wanted = wanted or _in_the_file(course, cells)
+    if not wanted:
+        raise AnswerFileError(
+            _syntax_error(path, cells) or f"{path} calls no check, and defines none of the course's exercises"
+        )
+    chosen = {check.name for check in wanted}
+    last = max(lesson for lesson in course.course.lessons if chosen & {c.name for c in course.checks_of(lesson)})
     verdicts, trouble = {}, None
-    waiting = {check.name: check for check in wanted}
-    folder = os.fspath(path.resolve().parent)
-    script = path.suffix == ".py"
-    prepare = f"import os, sys\nos.chdir({folder!r})\nsys.path.insert(0, {folder!r})\ndel os, sys"
+    folder = path.resolve().parent
     try:
-        session.run_cell(prepare + (f"\n__file__ = {os.fspath(path.resolve())!r}" if script else ""))
-        for number, (source, called) in enumerate(cells, 1):
-            if called is None:
-                error = _error(session.run_cell(source), "" if script else f"cell {number}")
-                trouble = trouble or error
-            elif called in waiting:  # judged where the notebook checks it: names may change later
-                check = waiting.pop(called)
-                verdicts[called] = check.judge(Remote(answers[called], session))
-        for check in waiting.values():
-            verdicts[check.name] = check.judge(Remote(answers[check.name], session))
+        with unsandboxed.open_session(course, process, course.given_to(last), folder=folder) as session:
+            if path.suffix == ".py":
+                session.run_cell(f"import sys\n__file__ = {str(path.resolve())!r}\nsys.argv[:] = [__file__]\ndel sys")
+            for cell in cells:
+                done = session.run_cell(cell.source)
+                trouble = trouble or _trouble(cell, done)
+                if trouble and not goes_on:
+                    break
+                for call in cell.calls:
+                    if call.exercise in chosen and call.exercise not in verdicts:
+                        check = course.find(call.exercise)
+                        verdicts[check.name] = _judged(check, call.target, session, trouble)
+            for check in wanted:
+                if check.name not in verdicts:
+                    verdicts[check.name] = _judged(check, "", session, trouble)
     except SessionEnded as ended:
         for check in wanted:
             verdicts.setdefault(check.name, make_verdict.stopped(check, ended.message))
     return {check.name: verdicts[check.name] for check in wanted}, trouble
 
 
-def _error(run, cell):
-    """Where code stopped, and with what: `line 3: NameError: name 'x' is not defined`; None where it did not."""
+def _judged(check, target, session, trouble):
+    from autograde.judge import make_verdict
+    from autograde.remote.probe import Remote
+
+    verdict = check.judge(Remote(target or check.subject, session))
+    if verdict.status == "missing" and trouble:
+        return make_verdict.missing(check, f"The file stopped before: {trouble}")
+    return verdict
+
+
+def _syntax_error(path, cells):
+    """The first error of syntax, as a message, or an empty text."""
+    for cell in cells:
+        if as_python(cell.source)[1] is None:
+            try:
+                compile(cell.source, str(path), "exec")
+            except (SyntaxError, ValueError) as error:
+                line = getattr(error, "lineno", None) or 1
+                return f"{path}, {cell.where(line)}: {type(error).__name__}: {getattr(error, 'msg', error)}"
+    return ""
+
+
+def _trouble(cell, run):
+    """What a cell stopped with, and where, or None."""
     for output in run.outputs:
         if output["output_type"] == "error":
-            # IPython's traceback names the cell that was just run, and the line in it.
-            at = re.search(
-                rf"Cell In\[{run.execution_count}\], line (\d+)", _STYLES.sub("", "\n".join(output["traceback"]))
-            )
-            place = ", ".join(filter(None, [cell, f"line {at[1]}" if at else ""]))
-            message = re.sub(
-                r" \(\d+\.py, line \d+\)$", "", output["evalue"]
-            )  # a SyntaxError's own, of a file of IPython's
-            return f"{place}: {output['ename']}: {message}".removeprefix(": ")
+            return _said(cell.where, output)
+    if not run.ok:  # a magic that does not exist
+        printed = "".join(output["text"] for output in run.outputs if output["output_type"] == "stream")
+        said = next((line for line in reversed(printed.splitlines()) if line.strip()), "it stopped")
+        return f"{cell.where(1)}: {said}"
     return None
+
+
+def _said(where, output):
+    """``line 3: ValueError: …``; the line is that of the innermost call in the cell itself, where the traceback tells."""
+    lines = _LINE.findall(_ESCAPES.sub("", "\n".join(output["traceback"])))
+    place = f"{where(int(lines[-1]))}: " if lines else ""
+    return f"{place}{output['ename']}: {_IN_SYNTAX_ERRORS.sub('', output['evalue'])}"

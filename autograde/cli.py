@@ -90,9 +90,9 @@ def build(lessons, only_check, run_all, force):
 @click.argument("exercises", nargs=-1, metavar="[EXERCISE]...")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdicts as JSON.")
 def check(file, exercises, as_json):
-    """Judge a .py or .ipynb FILE that defines the exercises' names.
+    """Judge a .py or .ipynb FILE of your own.
 
-    Judges each EXERCISE, or all that the file defines. The exit code is 0 when all pass, 1 when one does not.
+    Judges each EXERCISE; when none is named, those whose checks the file calls and those whose names it defines. The exit code is 0 when all pass, 1 when one does not.
     """
     import json
 

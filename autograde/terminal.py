@@ -40,8 +40,10 @@ def prepare():
 
 
 def say(text, error=False):
-    """Print text, on standard error if asked."""
-    print(harmless(text), file=sys.stderr if error else sys.stdout, flush=True)
+    """Print text, on standard error if asked. What the stream's encoding lacks becomes a question mark."""
+    stream = sys.stderr if error else sys.stdout
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    print(harmless(text).encode(encoding, "replace").decode(encoding), file=stream, flush=True)
 
 
 class LogRecord(logging.LogRecord):

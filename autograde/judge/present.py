@@ -3,6 +3,7 @@
 import os
 import sys
 
+from autograde import terminal
 from autograde.judge.render import as_html, text, title
 
 
@@ -39,7 +40,7 @@ def present(verdict):
     if _shows_html():
         _show_card(verdict)
     else:
-        print(text(verdict))
+        terminal.say(text(verdict))
 
 
 def _show_card(verdict):

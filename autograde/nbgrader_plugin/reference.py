@@ -32,6 +32,17 @@ def of_lesson(course, lesson, config):
     return reference
 
 
+def of_own_copy(course, lesson):
+    """The notebook that a learner's own copy of a lesson is held against, which may be the release itself, worked in.
+
+    Raises:
+        OSError, nbformat.reader.NotJSONError: there is neither a solved notebook nor a release that can be read.
+    """
+    if not course.solved(lesson).exists():
+        return nbformat.read(course.release(lesson), as_version=4)
+    return as_saved(nbformat.read(course.solved(lesson), as_version=4), lesson, course.config)
+
+
 def as_saved(solved, lesson, config):
     """A solved notebook after the steps of nbgrader's generate_assignment that precede saving the cells in the gradebook."""
     resources = {"nbgrader": {"student": ".", "assignment": lesson, "notebook": lesson}}

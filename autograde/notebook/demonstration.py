@@ -4,12 +4,8 @@ They would take most of the time of grading, so grading skips a demonstration th
 cell that runs uses a name that it defines.
 """
 
-import re
-import symtable
-
 from autograde.notebook.cells import METADATA
-
-_NOT_PYTHON = re.compile(r"^([ \t]*)[%!?]+\w*[ \t]*(.*)", re.MULTILINE)  # IPython's own: %time f(x), !ls, ?f
+from autograde.notebook.python_source import names
 
 
 def is_demonstration(cell):
@@ -47,41 +43,3 @@ def needed_by_others(cells):
                 found[maker] = (cells[maker], cells[position], name)
                 waiting.append(maker)
     return [found[position] for position in sorted(found)]
-
-
-def names(source):
-    """The global names that a cell uses, and those that it defines: ``(used, defined)``, two sets.
-
-    A name that the cell both defines and uses counts as defined. A cell that is not valid Python uses and defines nothing:
-    it stops before its first line.
-    """
-    table = next(filter(None, map(_table, without_ipython(source))), None)
-    used, made = set(), set()
-    tables = [table] if table else []
-    while tables:
-        scope = tables.pop()
-        tables += scope.get_children()
-        for symbol in scope.get_symbols():
-            if scope is table or symbol.is_global():
-                if symbol.is_assigned() or symbol.is_imported() or symbol.is_namespace():
-                    made.add(symbol.get_name())
-                elif symbol.is_referenced():
-                    used.add(symbol.get_name())
-    return used - made, made
-
-
-def without_ipython(source):
-    """A cell's source with IPython's own syntax taken out, in the two ways in which it may be Python then.
-
-    Returns:
-        ``(text, text)``, with as many lines: the first keeps what follows a magic (``%time f(x)``), the second does not
-        (``!pip install torch``).
-    """
-    return _NOT_PYTHON.sub(r"\1\2", source), _NOT_PYTHON.sub(r"\1pass", source)
-
-
-def _table(source):
-    try:
-        return symtable.symtable(source, "cell", "exec")
-    except (SyntaxError, ValueError, RecursionError, MemoryError):  # MemoryError: nested too deeply for the parser
-        return None

@@ -34,9 +34,12 @@ def _course(course):
     return course_for_child(course) | {"preload": []}  # for one session, preloading saves nothing
 
 
-def _request(course, given, limits):
+def _request(course, given, limits, folder):
     files = visible_paths.given_files(visible_paths.modules_of(course), given)
-    return {"refused": course.refused, "given": files, "isolation": RECORD, "limits": vars(limits)}
+    return {
+        "refused": course.refused, "given": files, "isolation": RECORD, "limits": vars(limits),
+        "folder": None if folder is None else os.fspath(folder),
+    }  # fmt: skip
 
 
 def start(course):
@@ -48,7 +51,7 @@ def start(course):
     return ForkedProcess(course) if can_fork() and threads() == 1 else None
 
 
-def open_session(course, process=None, given=(), limits=None):
+def open_session(course, process=None, given=(), limits=None, folder=None):
     """A `Session` without a sandbox.
 
     Args:
@@ -56,12 +59,13 @@ def open_session(course, process=None, given=(), limits=None):
         process: of `start`; None for a fresh process.
         given: parts of refused modules that may be imported.
         limits: a `Limits`; None for the usual ones.
+        folder: the working directory, an absolute path; None for an empty one.
     """
     limits = limits or Limits()
     if process is None:
-        process = FreshProcess(course, given, limits)
+        process = FreshProcess(course, given, limits, folder)
     else:
-        process.send(_request(course, given, limits))
+        process.send(_request(course, given, limits, folder))
     try:
         return Session(process, limits)
     except BaseException:
@@ -145,10 +149,10 @@ class FreshProcess:
     may_leave_children = True
     shared = 0
 
-    def __init__(self, course, given, limits):
+    def __init__(self, course, given, limits, folder=None):
         self.folder = tempfile.mkdtemp(prefix="autograde-")
         self.killed = False
-        request = json.dumps(_request(course, given, limits) | {"course": _course(course)})
+        request = json.dumps(_request(course, given, limits, folder) | {"course": _course(course)})
         command = [sys.executable, "-m", "autograde.sandbox.child.main", "fresh"]
         folders = dict.fromkeys(("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP", "MPLCONFIGDIR"), self.folder)
         common = {"cwd": self.folder, "env": environment(course) | folders}

@@ -1,12 +1,8 @@
 """What the cells of a notebook define, and which of them is the first cause of a later failure."""
 
-import re
-
 from autograde.judge.describe import clean
 from autograde.notebook.cells import grade_id
-from autograde.notebook.demonstration import names
-
-_DEFINITION = re.compile(r"^[ \t]*(?:def|class)[ \t]+(\w+)", re.MULTILINE)
+from autograde.notebook.python_source import meant_to_define, names
 
 
 class EarlierCells:
@@ -26,7 +22,7 @@ class EarlierCells:
         """
         used, made = names(source)
         if not made:  # what cannot be parsed defines nothing; this is what it was meant to define
-            made = set(_DEFINITION.findall(source))
+            made = meant_to_define(source)
         for name in made:
             self.uses.setdefault(name, set()).update(used)
         if error:

@@ -28,8 +28,22 @@ _ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _PICTURE = re.compile(r"image/(png|jpeg|gif|webp|bmp|svg\+xml)")
 
 
-class _Unusable(Exception):
+class UnusableNotebook(Exception):
     """The file is no notebook that can be graded; the message tells the learner why."""
+
+
+def parse(data):
+    """The notebook in a file: what is valid of it, in the current format, without outputs.
+
+    Raises:
+        UnusableNotebook: the bytes are no notebook.
+    """
+    try:
+        return _notebook(_parsed(data), ())
+    except UnusableNotebook:
+        raise
+    except Exception:  # whatever is wrong with the file
+        raise UnusableNotebook(UNREADABLE.format("its parts do not fit together")) from None
 
 
 def read_submission(data, released):
@@ -46,14 +60,14 @@ def read_submission(data, released):
     try:
         notebook = _notebook(_parsed(data), demonstration.sources(released))
         if not notebook.cells:
-            raise _Unusable(EMPTY)
+            raise UnusableNotebook(EMPTY)
         nbformat.validate(notebook)
         own = {cell.source for cell in released.cells if cell.cell_type != "code"}
         for cell in notebook.cells:
             if cell.source not in own:
                 sanitize.text_cell(cell)
         return notebook, None
-    except _Unusable as unusable:
+    except UnusableNotebook as unusable:
         return copy.deepcopy(released), str(unusable)
     except Exception:  # whatever is wrong with the file, it costs this submission only
         return copy.deepcopy(released), UNREADABLE.format("its parts do not fit together")
@@ -62,19 +76,19 @@ def read_submission(data, released):
 def _parsed(data):
     """The JSON object in a file."""
     if not data.strip():
-        raise _Unusable(UNREADABLE.format("the file is empty"))
+        raise UnusableNotebook(UNREADABLE.format("the file is empty"))
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise _Unusable(UNREADABLE.format("it is not text in UTF-8")) from None
+        raise UnusableNotebook(UNREADABLE.format("it is not text in UTF-8")) from None
     if (parts := data.count(b"[") + data.count(b"{")) > MAX_PARTS:
-        raise _Unusable(TOO_LONG.format(f"{parts:,} lists and objects"))
+        raise UnusableNotebook(TOO_LONG.format(f"{parts:,} lists and objects"))
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
-        raise _Unusable(UNREADABLE.format(_instead_of_json(text))) from None
+        raise UnusableNotebook(UNREADABLE.format(_instead_of_json(text))) from None
     if not isinstance(found, dict):
-        raise _Unusable(UNREADABLE.format("it is JSON, but of something else"))
+        raise UnusableNotebook(UNREADABLE.format("it is JSON, but of something else"))
     return found
 
 
@@ -94,9 +108,11 @@ def _notebook(raw, demonstrations):
         cells = raw["cells"]
     version = raw.get("nbformat", 4)
     if type(version) is not int or version > 4:
-        raise _Unusable(UNREADABLE.format(f"its format is {_clean(version)[:20]}, and 4 is the newest that is known"))
+        raise UnusableNotebook(
+            UNREADABLE.format(f"its format is {_clean(version)[:20]}, and 4 is the newest that is known")
+        )
     if len(cells) > MAX_CELLS:
-        raise _Unusable(TOO_LONG.format(f"{len(cells):,} cells"))
+        raise UnusableNotebook(TOO_LONG.format(f"{len(cells):,} cells"))
     made, used = nbformat.v4.new_notebook(metadata=_notebook_metadata(raw)), set()
     for position, cell in enumerate(cells):
         if isinstance(cell, dict):
@@ -104,14 +120,14 @@ def _notebook(raw, demonstrations):
             if made.cells[-1].cell_type == "code" and made.cells[-1].source in demonstrations:
                 made.cells[-1].outputs = _outputs(cell.get("outputs"))
     if (length := sum(len(cell.source) for cell in made.cells)) > MAX_SOURCE:
-        raise _Unusable(TOO_LONG.format(f"{length:,} characters in its cells"))
+        raise UnusableNotebook(TOO_LONG.format(f"{length:,} characters in its cells"))
     return made
 
 
 def _upgraded(raw):
     """A notebook of format 1, 2 or 3 converted to format 4, as a dict."""
     if raw.get("nbformat") not in (1, 2, 3):
-        raise _Unusable(UNREADABLE.format("it is JSON, but has no cells"))
+        raise UnusableNotebook(UNREADABLE.format("it is JSON, but has no cells"))
     for sheet in raw.get("worksheets", [raw]):
         for cell in sheet["cells"]:
             if "outputs" in cell:

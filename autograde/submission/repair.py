@@ -11,6 +11,7 @@ import nbformat
 
 from autograde.notebook import demonstration, sanitize
 from autograde.notebook.cells import METADATA, grade_id
+from autograde.notebook.python_source import names
 from autograde.source_files import parse
 
 TWICE = (
@@ -62,7 +63,7 @@ def repair(notebook, released):
             del extra.metadata["nbgrader"]
         if found:
             cell = found[-1]
-            answers = [each for each in found if name in demonstration.names(each.source)[1]]
+            answers = [each for each in found if name in names(each.source)[1]]
             message = _restore(cell, original, name)
             if original.metadata.nbgrader.get("solution") and len(answers) > 1:
                 message = TWICE.format(name, len(answers))

@@ -1,10 +1,16 @@
 """`autograde check` reads what Python and IPython take: no answer is passed over because of how its file is written."""
 
 import codecs
+import copy
+import os
+import subprocess
+import sys
 
 import nbformat
 import pytest
-from test_cli import RIGHT, WRONG, autograde
+from test_cli import RIGHT, ROOT, WRONG, autograde
+
+LESSON = "00_start_here"
 
 LATIN = "# -*- coding: latin-1 -*-\n# café\n"
 CHECKED = "from autograde import check\n"
@@ -81,3 +87,70 @@ def test_a_terminal_that_lacks_the_characters_gets_others(tmp_path, monkeypatch)
     path.write_text(WRONG)
     done = autograde("check", path, encoding="cp1252")
     assert done.returncode == 1 and "linear_by_hand" in done.stdout and "Traceback" not in done.stderr
+
+
+def test_a_check_is_judged_where_it_is_called(tmp_path):
+    path = tmp_path / "answers.py"
+    path.write_text(CHECKED + RIGHT + "check.linear_by_hand(linear_by_hand)\nlinear_by_hand = None\n")
+    done = autograde("check", path)
+    assert done.returncode == 0 and not done.stderr, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [("x = 1\ny = (2\n", 2), (f"x = 1\ny = (2\n\n{RIGHT}\n", 1), ("y = 1\nundefined\n" + RIGHT, 1)],
+    ids=["no exercise", "an exercise below", "a line that stops"],
+)
+def test_a_script_that_stops_says_where(tmp_path, text, code):
+    path = tmp_path / "answers.py"
+    path.write_text(text)
+    done = autograde("check", path)
+    assert done.returncode == code and "line 2: " in done.stderr
+    if code == 1:
+        assert "The file stopped before: line 2: " in done.stdout
+
+
+def test_a_script_that_python_runs_prints_its_report_on_any_terminal(tmp_path):
+    path = tmp_path / "answers.py"
+    path.write_text(CHECKED + RIGHT + "check.linear_by_hand(linear_by_hand)\n")
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "cp1252"}
+    done = subprocess.run([sys.executable, path], cwd=ROOT, env=environment, capture_output=True, timeout=600)
+    assert done.returncode == 0 and b"linear_by_hand" in done.stdout and not done.stderr, done.stderr
+
+
+# A lesson's notebook: what grading would say ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lesson():
+    """The lesson's notebook with a right answer, and its cells by grade_id."""
+    notebook = nbformat.read(ROOT / "notebooks" / LESSON / f"{LESSON}.ipynb", as_version=4)
+    cells = {cell.metadata.nbgrader.grade_id: cell for cell in notebook.cells if "nbgrader" in cell.metadata}
+    cells["linear_by_hand"].source = RIGHT
+    return notebook, cells
+
+
+def test_a_split_answer_is_whole_and_a_deleted_check_costs_its_points(tmp_path, lesson):
+    notebook, cells = lesson
+    upper = copy.deepcopy(cells["linear_by_hand"])
+    upper.id, upper.source = "upper", "%%time\nhelper = 1"
+    notebook.cells.insert(notebook.cells.index(cells["linear_by_hand"]), upper)
+    nbformat.write(notebook, tmp_path / "mine.ipynb")
+    assert autograde("check", tmp_path / "mine.ipynb").returncode == 0
+    notebook.cells.remove(cells["check_linear_by_hand"])
+    nbformat.write(notebook, tmp_path / "mine.ipynb")
+    done = autograde("check", tmp_path / "mine.ipynb")
+    assert done.returncode == 1 and "check cell of linear_by_hand was deleted" in " ".join(done.stdout.split())
+
+
+@pytest.mark.slow
+def test_a_notebook_that_lost_its_metadata_is_known_by_its_name_only(tmp_path, lesson):
+    notebook, _ = lesson
+    notebook.metadata = {}
+    for cell in notebook.cells:
+        cell.metadata = {}
+    nbformat.write(notebook, tmp_path / f"{LESSON}.ipynb")
+    done = autograde("check", tmp_path / f"{LESSON}.ipynb")
+    assert done.returncode == 1 and "has the metadata by which the grader finds" in " ".join(done.stdout.split())
+    (tmp_path / f"{LESSON}.ipynb").rename(tmp_path / "my notes.ipynb")
+    assert autograde("check", tmp_path / "my notes.ipynb").returncode == 0, "a notebook of one's own, run as it is"

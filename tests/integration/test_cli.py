@@ -86,7 +86,7 @@ def test_what_a_lesson_gives_is_no_answer(tmp_path):
 def test_a_file_that_stops_is_still_judged_by_what_it_defined(tmp_path):
     done = autograde("check", written(tmp_path, RIGHT + "\n1 / 0\n"))
     assert done.returncode == 0
-    assert "did not run to its end: ZeroDivisionError" in done.stderr
+    assert "did not run to its end: line 7: ZeroDivisionError" in done.stderr
     done = autograde("check", written(tmp_path, "def linear_by_hand(:\n"), "linear_by_hand")
     assert done.returncode == 1
     assert "SyntaxError" in done.stderr

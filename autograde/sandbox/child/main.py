@@ -23,12 +23,15 @@ def serve_unsandboxed(connection, course, hear):
         connection: a socket to the grader.
         course: as `serve.ready` takes it.
         hear: called once the course is imported. Gives a dict: "refused", modules that may not be imported, but for the
-            files of "given"; "limits"; "isolation", the record for the grader.
+            files of "given"; "limits"; "isolation", the record for the grader; "folder", the working directory, or None to stay in
+            this one.
     """
     connection.set_inheritable(False)
     shell = serve.ready(course)
     request = hear()
     import_guard.refuse(request["refused"], request["given"])
+    if request["folder"] is not None:
+        os.chdir(request["folder"])
     if os.name == "posix":
         limits.apply(request["limits"], shared=limits.address_space(), alone=False)
     serve.SessionServer(connection, shell).run(request["isolation"])

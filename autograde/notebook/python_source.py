@@ -1,0 +1,101 @@
+"""What Python source defines and calls, also where it has IPython's own syntax (``%%time``, ``!pip``) or is broken."""
+
+import ast
+import re
+import symtable
+from dataclasses import dataclass
+
+from autograde.source_files import parse
+
+_IPYTHON = re.compile(r"^([ \t]*)[%!?]+\w*[ \t]*(.*)", re.MULTILINE)  # %time f(x), !ls, ?f
+_DEFINITION = re.compile(r"^[ \t]*(?:def|class)[ \t]+(\w+)", re.MULTILINE)
+_CALL = re.compile(r"^[ \t]*check\.(\w+)\(\s*(\w*)", re.MULTILINE)
+_BROKEN = (SyntaxError, ValueError, RecursionError, MemoryError)  # MemoryError: nested too deeply for the parser
+
+
+@dataclass(frozen=True)
+class CheckCall:
+    """A call ``check.<exercise>(<target>)``; `target` is empty where the argument is no plain name. `line` is the last one of its
+    statement."""
+
+    exercise: str
+    target: str
+    line: int
+
+
+def as_python(source):
+    """Python with the line numbers of `source`, and a syntax tree: ``(text, tree)``, or ``(source, None)`` where it is broken.
+
+    A line magic becomes its argument where that is Python (``%time f(x)``), and else ``pass``; ``%%time`` and the like are
+    taken from above their cells.
+    """
+    for text in (source, _IPYTHON.sub(r"\1\2", source), _IPYTHON.sub(r"\1pass", source)):
+        try:
+            return text, parse(text)
+        except _BROKEN:
+            continue
+    return source, None
+
+
+def names(source):
+    """The global names that a cell uses, and those that it defines: ``(used, defined)``, two sets.
+
+    A name that the cell both defines and uses counts as defined. A cell that is not valid Python uses and defines nothing:
+    it stops before its first line.
+    """
+    text, tree = as_python(source)
+    table = _table(text) if tree else None
+    used, made = set(), set()
+    tables = [table] if table else []
+    while tables:
+        scope = tables.pop()
+        tables += scope.get_children()
+        for symbol in scope.get_symbols():
+            if scope is table or symbol.is_global():
+                if symbol.is_assigned() or symbol.is_imported() or symbol.is_namespace():
+                    made.add(symbol.get_name())
+                elif symbol.is_referenced():
+                    used.add(symbol.get_name())
+    return used - made, made
+
+
+def _table(source):
+    try:
+        return symtable.symtable(source, "cell", "exec")
+    except _BROKEN:
+        return None
+
+
+def meant_to_define(source):
+    """The functions and classes whose definitions begin in broken source."""
+    return set(_DEFINITION.findall(source))
+
+
+def check_calls(source):
+    """The `CheckCall` of each check that is called outside of functions, in order; of broken source, of each line that calls one."""
+    _, tree = as_python(source)
+    if tree is None:
+        return [
+            CheckCall(found[1], found[2], source.count("\n", 0, found.end()) + 1) for found in _CALL.finditer(source)
+        ]
+    return [
+        CheckCall(node.func.attr, _only_name(node), statement.end_lineno)
+        for statement in tree.body
+        if not isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+        for node in ast.walk(statement)
+        if _is_check_call(node)
+    ]
+
+
+def _is_check_call(node):
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+        return False
+    owner = node.func.value
+    return getattr(owner, "id", None) == "check" or (
+        isinstance(owner, ast.Attribute) and owner.attr == "check" and isinstance(owner.value, ast.Name)
+    )
+
+
+def _only_name(call):
+    first = call.args[0] if call.args else None
+    return first.id if isinstance(first, ast.Name) else ""

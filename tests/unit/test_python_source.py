@@ -1,0 +1,70 @@
+"""What source defines and calls, whatever of Python, IPython or neither it is."""
+
+import pytest
+
+from autograde.notebook import script
+from autograde.notebook.python_source import check_calls, names
+from autograde.notebook.script import UnreadableScript
+
+ANSWER = "def double(x):\n    return x + x\n"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [ANSWER, f"%%time\n{ANSWER}", f"%%capture shown\n{ANSWER}", f"!pip list\n{ANSWER}", f"%matplotlib inline\n{ANSWER}",
+     f"%time 1 + 1\n{ANSWER}", f"if True:\n    %time 1\n{ANSWER}", f"a = (7\n     % 4)\n{ANSWER}", f'"""\n% not a magic (\n"""\n{ANSWER}'],
+)  # fmt: skip
+def test_a_definition_is_found_beside_magics_and_where_a_line_looks_like_one(source):
+    assert "double" in names(source)[1]
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("check.double(double)", [("double", "double", 1)]),
+        ("x = 1\n\ncheck.double(\n    double,\n    seed=3,\n)\n", [("double", "double", 6)]),
+        ("if True:\n    check.double(mine)\nelse:\n    pass", [("double", "mine", 4)]),
+        ("autograde.check.double(lambda x: 2 * x)", [("double", "", 1)]),
+        ("%time check.double(double)", [("double", "double", 1)]),
+        ("def f(:\n\ncheck.double(double)", [("double", "double", 3)]),
+        ("check.double.inputs(seed=3)\nprint(check.double)\ndef f():\n    check.double(double)", []),
+        ("# check.double(double)", []),
+    ],
+)
+def test_calls_of_checks(source, found):
+    assert [(call.exercise, call.target, call.line) for call in check_calls(source)] == found
+
+
+def test_a_script_is_cut_where_it_calls_a_check():
+    text = f"\n\n{ANSWER}\ncheck.double(double)\n\n\ndouble = None\n"
+    assert [(piece.first, piece.source.split("\n")[0], len(piece.calls)) for piece in script.pieces(text)] == [
+        (3, "def double(x):", 1),
+        (9, "double = None", 0),
+    ]
+
+
+def test_cells_are_cells_where_a_script_is_not_for_python_alone():
+    plain = f"# %%\nx = 1\n# %%\n{ANSWER}"
+    assert not script.is_interactive(plain) and len(script.pieces(plain)) == 1
+    magic = f"# %%\nx = 1\n# %%\n%%time\n{ANSWER}"
+    assert script.is_interactive(magic) and [piece.first for piece in script.pieces(magic)] == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        ("x = 'é'\r\n".encode(), "x = 'é'\n"),
+        (b"\xef\xbb\xbfx = 1\n", "x = 1\n"),
+        ("# -*- coding: latin-1 -*-\nx = 'é'\n".encode("latin-1"), "# -*- coding: latin-1 -*-\nx = 'é'\n"),
+        ("x = 'é'\n".encode("latin-1"), "Save it as UTF-8"),
+        ("x = 1\n".encode("utf-16"), "Save it as UTF-8"),
+        (b"# coding: nonsense\n", "names an encoding that Python does not know"),
+    ],
+)
+def test_a_script_is_read_as_python_reads_it(tmp_path, data, text):
+    path = tmp_path / "answers.py"
+    path.write_bytes(data)
+    try:
+        assert script.read(path) == text
+    except UnreadableScript as error:
+        assert text in str(error)
