@@ -82,12 +82,14 @@ def configure(c, root):
 
 
 def _guard_nbgrader():
-    """If this process is nbgrader's, protect it from submissions: its log, its search for files and formgrader's pages."""
+    """If this process is nbgrader's, protect it from submissions (its log, its search for files, formgrader's pages), and have
+    its Validate say what grading says."""
     if "nbgrader.converters.base" not in sys.modules:
         return
     from autograde import terminal
-    from autograde.nbgrader_plugin import folders, formgrader
+    from autograde.nbgrader_plugin import folders, formgrader, validate
 
     terminal.guard_logs()
     folders.guard()
     formgrader.guard()
+    validate.guard()

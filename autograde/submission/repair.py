@@ -157,16 +157,16 @@ def _parts(notebook, name, original):
     order = found if original.metadata.nbgrader.get("solution") else reversed(found)
     kept = {}
     for cell in order:
-        kept.setdefault(_meaning(cell.source), cell)
+        kept.setdefault(meaning(cell.source), cell)
     if len(kept) > 1:
-        kept.pop(_meaning(original.source), None)
+        kept.pop(meaning(original.source), None)
     kept = list(kept.values())
     gone = [cell for cell in found if not _among(cell, kept)]
     notebook.cells = [cell for cell in notebook.cells if not _among(cell, gone)]
     return [cell for cell in found if _among(cell, kept)]
 
 
-def _meaning(source):
+def meaning(source):
     """What two cells have in common that differ in comments and layout alone."""
     try:
         return ast.dump(parse(source))

@@ -1,5 +1,6 @@
 """nbgrader's own commands on a fresh copy of the course, one after the other, as an instructor gives them."""
 
+import copy
 import csv
 import html
 import re
@@ -14,6 +15,7 @@ from sample_course import LESSON, POINTS, RIGHT, ROOT, autograded, copy_of, feed
 
 from autograde.authoring import release
 from autograde.nbgrader_plugin.exporters import REPLACED
+from autograde.notebook.cells import grade_id
 from autograde.project import Course
 
 
@@ -161,6 +163,57 @@ def test_validate_shows_the_report(own_course):
     assert "NameError" in halve, "its cell raised, so there is no halve for the call to name"
     assert "Not started yet" in total
     assert not [line for line in double.splitlines() + total.splitlines() if line.endswith("...")], "cut off"
+
+
+def _strip(notebook):
+    for cell in notebook.cells:
+        cell.metadata.pop("nbgrader", None)
+
+
+def _copy(notebook, source=None):
+    position = next(i for i, cell in enumerate(notebook.cells) if grade_id(cell) == "halve")
+    again = copy.deepcopy(notebook.cells[position])
+    again.id, again.source = "again", source or again.source
+    notebook.cells.insert(position, again)
+
+
+def _log(notebook):
+    cell = next(cell for cell in notebook.cells if grade_id(cell) == "double")
+    cell.source = "import logging\n\ndef double(x):\n    logging.warning('doubling')\n    return 2 * x"
+
+
+def _lose(notebook):
+    notebook.cells = [cell for cell in notebook.cells if grade_id(cell) != "check_total"]
+
+
+def _other_kernel(notebook):
+    notebook.metadata.kernelspec = {"name": "no-such-kernel", "display_name": "None", "language": "python"}
+
+
+PASSES = "Success! Your notebook passes all the tests."
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (_strip, "No cell of this notebook has the metadata"),
+        (_log, PASSES),
+        (_other_kernel, PASSES),
+        (_copy, PASSES),
+        (lambda notebook: _copy(notebook, "def halve(x):\n    return x"), "halve is defined in 2 cells"),
+        (_lose, "The check cell of total was deleted"),
+    ],
+    ids=["marks stripped", "a line of a log", "another kernel", "a copy", "two answers", "a check lost"],
+)
+def test_validate_says_what_grading_says(own_course, change, said):
+    course = own_course
+    notebook = plant(nbformat.read(course.release(LESSON), as_version=4), RIGHT)
+    change(notebook)
+    path = course.release(LESSON).with_name("changed.ipynb")
+    nbformat.write(notebook, path)
+    shown = " ".join(run(course, "nbgrader", "validate", str(path)).split())
+    assert said in shown and "Traceback" not in shown
+    assert (PASSES in shown) == (said == PASSES)
 
 
 @pytest.mark.parametrize(
