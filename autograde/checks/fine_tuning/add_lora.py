@@ -1,7 +1,5 @@
 """add_lora: a LoRALinear around every nn.Linear of a model."""
 
-from torch import nn
-
 from autograde.checks.fine_tuning.given import FLAT, LAYER, NESTED, adapters, fresh_state, linears, output
 from autograde.checks.shared.families import ADAPTER_SHARED, FULL_NAME_AS_ATTRIBUTE
 from autograde.checks.shared.observed import alike
@@ -266,35 +264,34 @@ answer.slip(
 )
 
 
-@add_lora.misconception(FULL_NAME_AS_ATTRIBUTE)
-def full_name_as_attribute(model, rank, alpha):
-    from lora_ref.layer import LoRALinear
-
-    for path, part in list(model.named_modules()):
-        if isinstance(part, nn.Linear) and not path.endswith("base_layer"):
-            setattr(model, path, LoRALinear(part, rank, alpha))
-    return model
-
-
-@add_lora.misconception(NOTHING_REPLACED)
-def nothing_replaced(model, rank, alpha):
-    from lora_ref.layer import LoRALinear
-
-    for part in model.modules():
+answer.slip(
+    FULL_NAME_AS_ATTRIBUTE,
+    "model.named_children()",
+    "model.named_modules()",
+    "if isinstance(part, nn.Linear):",
+    'if isinstance(part, nn.Linear) and not name.endswith("base_layer"):',
+    "        elif not isinstance(part, LoRALinear):\n            add_lora(part, rank, alpha)\n",
+    "",
+)
+answer.slip(
+    NOTHING_REPLACED,
+    "setattr(model, name, LoRALinear(part, rank, alpha))",
+    "part = LoRALinear(part, rank, alpha)",
+)
+answer.slip(
+    ADAPTER_SHARED,
+    """    for name, part in list(model.named_children()):
         if isinstance(part, nn.Linear):
-            part = LoRALinear(part, rank, alpha)
-    return model
-
-
-@add_lora.misconception(ADAPTER_SHARED)
-def one_A_for_each_size(model, rank, alpha):
-    from lora_ref.layer import LoRALinear
-
-    matrices = {}
+            setattr(model, name, LoRALinear(part, rank, alpha))
+        elif not isinstance(part, LoRALinear):
+            add_lora(part, rank, alpha)
+""",
+    """    matrices = {}
     for path, part in list(model.named_modules()):
         if isinstance(part, nn.Linear) and not path.endswith("base_layer"):
             parent, _, name = path.rpartition(".")
             layer = LoRALinear(part, rank, alpha)
             layer.lora_A = matrices.setdefault(part.in_features, layer.lora_A)
             setattr(model.get_submodule(parent), name, layer)
-    return model
+""",
+)
