@@ -176,7 +176,9 @@ def _run(course, process, path, cells, wanted, goes_on):
     from autograde.judge import make_verdict
     from autograde.sandbox import unsandboxed
     from autograde.sandbox.session import SessionEnded
+    from autograde.submission import check_facts
 
+    all_checks = {check.name: check for lesson in course.course.lessons for check in course.checks_of(lesson)}
     wanted = wanted or _in_the_file(course, cells)
     if not wanted:
         raise AnswerFileError(
@@ -188,6 +190,7 @@ def _run(course, process, path, cells, wanted, goes_on):
     folder = path.resolve().parent
     try:
         with unsandboxed.open_session(course, process, course.given_to(last), folder=folder) as session:
+            check_facts.tell(session, "\n".join(cell.source for cell in cells), all_checks.get)
             if path.suffix == ".py":
                 session.run_cell(f"import sys\n__file__ = {str(path.resolve())!r}\nsys.argv[:] = [__file__]\ndel sys")
             for cell in cells:

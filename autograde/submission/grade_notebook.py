@@ -17,6 +17,7 @@ from autograde.remote.call import is_defined
 from autograde.remote.probe import Missing, Remote
 from autograde.remote.wire import WireError
 from autograde.sandbox.session import CellRun, SessionEnded
+from autograde.submission import check_facts
 from autograde.submission.earlier_cells import EarlierCells, answer_elsewhere
 from autograde.submission.nbgrader_rules import nbgrader_utils
 from autograde.submission.repair import runs
@@ -66,8 +67,10 @@ def check_of(cell, lesson=None):
         lesson: its id. Of another lesson's checks, those are loaded only where this one has none of that name.
     """
     name = called_check(cell)
-    if name is None:
-        return None
+    return None if name is None else _find(name, lesson)
+
+
+def _find(name, lesson):
     course = registry.current()
     try:
         own = {check.name: check for check in course.checks_of(lesson)} if lesson else {}
@@ -99,7 +102,9 @@ def grade(notebook, open_session, damage=None, unreadable=None, lesson=None):
         grading.stop(unreadable, make_verdict.damaged)
         notebook.cells.insert(0, _notice(unreadable))
     else:
-        with open_session(_code(notebook)) as session:
+        code = _code(notebook)
+        with open_session(code) as session:
+            check_facts.tell(session, code, lambda name: _find(name, lesson))
             grading.graded.isolation = session.isolation
             grading.run(session)
             grading.graded.starved = session.starved
