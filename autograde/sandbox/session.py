@@ -21,6 +21,7 @@ from autograde.sandbox.usage import available_memory, exact_memory
 
 TICK = 0.05  # seconds between two looks at what a running session uses
 SHORT_OF_MEMORY = 1 / 4  # of what a session uses: with less left on the machine it is ended, the largest session first
+EXACT_SECONDS = 0.5  # that measuring the memory of many processes may take
 EVENT_COST = 64  # bytes that an event counts beside its own, so that empty ones have an end too
 LAST_SECONDS = 1.0  # between a process's closing of its connection and its end
 SMALL_BYTES = 2**16  # the largest closing frame that is not an answer
@@ -351,7 +352,7 @@ class Session:
             allowance.look(self.link.waits())
             return
         allowance.look(usage.waits, usage.cpu)
-        if usage.threads > self.limits.processes:
+        if usage.threads >= self.limits.processes:  # as many as the kernel lets it have: it asks for more in vain
             raise _Ending("processes")
         self._watch_memory(usage)
         if usage.cpu > self.limits.cpu:
@@ -366,7 +367,9 @@ class Session:
         most = min(self.limits.memory, left / SHORT_OF_MEMORY if left is not None else self.limits.memory)
         if used <= most:
             return
-        used = max(0, exact_memory(usage.processes) - shared) + usage.buffers
+        exact = exact_memory(list(usage.processes), EXACT_SECONDS)
+        if exact is not None:
+            used = max(0, exact - shared) + usage.buffers
         if used > self.limits.memory:
             raise _Ending("memory")
         if used > most:
@@ -390,7 +393,7 @@ class Session:
             "memory": f"Your notebook used more than {amount(limits.memory)} of memory {where} and was stopped.",
             "machine": f"The machine ran out of memory {where}, and your notebook, which used a lot of it, was stopped.",
             "output": f"Your notebook printed more than {amount(limits.output)} {where} and was stopped. {loop}",
-            "processes": f"Your notebook started more than {limits.processes} processes {where} and was stopped.",
+            "processes": f"Your notebook started {limits.processes} processes or more {where} and was stopped.",
             "disk": f"Your notebook wrote more than {amount(limits.disk)} of files {where} and was stopped.",
             "exited": f"Your notebook ended its own Python process {where}{detail}; nothing after that could be run.",
             "crashed": f"Python itself crashed {where}{detail}; nothing after that could be run.",

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import os
 import signal
+import threading
 
 SOCKET_BYTES = 212_992  # what the kernel buffers for a socket, where nobody has changed that
 FEW_DESCRIPTORS = 64  # of all processes of a session together: the sockets among them are not counted one by one
@@ -98,16 +99,24 @@ def waits_of(process):
     return {}
 
 
-def exact_memory(processes):
-    """Bytes that the processes hold between them, pages that several share counted in parts. Slower: milliseconds."""
-    total = 0
-    for process in processes:
-        try:
-            total += _kilobytes(f"/proc/{process}/smaps_rollup", ("Pss_Anon:", "Pss_Shmem:"))
-        except OSError:
-            with contextlib.suppress(OSError):
-                total += _kilobytes(f"/proc/{process}/status", ("RssAnon:", "RssShmem:"))
-    return total * 1024
+def exact_memory(processes, seconds):
+    """Bytes that the processes hold between them, pages that several share counted in parts; milliseconds of work.
+
+    The kernel waits for a process that is changing its own memory, and one of low priority may be at that for long: None
+    where it takes more than `seconds`.
+    """
+    found = []
+    thread = threading.Thread(target=lambda: found.append(sum(map(_exact, processes))), daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return found[0] * 1024 if found else None
+
+
+def _exact(process):
+    for name, lines in (("smaps_rollup", ("Pss_Anon:", "Pss_Shmem:")), ("status", ("RssAnon:", "RssShmem:"))):
+        with contextlib.suppress(OSError):
+            return _kilobytes(f"/proc/{process}/{name}", lines)
+    return 0
 
 
 def _process_id(pidfd):

@@ -1,14 +1,14 @@
 """Whatever was handed in, and whatever the work on it comes to: it costs that submission alone, at both doors."""
 
-import json
 import sys
 
 import nbformat
 import pytest
+from hostile import CODE, ENDS, FILES
 from nbgrader.api import Gradebook
 from nbgrader.apps.api import NbGraderAPI
 from nbgrader.coursedir import CourseDirectory
-from small_class import LESSON, RIGHT, hand_in, handed_in, make_course, run
+from small_class import LESSON, RIGHT, hand_in, make_course, run
 
 from autograde.authoring import release
 from autograde.batch.local_workers import LocalWorkers
@@ -17,68 +17,19 @@ from autograde.submission.client import SHARED
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:Object of type <Submitted")]
 
-SHOW = "from IPython import get_ipython\nsend = get_ipython().display_pub.session.hand_over\n"
-# What a learner's cell does before a right answer, and whether that answer is still to be had.
-CODE = {
-    "json_that_is_a_number": "from IPython.display import display\ndisplay({'text/x+json': 5}, raw=True)",
-    "stream_named_by_a_list": SHOW + "send('stream', {'name': ['stdout'], 'text': 'x'})",
-    "stream_of_no_text": SHOW + "send('stream', {'name': 'stdout', 'text': {'a': 1}})",
-    "one_display_a_thousand_times": "from IPython.display import display, HTML\n"
-    "for i in range(1000):\n    display('a', display_id='x', update=i > 500)\n"
-    "display('b' * 10**6, display_id='x', update=True)",
-    "long_type_name": "E = type('E' * 10**6, (Exception,), {})\ndef late():\n    raise E('m' * 10**6)\n",
-    "long_message": "print('a' * 10**6)\nimport sys\nprint('b' * 10**6, file=sys.stderr)",
-}
-
-
-def _file(change):
-    """A submitted file with a right answer that `change` was done to."""
-
-    def content(course):
-        notebook = json.loads(nbformat.writes(handed_in(course, RIGHT)))
-        return json.dumps(change(notebook) or notebook)
-
-    return content
-
-
-def _text_cell(source):
-    def change(notebook):
-        notebook["cells"].append({"cell_type": "markdown", "metadata": {}, "source": source, "id": "text"})
-
-    return _file(change)
-
-
-def _code_cell(source):
-    def change(notebook):
-        cell = {"cell_type": "code", "metadata": {}, "source": source, "id": "own", "outputs": []}
-        notebook["cells"].append(cell | {"execution_count": None})
-
-    return _file(change)
-
-
-FILES = {
-    "digits_of_a_character": _text_cell(f"&#{'9' * 5000};"),
-    "markdown_in_quadratic_time": _text_cell("![" * 20_000),
-    "source_too_deep": _code_cell("x = " + "(" * 20_000 + ")" * 20_000),
-    "sum_too_long": _code_cell("x = " + "+".join(["1"] * 50_000)),
-    "format_of_many_letters": _file(lambda notebook: notebook.update(nbformat="4" * 3_000_000)),
-    "format_of_many_digits": lambda course: '{"cells": [{}], "nbformat": ' + "4" * 5000 + "}",
-    "deep_json": lambda course: '{"cells": ' + "[" * 100_000 + "]" * 100_000 + "}",
-    "empty_lists": lambda course: '{"cells": [' + ",".join(["[]"] * 1_500_000) + "]}",
-    "empty_cells": lambda course: '{"cells": [' + ",".join(["{}"] * 400_000) + "]}",
-}
-
 
 def test_nothing_handed_in_costs_a_neighbour_anything(tmp_path):
     course = make_course(tmp_path / "course")
     hand_in(course, "zoe", RIGHT)  # after all of them
     for name, source in CODE.items():
         hand_in(course, name, f"{source}\n{RIGHT}")
+    for name, source in ENDS.items():
+        hand_in(course, name, f"{RIGHT}\n{source}")
     for name, content in FILES.items():
         (hand_in(course, name) / f"{LESSON}.ipynb").write_text(content(course), encoding="utf-8")
     outcome = run(course, LocalWorkers(course, 1, False))
     results = {result.student: result for result in outcome.graded}
-    assert not outcome.failed and set(results) == {"zoe", *CODE, *FILES}
+    assert not outcome.failed and set(results) == {"zoe", *CODE, *ENDS, *FILES}
     assert {name: results[name].score for name in ("zoe", *CODE)} == dict.fromkeys(["zoe", *CODE], 2.0)
     for name, result in results.items():
         graded = course.autograded / name / LESSON / f"{LESSON}.ipynb"

@@ -1,0 +1,80 @@
+"""Submissions that are work for whoever reads, shows or judges them: what the grader's own processes must survive.
+
+`CODE` stands before a right answer, which then still has its points. `FILES` are the whole file.
+"""
+
+import json
+
+import nbformat
+from small_class import RIGHT, handed_in
+
+SHOW = "from IPython import get_ipython\nsend = get_ipython().display_pub.session.hand_over\n"
+# What a learner's cell does before a right answer, and whether that answer is still to be had.
+CODE = {
+    "json_that_is_a_number": "from IPython.display import display\ndisplay({'text/x+json': 5}, raw=True)",
+    "stream_named_by_a_list": SHOW + "send('stream', {'name': ['stdout'], 'text': 'x'})",
+    "stream_of_no_text": SHOW + "send('stream', {'name': 'stdout', 'text': {'a': 1}})",
+    "one_display_a_thousand_times": "from IPython.display import display, HTML\n"
+    "for i in range(1000):\n    display('a', display_id='x', update=i > 500)\n"
+    "display('b' * 10**6, display_id='x', update=True)",
+    "long_type_name": "E = type('E' * 10**6, (Exception,), {})\ndef late():\n    raise E('m' * 10**6)\n",
+    "long_message": "print('a' * 10**6)\nimport sys\nprint('b' * 10**6, file=sys.stderr)",
+}
+
+
+def _file(change):
+    """A submitted file with a right answer that `change` was done to."""
+
+    def content(course):
+        notebook = json.loads(nbformat.writes(handed_in(course, RIGHT)))
+        return json.dumps(change(notebook) or notebook)
+
+    return content
+
+
+def _text_cell(source):
+    def change(notebook):
+        notebook["cells"].append({"cell_type": "markdown", "metadata": {}, "source": source, "id": "text"})
+
+    return _file(change)
+
+
+def _code_cell(source):
+    def change(notebook):
+        cell = {"cell_type": "code", "metadata": {}, "source": source, "id": "own", "outputs": []}
+        notebook["cells"].append(cell | {"execution_count": None})
+
+    return _file(change)
+
+
+FILES = {
+    "digits_of_a_character": _text_cell(f"&#{'9' * 5000};"),
+    "markdown_in_quadratic_time": _text_cell("![" * 20_000),
+    "source_too_deep": _code_cell("x = " + "(" * 20_000 + ")" * 20_000),
+    "sum_too_long": _code_cell("x = " + "+".join(["1"] * 50_000)),
+    "format_of_many_letters": _file(lambda notebook: notebook.update(nbformat="4" * 3_000_000)),
+    "format_of_many_digits": lambda course: '{"cells": [{}], "nbformat": ' + "4" * 5000 + "}",
+    "deep_json": lambda course: '{"cells": ' + "[" * 100_000 + "]" * 100_000 + "}",
+    "empty_lists": lambda course: '{"cells": [' + ",".join(["[]"] * 1_500_000) + "]}",
+    "html_that_grows": _text_cell("<b><i>" * 900 + "<p>" * 1500),
+    "html_of_open_tags": _text_cell("<b>" * 200 + "x</p>" * 1200),
+    "emphasis_without_end": _text_cell("**a_" * 5000),
+    "brackets_without_end": _text_cell("[" * 20_000),
+    "quotations_in_quotations": _text_cell(">" * 5000 + "a"),
+    "lists_in_lists": _text_cell("\n".join(" " * depth + "- a" for depth in range(500))),
+    "a_table_of_many_columns": _text_cell("|a" * 3000 + "\n" + "|-" * 3000 + "\n" + "|b\n" * 3000),
+    "formulas_without_end": _text_cell("$" * 20_001),
+    "empty_cells": lambda course: '{"cells": [' + ",".join(["{}"] * 400_000) + "]}",
+}
+
+# What follows a right answer, and runs into a limit of the sandbox or ends its own process.
+ENDS = {
+    "exits": "import os\nos._exit(0)",
+    "crashes": "import ctypes\nctypes.string_at(0)",
+    "fills_memory": "a = [bytearray(2**26) for _ in range(10**4)]",
+    "fork_bomb": "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass",
+    "many_sockets": "import socket, os\nfor _ in range(40):\n    if os.fork() == 0: break\n"
+    "kept = []\nwhile True:\n    try: kept += socket.socketpair()\n    except OSError: break\nos.wait()",
+    "prints_without_end": "while True: print('a' * 10**5)",
+    "fills_the_disk": "with open('file', 'wb') as file:\n    while True: file.write(bytes(2**24))",
+}
