@@ -594,7 +594,7 @@ def linear_by_hand(x, weight, bias):
 """,
     "tried: no seed of 52",
     before="attempt(__import__, 'autograde.judge.random_inputs')",
-    files={"draw.py": (ROOT / "autograde" / "judge" / "draw.py").read_text(encoding="utf-8")},
+    files={"draw.py": (ROOT / "autograde" / "judge" / "random_inputs.py").read_text(encoding="utf-8")},
 )
 
 # Places that no box shows. Where the box is a lesser one, they can be named, and read by nobody.
