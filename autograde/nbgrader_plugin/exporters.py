@@ -25,12 +25,11 @@ from autograde.nbgrader_plugin.gradebook import Book, GradebookError
 from autograde.nbgrader_plugin.pages import FEEDBACK_POLICY, CleanHTMLExporter, with_policy
 from autograde.notebook.cells import METADATA
 from autograde.project import Course
-from autograde.submission import grader_version
-from autograde.submission.files import Submission, warnings_about, why_unusable
+from autograde.submission import files, grader_version
+from autograde.submission.files import Submission, why_unusable
 from autograde.terminal import one_line
 
 REPLACED = "replaced"  # folder beside the graded notebooks, for files that nbgrader's --force would have deleted
-LINK = "is a link to another place, to other people's work perhaps; left alone."
 
 
 def _names(ids):
@@ -74,20 +73,25 @@ class SubmissionExporter(_Exporter, NotebookExporter):
             self._list_what_is_missing(converter, assignment, names)
             if not converter.force:
                 self._warn_of_skipping(converter, assignment, names)
+        for notice in self._notices():
+            self.log.warning("%s", notice)
         for folder in list(converter.assignments):
             self._filter(converter, folder)
 
+    def _notices(self):
+        """What `autograde grade` says of the folder of submissions too."""
+        student = self._folders.student_id
+        pattern = student == "*" or (
+            "*" in student and not self._path(self._folders.submitted_directory, student, ".").is_dir()
+        )
+        return files.find(Course(Path(self._folders.root)), list(self._known), None if pattern else student)[1]
+
     def _filter(self, converter, folder):
-        """Remove unusable folders, and notebooks that do not belong to the lesson, from nbgrader's list, with a message."""
+        """Remove unusable folders, and notebooks that do not belong to the lesson, from nbgrader's list: `files.find` has said so."""
         student, lesson = Path(folder).parent, Path(folder).name
-        shown = one_line(os.path.relpath(folder, self._folders.root), 200)
-        reason = why_unusable(student) or (LINK if Path(folder).is_symlink() else None)
-        if reason:
+        if why_unusable(student) or Path(folder).is_symlink():
             del converter.assignments[folder]
-            self.log.error("%s %s", shown, reason)
             return
-        for problem in warnings_about(Submission(student.name, lesson, Path(folder))):
-            self.log.warning("%s %s.", shown, problem)
         if known := self._known[lesson]:  # nbgrader would log a message for each of the others
             listed = converter.assignments[folder]
             converter.assignments[folder] = [path for path in listed if Path(path).stem in known]

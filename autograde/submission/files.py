@@ -13,6 +13,7 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
+from autograde.submission import misplaced
 from autograde.submission.nbgrader_rules import nbgrader_utils
 from autograde.terminal import one_line
 
@@ -20,7 +21,6 @@ MAX_BYTES = 64 * 2**20  # of one notebook; a usual one with all its figures has 
 MAX_FILES = 1_000  # beside a notebook
 MAX_PATH = 1_000  # bytes, below the folder that was handed in
 LONGEST_NAME = 128  # characters of a student's id in nbgrader's gradebook
-LITTER = {"__MACOSX", "__pycache__"}  # made by archive programs and by Python, not by a student
 TIMESTAMP = "timestamp.txt"  # nbgrader's file with the hand-in time
 
 NO_NOTEBOOK = "The folder that was handed in holds no {0}.ipynb{1}. Hand in the notebook under the name it was given."
@@ -98,22 +98,9 @@ class Submission:
         except TooLarge as error:
             return b"", TOO_LARGE.format(error.args[0] / 1e6)
         except (FileNotFoundError, NotADirectoryError):
-            return b"", NO_NOTEBOOK.format(self.lesson, self._instead())
+            return b"", NO_NOTEBOOK.format(self.lesson, misplaced.in_place_of_notebook(self.folder, self.lesson))
         except OSError as error:
             return b"", NOT_READ.format(error.strerror or type(error).__name__)
-
-    def _instead(self):
-        """Describes what the folder holds in place of the notebook, as the end of a sentence."""
-        names = sorted(path.name for path in _entries(self.folder))
-        nested = [name for name in names if (self.folder / name / f"{self.lesson}.ipynb").is_file()]
-        likely = [name for name in names if ".ipynb" in name.lower()] or names
-        if nested:
-            return f"; it lies one folder deeper, in {_quoted(nested[0])}"
-        if archives := [
-            name for name in names if name.lower().endswith((".zip", ".tar", ".gz", ".tgz", ".7z", ".rar"))
-        ]:
-            return f", but the archive {_quoted(archives[0])}, which has to be unpacked"
-        return f", but {_quoted(likely[0])}" if likely else ""
 
     def timestamp(self):
         """The hand-in time, as the text of nbgrader's timestamp file; None if it is unknown."""
@@ -201,30 +188,35 @@ def fingerprint(content, message, files):
     return digest.hexdigest()
 
 
-def find(course, lessons):
+def find(course, lessons, student=None):
     """Find the submissions of a course.
 
     Args:
         course: the `Course`.
         lessons: ids of the lessons to find.
+        student: the name of one student; None for all.
 
     Returns:
         ``(submissions sorted by lesson and student, messages about other files in the folder)``.
     """
     found, notices = [], []
-    for student in _entries(course.submitted):
-        where = f"{course.submitted.name}/{one_line(student.name)}"
-        if problem := why_unusable(student):
-            notices.append(f"{where} {problem}")
+    known = list(dict.fromkeys([*course.lessons, *lessons]))
+    for folder in _entries(course.submitted):
+        if student is not None and folder.name != student:
             continue
-        for folder in _entries(student):
-            inside = f"{where}/{one_line(folder.name)}"
-            if folder.name not in course.lessons:
-                notices.append(f"{inside} is no lesson of this course; left alone.")
-            elif folder.is_symlink() or not folder.is_dir():
+        where = f"{course.submitted.name}/{one_line(folder.name)}"
+        if problem := why_unusable(folder):
+            is_file = not folder.is_symlink() and not folder.is_dir()
+            notices.append(f"{where} {misplaced.in_place_of_student(folder, known) + '.' if is_file else problem}")
+            continue
+        for inner in _entries(folder):
+            inside = f"{where}/{one_line(inner.name)}"
+            if inner.name not in known:
+                notices.append(f"{inside} {misplaced.in_place_of_lesson(inner, known)}.")
+            elif inner.is_symlink() or not inner.is_dir():
                 notices.append(f"{inside} is not a folder; left alone.")
-            elif folder.name in lessons:
-                found.append(Submission(student.name, folder.name, folder))
+            elif inner.name in lessons:
+                found.append(Submission(folder.name, inner.name, inner))
                 notices += [f"{inside} {problem}." for problem in warnings_about(found[-1])]
     return sorted(found, key=lambda one: (one.lesson, one.student)), notices
 
@@ -251,7 +243,7 @@ def warnings_about(submission):
 
 def _entries(folder):
     try:
-        return sorted(path for path in folder.iterdir() if path.name[0] != "." and path.name not in LITTER)
+        return sorted(path for path in folder.iterdir() if not misplaced.is_litter(path.name))
     except OSError:
         return []
 

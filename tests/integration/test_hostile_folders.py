@@ -16,7 +16,7 @@ SAYS = {  # what both doors say of each
     "pipe_as_notebook": "but a pipe of that name",
     "sparse": "Clear the outputs",
     "zipped": "the archive 'work.zip'",
-    "nested": "one folder deeper",
+    "nested": "it lies deeper, in",
     "text": f"but '{LESSON}.ipynb.txt'",
     "name_of_lesson": "the notebook of another lesson",
     "format": "its format is",
@@ -24,6 +24,13 @@ SAYS = {  # what both doors say of each
     "<img src=x onerror=alert(1)>": "could take for markup",
     "esc\x1b]0;title\x07": "control or invisible characters",
 }
+MISPLACED = (  # by the program that collected the work: each is named by both doors, in the same words
+    "all.zip",
+    f"jane_123_{LESSON}.ipynb",
+    f"moodle/{LESSON}.ipynb",
+    f"packed/{LESSON}.tar.gz",
+    f"twice/twice/{LESSON}/{LESSON}.ipynb",
+)
 ODD_BUT_GRADED = {
     "folder_as_time": files.NO_DATE,
     "pipe_as_time": files.NO_DATE,
@@ -90,6 +97,9 @@ def course(sample, tmp_path_factory):
     answered = plant(nbformat.read(course.release(LESSON), as_version=4), RIGHT)
     for student in [*HONEST, *SAYS, *ODD_BUT_GRADED]:
         lay(course, student, answered)
+    for path in MISPLACED:
+        (course.submitted / path).parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(answered, course.submitted / path)
     return course
 
 
@@ -99,6 +109,8 @@ def check(course, log):
     flat = " ".join(log.split())
     for student, words in (SAYS | ODD_BUT_GRADED).items():
         assert words is None or words in flat, (student, flat[-3000:])
+    for notice in files.find(course, [LESSON])[1]:
+        assert " ".join(notice.split()) in flat
     assert "\x1b" not in log and "\x07" not in log and "\u200b" not in log
     graded = course.autograded
     assert (graded / "lesson_files_shadowed" / LESSON / "data.txt").read_text() == "ours"
@@ -112,7 +124,7 @@ def test_our_door(course, tmp_path):
     check(course, log)
     run(course, "autograde", "report")
     page = (course.autograded.parent / "report.html").read_text(encoding="utf-8")
-    assert "<bdi>Doe Jane [12345]</bdi>" in page and "onerror" not in page
+    assert "<bdi>moodle</bdi>" in page and "<bdi>Doe Jane [12345]</bdi>" in page and "onerror" not in page
 
 
 def test_nbgraders_door(course, tmp_path):

@@ -69,6 +69,49 @@ def test_what_is_no_submission_is_left_alone_with_a_word(course, tmp_path):
     assert len(notices) == len(words) and all("\n" not in notice for notice in notices)
 
 
+AS_AN_LMS_MAKES_THEM = {  # a path below the folder of submissions, and what is said of it
+    "all.zip": "all.zip is an archive, not a student's folder; unpack it",
+    f"doe_jane_123_{LESSON}.ipynb": f"is a notebook, not a student's folder; move it to STUDENT/{LESSON}/{LESSON}.ipynb.",
+    f"moodle/{LESSON}.ipynb": f"is a file where the folder of a lesson is expected; move it to {LESSON}/{LESSON}.ipynb.",
+    f"text/{LESSON}.ipynb.txt": "is a file where the folder of a lesson is expected",
+    f"packed/{LESSON}.zip": f"packed/{LESSON}.zip is an archive; unpack it",
+    f"twice/twice/{LESSON}/{LESSON}.ipynb": f"twice/twice is no lesson of this course, but holds '{LESSON}'",
+    "inside/download/work.tar.gz": "but holds the archive 'work.tar.gz'",
+    f"{LESSON}/ada/{LESSON}.ipynb": f"{LESSON}/ada is no lesson of this course, but holds '{LESSON}.ipynb'",
+}
+IN_PLACE_OF_THE_NOTEBOOK = {
+    f"a/b/c/{LESSON}.ipynb": "it lies deeper, in 'a/b/c'",
+    "export/work.zip": "but the archive 'export/work.zip', which has to be unpacked",
+    f"{LESSON}.ipynb.txt": f"but '{LESSON}.ipynb.txt'",
+    f"old/{LESSON} (1).ipynb": f"but 'old/{LESSON} (1).ipynb'",
+    f"__MACOSX/{LESSON}.ipynb": f"holds no {LESSON}.ipynb. Hand in",
+}
+
+
+@pytest.mark.parametrize("path", AS_AN_LMS_MAKES_THEM)
+def test_what_lies_in_another_place_is_named(course, path):
+    (course.submitted / path).parent.mkdir(parents=True, exist_ok=True)
+    (course.submitted / path).write_text("{}")
+    found, (notice,) = find(course, [LESSON])
+    assert not found and AS_AN_LMS_MAKES_THEM[path] in notice
+
+
+@pytest.mark.parametrize("path", IN_PLACE_OF_THE_NOTEBOOK)
+def test_what_lies_in_place_of_the_notebook_is_named(course, path):
+    folder = course.submitted / "ada" / LESSON
+    (folder / path).parent.mkdir(parents=True)
+    (folder / path).write_text("{}")
+    assert IN_PLACE_OF_THE_NOTEBOOK[path] in Submission("ada", LESSON, folder).read()[1]
+
+
+def test_notices_about_one_student_only(course):
+    for student in ("[ab]*", "a b", "a"):
+        hand_in(course, student)
+        (course.submitted / student / "homework").mkdir()
+    found, (notice,) = find(course, [LESSON], "[ab]*")
+    assert [one.student for one in found] == ["[ab]*"] and "[ab]*/homework" in notice
+
+
 def test_only_the_lessons_that_are_asked_for(course):
     hand_in(course, "ada")
     assert [one.lesson for one in find(course, [LESSON])[0]] == [LESSON]
