@@ -31,8 +31,13 @@ class _Problem(click.ClickException):
 
 
 def _course():
-    from autograde.project import CourseError, find_course
+    from autograde.project import CONFIG, CourseError, find_course
 
+    if Path(CONFIG).is_file() and not Path("pyproject.toml").is_file():
+        raise _Problem(
+            f"this folder has an {CONFIG}, and no pyproject.toml to say where the checks of the course are: "
+            "docs/another_course.md shows what a course needs"
+        )
     try:
         return find_course()
     except CourseError as error:

@@ -78,14 +78,9 @@ def find_course(start=None):
     `COURSE_VARIABLE` names (set for a lesson that is built in a temporary folder), else the one that contains this package.
 
     Raises:
-        CourseError: none of them is a course, or the working directory is half of one.
+        CourseError: none of them is a course.
     """
     here = Path(start or ".").resolve()
-    if (here / CONFIG).is_file() and not (here / "pyproject.toml").is_file():
-        raise CourseError(
-            f"{here} has an {CONFIG}, and no pyproject.toml to say where the checks of this course are: "
-            "docs/another_course.md shows what a course needs"
-        )
     named = os.environ.get(COURSE_VARIABLE)
     for folder in (here, *here.parents, *([Path(named)] if named else []), Path(__file__).resolve().parents[1]):
         if (folder / CONFIG).is_file() and (folder / "pyproject.toml").is_file():

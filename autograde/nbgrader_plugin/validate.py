@@ -13,6 +13,7 @@ from nbgrader.validator import Validator
 from autograde import registry
 from autograde.notebook.cells import METADATA, grade_id
 from autograde.notebook.demonstration import names
+from autograde.project import CourseError
 from autograde.submission import repair
 
 
@@ -59,7 +60,10 @@ def _validate(of_nbgrader):
 
 def _damage(notebook):
     """What grading would find lost or twice in a notebook of one of the course's lessons: ``{what: message}``."""
-    course = registry.current()
+    try:
+        course = registry.current()
+    except CourseError:  # a folder that is no course: nothing is known of its lessons
+        return {}
     found = [grade_id(cell) for cell in notebook.cells if grade_id(cell)]
     lesson = notebook.metadata.get(METADATA, {}).get("lesson")
     checks = (

@@ -145,3 +145,9 @@ def test_progress_tells_worked_in_from_untouched(tmp_path):
     )
     nbformat.write(notebook, path)
     assert "✓ 00_start_here · 2 of 2 points" in autograde("progress", cwd=tmp_path).stdout
+
+
+def test_half_a_course_is_refused_and_no_other_is_graded_in_its_place(tmp_path, monkeypatch):
+    shutil.copy(ROOT / "nbgrader_config.py", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert "no pyproject.toml" in refused("grade")
