@@ -7,10 +7,11 @@ import sys
 from collections import Counter
 
 import pytest
-from small_class import FakeWorkers, files, hand_in, make_course, rows, run
+from small_class import RIGHT, FakeWorkers, files, hand_in, make_course, rows, run
 from sqlalchemy.orm import Session
 
 from autograde.batch import gradebook_writer
+from autograde.batch.local_workers import LocalWorkers
 from autograde.project import Course
 
 STUDENTS = ["ada", "ben", "cleo", "dora", "emil"]
@@ -106,3 +107,43 @@ def test_killed_while_it_makes_a_new_gradebook(tmp_path, monkeypatch):
 
 def _copy(course, folder):
     return Course(shutil.copytree(course.root, folder))
+
+
+# A grading process whose fork server, or child at work on a submission, is killed from outside: once for each.
+KILLED = """
+import os, signal
+import psutil
+from autograde.submission.grading_process import GradingProcess, main
+
+def grade(self, question, content, files, limits, client, real=GradingProcess._grade):
+    for word in ("SERVER", "CHILD"):
+        if word.encode() in content and not os.path.exists(word):
+            open(word, "w").close()
+            outer = psutil.Process(self.pool.process.pid)
+            server = (outer.children() or [outer])[0]
+            os.kill(server.pid if word == "SERVER" else os.getpid(), signal.SIGKILL)
+    return real(self, question, content, files, limits, client)
+
+GradingProcess._grade = grade
+main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="needs the fork server")
+def test_a_killed_fork_server_or_child_costs_nobody_anything(tmp_path):
+    course = make_course(tmp_path)
+    for student, word in (("ada", "SERVER"), ("ben", ""), ("cleo", "CHILD"), ("dora", "")):
+        hand_in(course, student, f"{RIGHT}\n# {word}")
+    workers = LocalWorkers(course, 1, False)
+    workers.graders[0].command = [sys.executable, "-c", KILLED]
+    outcome = run(course, workers)
+    assert (tmp_path / "SERVER").exists() and (tmp_path / "CHILD").exists()
+    assert not outcome.failed and not outcome.problems
+    assert {result.student: result.score for result in outcome.graded} == dict.fromkeys(
+        ("ada", "ben", "cleo", "dora"), 2.0
+    )
+    assert len(outcome.graded) == 4, "each once"
+    assert [row[0] for row in rows(tmp_path / "autograde" / "gradebook.db")["grades"]] == ["ada", "ben", "cleo", "dora"]
+    again = run(course, LocalWorkers(course, 1, False))
+    assert len(again.skipped) == 4 and not again.graded
