@@ -1422,7 +1422,8 @@ def lora_delta(x, A, B, scaling):
 
 # What is not refused -------------------------------------------------------------------------------------------------
 # Values are compared out of reach. In which way an answer came to them (what it changed, how often it multiplied, what
-# trains) can only be noted beside it, and whoever forges these notes is believed; forged_notes.py works out the price. Here stands what they should end in.
+# trains) can only be noted beside it, and whoever forges these notes is believed; forged_notes.py
+# works out the price. Here stands what they should end in.
 
 _code("a_function_of_the_probes", CHANGES, "tried: True", SAYS_CHANGES,
       before="from autograde.remote import call\ncall._same = lambda *a: True\ntried(call._same(1, 2))",
