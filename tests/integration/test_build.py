@@ -319,9 +319,11 @@ def test_nbgraders_own_complaint_is_passed_on(course):
          "passes on the stub"),
         slow("product = x @ weight.T ", "product = x @ weight.T * 2 ",
              "the solved notebook fails in cell check_linear_by_hand"),
-        slow('print("the weight is "', '1 / 0\nprint("the weight is "', "fails in cell"),
-        slow("figure, axes", "print(object())\nfigure, axes", "memory address"),
-        slow("plt.show()", "plt.show()\n\n# %%\nplt.plot([1])\nplt.show()", "without alternative text"),
+        slow("show_prediction(my_prediction", "1 / 0\nshow_prediction(my_prediction", "fails in cell"),
+        slow("show_prediction(my_prediction", "print(object())\nshow_prediction(my_prediction", "memory address"),
+        slow("show_prediction(my_prediction",
+             "import matplotlib.pyplot as plt\nplt.plot([1])\nplt.show()\nshow_prediction(my_prediction",
+             "without alternative text"),
     ],
 )  # fmt: skip
 def test_a_lesson_that_does_not_behave_is_refused(course, old, new, message):
