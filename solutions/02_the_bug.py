@@ -34,6 +34,7 @@ On a square weight a forgotten transpose runs: every shape fits, and only the va
 # %%
 from collections import Counter
 
+import numpy as np
 import torch
 from torch import nn
 

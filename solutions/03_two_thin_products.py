@@ -31,6 +31,9 @@ The layer is square, and x has as many rows as it has inputs (more than one).
 """
 
 # %%
+import math
+
+import numpy as np
 import torch
 from torch import nn
 
