@@ -153,10 +153,10 @@ def _parts(notebook, name, original):
         for cell in [cell for cell in found if cell.cell_type != original.cell_type]:
             del cell.metadata["nbgrader"]
             found = [each for each in found if each is not cell]
-    # Of an answer the first copy stands, before its check; of a check the last, when all of the answer has run.
-    order = found if original.metadata.nbgrader.get("solution") else reversed(found)
+    if not original.metadata.nbgrader.get("solution"):
+        return _one_check(notebook, found, original)
     kept = {}
-    for cell in order:
+    for cell in found:  # the first copy stands, before its check
         kept.setdefault(meaning(cell.source), cell)
     if len(kept) > 1:
         kept.pop(meaning(original.source), None)
@@ -164,6 +164,19 @@ def _parts(notebook, name, original):
     gone = [cell for cell in found if not _among(cell, kept)]
     notebook.cells = [cell for cell in notebook.cells if not _among(cell, gone)]
     return [cell for cell in found if _among(cell, kept)]
+
+
+def _one_check(notebook, found, original):
+    """Of several cells that call a check, the last that is as it was handed out. Others that are go, and changed ones
+    stay, as cells of the learner's.
+    """
+    same = [cell for cell in found if meaning(cell.source) == meaning(original.source)]
+    kept = (same or found)[-1:]
+    for cell in found:
+        if not _among(cell, kept):
+            del cell.metadata["nbgrader"]
+    notebook.cells = [cell for cell in notebook.cells if not _among(cell, same) or _among(cell, kept)]
+    return kept
 
 
 def meaning(source):

@@ -1181,7 +1181,7 @@ def _(cells, raw):
     cells[CHECK]["outputs"] = [_output("2.0")]
 
 
-@_file("a_check_that_claims_to_be_a_demonstration", "tables = ")
+@_file("a_check_that_claims_to_be_a_demonstration", "load_base")
 def _(cells, raw):
     """Demonstrations keep the outputs that they came with, and are known by their source."""
     cells[CHECK].update(source=DEMONSTRATION, outputs=[_output("2.0")])
