@@ -12,7 +12,6 @@ from nbgrader.validator import Validator
 
 from autograde import registry
 from autograde.notebook.cells import METADATA, grade_id
-from autograde.notebook.demonstration import names
 from autograde.project import CourseError
 from autograde.submission import repair
 
@@ -73,11 +72,8 @@ def _damage(notebook):
         called = any("check." in cell.source for cell in notebook.cells if cell.cell_type == "code")
         return {"(the whole notebook)": repair.STRIPPED} if checks or called else {}
     lost = {name: repair.LOST.format(check.name) for name, check in checks.items() if name not in found}
-    return lost | {name: message for name in dict.fromkeys(found) if (message := _twice(notebook, name))}
-
-
-def _twice(notebook, name):
-    """The message for an answer that several cells give, each in its own way; None where one does."""
-    cells = [cell for cell in notebook.cells if grade_id(cell) == name and utils.is_solution(cell)]
-    answers = {repair.meaning(cell.source) for cell in cells if name in names(cell.source)[1]}
-    return repair.TWICE.format(name, len(answers)) if len(answers) > 1 else None
+    for name in dict.fromkeys(found):
+        cells = [cell for cell in notebook.cells if grade_id(cell) == name and utils.is_solution(cell)]
+        if message := repair.competing_answers(cells, name):
+            lost[name] = message
+    return lost

@@ -66,6 +66,14 @@ def _table(source):
         return None
 
 
+def meaning(source):
+    """A text that is the same for two cells which differ in comments and layout alone."""
+    try:
+        return ast.dump(parse(source))
+    except _BROKEN:
+        return source.strip()
+
+
 def meant_to_define(source):
     """The functions and classes whose definitions begin in broken source."""
     return set(_DEFINITION.findall(source))

@@ -9,8 +9,7 @@ class EarlierCells:
     """The code cells that have run so far."""
 
     def __init__(self):
-        self.uses = {}  # name -> the names that the cells which define it use
-        self.stopped = []  # (number, the names that the cell defines, what it stopped with)
+        self.cells = []  # (source, number, what it stopped with or None)
 
     def ran(self, source, number, error=None):
         """Note one cell.
@@ -20,13 +19,7 @@ class EarlierCells:
             number: as JupyterLab shows it.
             error: what it stopped with, as text; None where it ran to its end.
         """
-        used, made = names(source)
-        if not made:  # what cannot be parsed defines nothing; this is what it was meant to define
-            made = meant_to_define(source)
-        for name in made:
-            self.uses.setdefault(name, set()).update(used)
-        if error:
-            self.stopped.append((number, made, error))
+        self.cells.append((source, number, error))
 
     def first_cause(self, subject, is_there):
         """Why something that `subject` needs is missing, as a message; empty where nothing is.
@@ -35,12 +28,23 @@ class EarlierCells:
             subject: the name of what was judged.
             is_there: called with a name; whether the notebook has it.
         """
+        if not any(error for _, _, error in self.cells):
+            return ""
+        uses = {}  # name -> the names that the cells which define it use
+        stopped = []  # (number, the names that the cell defines, what it stopped with)
+        for source, number, error in self.cells:
+            used, made = names(source)
+            made = made or meant_to_define(source)  # what cannot be parsed defines nothing
+            for name in made:
+                uses.setdefault(name, set()).update(used)
+            if error:
+                stopped.append((number, made, error))
         needed, waiting = set(), [subject]
         while waiting:
-            new = self.uses.get(waiting.pop(), set()) - needed
+            new = uses.get(waiting.pop(), set()) - needed
             needed |= new
             waiting += new
-        for number, made, error in self.stopped:
+        for number, made, error in stopped:
             lost = [name for name in sorted((made & needed) - {subject}) if not is_there(name)]
             if lost:
                 missing = " and ".join(lost[:3]) + (" are" if len(lost) > 1 else " is")

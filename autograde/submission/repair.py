@@ -4,15 +4,13 @@ Afterwards the notebook holds every graded cell exactly once, with the type and 
 gradebook and the later steps of grading expect.
 """
 
-import ast
 import copy
 
 import nbformat
 
 from autograde.notebook import demonstration, sanitize
 from autograde.notebook.cells import METADATA, grade_id
-from autograde.notebook.python_source import names
-from autograde.source_files import parse
+from autograde.notebook.python_source import meaning, names
 
 TWICE = (
     "{0} is defined in {1} cells of the notebook, each with another answer, so it is not clear which one counts. "
@@ -63,10 +61,9 @@ def repair(notebook, released):
             del extra.metadata["nbgrader"]
         if found:
             cell = found[-1]
-            answers = [each for each in found if name in names(each.source)[1]]
-            message = _restore(cell, original, name)
-            if original.metadata.nbgrader.get("solution") and len(answers) > 1:
-                message = TWICE.format(name, len(answers))
+            competing = competing_answers(found, name) if original.metadata.nbgrader.get("solution") else None
+            changed = _restore(cell, original, name)
+            message = competing or changed
         else:
             cell, message = copy.deepcopy(original), everything or _lost(original, name)
             _stop(cell)
@@ -179,12 +176,12 @@ def _one_check(notebook, found, original):
     return kept
 
 
-def meaning(source):
-    """What two cells have in common that differ in comments and layout alone."""
-    try:
-        return ast.dump(parse(source))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return source.strip()
+def competing_answers(cells, name):
+    """The message for an answer that several of `cells` define, each in its own way; None where at most one does."""
+    if len(cells) < 2:
+        return None
+    answers = {meaning(cell.source) for cell in cells if name in names(cell.source)[1]}
+    return TWICE.format(name, len(answers)) if len(answers) > 1 else None
 
 
 def _among(cell, cells):

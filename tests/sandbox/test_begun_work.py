@@ -2,28 +2,14 @@
 
 import nbformat
 import pytest
-from small_class import FORGOTTEN, RIGHT, ROOT, handed_in, make_course
+from small_class import FORGOTTEN, RIGHT, handed_in
 
-from autograde import registry
-from autograde.project import Course
-from autograde.sandbox.pool import SandboxPool
 from autograde.submission import read_notebook, repair
 from autograde.submission.grade_notebook import grade
 
 LESSON = "00_start_here"
 USES_NN = "def linear_by_hand(x, weight, bias):\n    return nn.functional.linear(x, weight, bias)"
 BROKEN_IMPORT = "import torhc\nimport torch\nfrom torch import nn\nfrom autograde import check"
-
-
-@pytest.fixture(scope="module")
-def pool():
-    with SandboxPool(registry.of(Course(ROOT)), private=[ROOT]) as pool:
-        yield pool
-
-
-@pytest.fixture(scope="module")
-def course(tmp_path_factory):
-    return make_course(tmp_path_factory.mktemp("course"))
 
 
 @pytest.fixture

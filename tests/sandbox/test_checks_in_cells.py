@@ -2,11 +2,9 @@
 
 import nbformat
 import pytest
-from small_class import RIGHT, ROOT, handed_in, make_course
+from small_class import RIGHT, handed_in
 
 from autograde import registry
-from autograde.project import Course
-from autograde.sandbox.pool import SandboxPool
 from autograde.submission import repair
 from autograde.submission.grade_notebook import grade
 
@@ -16,17 +14,6 @@ IMPORTS = (
     "from autograde.checks import check",
     "import autograde\ncheck = autograde.check",
 )
-
-
-@pytest.fixture(scope="module")
-def pool():
-    with SandboxPool(registry.of(Course(ROOT)), private=[ROOT]) as pool:
-        yield pool
-
-
-@pytest.fixture(scope="module")
-def course(tmp_path_factory):
-    return make_course(tmp_path_factory.mktemp("course"))
 
 
 def after_the_answer(course, pool, source):
