@@ -32,6 +32,8 @@ from autograde.project import Course
 
 ROOT = Path(__file__).resolve().parent.parent
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count()))
+# What known answers use without importing it (tests/corpus/README.md).
+IMPORTS = "import math\nimport numpy as np\nimport torch\nfrom torch import nn\n"
 PLAIN = """\
 c = get_config()
 c.CourseDirectory.course_id = "lora"
@@ -59,7 +61,7 @@ def notebooks(lesson):
     right, wrong = {}, {}
     for sample in samples(course, lesson):
         subject = subjects.get(sample.exercise, sample.exercise)
-        (right if sample.misconception is None else wrong).setdefault(subject, sample.source)
+        (right if sample.misconception is None else wrong).setdefault(subject, IMPORTS + sample.source)
     made = {}
     for kind, answers in (("right", right), ("wrong", wrong)):
         notebook = copy.deepcopy(released)

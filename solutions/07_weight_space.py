@@ -34,6 +34,7 @@ It becomes part of a graph: it requires a gradient, is no leaf any more, and has
 # %%
 import copy
 import inspect
+import math
 
 import matplotlib.pyplot as plt
 import torch

@@ -306,8 +306,8 @@ r"""
 A training loop. Yours to choose: the optimiser (`torch.optim.Adam` is a good start), batches or all rows at once, weight
 decay, a schedule. It is judged by what it does. In the check, a network with a body of two hidden layers, a norm that requires a
 gradient, and LoRA of rank 8 and $\alpha$ 24 on every `nn.Linear` learns 200 digits turned by 30°, with `epochs=100` and
-`lr=5e-3`. Before training it reads about 45 % of 397 held-out turned digits. After it, **75 %** is the bar. Plain
-gradient descent on all rows at once comes to about 83 %, Adam to about 90 %.
+`lr=5e-3`. Before training it reads 47 % of 397 held-out turned digits. After it, **60 %** is the bar, so that a schedule
+or an early stop passes, too. Plain gradient descent on all rows at once comes to about 81 %, Adam to about 90 %.
 
 <details><summary>Hint 1: what to look at</summary>
 You have written most of it in your life already: look at any training loop. What must the optimiser be given here? You have

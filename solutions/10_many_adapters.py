@@ -32,6 +32,8 @@ Three questions about earlier lessons. Answer aloud or on paper, then open the a
 """
 
 # %%
+import math
+
 import matplotlib.pyplot as plt
 import torch
 from torch import nn

@@ -1,6 +1,7 @@
 """Classifies an exception by its type and message, and says what to do about each kind."""
 
 import re
+import sys
 
 from autograde.judge.describe import clean
 
@@ -33,6 +34,16 @@ _HINTS = {
     BACKWARD: "A graph that was built in an earlier call is used again. What does the layer keep from one call to the next?",
 }
 
+
+# Names under which modules are usually imported, beside those of the standard library.
+_ABBREVIATIONS = {
+    "F": "import torch.nn.functional as F",
+    "nn": "from torch import nn",
+    "np": "import numpy as np",
+    "numpy": "import numpy",
+    "plt": "import matplotlib.pyplot as plt",
+    "torch": "import torch",
+}
 
 STUB_LEFT = (
     "This is the line that the cell came with. Python still reaches it: delete it where your answer takes its place."
@@ -67,6 +78,11 @@ def kind_of(error):
     return ATTRIBUTE if error["type"] == "AttributeError" else ""
 
 
+def _import_of(name):
+    """The line that imports a well-known module under this name; empty if there is none."""
+    return _ABBREVIATIONS.get(name) or (f"import {name}" if name in sys.stdlib_module_names else "")
+
+
 def hint_for(error):
     """What to do about an exception, by its kind; empty if the kind is unknown or gives no advice."""
     if is_stub(error):
@@ -77,7 +93,10 @@ def hint_for(error):
     missing = re.search(r"(?:name|variable|attribute) '(\w+)'", message)
     if kind not in (NAME, ATTRIBUTE) or not missing:
         return ""
-    there_is_no = f"There is no {missing.group(1)} here"
+    name = missing.group(1)
+    there_is_no = f"There is no {name} here"
+    if kind == NAME and (line := _import_of(name)):
+        return f"{there_is_no}. If you mean the module, write {line} at the top of your answer."
     if near := str(error.get("near", "")):
         return f"{there_is_no}. Did you mean {clean(near, 60)}?"
     if kind == NAME:

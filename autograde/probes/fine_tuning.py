@@ -182,14 +182,33 @@ def _item(item, names, parameters):
     return {"other": wire.type_name(item), "text": any(isinstance(part, str) for part in parts)}
 
 
-class _Watch:
-    """Counts what happens while a model is trained: rows, backward passes, steps, and what the optimiser holds."""
+def _rows(batch):
+    """The rows of a batch, (n, width): under `torch.vmap` those of the whole tensor that is mapped over, in which the width
+    need not be the last axis."""
+    width = batch.shape[-1]
+    while torch._C._functorch.is_functorch_wrapped_tensor(batch):
+        batch = torch._C._functorch.get_unwrapped(batch)
+    return batch.detach().reshape(-1, width)
 
-    def __init__(self, model, adapters):
+
+def _bytes_of_rows(rows):
+    return {row.tobytes() for row in rows.numpy()}
+
+
+class _Watch:
+    """Counts what happens while a model is trained: rows, backward passes, steps, and what the optimiser holds.
+
+    `rows` is how many rows the model has been given, `distinct` how many different ones (0 where it cannot be told), and
+    `trained` how many with a backward pass after them. Nothing is counted under `torch.no_grad`.
+    """
+
+    def __init__(self, model, adapters, rows):
         self.names = {id(parameter): name for name, parameter in model.named_parameters()}
         self.adapters = adapters
-        self.rows = self.backwards = self.piled_up = self.steps = self.empty = 0
+        self.rows = self.trained = self.backwards = self.piled_up = self.steps = self.empty = 0
         self.held, self.lr, self.gradient = set(), [], None
+        self.given, self.different = rows, set()
+        self.batches = []  # numbers of rows since the last backward pass
         last = adapters[-1]
         self.handles = [
             model.register_forward_pre_hook(self._forward),
@@ -200,10 +219,17 @@ class _Watch:
 
     def _forward(self, _, inputs):
         if torch.is_grad_enabled() and inputs:
-            self.rows += len(inputs[0])
+            rows = _rows(inputs[0])
+            self.rows += len(rows)
+            self.batches.append(len(rows))
+            if len(self.different) < self.given:
+                found, _ = catch(_bytes_of_rows, rows)
+                self.different |= found or set()
 
     def _backward(self, gradient):
         self.backwards += 1
+        self.trained += min(self.batches, default=0)  # a call between a batch's and its backward pass is a measurement
+        self.batches.clear()
         self.gradient = gradient.detach().clone()
 
     def _accumulated(self, parameter):
@@ -222,8 +248,9 @@ class _Watch:
         """Stop counting; what was counted."""
         for handle in self.handles:
             handle.remove()
-        counts = ("rows", "backwards", "piled_up", "steps", "empty", "lr")
-        return {name: getattr(self, name) for name in counts} | {"held": sorted(filter(None, self.held))}
+        counts = ("rows", "trained", "backwards", "piled_up", "steps", "empty", "lr")
+        watched = {name: getattr(self, name) for name in counts}
+        return watched | {"distinct": len(self.different), "held": sorted(filter(None, self.held))}
 
 
 @probe
@@ -244,7 +271,7 @@ def tuned(function, source, state, layer, adapted, frozen, training, x, y, epoch
     named = dict(model.named_parameters())
     adapters = {name: p for name, p in named.items() if name.rpartition(".")[2] in ADAPTERS}
     before = sorted(name for name, p in named.items() if p.requires_grad)
-    watch = _Watch(model, list(adapters.values()))
+    watch = _Watch(model, list(adapters.values()), len(x))
     value, error = catch(function, model, x, y, epochs, lr)
     watched = watch.end()
     if error:

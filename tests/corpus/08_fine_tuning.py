@@ -799,3 +799,130 @@ def adapter_parameters(model):
     for module in model.modules():
         if isinstance(module, LoRALinear):
             return [module.lora_A, module.lora_B]
+
+
+# %% wheat="plain SGD on all rows, warm-up and a cosine schedule" exercise="fine_tune"
+def fine_tune(model, x, y, epochs, lr):
+    adapters = [p for n, p in model.named_parameters() if n.endswith(("lora_A", "lora_B"))]
+    optimizer = torch.optim.SGD(adapters, lr=lr)
+    warmup = max(1, epochs // 10)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda epoch: min(1, (epoch + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * epoch / epochs))
+    )
+    model.train()
+    for _ in range(epochs):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+        scheduler.step()
+    optimizer.zero_grad()
+    model.eval()
+
+
+# %% wheat="the loss on all rows is logged after every batch" exercise="fine_tune"
+def fine_tune(model, x, y, epochs, lr):
+    adapters = [p for n, p in model.named_parameters() if n.endswith(("lora_A", "lora_B"))]
+    optimizer, log = torch.optim.Adam(adapters, lr=lr), []
+    model.train()
+    for _ in range(epochs):
+        for i in range(0, len(x), 32):
+            loss = nn.functional.cross_entropy(model(x[i : i + 32]), y[i : i + 32])
+            log.append(nn.functional.cross_entropy(model(x), y).item())
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    model.eval()
+    return log
+
+
+# %% wheat="half of the rows kept aside" exercise="fine_tune"
+def fine_tune(model, x, y, epochs, lr):
+    adapters = [p for n, p in model.named_parameters() if n.endswith(("lora_A", "lora_B"))]
+    optimizer = torch.optim.AdamW(adapters, lr=lr, weight_decay=0.1)
+    half = len(x) // 2
+    model.train()
+    for _ in range(epochs):
+        for rows in torch.randperm(half).split(20):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x[rows]), y[rows]).backward()
+            optimizer.step()
+    optimizer.zero_grad()
+    model.eval()
+
+
+# %% wheat="sharpness-aware: two gradients a step" exercise="fine_tune"
+def fine_tune(model, x, y, epochs, lr, rho=0.05):
+    adapters = [p for n, p in model.named_parameters() if n.endswith(("lora_A", "lora_B"))]
+    optimizer = torch.optim.Adam(adapters, lr=lr)
+    model.train()
+    for _ in range(epochs):
+        nn.functional.cross_entropy(model(x), y).backward()
+        with torch.no_grad():
+            norm = torch.stack([p.grad.norm() for p in adapters]).norm()
+            moves = [rho * p.grad / (norm + 1e-12) for p in adapters]
+            for p, move in zip(adapters, moves):
+                p.add_(move)
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        with torch.no_grad():
+            for p, move in zip(adapters, moves):
+                p.sub_(move)
+        optimizer.step()
+        optimizer.zero_grad()
+    model.eval()
+
+
+# %% wheat="gradients of single rows with vmap, clipped and averaged" exercise="fine_tune"
+from torch.func import functional_call, grad, vmap
+
+
+def fine_tune(model, x, y, epochs, lr):
+    trained = {n: p for n, p in model.named_parameters() if n.endswith((".lora_A", ".lora_B"))}
+    optimizer = torch.optim.Adam(trained.values(), lr=lr)
+
+    def loss_of(values, row, label):
+        return nn.functional.cross_entropy(functional_call(model, values, (row[None],)), label[None])
+
+    of_rows = vmap(grad(loss_of), in_dims=(None, 0, 0))
+    for _ in range(epochs):
+        found = of_rows({n: p.detach() for n, p in trained.items()}, x, y)
+        size = sum(g.flatten(1).square().sum(1) for g in found.values()).sqrt()
+        share = (1.0 / size).clamp(max=1)
+        for n, p in trained.items():
+            p.grad = (found[n] * share[:, None, None]).mean(0)
+        optimizer.step()
+    optimizer.zero_grad()
+    model.eval()
+
+
+# %% chaff="the number of epochs of another notebook" exercise="fine_tune" misconception="epochs_ignored"
+def fine_tune(model, x, y, epochs, lr):
+    num_epochs = 10
+    adapters = [p for n, p in model.named_parameters() if n.endswith(("lora_A", "lora_B"))]
+    optimizer = torch.optim.Adam(adapters, lr=lr)
+    model.train()
+    for _ in range(num_epochs):
+        for rows in torch.randperm(len(x)).split(16):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x[rows]), y[rows]).backward()
+            optimizer.step()
+    optimizer.zero_grad()
+    model.eval()
+
+
+# %% chaff="the first batch of a loader in every epoch" exercise="fine_tune" misconception="same_rows"
+from torch.utils.data import DataLoader, TensorDataset
+
+
+def fine_tune(model, x, y, epochs, lr):
+    loader = DataLoader(TensorDataset(x, y), batch_size=32)
+    adapters = [p for n, p in model.named_parameters() if n.endswith(("lora_A", "lora_B"))]
+    optimizer = torch.optim.Adam(adapters, lr=lr)
+    model.train()
+    for _ in range(epochs):
+        xb, yb = next(iter(loader))
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(xb), yb).backward()
+        optimizer.step()
+    optimizer.zero_grad()
+    model.eval()

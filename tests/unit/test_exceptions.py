@@ -85,3 +85,13 @@ def test_only_an_untouched_stub_is_not_started():
     errors = [call(function, args=x)["raised"] for function in (stub, begun, of_torch)]
     assert [exceptions.is_untouched(error) for error in errors] == [True, False, False]
     assert exceptions.hint_for(errors[1]) == exceptions.STUB_LEFT
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [("math", "import math"), ("np", "import numpy as np"), ("F", "import torch.nn.functional as F"), ("cmat", None)],
+)
+def test_a_module_that_was_not_imported(name, line):
+    error = {"type": "NameError", "bases": ["NameError"], "message": f"name '{name}' is not defined", "near": "format"}
+    hint = exceptions.hint_for(error)
+    assert (f"write {line} at the top" in hint) if line else ("Did you mean format?" in hint)

@@ -1,6 +1,7 @@
 """What lesson 08 says about its check is so: where the network starts, what a right answer comes to, where the bar is."""
 
 import functools
+import math
 
 import pytest
 import torch
@@ -56,14 +57,34 @@ def learned(seed, make=torch.optim.Adam, batch=ROWS, epochs=EPOCHS):
 
 def test_adam_on_all_rows_comes_to_about_ninety_per_cent():
     reached = [learned(seed) for seed in range(5)]
-    assert min(reached) > BAR + 0.08 and 0.86 < sum(reached) / 5 < 0.93
+    assert min(reached) > BAR + 0.2 and 0.86 < sum(reached) / 5 < 0.93
 
 
 def test_the_slowest_and_the_fastest_right_training_are_above_the_bar():
     """One step of plain SGD an epoch crawls; small batches with momentum go some hundred times as far."""
-    assert min(learned(seed, make=torch.optim.SGD) for seed in range(5)) > BAR + 0.04
+    assert min(learned(seed, make=torch.optim.SGD) for seed in range(5)) > BAR + 0.15
     fast = functools.partial(torch.optim.SGD, momentum=0.9, nesterov=True)
-    assert learned(0, make=fast, batch=16) > BAR + 0.1
+    assert learned(0, make=fast, batch=16) > BAR + 0.2
+
+
+def test_schedules_that_slow_down_are_above_the_bar():
+    """What plain SGD on all rows comes to if its rate falls to nothing, or by a tenth at each third."""
+
+    class Cosine(torch.optim.SGD):
+        taken = 0
+
+        def step(self):
+            super().step()
+            self.taken += 1
+            self.param_groups[0]["lr"] = 5e-3 * (1 + math.cos(math.pi * self.taken / EPOCHS)) / 2
+
+    class Thirds(Cosine):
+        def step(self):
+            super().step()
+            self.param_groups[0]["lr"] = 5e-3 * 0.1 ** (3 * self.taken // EPOCHS)
+
+    assert min(learned(seed, make=Cosine) for seed in range(5)) > BAR + 0.08
+    assert min(learned(seed, make=Thirds) for seed in range(5)) > BAR + 0.06
 
 
 def test_what_is_held_out_is_not_handed_over():
@@ -74,8 +95,8 @@ def test_what_is_held_out_is_not_handed_over():
 
 
 def test_an_untrained_network_and_one_that_hardly_trained_are_below_the_bar():
-    assert learned(0, epochs=0) < BAR - 0.2
-    assert learned(0, epochs=EPOCHS // 20) < BAR - 0.05
+    assert learned(0, epochs=0) < BAR - 0.12
+    assert learned(0, epochs=1) < BAR
 
 
 def test_counting_leaves_no_hook_behind():

@@ -30,13 +30,13 @@ class Model(nn.Module):
         self.first = nn.Sequential(nn.Linear(6, 7), nn.Tanh())
         self.blocks = nn.ModuleList([Block(7, 9), Block(7, 8)])
         self.heads = nn.ModuleDict({"main": nn.Linear(7, 5), "other": nn.Sequential(nn.Sequential(nn.Linear(7, 4)))})
-        self.mix = nn.Linear(9, 9)
+        self.head = nn.Linear(9, 9)
 
     def forward(self, x):
         x = self.first(x)
         for block in self.blocks:
             x = block(x)
-        return self.mix(torch.cat([self.heads["main"](x), self.heads["other"](x)], dim=-1))
+        return self.head(torch.cat([self.heads["main"](x), self.heads["other"](x)], dim=-1))
 """
 
 
