@@ -34,15 +34,22 @@ def pytest_xdist_make_scheduler(config, log):
 class ByFixtures(LoadScopeScheduling):
     """Runs the tests of a file in one process, except in tests/unit/, so that slow fixtures are made once."""
 
-    TOGETHER = {"test_damaged_submissions", "test_nbgrader_commands"}  # their graded class
+    TOGETHER = {  # what files share
+        "their graded class": ("test_damaged_submissions", "test_nbgrader_commands"),
+        "the process that runs their commands": ("test_check_file", "test_cli"),
+        "their sandbox pool": ("test_begun_work", "test_checks_in_cells", "test_lessons"),
+        "an import of PEFT": ("test_ecosystem", "test_lora_ref_peft", "test_lora_ref_peft_files",
+                              "test_lora_ref_variants", "test_lora_ref_weight_space"),
+    }  # fmt: skip
 
     def _split_scope(self, nodeid):
         """The name of the group of a test."""
         file, _, test = nodeid.partition("::")
+        for shared, files in self.TOGETHER.items():
+            if Path(file).stem in files:
+                return shared
         if file.startswith("tests/unit/"):
             return nodeid
-        if Path(file).stem in self.TOGETHER:
-            return "the graded class"
         return file + "[partial]" * ("[partial" in test)  # the partial sandbox is a fixture of its own
 
 

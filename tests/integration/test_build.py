@@ -315,8 +315,8 @@ def test_nbgraders_own_complaint_is_passed_on(course):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("    ### BEGIN SOLUTION\n", "    return torch.nn.functional.linear(x, weight, bias)\n    ### BEGIN SOLUTION\n",
-         "passes on the stub"),
+        slow("    ### BEGIN SOLUTION\n", "    return torch.nn.functional.linear(x, weight, bias)\n    ### BEGIN SOLUTION\n",
+             "passes on the stub"),
         slow("product = x @ weight.T ", "product = x @ weight.T * 2 ",
              "the solved notebook fails in cell check_linear_by_hand"),
         slow("show_prediction(my_prediction", "1 / 0\nshow_prediction(my_prediction", "fails in cell"),
@@ -327,6 +327,7 @@ def test_nbgraders_own_complaint_is_passed_on(course):
     ],
 )  # fmt: skip
 def test_a_lesson_that_does_not_behave_is_refused(course, old, new, message):
+    """`make test` sees this gate in `test_where_a_check_has_changed_its_lesson_and_no_other_is_executed`."""
     before = snapshot(course)
     rewrite(course, old, new)
     with pytest.raises(CourseError, match=message):

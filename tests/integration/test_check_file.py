@@ -8,7 +8,8 @@ import sys
 
 import nbformat
 import pytest
-from test_cli import RIGHT, ROOT, WRONG, autograde
+from test_cli import RIGHT, ROOT, WRONG, started
+from warm_cli import autograde
 
 LESSON = "00_start_here"
 
@@ -85,7 +86,7 @@ def test_a_terminal_that_lacks_the_characters_gets_others(tmp_path, monkeypatch)
     monkeypatch.setenv("PYTHONIOENCODING", "cp1252")
     path = tmp_path / "answers.py"
     path.write_text(WRONG)
-    done = autograde("check", path, encoding="cp1252")
+    done = started("check", path, encoding="cp1252")
     assert done.returncode == 1 and "linear_by_hand" in done.stdout and "Traceback" not in done.stderr
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from click.testing import CliRunner
+from warm_cli import autograde
 
 from autograde.cli import main
 
@@ -20,16 +21,11 @@ RIGHT = (
 WRONG = RIGHT.replace("linear(x, weight, bias)\n", "linear(x, weight)\n")
 
 
-def autograde(*words, cwd=ROOT, encoding=None):
+def started(*words, encoding=None):
+    """Run ``autograde`` as a person does, in a process of its own."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [sys.executable, "-m", "autograde", *map(str, words)],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        encoding=encoding,
-    )
+    command = [sys.executable, "-m", "autograde", *map(str, words)]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, encoding=encoding)
 
 
 def refused(*words):
@@ -46,7 +42,7 @@ def written(folder, text, name="answers.py"):
 
 
 def test_a_right_file_passes(tmp_path):
-    done = autograde("check", written(tmp_path, RIGHT))
+    done = started("check", written(tmp_path, RIGHT))
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("✓ linear_by_hand · 2 of 2 points")
 

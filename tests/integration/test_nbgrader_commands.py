@@ -195,19 +195,23 @@ def _other_kernel(notebook):
 
 
 PASSES = "Success! Your notebook passes all the tests."
+CHANGES = {
+    "marks stripped": (_strip, "No cell of this notebook has the metadata"),
+    "a line of a log": (_log, PASSES),
+    "another kernel": (_other_kernel, PASSES),
+    "a copy": (_copy, PASSES),
+    "two answers": (lambda notebook: _copy(notebook, "def halve(x):\n    return x"), "halve is defined in 2 cells"),
+    "a check lost": (_lose, "The check cell of total was deleted"),
+}
+IN_MAKE_TEST = {"a check lost"}  # the rest is slow: each case starts nbgrader and a kernel
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (_strip, "No cell of this notebook has the metadata"),
-        (_log, PASSES),
-        (_other_kernel, PASSES),
-        (_copy, PASSES),
-        (lambda notebook: _copy(notebook, "def halve(x):\n    return x"), "halve is defined in 2 cells"),
-        (_lose, "The check cell of total was deleted"),
+        pytest.param(*case, id=name, marks=[pytest.mark.slow] * (name not in IN_MAKE_TEST))
+        for name, case in CHANGES.items()
     ],
-    ids=["marks stripped", "a line of a log", "another kernel", "a copy", "two answers", "a check lost"],
 )
 def test_validate_says_what_grading_says(own_course, change, said):
     course = own_course

@@ -8,9 +8,9 @@ from autograde.project import Course
 from autograde.sandbox.pool import SandboxPool
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def pool():
-    """A `SandboxPool` of this course."""
+    """A `SandboxPool` of this course, one for all files."""
     with SandboxPool(registry.of(Course(ROOT)), private=[ROOT]) as pool:
         yield pool
 

@@ -16,20 +16,12 @@ from autograde.authoring import release
 from autograde.authoring.corpus import samples
 from autograde.notebook.cells import METADATA
 from autograde.project import Course
-from autograde.sandbox.pool import SandboxPool
 from autograde.submission import read_notebook, repair
 from autograde.submission.grade_notebook import grade
 
 COURSE = registry.of(Course(ROOT))
 # What known answers use without importing it (see tests/corpus/README.md).
 IMPORTS = "import math\nimport numpy as np\nimport torch\nfrom torch import nn\n"
-
-
-@pytest.fixture(scope="module")
-def warm():
-    """One warm process for every submission of this file."""
-    with SandboxPool(COURSE, private=[ROOT]) as warm:
-        yield warm
 
 
 @pytest.fixture(scope="module", params=COURSE.course.lessons)
@@ -60,46 +52,46 @@ def by_cell(lesson, wanted):
     return found
 
 
-def judged(warm, released, answers):
+def judged(pool, released, answers):
     """Verdicts by exercise on the release with ``{cell: known answer}`` in it, handed in as the bytes of a file."""
     typed = {cell: IMPORTS + sample.source for cell, sample in answers.items()}
-    return graded(warm, released, plant(released, typed)).verdicts
+    return graded(pool, released, plant(released, typed)).verdicts
 
 
-def graded(warm, released, notebook):
+def graded(pool, released, notebook):
     """What grading the notebook, handed in as the bytes of a file, comes to."""
     notebook, reason = read_notebook.read_submission(nbformat.writes(notebook).encode(), released)
     assert reason is None
     assert repair.repair(notebook, released) == {}
     given = COURSE.given_to(released.metadata[METADATA]["lesson"])
-    return grade(notebook, lambda code: warm.open(given=given, code=code))
+    return grade(notebook, lambda code: pool.open(given=given, code=code))
 
 
-def test_right_answers(warm, lesson, released, right):
-    verdicts = judged(warm, released, right)
+def test_right_answers(pool, lesson, released, right):
+    verdicts = judged(pool, released, right)
     for check in COURSE.checks_of(lesson):
         assert verdicts[check.name].score == check.points, verdicts[check.name].message
 
 
-def test_what_checks_use_is_imported_ahead(warm, lesson, released, right):
+def test_what_checks_use_is_imported_ahead(pool, lesson, released, right):
     """Once for all submissions: what is imported in a fork is imported again in each, and can cost a second."""
     notebook = plant(released, {cell: IMPORTS + sample.source for cell, sample in right.items()})
     before = nbformat.v4.new_code_cell("import sys\nthere_before = set(sys.modules)")
     after = nbformat.v4.new_code_cell("print('imported since:', *sorted(set(sys.modules) - there_before))")
     notebook.cells = [before, *notebook.cells, after]
-    [output] = graded(warm, released, notebook).notebook.cells[-1].outputs
+    [output] = graded(pool, released, notebook).notebook.cells[-1].outputs
     imported = output.text.removeprefix("imported since:").split()
     assert output.text.startswith("imported since:")
     assert len(imported) < 40, imported
 
 
-def test_a_wrong_answer_to_each_exercise(warm, lesson, released, right):
+def test_a_wrong_answer_to_each_exercise(pool, lesson, released, right):
     first = {check.name: check.misconceptions[0].id for check in COURSE.checks_of(lesson)}
     wrong = by_cell(lesson, lambda sample: sample.style == sample.misconception == first.get(sample.exercise))
     seen = set()
     for row in itertools.zip_longest(*wrong.values()):
         planted = {cell: sample or right[cell] for cell, sample in zip(wrong, row, strict=True)}
-        verdicts = judged(warm, released, planted)
+        verdicts = judged(pool, released, planted)
         for sample in filter(None, row):
             verdict = verdicts[sample.exercise]
             assert verdict.status == "failed" and verdict.score < verdict.points, verdict.message
@@ -108,8 +100,8 @@ def test_a_wrong_answer_to_each_exercise(warm, lesson, released, right):
     assert seen == set(first)
 
 
-def test_a_blank_release_is_unfinished_in_every_exercise(warm, lesson, released):
-    verdicts = judged(warm, released, {})
+def test_a_blank_release_is_unfinished_in_every_exercise(pool, lesson, released):
+    verdicts = judged(pool, released, {})
     assert {name: verdict.status for name, verdict in verdicts.items()} == {
         check.name: "not_started" for check in COURSE.checks_of(lesson)
     }

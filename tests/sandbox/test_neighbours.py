@@ -33,6 +33,13 @@ IDLE = "os.sched_getscheduler(0) == os.SCHED_IDLE"
 GROUP = "' nice 19' in open('/proc/self/autogroup').read()"
 
 
+@pytest.fixture(scope="module")
+def bare_pool():
+    """A `SandboxPool` without a course."""
+    with SandboxPool() as pool:
+        yield pool
+
+
 @pytest.mark.parametrize(
     ("count", "lowered", "undo"),
     [
@@ -42,9 +49,9 @@ GROUP = "' nice 19' in open('/proc/self/autogroup').read()"
     ],
     ids=["few", "many", "sessions of their own"],
 )
-def test_what_a_notebook_starts_has_a_low_priority_for_good(count, lowered, undo):
-    with SandboxPool() as pool, pool.open(limits=Limits(cell=300)) as session:
-        if "namespaces" not in pool.reached["by"]:
+def test_what_a_notebook_starts_has_a_low_priority_for_good(bare_pool, count, lowered, undo):
+    with bare_pool.open(limits=Limits(cell=300)) as session:
+        if "namespaces" not in bare_pool.reached["by"]:
             pytest.skip("no process can be started there")
         shown = session.run_cell(LOWERED.format(count=count, lowered=lowered, undo=undo))
     assert shown.outputs[-1]["data"]["text/plain"] == str([7] * count), shown.outputs

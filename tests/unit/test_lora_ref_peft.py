@@ -1,16 +1,11 @@
 """The same numbers as PEFT: forward, gradients, merge, a training run."""
 
-import warnings
-
 import pytest
 import torch
+from real_peft import peft
 from torch import nn
 
 from lora_ref import LoRALinear, adapter_parameters, adapters_off, count_parameters, freeze_base, to_linear_weights
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    peft = pytest.importorskip("peft")
 
 
 class Net(nn.Module):

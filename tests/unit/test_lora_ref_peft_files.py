@@ -7,6 +7,7 @@ import warnings
 
 import pytest
 import torch
+from real_peft import peft
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -21,10 +22,6 @@ from lora_ref import (
     read_peft_adapter,
     write_peft_adapter,
 )
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    peft = pytest.importorskip("peft")
 
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 

@@ -1,17 +1,13 @@
 """rsLoRA, DoRA and PiSSA compute what PEFT's do."""
 
 import math
-import warnings
 
 import pytest
 import torch
+from real_peft import peft
 from torch import nn
 
 from lora_ref import dora_weight, pissa_as_lora, pissa_start, portable_alpha, rs_scaling, to_linear_weights
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    peft = pytest.importorskip("peft")
 
 D, K, R, ALPHA = 7, 11, 3, 8
 

@@ -1,10 +1,10 @@
 """LoRA on a weight: what the module computes, what parametrize makes of it, and the same numbers as PEFT."""
 
 import copy
-import warnings
 
 import pytest
 import torch
+from real_peft import peft
 from torch import nn
 from torch.nn.utils import parametrize
 
@@ -19,10 +19,6 @@ from lora_ref import (
     freeze_base,
     leaked_parameters,
 )
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    peft = pytest.importorskip("peft")
 
 LAYERS = {
     "linear": (lambda: nn.Linear(7, 5), (3, 7)),
