@@ -12,11 +12,13 @@ from pathlib import Path
 
 from autograde import registry
 from autograde.notebook import script
-from autograde.notebook.python_source import as_python, check_calls, meant_to_define, names
+from autograde.notebook.python_source import as_python, check_calls, meant_to_define, names, names_of_check
 from autograde.sandbox.environment import single_threaded
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 _LINE = re.compile(r"Cell In\[\d+\], line (\d+)")
+_ANSWER = "_answer_of_this_check"  # what an expression that is handed to a check comes to
+_NO_PYTHON = {"SyntaxError", "IndentationError", "TabError"}
 _IN_SYNTAX_ERRORS = re.compile(r" \([^()]*, line \d+\)$")  # the name that IPython gives a cell's source
 
 
@@ -25,12 +27,40 @@ class AnswerFileError(Exception):
 
 
 @dataclass(frozen=True)
+class Judged:
+    """What was found in a file.
+
+    Attributes:
+        verdicts: `Verdict` by exercise.
+        trouble: where the file stopped first, or None.
+        unread: whether some of it is no Python, so that there may be answers in it that were not judged.
+    """
+
+    verdicts: dict
+    trouble: str | None = None
+    unread: bool = False
+
+    @property
+    def passed(self):
+        """Whether all that the file holds was judged, and is right."""
+        return not self.unread and all(verdict.passed for verdict in self.verdicts.values())
+
+
+@dataclass(frozen=True)
 class _Cell:
-    """A part of the file. `where` names it in messages, given the line in it; `calls` are its `CheckCall`s."""
+    """A part of the file.
+
+    Attributes:
+        source: its code.
+        where: called with a line in it, names the place in messages.
+        calls: its `CheckCall`s, with lines that count from `first`.
+        first: number of its first line.
+    """
 
     source: str
     where: object
     calls: tuple
+    first: int = 1
 
 
 def judge_file(path, exercises=()):
@@ -41,19 +71,20 @@ def judge_file(path, exercises=()):
         exercises: names of checks; when empty, those that the file calls, and those whose names it defines.
 
     Returns:
-        ``({exercise: Verdict}, trouble)``: `trouble` says where the file stopped first, or is None.
+        A `Judged`.
 
     Raises:
-        AnswerFileError: no such file, not one of the two kinds, or nothing in it to judge.
+        AnswerFileError: no such file, not one of the two kinds, nothing in it to judge, or a check that does not exist.
         KeyError: an exercise that the course does not have.
     """
     path = Path(path)
     if path.is_dir():
         raise AnswerFileError(f"{path} is a folder; name a .py or .ipynb file in it")
-    if path.suffix not in (".py", ".ipynb"):
+    kind = path.suffix.lower()
+    if kind not in (".py", ".ipynb"):
         raise AnswerFileError(f"{path} is neither a .py nor an .ipynb file")
     try:
-        content = path.read_bytes() if path.suffix == ".ipynb" else script.read(path)
+        content = path.read_bytes() if kind == ".ipynb" else script.read(path)
     except FileNotFoundError:
         raise AnswerFileError(f"there is no file {path}") from None
     except OSError as error:
@@ -64,7 +95,7 @@ def judge_file(path, exercises=()):
     process = _start(course)
     with closing(process) if process else nullcontext():
         wanted = [course.find(name) for name in exercises]
-        if path.suffix == ".ipynb":
+        if kind == ".ipynb":
             return _notebook(course, process, path, content, wanted)
         return _run(course, process, path, _script_cells(content), wanted, script.is_interactive(content))
 
@@ -92,8 +123,9 @@ def _notebook(course, process, path, content, wanted):
     if lesson and all(check.name in own for check in wanted):
         return _lesson(course, process, path, content, lesson, {check.name for check in wanted})
     sources = [cell.source for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+    called = {"check"}.union(*map(names_of_check, sources))
     cells = [
-        _Cell(source, f"cell {number}, line {{}}".format, tuple(check_calls(source)))
+        _Cell(source, f"cell {number}, line {{}}".format, tuple(check_calls(source, called)))
         for number, source in enumerate(sources, start=1)  # as JupyterLab numbers them when all are run
     ]
     return _run(course, process, path, cells, wanted, goes_on=True)
@@ -119,7 +151,7 @@ def _lesson(course, process, path, content, lesson, wanted):
     verdicts = {name: verdict for name, verdict in graded.verdicts.items() if not wanted or name in wanted}
     if not verdicts:
         raise AnswerFileError(f"{path}: {lesson} has no check, so there is nothing to judge")
-    return verdicts, _first_error(graded.notebook)
+    return Judged(verdicts, _first_error(graded.notebook))
 
 
 def _first_error(notebook):
@@ -133,13 +165,14 @@ def _first_error(notebook):
 
 def _script_cells(text):
     return [
-        _Cell(piece.source, lambda line, first=piece.first: f"line {first + line - 1}", piece.calls)
+        _Cell(piece.source, lambda line, first=piece.first: f"line {first + line - 1}", piece.calls, piece.first)
         for piece in script.pieces(text)
     ]
 
 
-def _defined(cells, refused):
-    """The names that the code binds at top level, or was meant to.
+def _defined(cells, folder, refused):
+    """The names that the code binds at top level, or was meant to; among them all of a module in `folder` of which it
+    imports all.
 
     What is imported from a package in `refused` is given by a lesson, and no answer.
     """
@@ -149,7 +182,19 @@ def _defined(cells, refused):
         for module, name in _imported(cell.source):
             if module.partition(".")[0] in refused:
                 found.discard(name)
+            elif name == "*":
+                found |= _names_of_module(folder, module)
     return found
+
+
+def _names_of_module(folder, module):
+    path = folder.joinpath(*module.split("."))
+    try:
+        return names(
+            script.read(next(file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()))
+        )[1]
+    except (StopIteration, ValueError, OSError, script.UnreadableScript):  # a library's, or one that the file stops at
+        return set()
 
 
 def _imported(source):
@@ -159,12 +204,23 @@ def _imported(source):
             yield from ((node.module or "", alias.asname or alias.name) for alias in node.names)
 
 
-def _in_the_file(course, cells):
+def _in_the_file(course, cells, defined):
     """The checks whose exercises are in the file, in the order of the course."""
     called = {call.exercise for cell in cells for call in cell.calls}
-    defined = _defined(cells, course.refused)
     checks = [check for lesson in course.course.lessons for check in course.checks_of(lesson)]
     return [check for check in checks if check.name in called or check.subject in defined]
+
+
+def _refuse_unknown(course, path, cells):
+    """Raise an `AnswerFileError` where a file that imports ``check`` calls one that the course does not have."""
+    if any(names_of_check(cell.source) for cell in cells):
+        for cell in cells:
+            for call in cell.calls:
+                try:
+                    course.find(call.exercise)
+                except KeyError as error:
+                    line = cell.where(call.line - cell.first + 1)
+                    raise AnswerFileError(f"{path}, {line}: {error.args[0]}") from None
 
 
 def _run(course, process, path, cells, wanted, goes_on):
@@ -179,42 +235,49 @@ def _run(course, process, path, cells, wanted, goes_on):
     from autograde.submission import check_facts
 
     all_checks = {check.name: check for lesson in course.course.lessons for check in course.checks_of(lesson)}
-    wanted = wanted or _in_the_file(course, cells)
+    if not wanted:
+        _refuse_unknown(course, path, cells)
+    folder = path.resolve().parent
+    defined = _defined(cells, folder, course.refused)
+    wanted = wanted or _in_the_file(course, cells, defined)
     if not wanted:
         raise AnswerFileError(
             _syntax_error(path, cells) or f"{path} calls no check, and defines none of the course's exercises"
         )
     chosen = {check.name for check in wanted}
     last = max(lesson for lesson in course.course.lessons if chosen & {c.name for c in course.checks_of(lesson)})
-    verdicts, trouble = {}, None
-    folder = path.resolve().parent
+    verdicts, trouble, unread = {}, None, False
+    targets = {call.exercise: call.target for cell in cells for call in cell.calls if call.target in defined}
     try:
         with unsandboxed.open_session(course, process, course.given_to(last), folder=folder) as session:
             check_facts.tell(session, "\n".join(cell.source for cell in cells), all_checks.get)
-            if path.suffix == ".py":
+            if path.suffix.lower() == ".py":
                 session.run_cell(f"import sys\n__file__ = {str(path.resolve())!r}\nsys.argv[:] = [__file__]\ndel sys")
             for cell in cells:
                 done = session.run_cell(cell.source)
                 trouble = trouble or _trouble(cell, done)
+                unread = unread or _is_no_python(done)
                 if trouble and not goes_on:
                     break
                 for call in cell.calls:
-                    if call.exercise in chosen and call.exercise not in verdicts:
+                    if call.exercise in chosen and call.exercise not in verdicts and not call.in_function:
                         check = course.find(call.exercise)
                         verdicts[check.name] = _judged(check, call.target, session, trouble)
             for check in wanted:
                 if check.name not in verdicts:
-                    verdicts[check.name] = _judged(check, "", session, trouble)
+                    verdicts[check.name] = _judged(check, targets.get(check.name, ""), session, trouble)
     except SessionEnded as ended:
         for check in wanted:
             verdicts.setdefault(check.name, make_verdict.stopped(check, ended.message))
-    return {check.name: verdicts[check.name] for check in wanted}, trouble
+    return Judged({check.name: verdicts[check.name] for check in wanted}, trouble, unread)
 
 
 def _judged(check, target, session, trouble):
     from autograde.judge import make_verdict
     from autograde.remote.probe import Remote
 
+    if target and not target.isidentifier():
+        target = _ANSWER if session.run_cell(f"{_ANSWER} = ({target})").ok else ""
     verdict = check.judge(Remote(target or check.subject, session))
     if verdict.status == "missing" and trouble:
         return make_verdict.missing(check, f"The file stopped before: {trouble}")
@@ -231,6 +294,10 @@ def _syntax_error(path, cells):
                 line = getattr(error, "lineno", None) or 1
                 return f"{path}, {cell.where(line)}: {type(error).__name__}: {getattr(error, 'msg', error)}"
     return ""
+
+
+def _is_no_python(run):
+    return any(output["output_type"] == "error" and output["ename"] in _NO_PYTHON for output in run.outputs)
 
 
 def _trouble(cell, run):

@@ -97,25 +97,26 @@ def build(lessons, only_check, run_all, force):
 def check(file, exercises, as_json):
     """Judge a .py or .ipynb FILE of your own.
 
-    Judges each EXERCISE; when none is named, those whose checks the file calls and those whose names it defines. The exit code is 0 when all pass, 1 when one does not.
+    Judges each EXERCISE; when none is named, those whose checks the file calls and those whose names it defines. The exit code is 0 when all pass, 1 when one does not
+    or could not be judged.
     """
     import json
 
     from autograde.check_file import AnswerFileError, judge_file
 
     try:
-        verdicts, trouble = judge_file(file, exercises)
+        judged = judge_file(file, exercises)
     except (AnswerFileError, KeyError) as error:
         raise _Problem(error.args[0]) from None
-    if trouble:
-        terminal.say(f"autograde: {file} did not run to its end: {trouble}", error=True)
+    if judged.trouble:
+        terminal.say(f"autograde: {file} did not run to its end: {judged.trouble}", error=True)
     if as_json:
         keys = ("points", "score", "passed", "misconception", "message")
-        data_of = {name: verdict.as_data() for name, verdict in verdicts.items()}
+        data_of = {name: verdict.as_data() for name, verdict in judged.verdicts.items()}
         terminal.say(json.dumps({name: {key: data[key] for key in keys} for name, data in data_of.items()}, indent=2))
     else:
-        terminal.say("\n\n".join(verdict.message for verdict in verdicts.values()))
-    if not all(verdict.passed for verdict in verdicts.values()):
+        terminal.say("\n\n".join(verdict.message for verdict in judged.verdicts.values()))
+    if not judged.passed:
         sys.exit(1)
 
 
@@ -135,7 +136,7 @@ def progress():
             terminal.say(f"○ {lesson} · " + ("not started yet" if path.exists() else "its notebook is missing"))
             continue
         try:
-            verdicts, _ = judge_file(path, [check.name for check in known.checks_of(lesson)])
+            verdicts = judge_file(path, [check.name for check in known.checks_of(lesson)]).verdicts
         except AnswerFileError as error:
             terminal.say(f"✗ {lesson} · {error}")
             continue

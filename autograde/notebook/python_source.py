@@ -5,22 +5,30 @@ import re
 import symtable
 from dataclasses import dataclass
 
-from autograde.source_files import parse
+from autograde.source_files import PACKAGE, parse
 
 _IPYTHON = re.compile(r"^([ \t]*)[%!?]+\w*[ \t]*(.*)", re.MULTILINE)  # %time f(x), !ls, ?f
 _DEFINITION = re.compile(r"^[ \t]*(?:def|class)[ \t]+(\w+)", re.MULTILINE)
 _CALL = re.compile(r"^[ \t]*check\.(\w+)\(\s*(\w*)", re.MULTILINE)
+_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _BROKEN = (SyntaxError, ValueError, RecursionError, MemoryError)  # MemoryError: nested too deeply for the parser
 
 
 @dataclass(frozen=True)
 class CheckCall:
-    """A call ``check.<exercise>(<target>)``; `target` is empty where the argument is no plain name. `line` is the last one of its
-    statement."""
+    """A call ``check.<exercise>(<target>)``.
+
+    Attributes:
+        exercise: the name of the check.
+        target: source of its argument, an expression; empty where there is none.
+        line: the last one of its statement.
+        in_function: whether it is in a function or a class, so that it is made later than the code around it.
+    """
 
     exercise: str
     target: str
     line: int
+    in_function: bool = False
 
 
 def as_python(source):
@@ -79,31 +87,47 @@ def meant_to_define(source):
     return set(_DEFINITION.findall(source))
 
 
-def check_calls(source):
-    """The `CheckCall` of each check that is called outside of functions, in order; of broken source, of each line that calls one."""
+def names_of_check(source):
+    """The names under which source imports ``check`` from the package of checks."""
+    _, tree = as_python(source)
+    return {
+        alias.asname or alias.name
+        for node in (ast.walk(tree) if tree else ())
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == PACKAGE.name
+        for alias in node.names
+        if alias.name == "check"
+    }
+
+
+def check_calls(source, called=frozenset({"check"})):
+    """The `CheckCall` of each check that is called, in order; of broken source, of each line that calls one.
+
+    Args:
+        source: of a cell or a script.
+        called: the names of ``check``.
+    """
     _, tree = as_python(source)
     if tree is None:
         return [
             CheckCall(found[1], found[2], source.count("\n", 0, found.end()) + 1) for found in _CALL.finditer(source)
         ]
     return [
-        CheckCall(node.func.attr, _only_name(node), statement.end_lineno)
+        CheckCall(node.func.attr, _target(node), statement.end_lineno, isinstance(statement, _SCOPES))
         for statement in tree.body
-        if not isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
         for node in ast.walk(statement)
-        if _is_check_call(node)
+        if _is_check_call(node, called)
     ]
 
 
-def _is_check_call(node):
+def _is_check_call(node, called):
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
         return False
     owner = node.func.value
-    return getattr(owner, "id", None) == "check" or (
+    return getattr(owner, "id", None) in called or (
         isinstance(owner, ast.Attribute) and owner.attr == "check" and isinstance(owner.value, ast.Name)
     )
 
 
-def _only_name(call):
-    first = call.args[0] if call.args else None
-    return first.id if isinstance(first, ast.Name) else ""
+def _target(call):
+    given = [*call.args, *(keyword.value for keyword in call.keywords if keyword.arg == "target")]
+    return ast.unparse(given[0]) if given and not isinstance(given[0], ast.Starred) else ""

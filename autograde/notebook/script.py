@@ -4,7 +4,7 @@ import re
 import tokenize
 from dataclasses import dataclass
 
-from autograde.notebook.python_source import as_python, check_calls
+from autograde.notebook.python_source import as_python, check_calls, names_of_check
 
 _CELL = re.compile(r"^# (%%|In\[)", re.MULTILINE)  # VS Code's and Jupytext's mark of a cell; nbconvert's
 
@@ -61,8 +61,8 @@ def is_interactive(text):
 def pieces(text):
     """The `Piece`s of a script, in order; a broken one is a single piece."""
     lines = text.split("\n")
-    calls = check_calls(text)
-    ends = {call.line for call in calls} if as_python(text)[1] else set()
+    calls = check_calls(text, names_of_check(text) | {"check"})
+    ends = {call.line for call in calls if not call.in_function} if as_python(text)[1] else set()
     if is_interactive(text):
         ends |= {text.count("\n", 0, found.start()) for found in _CELL.finditer(text)}
     found, start = [], 0

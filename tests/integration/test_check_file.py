@@ -75,6 +75,43 @@ def test_the_line_of_a_script_is_that_of_the_file(tmp_path):
     assert "did not run to its end: line 7: NameError: name 'undefined' is not defined" in done.stderr
 
 
+CALLS = {
+    "an expression": "check.linear_by_hand(torch.nn.functional.linear)\n",
+    "a function without a name": "check.linear_by_hand(lambda x, w, b: torch.nn.functional.linear(x, w, b))\n",
+    "another name of check": "from autograde import check as c\nmine = torch.nn.functional.linear\nc.linear_by_hand(mine)\n",
+    "in a function": "mine = torch.nn.functional.linear\ndef main():\n    check.linear_by_hand(mine)\nmain()\n",
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_what_is_handed_to_a_check_is_judged_however_it_is_called(tmp_path, name):
+    for text, code in ((CALLS[name], 0), (CALLS[name].replace("functional.linear", "functional.bilinear"), 1)):
+        path = tmp_path / "answers.py"
+        path.write_text("import torch\n" + CHECKED + text)
+        done = autograde("check", path)
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "linear_by_hand" in done.stdout and "there is no" not in done.stdout
+
+
+def test_answers_of_another_file_are_found_where_all_of_it_is_imported(tmp_path):
+    (tmp_path / "helper.py").write_text(WRONG)
+    (tmp_path / "answers.PY").write_text("from helper import *\n")
+    done = autograde("check", tmp_path / "answers.PY")
+    assert done.returncode == 1 and "likely thought" in done.stdout
+
+
+def test_what_could_not_be_judged_is_no_success(tmp_path):
+    """The exit code is that of a failure, although all that was judged is right."""
+    done = autograde("check", notebook(tmp_path, RIGHT, "adapter_parameters = lambda model: [model"))
+    assert done.returncode == 1 and "✓ linear_by_hand" in done.stdout and "cell 2, line 1: SyntaxError" in done.stderr
+    done = autograde("check", notebook(tmp_path, RIGHT, "%%bash\necho 'neither Python nor an answer ('"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    path = tmp_path / "answers.py"
+    path.write_text(CHECKED + RIGHT + "check.linear_by_hnd(linear_by_hand)\n")
+    done = autograde("check", path)
+    assert done.returncode == 2 and "line 7: there is no exercise 'linear_by_hnd'; did you mean" in done.stderr
+
+
 def test_an_encoding_that_is_not_declared_is_named(tmp_path):
     path = tmp_path / "answers.py"
     path.write_bytes(("# café\n" + RIGHT).encode("latin-1"))

@@ -3,7 +3,7 @@
 import pytest
 
 from autograde.notebook import script
-from autograde.notebook.python_source import check_calls, names
+from autograde.notebook.python_source import check_calls, names, names_of_check
 from autograde.notebook.script import UnreadableScript
 
 ANSWER = "def double(x):\n    return x + x\n"
@@ -24,15 +24,28 @@ def test_a_definition_is_found_beside_magics_and_where_a_line_looks_like_one(sou
         ("check.double(double)", [("double", "double", 1)]),
         ("x = 1\n\ncheck.double(\n    double,\n    seed=3,\n)\n", [("double", "double", 6)]),
         ("if True:\n    check.double(mine)\nelse:\n    pass", [("double", "mine", 4)]),
-        ("autograde.check.double(lambda x: 2 * x)", [("double", "", 1)]),
+        ("autograde.check.double(lambda x: 2 * x)", [("double", "lambda x: 2 * x", 1)]),
+        ("check.double(seed=3, target=answers.mine)", [("double", "answers.mine", 1)]),
+        ("check.double(*both)", [("double", "", 1)]),
         ("%time check.double(double)", [("double", "double", 1)]),
         ("def f(:\n\ncheck.double(double)", [("double", "double", 3)]),
-        ("check.double.inputs(seed=3)\nprint(check.double)\ndef f():\n    check.double(double)", []),
+        ("check.double.inputs(seed=3)\nprint(check.double)", []),
+        ("def f():\n    check.double(double)", [("double", "double", 2)]),
         ("# check.double(double)", []),
     ],
 )
 def test_calls_of_checks(source, found):
     assert [(call.exercise, call.target, call.line) for call in check_calls(source)] == found
+
+
+def test_a_call_in_a_function_is_told_from_one_that_is_made_at_once():
+    source = "def main():\n    c.double(double)\n\nif True:\n    c.halve(halve)\n"
+    assert not check_calls(source)
+    assert [(call.exercise, call.in_function) for call in check_calls(source, {"c"})] == [
+        ("double", True),
+        ("halve", False),
+    ]
+    assert names_of_check("from autograde import check as c\nfrom torch import check") == {"c"}
 
 
 def test_a_script_is_cut_where_it_calls_a_check():
