@@ -76,16 +76,17 @@ def read_regular(path, limit):
 
 @dataclass(frozen=True)
 class Submission:
-    """The folder that one student handed in for one lesson."""
+    """The folder that one student handed in for one lesson. `file` is the name of the notebook in it, if not the lesson's."""
 
     student: str
     lesson: str
     folder: Path
+    file: str = ""
 
     @property
     def notebook(self):
         """The path of the notebook that is graded."""
-        return self.folder / f"{self.lesson}.ipynb"
+        return self.folder / (self.file or f"{self.lesson}.ipynb")
 
     def read(self):
         """``(contents as bytes, None)``, or ``(b"", message for the learner)`` if there is nothing to grade."""

@@ -150,7 +150,7 @@ def test_releasing_by_hand(own_course):
 
 
 def test_validate_shows_the_report(own_course):
-    """The student's side: nbgrader's own Execute, a kernel, and the check's text in place of a traceback."""
+    """The student's side: nbgrader's Validate, and the check's report in place of a traceback."""
     course = own_course
     released = nbformat.read(course.release(LESSON), as_version=4)
     right = course.release(LESSON).with_name("right.ipynb")
@@ -164,7 +164,7 @@ def test_validate_shows_the_report(own_course):
     double, halve, total = re.split(r"The following cell failed:", said)[1:]
     assert "✗ double · 0 of 2 points" in double and "Twice is to the power of two." in double
     assert "Traceback" not in double
-    assert "NameError" in halve, "its cell raised, so there is no halve for the call to name"
+    assert "there is no halve" in halve and "ZeroDivisionError" in halve, "what its cell stopped with is the cause"
     assert "Not started yet" in total
     assert not [line for line in double.splitlines() + total.splitlines() if line.endswith("...")], "cut off"
 
@@ -190,6 +190,19 @@ def _lose(notebook):
     notebook.cells = [cell for cell in notebook.cells if grade_id(cell) != "check_total"]
 
 
+def _unmark(notebook):
+    next(cell for cell in notebook.cells if grade_id(cell) == "halve").metadata.pop("nbgrader")
+
+
+def _change_check(notebook):
+    next(cell for cell in notebook.cells if grade_id(cell) == "check_total").source = "# check.total(total)"
+
+
+def _peek(notebook):
+    cell = next(cell for cell in notebook.cells if grade_id(cell) == "double")
+    cell.source = "import autograde.registry\n\ndef double(x):\n    return 2 * x"
+
+
 def _other_kernel(notebook):
     notebook.metadata.kernelspec = {"name": "no-such-kernel", "display_name": "None", "language": "python"}
 
@@ -202,8 +215,12 @@ CHANGES = {
     "a copy": (_copy, PASSES),
     "two answers": (lambda notebook: _copy(notebook, "def halve(x):\n    return x"), "halve is defined in 2 cells"),
     "a check lost": (_lose, "The check cell of total was deleted"),
+    "an answer's mark lost": (_unmark, "The cell halve is no longer in the notebook as an answer cell"),
+    "a check changed": (_change_check, PASSES),
+    "an import that the sandbox refuses": (_peek, "autograde.registry"),
+    "empty": (lambda notebook: notebook.cells.clear(), "has no cells"),
 }
-IN_MAKE_TEST = {"a check lost"}  # the rest is slow: each case starts nbgrader and a kernel
+IN_MAKE_TEST = {"a check lost"}  # the rest is slow: each case starts nbgrader and a grading process
 
 
 @pytest.mark.parametrize(
@@ -222,6 +239,14 @@ def test_validate_says_what_grading_says(own_course, change, said):
     told = " ".join(run(course, "nbgrader", "validate", str(path)).split())
     assert said in told and "Traceback" not in told
     assert (PASSES in told) == (said == PASSES)
+
+
+def test_validate_tells_what_is_no_notebook_without_a_traceback(own_course):
+    course = own_course
+    path = course.release(LESSON).with_name("broken.ipynb")
+    path.write_text("{")
+    told = " ".join(run(course, "nbgrader", "validate", str(path)).split())
+    assert "is not a notebook" in told and "Traceback" not in told and PASSES not in told
 
 
 @pytest.mark.parametrize(
