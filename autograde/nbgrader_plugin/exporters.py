@@ -111,6 +111,8 @@ class SubmissionExporter(_Exporter, NotebookExporter):
         book = Book(settings)
         try:
             book.prepare(assignment, whole)
+            if students := book.update_penalties(assignment):  # also of those that nbgrader is about to skip
+                self.log.warning("%s: late penalties follow the due date: %s", assignment, _names(students))
         except GradebookError as error:
             self.log.error("%s", error)
             raise NbGraderException(str(error)) from None

@@ -140,6 +140,21 @@ class Book:
             or entered.get(result.student) != {name: score for name, (score, _) in result.cells.items()}
         ]
 
+    def update_penalties(self, lesson):
+        """Set the late penalties that have changed with the due date of a lesson that was prepared; their students.
+
+        Raises:
+            GradebookError: the gradebook cannot be written.
+        """
+        with _explained(self.settings.db_url):
+            try:
+                changed = self._lessons[lesson].update_penalties(self._book.db, self.settings.config)
+                self._book.db.commit()
+            except BaseException:
+                self._book.db.rollback()
+                raise
+        return changed
+
     def enter(self, lesson, results):
         """Enter results of one lesson in one transaction.
 

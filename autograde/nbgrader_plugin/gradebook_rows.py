@@ -148,6 +148,18 @@ class Rows:
             and penalty(student, db.get(NOTEBOOK, row, populate_existing=True)) != entered
         }
 
+    def update_penalties(self, db, config):
+        """Set the late penalties that would differ now, without a commit; their students, sorted."""
+        changed = sorted(self.changed_penalties(db, config))
+        chosen = (
+            select(SUBMISSION.student_id, NOTEBOOK.id)
+            .join(NOTEBOOK, NOTEBOOK.assignment_id == SUBMISSION.id)
+            .where(NOTEBOOK.notebook_id == self.own, SUBMISSION.student_id.in_(changed))
+        )
+        if changed:
+            self._penalties(db, changed, dict(db.execute(chosen).all()), config)
+        return changed
+
     def _penalties(self, db, wanted, rows, config):
         if self.due is None:
             late = NOTEBOOK.late_submission_penalty

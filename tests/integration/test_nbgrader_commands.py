@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import datetime
 import html
 import re
 import shutil
@@ -128,6 +129,29 @@ def test_grading_again(own_course):
     said = run(course, "nbgrader", "generate_feedback", LESSON)
     assert "Graded again since their feedback was made, which nbgrader leaves as it is: bob." in said
     assert "✗ double" in shown(feedback(course, "bob"))
+
+
+def test_a_due_date_that_moves_moves_the_penalties_of_what_nbgrader_skips(own_course):
+    course = own_course
+    config = course.root / "nbgrader_config.py"
+    config.write_text(config.read_text() + 'c.LateSubmissionPlugin.penalty_method = "zero"\n')
+    released = nbformat.read(course.release(LESSON), as_version=4)
+    for student, day in (("late", 2), ("early", 1)):
+        path = hand_in(course, student, plant(released, RIGHT))
+        (path.parent / "timestamp.txt").write_text(f"2026-03-0{day} 12:00:00 UTC")
+    run(course, "nbgrader", "autograde", LESSON)
+    url = f"sqlite:///{course.root}/autograde/gradebook.db"
+    for due, penalty in ((datetime.datetime(2026, 3, 2), 6.0), (datetime.datetime(2026, 3, 3), None)):
+        with Gradebook(url, "lora") as book:
+            book.find_assignment(LESSON).duedate = due
+            book.db.commit()
+        said = run(course, "nbgrader", "autograde", LESSON)
+        assert "late penalties follow the due date: late\n" in said
+        with Gradebook(url, "lora") as book:
+            late = {
+                s: book.find_submission_notebook(LESSON, LESSON, s).late_submission_penalty for s in ("late", "early")
+            }
+        assert late == {"late": penalty, "early": None}
 
 
 @pytest.mark.slow
