@@ -123,7 +123,7 @@ def _notebook(course, process, path, content, wanted):
     if lesson and all(check.name in own for check in wanted):
         return _lesson(course, process, path, content, lesson, {check.name for check in wanted})
     sources = [cell.source for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
-    called = {"check"}.union(*map(names_of_check, sources))
+    called = set().union(*map(names_of_check, sources))
     cells = [
         _Cell(source, f"cell {number}, line {{}}".format, tuple(check_calls(source, called)))
         for number, source in enumerate(sources, start=1)  # as JupyterLab numbers them when all are run
@@ -234,7 +234,6 @@ def _run(course, process, path, cells, wanted, goes_on):
     from autograde.sandbox.session import SessionEnded
     from autograde.submission import check_facts
 
-    all_checks = {check.name: check for lesson in course.course.lessons for check in course.checks_of(lesson)}
     if not wanted:
         _refuse_unknown(course, path, cells)
     folder = path.resolve().parent
@@ -250,13 +249,13 @@ def _run(course, process, path, cells, wanted, goes_on):
     targets = {call.exercise: call.target for cell in cells for call in cell.calls if call.target in defined}
     try:
         with unsandboxed.open_session(course, process, course.given_to(last), folder=folder) as session:
-            check_facts.tell(session, "\n".join(cell.source for cell in cells), all_checks.get)
+            check_facts.tell(session, "\n".join(cell.source for cell in cells), course.find)
             if path.suffix.lower() == ".py":
                 session.run_cell(f"import sys\n__file__ = {str(path.resolve())!r}\nsys.argv[:] = [__file__]\ndel sys")
             for cell in cells:
                 done = session.run_cell(cell.source)
                 trouble = trouble or _trouble(cell, done)
-                unread = unread or _is_no_python(done)
+                unread = unread or _is_no_python(cell, done)
                 if trouble and not goes_on:
                     break
                 for call in cell.calls:
@@ -296,8 +295,10 @@ def _syntax_error(path, cells):
     return ""
 
 
-def _is_no_python(run):
-    return any(output["output_type"] == "error" and output["ename"] in _NO_PYTHON for output in run.outputs)
+def _is_no_python(cell, run):
+    """Whether a cell stopped because it cannot be parsed: what it was meant to define is then not known."""
+    stopped = any(output["output_type"] == "error" and output["ename"] in _NO_PYTHON for output in run.outputs)
+    return stopped and as_python(cell.source)[1] is None
 
 
 def _trouble(cell, run):

@@ -88,23 +88,23 @@ def meant_to_define(source):
 
 
 def names_of_check(source):
-    """The names under which source imports ``check`` from the package of checks."""
+    """What source calls the course's ``check``, by its imports: ``{"check"}``, or ``{"autograde.check"}``."""
     _, tree = as_python(source)
-    return {
-        alias.asname or alias.name
-        for node in (ast.walk(tree) if tree else ())
-        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == PACKAGE.name
-        for alias in node.names
-        if alias.name == "check"
-    }
+    found = set()
+    for node in ast.walk(tree) if tree else ():
+        if isinstance(node, ast.Import):
+            found |= {f"{alias.asname or alias.name}.check" for alias in node.names if alias.name == PACKAGE.name}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == PACKAGE.name:
+            found |= {alias.asname or alias.name for alias in node.names if alias.name == "check"}
+    return found
 
 
-def check_calls(source, called=frozenset({"check"})):
+def check_calls(source, called=()):
     """The `CheckCall` of each check that is called, in order; of broken source, of each line that calls one.
 
     Args:
         source: of a cell or a script.
-        called: the names of ``check``.
+        called: what it calls ``check``, besides ``check`` and ``autograde.check``.
     """
     _, tree = as_python(source)
     if tree is None:
@@ -115,17 +115,9 @@ def check_calls(source, called=frozenset({"check"})):
         CheckCall(node.func.attr, _target(node), statement.end_lineno, isinstance(statement, _SCOPES))
         for statement in tree.body
         for node in ast.walk(statement)
-        if _is_check_call(node, called)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+        if ast.unparse(node.func.value) in {"check", f"{PACKAGE.name}.check", *called}
     ]
-
-
-def _is_check_call(node, called):
-    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
-        return False
-    owner = node.func.value
-    return getattr(owner, "id", None) in called or (
-        isinstance(owner, ast.Attribute) and owner.attr == "check" and isinstance(owner.value, ast.Name)
-    )
 
 
 def _target(call):

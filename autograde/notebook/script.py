@@ -61,7 +61,7 @@ def is_interactive(text):
 def pieces(text):
     """The `Piece`s of a script, in order; a broken one is a single piece."""
     lines = text.split("\n")
-    calls = check_calls(text, names_of_check(text) | {"check"})
+    calls = check_calls(text, names_of_check(text))
     ends = {call.line for call in calls if not call.in_function} if as_python(text)[1] else set()
     if is_interactive(text):
         ends |= {text.count("\n", 0, found.start()) for found in _CELL.finditer(text)}

@@ -20,7 +20,7 @@ def is_marked():
 
 def note_facts(facts):
     """What placeholders answer without knowing a right answer: ``{exercise: {"points", "parts", "subject", "inputs"}}``, where
-    "inputs" is ``[[seed, cases]]``.
+    "inputs" is ``[[seed, cases]]``; ``{name: {"unknown": message}}`` for a name that is no exercise's.
     """
     _facts.update(facts)
 
@@ -31,7 +31,8 @@ class CheckPlaceholders:
     def __getattr__(self, exercise):
         if exercise.startswith("_"):
             raise AttributeError(exercise)
-
+        if unknown := _facts.get(exercise, {}).get("unknown"):
+            raise AttributeError(unknown)
         return CheckPlaceholder(exercise)
 
 
@@ -58,9 +59,12 @@ class CheckPlaceholder:
         return SimpleNamespace(passed=False, score=0.0, points=self.points, misconception=None, message=message)
 
     def inputs(self, seed):
-        """The inputs of a check with this seed, where the notebook writes the seed as a number; else the note, and none."""
+        """The inputs of a check with this seed, where the notebook says which number that is; else a note, and none."""
         if seed not in self._inputs:
-            self()
+            print(
+                f"check.{self.name}.inputs(seed={seed}): no inputs. In grading they are made only for a seed that the "
+                f"notebook writes as a number, as in check.{self.name}.inputs(seed=7)."
+            )
         return copy.deepcopy(self._inputs.get(seed, []))
 
     def __repr__(self):

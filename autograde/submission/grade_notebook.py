@@ -67,16 +67,16 @@ def check_of(cell, lesson=None):
         lesson: its id. Of another lesson's checks, those are loaded only where this one has none of that name.
     """
     name = called_check(cell)
-    return None if name is None else _find(name, lesson)
+    try:
+        return None if name is None else _find(name, lesson)
+    except KeyError:
+        return None
 
 
 def _find(name, lesson):
     course = registry.current()
-    try:
-        own = {check.name: check for check in course.checks_of(lesson)} if lesson else {}
-        return own.get(name) or course.find(name)
-    except KeyError:
-        return None
+    own = {check.name: check for check in course.checks_of(lesson)} if lesson else {}
+    return own.get(name) or course.find(name)
 
 
 def grade(notebook, open_session, damage=None, unreadable=None, lesson=None):

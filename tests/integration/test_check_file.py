@@ -107,9 +107,13 @@ def test_what_could_not_be_judged_is_no_success(tmp_path):
     done = autograde("check", notebook(tmp_path, RIGHT, "%%bash\necho 'neither Python nor an answer ('"))
     assert done.returncode == 0, done.stdout + done.stderr
     path = tmp_path / "answers.py"
-    path.write_text(CHECKED + RIGHT + "check.linear_by_hnd(linear_by_hand)\n")
-    done = autograde("check", path)
-    assert done.returncode == 2 and "line 7: there is no exercise 'linear_by_hnd'; did you mean" in done.stderr
+    path.write_text("try:\n    eval('(')\nexcept SyntaxError:\n    pass\n" + RIGHT)
+    assert autograde("check", path).returncode == 0
+    for imported, named in ((CHECKED, "check"), ("import autograde as a\n", "a.check")):
+        path.write_text(f"{imported}{RIGHT}{named}.linear_by_hnd(linear_by_hand)\n")
+        done = autograde("check", path)
+        assert done.returncode == 2 and "there is no exercise 'linear_by_hnd'; did you mean" in done.stderr
+        assert "line 7: " in done.stderr
 
 
 def test_an_encoding_that_is_not_declared_is_named(tmp_path):

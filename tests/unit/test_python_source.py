@@ -46,6 +46,8 @@ def test_a_call_in_a_function_is_told_from_one_that_is_made_at_once():
         ("halve", False),
     ]
     assert names_of_check("from autograde import check as c\nfrom torch import check") == {"c"}
+    assert names_of_check("import autograde as a\nimport autograde, torch") == {"a.check", "autograde.check"}
+    assert [call.exercise for call in check_calls("a.check.double(f)\nb.check.halve(f)", {"a.check"})] == ["double"]
 
 
 def test_a_script_is_cut_where_it_calls_a_check():
