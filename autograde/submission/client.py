@@ -11,14 +11,17 @@ import threading
 from pathlib import Path
 
 from autograde import registry
+from autograde.project import CONFIG
 from autograde.sandbox.environment import environment
 from autograde.sandbox.limits import Limits
+from autograde.source_files import SourceFiles
 from autograde.submission import message
 
 START_SECONDS = 180  # importing torch from a cold disk
 MORE_SECONDS = 600  # a submission ends at its limits; a grading process that is silent for so much longer hangs
 TRIES = 2
 IDLE_SECONDS = 120
+END_SECONDS = 5  # for a process that has nothing to do
 
 
 class GraderDied(Exception):
@@ -138,6 +141,16 @@ class Grader:
                 self.stderr.close()
                 self.process = None
 
+    def end(self):
+        """End a process that nobody waits for, for good. Unlike one that is killed, it reaps its fork server itself, which a
+        server without an init process above it would otherwise inherit as a zombie.
+        """
+        if self.process is not None:
+            with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+                self.process.stdin.close()
+                self.process.wait(END_SECONDS)
+        self.close()
+
     def close(self):
         """End the process for good, also while another thread waits for its answer."""
         self.closed = True
@@ -195,8 +208,9 @@ def question(submission, *, files, reference, version, settings):
 class SharedGrader:
     """A grading process for all that this process grades, started when it is first needed, kept while there is work.
 
-    nbgrader grades notebook by notebook and has no notion of "done with the last one": a command ends, and formgrader's
-    server waits for the next click. So it ends with this process, or when nothing was asked of it for a while.
+    nbgrader grades notebook by notebook and has no notion of "done with the last one": a command ends, and a server, for
+    formgrader or Validate, waits for the next click. So it ends with this process, or when nothing was asked of it for a
+    while. It is replaced where the course's files have changed since it loaded them.
 
     Args:
         idle: seconds without a question, after which it is ended.
@@ -216,7 +230,7 @@ class SharedGrader:
         with self._lock:
             if self._timer is not None:
                 self._timer.cancel()
-            how = json.dumps([str(course.root), require_isolation])
+            how = json.dumps([str(course.root), require_isolation, _state(course)])
             if self.grader is None or self._how != how:
                 self._end()
                 self.grader, self._how = Grader(course, require_isolation), how
@@ -235,8 +249,16 @@ class SharedGrader:
 
     def _end(self):
         if self.grader is not None:
-            self.grader.close()
+            self.grader.end()
             self.grader = None
+
+
+def _state(course):
+    """What tells whether the files have changed that a grading process loads of a course: their times and sizes."""
+    known, files = registry.of(course), SourceFiles(course)
+    paths = [path for name in (known.checks, known.probes, *known.importable) for path in files.of_package(name)]
+    states = [path.stat() for path in (*paths, course.root / "pyproject.toml", course.root / CONFIG)]
+    return [len(paths), *((state.st_mtime_ns, state.st_size) for state in states)]
 
 
 SHARED = SharedGrader()

@@ -95,6 +95,11 @@ def test_formgrader_grades_in_the_sandbox_and_keeps_one_grading_process(course):
         server.close()
 
 
+def _reword(course, old, new):
+    path = next(path for path in course.root.glob("arithmetic_checks/**/*.py") if old in path.read_text())
+    path.write_text(path.read_text().replace(old, new))
+
+
 @pytest.mark.slow
 def test_validate_in_a_server_that_sees_the_notebooks_only(course):
     server = Server(course, course.root / "notebooks")
@@ -106,5 +111,8 @@ def test_validate_in_a_server_that_sees_the_notebooks_only(course):
         assert "A half is what is left without a sign." in failed["check.halve(halve)"]
         assert "Not started yet" in failed["check.total(total)"]
         assert not any("Traceback" in error for error in failed.values())
+        _reword(course, "A half is what is left without a sign.", "Half a number has no sign.")
+        said = server.ask("/assignments/validate", path=f"{LESSON}/mine.ipynb")
+        assert "Half a number has no sign." in said["value"]["failed"][0]["raw_error"], "a check that has changed since"
     finally:
         server.close()

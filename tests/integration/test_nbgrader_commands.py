@@ -265,6 +265,55 @@ def test_validate_says_what_grading_says(own_course, change, said):
     assert (PASSES in told) == (said == PASSES)
 
 
+def own_notebook():
+    """An instructor's own notebook: no lesson of the course, with plain nbgrader tests."""
+
+    def cell(name, source, **kind):
+        about = {
+            "grade": False,
+            "grade_id": name,
+            "locked": False,
+            "schema_version": 3,
+            "solution": False,
+            "task": False,
+        }
+        return nbformat.v4.new_code_cell(source, id=name, metadata={"nbgrader": about | kind})
+
+    return nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_code_cell("import sys", id="start"),
+            cell("twice", "def twice(x):\n    return x + x", solution=True),
+            cell("noisy", "print('careful', file=sys.stderr)\nassert twice(3) == 6", grade=True, locked=True, points=1),
+        ]
+    )
+
+
+def _again(notebook, source):
+    again = copy.deepcopy(notebook.cells[1])
+    again.id, again.source = "again", source
+    notebook.cells.insert(1, again)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (_other_kernel, PASSES),
+        (lambda notebook: _again(notebook, notebook.cells[1].source), PASSES),
+        (lambda notebook: _again(notebook, "def twice(x):\n    return x"), "twice is defined in 2 cells"),
+        (lambda notebook: notebook.cells[1].update(source="def twice(x):\n    return x"), "AssertionError"),
+    ],
+    ids=["another kernel", "a copy", "two answers", "a wrong answer"],
+)
+def test_validate_accepts_in_another_notebook_what_grading_accepts(own_course, change, said):
+    course = own_course
+    notebook = own_notebook()
+    change(notebook)
+    nbformat.write(notebook, course.root / "own.ipynb")
+    told = " ".join(run(course, "nbgrader", "validate", "own.ipynb").split())
+    assert said in told, told
+    assert (PASSES in told) == (said == PASSES)
+
+
 def test_validate_tells_what_is_no_notebook_without_a_traceback(own_course):
     course = own_course
     path = course.release(LESSON).with_name("broken.ipynb")

@@ -1,6 +1,8 @@
 """An instructor's own assignment, with plain nbgrader tests, through nbgrader's Python interface."""
 
 import copy
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -176,6 +178,39 @@ def test_the_grading_process_ends_when_nothing_is_asked_of_it(quiz):
     outcome, _ = shared.ask(Course(Path(quiz[0].coursedir.root)), False, message.pack(asked, b""))
     assert outcome["stop"]
     wait_for(lambda: shared.grader is None)
+
+
+def test_another_grading_process_once_the_course_has_changed(quiz):
+    process = SHARED.grader.process
+    (Path(quiz[0].coursedir.root) / "pyproject.toml").touch()
+    scores(quiz, "after_a_change", answer(RIGHT))
+    assert SHARED.grader.process is not process and process.returncode is not None
+
+
+ENDS = """
+import ctypes, sys
+from pathlib import Path
+import psutil
+from autograde.project import Course
+from autograde.submission import message
+from autograde.submission.client import SharedGrader
+
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # this process inherits orphans, as the first process of a container does
+shared = SharedGrader()
+asked = {"version": None, "lesson": "quiz", "reference": "", "limits": {}, "problem": "none handed in", "names": [],
+         "max_lines": 9, "max_traceback": 9}
+shared.ask(Course(Path(sys.argv[1])), False, message.pack(asked | {"reference": sys.argv[2]}, b""))
+started = psutil.Process().children(recursive=True)
+shared.close()
+print(len(started) > 1, psutil.Process().children(recursive=True))
+"""
+
+
+def test_a_grading_process_leaves_no_zombie_to_a_server(quiz):
+    api, released, _ = quiz
+    command = [sys.executable, "-c", ENDS, api.coursedir.root, nbformat.writes(released)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=sample_course.ROOT)
+    assert done.stdout == "True []\n", done.stdout + done.stderr
 
 
 def test_what_the_grader_cannot_do_costs_no_points(quiz, monkeypatch):
