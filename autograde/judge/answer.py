@@ -94,6 +94,18 @@ class RightAnswer:
         self.slips.append(added)
         return added
 
+    def both(self, slip, other):
+        """Add a wrong answer with two slips at once. It is told as `slip` is, the one to mend first.
+
+        Args:
+            slip: the main `Slip` of this answer.
+            other: another one, whose old texts occur exactly once in what `slip` leaves.
+
+        Raises:
+            SlipError: they do not.
+        """
+        self.slips.append(Slip(self, slip.misconception, [*slip.edits, *other.edits], of_two=True))
+
 
 class Slip(KnownMistake):
     """A right answer with some of its text replaced.
@@ -104,8 +116,9 @@ class Slip(KnownMistake):
         text: the source of the wrong answer.
     """
 
-    def __init__(self, answer, misconception, edits, recognise=None, exactly=False):
+    def __init__(self, answer, misconception, edits, recognise=None, exactly=False, of_two=False):
         super().__init__(misconception, recognise, exactly)
+        self.of_two = of_two
         self.answer = answer
         self.edits = edits
         try:

@@ -6,7 +6,8 @@ Candidates are the known wrong answers that agree with the learner's on the same
     EVERYWHERE  the known wrong answer agrees in every case;
     OBSERVED    a cause was seen: an input that was changed, a tensor that is no leaf, an exception of a known kind;
     WHERE_WRONG the known wrong answer agrees in every case in which the learner's value is wrong, and these are at
-                least `MIN_SHARE` of the cases that the known wrong answer gets wrong.
+                least `MIN_SHARE` of the cases that the known wrong answer gets wrong;
+    OF_TWO      the same, of a known wrong answer that makes two mistakes: its main one is named.
 
 Of two in the same class, the one that agrees in more cases is stronger. If two different misconceptions are equally
 strong, neither is named.
@@ -17,7 +18,7 @@ from dataclasses import dataclass, replace
 from autograde.judge import exceptions
 from autograde.judge.misconception import RETURNED_NONE, Misconception
 
-EVERYWHERE, OBSERVED, WHERE_WRONG = 3, 2, 1
+EVERYWHERE, OBSERVED, WHERE_WRONG, OF_TWO = 3, 2, 1, 0
 MIN_SHARE = 0.75  # with less, an answer that fails in an edge case would be given the name of another mistake
 
 
@@ -27,7 +28,7 @@ class Candidate:
 
     Attributes:
         misconception: the `Misconception`.
-        strength: EVERYWHERE, OBSERVED or WHERE_WRONG.
+        strength: EVERYWHERE, OBSERVED, WHERE_WRONG or OF_TWO.
         explains: positions of the failed cases that it accounts for.
         agrees: the number of cases in which it matches the observation.
         by_fault: whether the faults of these cases named it. Their hints are then more specific than its own.
@@ -113,7 +114,8 @@ def _candidate(check, known, cases, observations, failed):
         return None
     agreed = [i for i in everything if agrees(i)]
     if len(agreed) == len(cases):
-        return Candidate(known.misconception, EVERYWHERE, tuple(failed), len(cases))
+        strength = OF_TWO if known.of_two else EVERYWHERE
+        return Candidate(known.misconception, strength, tuple(failed), len(cases))
     if known.exactly:
         return None
     # A case that the known wrong answer gets right explains no failure: the learner's dtype alone may be wrong.
@@ -122,4 +124,5 @@ def _candidate(check, known, cases, observations, failed):
     if not values or not set(values) <= set(explains) or len(explains) < MIN_SHARE * len(wrong):
         return None
     both_raised = [i for i in everything if "raised" in observations[i] and "raised" in answers[i]]
-    return Candidate(known.misconception, WHERE_WRONG, tuple(values), len({*agreed, *both_raised}))
+    strength = OF_TWO if known.of_two else WHERE_WRONG
+    return Candidate(known.misconception, strength, tuple(values), len({*agreed, *both_raised}))

@@ -46,7 +46,10 @@ class KnownMistake:
         recognise: ``recognise(case, observation) -> bool``, or None. If given, it decides which answers make this
             mistake, and the wrong answer is only an example.
         exactly: whether an answer must agree in every case to be given this misconception.
+        of_two: whether the wrong answer makes a second mistake too, so that a single one that fits as well is likelier.
     """
+
+    of_two = False
 
     def __init__(self, misconception, recognise=None, exactly=False):
         self.misconception = misconception

@@ -455,6 +455,16 @@ def lora_delta(x, A, B, scaling):
     return (x @ A @ B) * np.float64(scaling)
 
 
+# %% chaff="Attempt 1 without its scaling" exercise="lora_delta" misconception="elementwise"
+def lora_delta(x, A, B, scaling):
+    return (A @ B) * x
+
+
+# %% chaff="Attempt 1 from the left, divided by the rank once more" exercise="lora_delta" misconception="elementwise"
+def lora_delta(x, A, B, scaling):
+    return x * (scaling / A.shape[1] * (A @ B))
+
+
 # %% chaff="x times A elementwise" exercise="lora_delta" misconception="elementwise_factors"
 def lora_delta(x, A, B, scaling):
     return scaling * (x * A) @ B

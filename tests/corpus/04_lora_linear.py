@@ -807,6 +807,119 @@ class LoRALinear(nn.Module):
         return self.base_layer(x) + self.scaling * update
 
 
+# %% chaff="Attempt 1 without its scaling" exercise="lora_linear_forward" misconception="elementwise"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        weight = base_layer.weight
+        self.lora_A = nn.Parameter(weight.new_empty(base_layer.in_features, rank).normal_())
+        self.lora_B = nn.Parameter(weight.new_zeros(rank, base_layer.out_features))
+
+    def forward(self, x):
+        return self.base_layer(x) + (self.lora_A @ self.lora_B) * x
+
+
+# %% chaff="Attempt 1, factors the other way round" exercise="lora_linear_forward" misconception="elementwise"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        weight = base_layer.weight
+        self.lora_A = nn.Parameter(weight.new_empty(base_layer.in_features, rank).normal_())
+        self.lora_B = nn.Parameter(weight.new_zeros(rank, base_layer.out_features))
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * x * (self.lora_A @ self.lora_B)
+
+
+# %% chaff="Attempt 1 without the base" exercise="lora_linear_forward" misconception="elementwise"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        weight = base_layer.weight
+        self.lora_A = nn.Parameter(weight.new_empty(base_layer.in_features, rank).normal_())
+        self.lora_B = nn.Parameter(weight.new_zeros(rank, base_layer.out_features))
+
+    def forward(self, x):
+        return x * (self.lora_A @ self.lora_B)
+
+
+# %% chaff="every factor entry by entry" exercise="lora_linear_forward" misconception="elementwise_factors"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        weight = base_layer.weight
+        self.lora_A = nn.Parameter(weight.new_empty(base_layer.in_features, rank).normal_())
+        self.lora_B = nn.Parameter(weight.new_zeros(rank, base_layer.out_features))
+
+    def forward(self, x):
+        return self.base_layer(x) + x * self.lora_A * self.lora_B * self.scaling
+
+
+# %% chaff="B first, from the left" exercise="lora_linear_forward" misconception="paper_order"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        weight = base_layer.weight
+        self.lora_A = nn.Parameter(weight.new_empty(base_layer.in_features, rank).normal_())
+        self.lora_B = nn.Parameter(weight.new_zeros(rank, base_layer.out_features))
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_B @ self.lora_A)
+
+
+# %% chaff="the two products and nothing else" exercise="lora_linear_forward" misconception="base_forgotten"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        weight = base_layer.weight
+        self.lora_A = nn.Parameter(weight.new_empty(base_layer.in_features, rank).normal_())
+        self.lora_B = nn.Parameter(weight.new_zeros(rank, base_layer.out_features))
+
+    def forward(self, x):
+        return x @ self.lora_A @ self.lora_B
+
+
+# %% chaff="both paths without what belongs to them" exercise="lora_linear_forward" misconception="bias_lost"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        weight = base_layer.weight
+        self.lora_A = nn.Parameter(weight.new_empty(base_layer.in_features, rank).normal_())
+        self.lora_B = nn.Parameter(weight.new_zeros(rank, base_layer.out_features))
+
+    def forward(self, x):
+        return x @ self.base_layer.weight.mT + x @ self.lora_A @ self.lora_B
+
+
+# %% chaff="the unscaled product added to the weight as it is" exercise="lora_linear_forward" misconception="delta_transposed"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        weight = base_layer.weight
+        self.lora_A = nn.Parameter(weight.new_empty(base_layer.in_features, rank).normal_())
+        self.lora_B = nn.Parameter(weight.new_zeros(rank, base_layer.out_features))
+
+    def forward(self, x):
+        weight = self.base_layer.weight + self.lora_A @ self.lora_B
+        return nn.functional.linear(x, weight, self.base_layer.bias)
+
+
 # %% chaff="float32 out" exercise="lora_linear_forward" misconception=""
 class LoRALinear(nn.Module):
     def __init__(self, base_layer, rank=4, alpha=1):

@@ -118,6 +118,21 @@ def delta_weight(layer):
     return (layer.scaling * (layer.lora_A @ layer.lora_B).T).tolist()
 
 
+# %% chaff="the bare product" exercise="delta_weight" misconception="no_transpose"
+def delta_weight(layer):
+    return layer.lora_A @ layer.lora_B
+
+
+# %% chaff="the bare product, viewed" exercise="delta_weight" misconception="view_for_transpose"
+def delta_weight(layer):
+    return (layer.lora_A @ layer.lora_B).view_as(layer.base_layer.weight)
+
+
+# %% chaff="W + BA as published" exercise="delta_weight" misconception="merged_weight"
+def delta_weight(layer):
+    return layer.base_layer.weight + layer.lora_B.T @ layer.lora_A.T
+
+
 # %% chaff="float64 whatever comes" exercise="delta_weight" misconception=""
 def delta_weight(layer):
     return layer.scaling * (layer.lora_A.double() @ layer.lora_B.double()).T
@@ -2004,6 +2019,64 @@ class MergeableLoRALinear(nn.Module):
         if not self.merged:
             self.base_layer.weight.add_(self.scaling * (self.lora_A @ self.lora_B).T)
             self.kept = self.base_layer.weight.clone()
+            self.merged = True
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.copy_(self.kept)
+            self.merged = False
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        return out if self.merged else out + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="merges the bare product" exercise="MergeableLoRALinear" misconception="no_transpose"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.merged = False
+
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            self.kept = self.base_layer.weight.clone()
+            self.base_layer.weight.add_(self.lora_A @ self.lora_B)
+            self.merged = True
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.copy_(self.kept)
+            self.merged = False
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        return out if self.merged else out + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="merges the bare product, viewed" exercise="MergeableLoRALinear" misconception="view_for_transpose"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.merged = False
+
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            self.kept = self.base_layer.weight.clone()
+            self.base_layer.weight.add_((self.lora_A @ self.lora_B).view_as(self.base_layer.weight))
             self.merged = True
 
     @torch.no_grad()

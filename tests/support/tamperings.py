@@ -22,7 +22,7 @@ EXERCISE, CHECK = "linear_by_hand", "check_linear_by_hand"
 FORGOTTEN = "def linear_by_hand(x, weight, bias):\n    return x @ weight.T\n"
 SAYS_FORGOTTEN = "0 of 2 points .*A linear layer is a matrix product, so the product is all of it"
 FULL = "def lora_delta(x, A, B, scaling):\n    return scaling * (x @ (A @ B))\n"
-SAYS_FULL = "lora_delta · 2 of 3 points The values are right, but the way to them is too long"
+SAYS_FULL = "lora_delta · 2 of 3 points The values are right, but computing them costs too much"
 TRAINS = """
 class LoRALinear(nn.Module):
     def __init__(self, base_layer, rank=4, alpha=1):
@@ -1383,7 +1383,7 @@ def merge(layer):
 tried(type(Linear(2, 2)) is nn.Linear)
 """,
     "tried: True",
-    "merge · 0 of 3 points The result is no plain nn.Linear but Linear",
+    "merge · 0 of 3 points The result is not a plain nn.Linear but Linear",
     lesson=MERGE,
 )
 _code(

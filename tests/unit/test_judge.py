@@ -20,7 +20,7 @@ from autograde.checks.shared.draws import layer_sizes
 from autograde.judge import describe, tolerance
 from autograde.judge.answer import RightAnswer, SlipError
 from autograde.judge.check import Case, Check
-from autograde.judge.diagnosis import EVERYWHERE, OBSERVED, WHERE_WRONG, Candidate, strongest
+from autograde.judge.diagnosis import EVERYWHERE, OBSERVED, OF_TWO, WHERE_WRONG, Candidate, strongest
 from autograde.judge.make_verdict import PICTURE_SIDE
 from autograde.judge.misconception import Misconception
 from autograde.judge.present import CheckFailed, NotStarted
@@ -244,6 +244,7 @@ def candidate(name, strength, agrees=1, **more):
         ([], None),
         ([candidate("a", EVERYWHERE), candidate("b", OBSERVED, 9), candidate("c", WHERE_WRONG, 9)], "a"),
         ([candidate("b", OBSERVED), candidate("c", WHERE_WRONG, 9)], "b"),
+        ([candidate("c", WHERE_WRONG), candidate("d", OF_TWO, 9)], "c"),
         ([candidate("b", OBSERVED, 2), candidate("a", OBSERVED, 1)], "b"),
         ([candidate("a", WHERE_WRONG), candidate("b", WHERE_WRONG)], None),
         ([candidate("a", EVERYWHERE), candidate("b", EVERYWHERE), candidate("c", OBSERVED)], None),
@@ -266,6 +267,34 @@ class Shifted(Check):
 
     def right(self, n):
         return n + 1
+
+
+class Line(Check):
+    """A slope times a number, plus one."""
+
+    name = "line"
+
+    def __init__(self):
+        self.answer = RightAnswer("def line(n, slope):\n    return n * slope + 1\n")
+        super().__init__()
+
+    def cases(self, draw):
+        return [Case({"n": n, "slope": 3}) for n in range(2, 12)]
+
+
+def test_the_main_one_of_two_slips_is_named_where_no_single_one_fits():
+    check = Line()
+    words = {"thought": "A thought.", "hint": "A hint."}
+    added = check.answer.slip("added", "n * slope", "(n + slope)", **words)
+    lost = check.answer.slip("lost", " + 1", "", **words)
+    assert check.judge(lambda n, slope: n + slope).misconception is None
+    check.answer.both(added, lost)
+    assert check.judge(lambda n, slope: n + slope).misconception == "added"
+    assert check.judge(lambda n, slope: n * slope).misconception == "lost"
+    check.answer.slip("constant", "n * slope + 1", "n + 3", **words)
+    assert check.judge(lambda n, slope: n + slope).misconception == "constant", "a single one is likelier"
+    with pytest.raises(SlipError, match="exactly once"):
+        check.answer.both(lost, lost)
 
 
 def test_a_mistake_that_is_met_in_a_corner_only_is_not_named():

@@ -22,7 +22,7 @@ from autograde.judge import describe
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import Case
 from autograde.judge.compare import Fault, agree, fault_between, is_number
-from autograde.judge.misconception import CHANGED_INPUT
+from autograde.judge.misconception import CHANGED_INPUT, misconception
 from autograde.judge.random_inputs import devices
 from autograde.probes.lora_linear import forward
 
@@ -187,15 +187,23 @@ answer.slip(
     recognise=lambda case, seen: case.args.get("by_position", False) and modes.swapped(seen),
 )
 
-answer.slip(
+ELEMENTWISE = misconception(
     "elementwise",
-    "(x @ self.lora_A) @ self.lora_B",
-    "(self.lora_A @ self.lora_B) * x",
     thought="`*` applies the update to x, as it multiplies one number by another.",
     hint="The bug of lesson 02 is back. A @ B is a matrix of shape (d, k): which operator applies a matrix to x?",
 )
+for product in ("(self.lora_A @ self.lora_B) * x", "x * (self.lora_A @ self.lora_B)"):
+    answer.slip(ELEMENTWISE, "(x @ self.lora_A) @ self.lora_B", product)
 
 answer.slip(
+    "elementwise_factors",
+    "(x @ self.lora_A) @ self.lora_B",
+    "x * self.lora_A * self.lora_B",
+    thought="`*` multiplies x by A, and the result by B, as it does with numbers.",
+    hint="`*` pairs entries one by one. Which operator takes a row of d numbers to a row of r numbers?",
+)
+
+alpha_not_divided = answer.slip(
     ALPHA_NOT_DIVIDED,
     "alpha / rank",
     "alpha",
@@ -225,7 +233,7 @@ answer.slip(
     hint="It is a ratio of the two. A larger alpha should make the update larger: on which side of the / is it?",
 )
 
-answer.slip(
+no_scaling = answer.slip(
     "no_scaling",
     "self.scaling * ",
     "",
@@ -249,7 +257,7 @@ answer.slip(
     hint="With lora_B zero the layer must be its base. What does yours give there?",
 )
 
-answer.slip(
+base_forgotten = answer.slip(
     "base_forgotten",
     "self.base_layer(x) + ",
     "",
@@ -274,7 +282,7 @@ answer.slip(
     hint="Call base_layer(x) with x = 0. What comes back?",
 )
 
-answer.slip(
+bias_lost = answer.slip(
     "bias_lost",
     "self.base_layer(x)",
     "x @ self.base_layer.weight.T",
@@ -308,16 +316,16 @@ answer.slip(
     hint="x arrives with in_features numbers and meets A first. A square layer hides this, so try one that is not.",
 )
 
-answer.slip(
+PAPER_ORDER = misconception(
     "paper_order",
-    "(x @ self.lora_A) @ self.lora_B",
-    "x @ (self.lora_B @ self.lora_A)",
     thought="The paper writes BA, so lora_B comes first.",
     hint="The paper's B is (k, r) and its A is (r, d). Ours are stored the other way round. Write the shapes of both "
     "factors beside them: which sizes meet?",
 )
+for product in ("x @ (self.lora_B @ self.lora_A)", "(x @ self.lora_B) @ self.lora_A"):
+    answer.slip(PAPER_ORDER, "(x @ self.lora_A) @ self.lora_B", product)
 
-answer.slip(
+delta_transposed = answer.slip(
     "delta_transposed",
     "(x @ self.lora_A) @ self.lora_B",
     "x @ (self.lora_A @ self.lora_B).T",
@@ -326,7 +334,7 @@ answer.slip(
     "of the two stand, and which of them is transposed there?",
 )
 
-answer.slip(
+view_for_transpose = answer.slip(
     VIEW_FOR_TRANSPOSE,
     "return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B",
     "weight = self.base_layer.weight\n        delta = self.scaling * (self.lora_A @ self.lora_B).reshape(weight.shape)\n        return F.linear(x, weight + delta, self.base_layer.bias)",
@@ -335,7 +343,7 @@ answer.slip(
     "stand in A @ B, where in the weight, and where in your view?",
 )
 
-answer.slip(
+reshaped_for_transposed = answer.slip(
     "reshaped_for_transposed",
     "(x @ self.lora_A) @ self.lora_B",
     "(x @ (self.lora_B.T @ self.lora_A.T).reshape(x.shape[-1], -1))",
@@ -374,5 +382,9 @@ answer.slip(
     hint="Look in forward for what writes into x (+=, *=, a name ending in _), and make a new tensor instead.",
     recognise=lambda case, seen: seen.get("changed") is True,
 )
+
+for slip in (base_forgotten, bias_lost, delta_transposed, view_for_transpose, reshaped_for_transposed):
+    answer.both(slip, no_scaling)
+    answer.both(slip, alpha_not_divided)
 
 modes.add_slips(answer)

@@ -146,7 +146,7 @@ answer.slip(
     "base_layer.requires_grad_(False)",
     "copy.deepcopy(base_layer).requires_grad_(False)",
     thought="The layer that was handed in must not be changed, so it is copied.",
-    hint="Its values are safe once it is frozen, and a copy is what LoRA does without: it takes the memory a second time. "
+    hint="Once it is frozen, training cannot change it. A copy takes the memory a second time, which LoRA avoids. "
     "Keep the layer itself.",
     recognise=lambda case, seen: seen.get("base") == "copy",
 )
@@ -156,7 +156,7 @@ answer.slip(
     "base_layer.requires_grad_(False)",
     "nn.Linear(base_layer.in_features, base_layer.out_features).requires_grad_(False)",
     thought="The layer makes a linear layer of its own, of the same sizes.",
-    hint="A new nn.Linear has random weights. Where are those that took so long to train?",
+    hint="A new nn.Linear has random weights. Where are the trained ones?",
     recognise=lambda case, seen: seen.get("base") == "other",
 )
 
@@ -165,7 +165,7 @@ answer.slip(
     "base_layer.requires_grad_(False)",
     "base_layer\n        self.base_layer.weight.requires_grad = False",
     thought="The weight is what is adapted, so freezing the weight is enough.",
-    hint="Print the names of all parameters that require a gradient. Which one is not yours?",
+    hint="Print the names of all parameters that require a gradient. Which one is not an adapter's?",
     recognise=lambda case, seen: seen.get("base") == "same" and seen["base_trains"] == [False, True],
 )
 
@@ -174,8 +174,8 @@ answer.slip(
     ".requires_grad_(False)",
     "",
     thought="The base is handed over as it is, and only the adapters go to an optimiser later.",
-    hint="Any optimiser gets all that requires a gradient. Freeze by the method requires_grad_(False), or parameter by "
-    "parameter: base_layer.requires_grad = False only gives the module a new attribute.",
+    hint="An optimiser gets every parameter that requires a gradient. Print requires_grad of the base's parameters. "
+    "(base_layer.requires_grad = False freezes nothing: it gives the module a new attribute.)",
     recognise=lambda case, seen: seen.get("base") == "same" and seen["base_trains"] == [True, True],
 )
 

@@ -128,7 +128,9 @@ def _start_fault(A, B, seen):
     for name, values in zip(ADAPTERS, (A, B), strict=True):
         if not isinstance(values, torch.Tensor):
             return Fault(
-                f"{name} is no ordinary tensor of real numbers.", contents(values), "a tensor like the base's weight"
+                f"{name} is not an ordinary tensor of real numbers.",
+                contents(values),
+                "a tensor like the base's weight",
             )
     if kind_of(B) != "zero":
         return Fault(
@@ -145,8 +147,9 @@ def _start_fault(A, B, seen):
         )
     if kind == "random":
         return None
-    words = {"one_sided": "not around zero", "off_centre": "not around zero", "constant": "the same number everywhere"}
-    width = f"Its standard deviation is {number(A.std().item())}. Any usual width is right, and this is none."
+    words = {"one_sided": "not around zero", "off_centre": "not around zero", "constant": "the same number everywhere",
+             "narrow": "too close to zero", "wide": "too large", "wild": "not initialised"}  # fmt: skip
+    width = f"Its standard deviation is {number(A.std().item())}, far from that of any usual initialisation."
     hints = {
         "off_centre": f"The mean of its entries is {number(A.mean().item())}.",
         "repeated": "Each column is one direction that the update can take. Draw every entry on its own.",
@@ -156,8 +159,7 @@ def _start_fault(A, B, seen):
     return Fault(
         "The columns of lora_A are copies or multiples of each other, or zero; each must be random on its own."
         if kind == "repeated"
-        else f"At the start lora_A is {words.get(kind, 'of no sensible width' if kind != 'zero' else 'zero')}; "
-        "it must be random around zero.",
+        else f"At the start lora_A is {words.get(kind, kind)}; it must be random around zero.",
         hint=hints.get(kind, ""),
     )
 
@@ -190,8 +192,7 @@ answer.slip(
     "rank, **like))",
     "rank, **like)) / base_layer.in_features**0.5",
     thought="What is made of an nn.Parameter is an nn.Parameter.",
-    hint="Dividing, multiplying or moving it gives a plain tensor. Do all that to the numbers first, and make the "
-    "nn.Parameter of what comes out.",
+    hint="Dividing, multiplying or moving an nn.Parameter gives a plain tensor. Which of your steps must be the last one?",
     recognise=lambda case, seen: any(
         seen.get("held", {}).get(name, {}).get("registered") is False and not seen["held"][name]["leaf"]
         for name in ADAPTERS

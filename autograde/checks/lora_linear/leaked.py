@@ -82,7 +82,7 @@ class LeakedParameters(Check):
         missing = [name for name in right if name not in value]
         extra = [clean(name, 60) for name in sorted(set(value)) if name not in right]
         said = [f"leaves out {', '.join(missing)}"] if missing else []
-        said += [f"names {', '.join(extra[:4])}, which is not in the right one"] if extra else []
+        said += [f"names {', '.join(extra[:4])}, which {'does' if len(extra) == 1 else 'do'} not leak"] if extra else []
         return replace(fault, problem=f"The result {' and '.join(said)}.")
 
     def observe(self, target, case):

@@ -99,7 +99,8 @@ answer.slip(
     '{"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}',
     "{}",
     thought="A new tensor is float32 on the CPU, and so is the base.",
-    hint="Ask the base where it lives: its weight has a dtype and a device. Hand both to whatever makes A and B.",
+    hint="Make a layer around a base in bfloat16, and print dtype and device of base_layer.weight and of your A. What "
+    "decides where a new tensor is made, and in which dtype?",
 )
 
 answer.slip(

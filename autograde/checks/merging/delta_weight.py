@@ -77,16 +77,16 @@ def _in_place(case, seen):
     return bool(seen.get("changed")) or "is being used in an in-place operation" in message
 
 
-answer.slip(
+scaling_forgotten = answer.slip(
     SCALING_FORGOTTEN,
     "layer.scaling * ",
     "",
     thought="Merging means adding the product of the two matrices: W + BA.",
-    hint="A published text says so. Compare with forward: what else does the adapter's part of the "
-    "output go through before it is added?",
+    hint="Some published texts leave it at that. Compare with the layer's forward: what is done there to the adapter's part "
+    "before it is added?",
 )
 
-answer.slip(
+no_transpose = answer.slip(
     NO_TRANSPOSE,
     ".lora_B).T",
     ".lora_B)",
@@ -95,7 +95,7 @@ answer.slip(
     "square layer nothing complains.",
 )
 
-answer.slip(
+view_for_transpose = answer.slip(
     VIEW_FOR_TRANSPOSE,
     "(layer.lora_A @ layer.lora_B).T",
     "(layer.lora_A @ layer.lora_B).reshape(layer.base_layer.weight.shape)",
@@ -120,7 +120,7 @@ answer.slip(
     hint="Write the shapes of the two transposes side by side: which sizes meet? In which order would the ranks meet?",
 )
 
-answer.slip(
+merged_weight = answer.slip(
     "merged_weight",
     "return ",
     "return layer.base_layer.weight + ",
@@ -146,8 +146,11 @@ answer.slip(
     CHANGED_LAYER,
     "layer.scaling * (layer.lora_A @ layer.lora_B).T",
     "(layer.lora_A @ layer.lora_B.data.mul_(layer.scaling)).T",
-    thought="The scaling can be put into lora_B, which is at hand.",
+    thought="The scaling can be put into lora_B.",
     hint="A name ending in _ and an augmented assignment write into the tensor itself. The layer is still in use: it "
     "would be scaled once more at every call. Make a new tensor.",
     recognise=_in_place,
 )
+
+for slip in (no_transpose, view_for_transpose, merged_weight):
+    answer.both(slip, scaling_forgotten)

@@ -109,7 +109,7 @@ class GivenLayerCheck(Check):
         if observation["marked"]:
             return Fault(
                 "The call marked the layer as merged, and it is not: its own weight holds no delta.",
-                hint="Leave the layer as it came, its attributes too.",
+                hint="Leave the layer as it was, its attributes too.",
                 misconception=CHANGED_LAYER,
             )
         return None

@@ -198,11 +198,11 @@ def _at(case, snapshot, layer, right, steps, delta_before):
         return Fault(f"{after}layer.base_layer.weight is not there.", hint=hint), ""
     if snapshot["same"] is not True:
         return Fault(
-            f"{after}layer.base_layer.weight is not the Parameter any more that the base came with."
+            f"{after}layer.base_layer.weight is no longer the Parameter that the base came with."
         ), "base_replaced"
     if snapshot["graph"] is not False or snapshot["leaf"] is not True:
         return Fault(
-            f"{after}autograd holds the base's weight.",
+            f"{after}the base's weight is part of an autograd graph.",
             returned=leaf_in_words(snapshot),
             expected=leaf_in_words({"leaf": True, "graph": False}),
         ), "no_grad_forgotten"
@@ -280,13 +280,18 @@ def _weight_fault(case, snapshot, layer, right, after, steps, delta_before):
             return fault, "kept_by_reference" if layer.alias else "kept_too_late"
         return fault, "drifts" if case.part == EXACT else ""
     product = layer.A @ layer.B
-    known = {
-        "scaling_forgotten": layer.W + product.T,
-        "no_transpose": layer.W + layer.scaling * product if product.shape == layer.W.shape else None,
-        "view_for_transpose": layer.W + layer.scaling * product.reshape(layer.W.shape),
-        "merged_twice": None if delta_before is None else layer.W + 2 * layer.delta(),
-    }
-    for name, weight in known.items():
+    square = product.shape == layer.W.shape
+    viewed = product.reshape(layer.W.shape)
+    known = [
+        ("scaling_forgotten", layer.W + product.T),
+        ("no_transpose", layer.W + layer.scaling * product if square else None),
+        ("view_for_transpose", layer.W + layer.scaling * viewed),
+        ("merged_twice", None if delta_before is None else layer.W + 2 * layer.delta()),
+        # The scaling forgotten as well: the first of two mistakes is told.
+        ("no_transpose", layer.W + product if square else None),
+        ("view_for_transpose", layer.W + viewed),
+    ]
+    for name, weight in known:
         if weight is not None and is_close_to(weight):
             return fault, name
     if ["load"] in [taken[:1] for taken in steps] and is_close_to(layer.given + layer.delta()):
@@ -344,8 +349,8 @@ def _out_fault(case, snapshot, layer, right, after):
         got = snapshot["gradients"]
         for name, gradient, wanted in zip(("lora_A", "lora_B"), got or (None, None), right.gradients, strict=True):
             if gradient is None or not agree(gradient, wanted, dtype, case.device):
-                what = "no gradient reaches" if gradient is None else "the gradient is wrong of"
-                return Fault(f"{after}{what} {name}."), "trains_no_more"
+                what = f"no gradient reaches {name}" if gradient is None else f"the gradient of {name} is wrong"
+                return Fault(f"{after}{what}."), "trains_no_more"
     return None
 
 

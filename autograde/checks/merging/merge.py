@@ -26,8 +26,8 @@ DTYPES = "every dtype"  # the part of merge's points that is for layers that are
 MERGED_INTO_THE_BASE = Misconception(
     "merged_into_the_base",
     thought="Merging changes the layer's own weight.",
-    hint="That is the next exercise. Here the layer stays as it is, adapter and all: make a new nn.Linear, with values "
-    "of its own. Assigning a tensor, and copy.copy, copy nothing.",
+    hint="That is the next exercise. Here the layer stays as it is: make a new nn.Linear with values of its own. "
+    "Assigning a tensor copies no values, and neither does copy.copy.",
 )
 
 INFERENCE_MODE = Misconception(
@@ -37,7 +37,7 @@ INFERENCE_MODE = Misconception(
     "and call backward().",
 )
 
-FROM_A_LAYER = "Make it with nn.Linear, with the base's sizes, and copy.deepcopy is a way too."
+FROM_A_LAYER = "Make it with nn.Linear and the base's sizes, or with copy.deepcopy."
 
 
 def _memory_fault(seen):
@@ -108,7 +108,7 @@ class Merge(GivenLayerCheck):
         if "weight" not in observation:
             returned = describe.contents(observation["value"])
             return Fault(
-                f"The result is no nn.Linear but {describe.clean(str(observation['type']), 80)}.",
+                f"The result is not an nn.Linear but {describe.clean(str(observation['type']), 80)}.",
                 returned,
                 "a new nn.Linear",
                 hint=FROM_A_LAYER,
@@ -116,7 +116,7 @@ class Merge(GivenLayerCheck):
         seen = observation
         if seen["own"]:
             return Fault(
-                "The result is the layer's own base, and no new nn.Linear.",
+                "The result is the layer's own base, not a new nn.Linear.",
                 hint="The layer goes on being used: make a new nn.Linear, and leave the base as it is.",
             )
         spoiled = self.spoiled(seen)
@@ -134,15 +134,15 @@ class Merge(GivenLayerCheck):
         if seen["plain"] is not True:
             kind = describe.clean(str(seen["type"]), 80)
             return Fault(
-                f"The result is no plain nn.Linear but {kind}.",
+                f"The result is not a plain nn.Linear but {kind}.",
                 kind,
-                "an nn.Linear, and no class of its own",
+                "an nn.Linear itself, not a class derived from it",
                 hint="It must work without any LoRA code: " + FROM_A_LAYER,
             )
         weight, bias = case.args["weight"], case.args["bias"]
         if not isinstance(seen["weight"], torch.Tensor) or seen["weight"].shape != weight.shape:
             sizes = describe.contents(seen["weight"]), describe.kind(weight)
-            return Fault("The new weight has not the shape of the base's.", *sizes)
+            return Fault("The new weight does not have the shape of the base's.", *sizes)
         for name in ("weight", "bias"):
             if isinstance(seen[name], torch.Tensor) and seen[name].dtype != weight.dtype:
                 names = describe.dtype_name(seen[name].dtype), describe.dtype_name(weight.dtype)
@@ -239,8 +239,8 @@ answer.slip(
     SCALING_FORGOTTEN,
     "layer.scaling * ",
     "",
-    thought="Merging means W + BA, and A and B are at hand.",
-    hint="A published text says so. delta_weight gives what must be added: does it pass its check, and do you use it?",
+    thought="Merging means W + BA.",
+    hint="Some published texts leave it at that. delta_weight gives what must be added: does it pass its check, and do you use it?",
 )
 
 answer.slip(
@@ -311,8 +311,8 @@ answer.slip(
     "\n        if base.bias is not None:\n            linear.bias.copy_(base.bias)",
     "",
     thought="With the weight in place, the new nn.Linear is complete.",
-    hint="nn.Linear fills its bias with random numbers when it is made, and makes one unless told not to. What should "
-    "stand there?",
+    hint="nn.Linear fills its bias with random numbers when it is made, and makes one unless told not to. Which "
+    "numbers should it hold, if any?",
     recognise=lambda case, seen: _another_bias(case, seen.get("bias")),
 )
 
@@ -410,7 +410,7 @@ def _is_no_parameter(message):
 
 @merge.misconception(
     "not_a_parameter",
-    thought="A tensor can be assigned in the place of a weight.",
+    thought="A tensor can be assigned in place of a weight.",
     hint="Under that name nn.Module takes an nn.Parameter and nothing else. Make one, or copy the values into the one "
     "that is there.",
     recognise=lambda case, seen: "raised" in seen and _is_no_parameter(str(seen["raised"]["message"])),

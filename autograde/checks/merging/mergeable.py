@@ -215,7 +215,7 @@ slip(
     "add_(self.scaling * ",
     "add_(",
     thought="Merging adds the product of the two matrices: W + BA.",
-    hint="A published text says so. delta_weight gives what must be added: does it pass its check, and do you use it?",
+    hint="Some published texts leave it at that. delta_weight gives what must be added: does it pass its check, and do you use it?",
 )
 
 slip(

@@ -44,7 +44,7 @@ TURNED_ROUND = Misconception(
 )
 ADAPTERS_WITH_BIAS = Misconception(
     "adapters_with_bias",
-    thought="An nn.Linear for each adapter, as it comes.",
+    thought="An nn.Linear with its default arguments can be an adapter.",
     hint="nn.Linear brings a bias unless told not to. LoRA has two matrices and nothing else.",
 )
 GRADIENT_CUT = Misconception(
@@ -54,8 +54,8 @@ GRADIENT_CUT = Misconception(
 )
 CHANGED_LAYER = Misconception(
     "changed_layer",
-    thought="The layer is at hand, so it can be written into.",
-    hint="The layer is still in use, so it must stay as it came. Make a new tensor.",
+    thought="The function has the layer, so it can change it.",
+    hint="The layer is still in use, so it must stay as it was. Make a new tensor.",
 )
 ALPHA_NOT_DIVIDED = Misconception(
     "alpha_not_divided",

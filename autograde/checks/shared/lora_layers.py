@@ -69,7 +69,7 @@ def module_fault(subject, observation):
     """The fault of a class that makes no nn.Module, or one that torch cannot work with; None where it makes one."""
     if "no_module" in observation:
         kind = describe.clean(str(observation["type"]), 80)
-        return Fault(f"{subject}(base) gives no nn.Module but {kind}.", hint="Derive the class from nn.Module.")
+        return Fault(f"{subject}(base) does not give an nn.Module but {kind}.", hint="Derive the class from nn.Module.")
     if "no_init" in observation:
         return Fault(f"{subject}(base) gives an nn.Module that was never set up.", hint=CALL_SUPER)
     return None

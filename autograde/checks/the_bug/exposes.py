@@ -143,7 +143,7 @@ class Exposes(Check):
             return Fault(f"The test says True for {a_layer}.", "True", "False: there is nothing to expose", hint=hint)
         hint = "In your test's own calls this layer gave wrong values, or raised. Compare every value with a right one."
         if layer.gap(observation["calls"]):
-            hint = f"This layer shows itself in a call with: {', '.join(layer.shows)}. Your test made none."
+            hint = f"This layer is wrong in calls where {' and '.join(layer.shows)}. Your test made no such call."
         return Fault(f"The test says False for {a_layer}.", "False", "True: this layer is wrong", hint=hint)
 
     def cause_in_all(self, cases, observations):
@@ -305,7 +305,7 @@ answer.slip(
     thought="The same number in every entry keeps the sums easy.",
     hint="With all entries of A equal, and all of B, you cannot tell whether one went to the wrong "
     "place. Let them differ.",
-    recognise=_gap("entries that differ in A or B"),
+    recognise=_gap("the entries of A or of B differ"),
 )
 
 
@@ -317,7 +317,7 @@ answer.slip(
     "torch.randn(4), torch.randn(3, 4), torch.randn(4, 4), torch.randn(2, 3, 4)",
     thought="One size of layer stands for all, and a square one is the easiest to write.",
     hint="What works on a square layer may raise on another. Let d and k differ, in both directions.",
-    recognise=_gap("not square"),
+    recognise=_gap("d and k differ"),
 )
 
 
@@ -327,7 +327,7 @@ answer.slip(
     "rank=1, alpha=3",
     thought="Rank 1 is the simplest case, and the others follow from it.",
     hint="At rank 1, dividing by the rank changes nothing. Which mistakes hide behind that? Try another rank.",
-    recognise=_gap("rank above 1"),
+    recognise=_gap("rank is above 1"),
 )
 
 
@@ -339,7 +339,7 @@ answer.slip(
     "(x",
     thought="alpha and rank are usually set to the same number, so testing that is enough.",
     hint="With alpha equal to rank the scaling is 1, and a factor of 1 cannot be seen. Which other values could you give?",
-    recognise=_gap("alpha is not rank", unless="rank above 1"),
+    recognise=_gap("alpha is not rank", unless="rank is above 1"),
 )
 
 
@@ -349,7 +349,7 @@ answer.slip(
     "nn.Linear(d, k, bias=False)",
     thought="LoRA leaves the bias alone, so a base layer without one is enough.",
     hint="A layer may do the wrong thing with the base's bias. Let the base have one.",
-    recognise=_gap("a bias"),
+    recognise=_gap("the base has a bias"),
 )
 
 
@@ -359,7 +359,7 @@ answer.slip(
     "(torch.randn(7, d),)",
     thought="x is a batch of rows: two dimensions.",
     hint="A transformer's x has three dimensions, a single input has one. Try x of several dimensions.",
-    recognise=_gap("not 2-D"),
+    recognise=_gap("x is not 2-D"),
 )
 
 
@@ -370,7 +370,7 @@ answer.slip(
     thought="What holds for one input holds for a batch of them.",
     hint="Try a batch of rows, and a batch of sequences: x of several dimensions. If your test has a loop over them, is "
     "`return False` inside it? Then it ends in the first round.",
-    recognise=_gap("not 1-D"),
+    recognise=_gap("x is not 1-D"),
 )
 
 
@@ -380,7 +380,7 @@ answer.slip(
     "(torch.randn(2, 7, d),)",
     thought="x is a batch of sequences: three dimensions.",
     hint="A layer may also get a batch of rows, or a single one. Try x of several dimensions.",
-    recognise=_gap("not 3-D"),
+    recognise=_gap("x is not 3-D"),
 )
 
 

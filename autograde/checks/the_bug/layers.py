@@ -21,15 +21,15 @@ NAME = "LoRALinear"  # of every given class
 CONDITIONS = {
     "B is not zero": lambda d, k, rank, alpha, bias, ndim, zero, nothing, even: not zero,
     "x and A are not zero": lambda d, k, rank, alpha, bias, ndim, zero, nothing, even: not nothing,
-    "entries that differ in A or B": lambda d, k, rank, alpha, bias, ndim, zero, nothing, even: not even,
-    "not square": lambda d, k, rank, alpha, bias, ndim, zero, nothing, even: d != k,
-    "rank above 1": lambda d, k, rank, alpha, bias, ndim, zero, nothing, even: rank != 1,
+    "the entries of A or of B differ": lambda d, k, rank, alpha, bias, ndim, zero, nothing, even: not even,
+    "d and k differ": lambda d, k, rank, alpha, bias, ndim, zero, nothing, even: d != k,
+    "rank is above 1": lambda d, k, rank, alpha, bias, ndim, zero, nothing, even: rank != 1,
     "alpha is not rank": lambda d, k, rank, alpha, bias, ndim, zero, nothing, even: alpha != rank,
-    "a bias": lambda d, k, rank, alpha, bias, ndim, zero, nothing, even: bias,
+    "the base has a bias": lambda d, k, rank, alpha, bias, ndim, zero, nothing, even: bias,
     "x is 1-D": lambda d, k, rank, alpha, bias, ndim, zero, nothing, even: ndim == 1,
-    "not 1-D": lambda d, k, rank, alpha, bias, ndim, zero, nothing, even: ndim != 1,
-    "not 2-D": lambda d, k, rank, alpha, bias, ndim, zero, nothing, even: ndim != 2,
-    "not 3-D": lambda d, k, rank, alpha, bias, ndim, zero, nothing, even: ndim != 3,
+    "x is not 1-D": lambda d, k, rank, alpha, bias, ndim, zero, nothing, even: ndim != 1,
+    "x is not 2-D": lambda d, k, rank, alpha, bias, ndim, zero, nothing, even: ndim != 2,
+    "x is not 3-D": lambda d, k, rank, alpha, bias, ndim, zero, nothing, even: ndim != 3,
 }
 ANY_CHANGE = ("B is not zero", "x and A are not zero")  # without these no adapter changes anything
 
@@ -210,7 +210,7 @@ class Elementwise(Adapted):
 # Wrong: the scaling --------------------------------------------------------------------------------------------------
 
 
-@_wrong("that multiplies by alpha and does not divide it by the rank", "B is not zero", "rank above 1")
+@_wrong("that multiplies by alpha and does not divide it by the rank", "B is not zero", "rank is above 1")
 class AlphaNotDivided(Adapted):
     def __init__(self, base_layer, rank=4, alpha=1):
         super().__init__(base_layer, rank, alpha)
@@ -230,7 +230,7 @@ class RankOverAlpha(Adapted):
         return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
 
 
-@_wrong("that divides alpha by the square root of the rank", "B is not zero", "rank above 1")
+@_wrong("that divides alpha by the square root of the rank", "B is not zero", "rank is above 1")
 class RootOfRank(Adapted):
     def __init__(self, base_layer, rank=4, alpha=1):
         super().__init__(base_layer, rank, alpha)
@@ -268,14 +268,14 @@ class BaseForgotten(Adapted):
         return self.scaling * (x @ self.lora_A) @ self.lora_B
 
 
-@_wrong("that adds the base layer's bias twice", "a bias")
+@_wrong("that adds the base layer's bias twice", "the base has a bias")
 class BiasTwice(Adapted):
     def forward(self, x):
         out = self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
         return out if self.base_layer.bias is None else out + self.base_layer.bias
 
 
-@_wrong("that drops the base layer's bias", "a bias")
+@_wrong("that drops the base layer's bias", "the base has a bias")
 class BiasDropped(Adapted):
     def forward(self, x):
         return x @ self.base_layer.weight.T + self.scaling * (x @ self.lora_A) @ self.lora_B
@@ -294,26 +294,26 @@ class MadeOnce(Adapted):
         return self.base_layer(x) + self.scaling * (x @ self.change.to(x))
 
 
-@_wrong("that uses the first direction of the rank only", "B is not zero", "rank above 1")
+@_wrong("that uses the first direction of the rank only", "B is not zero", "rank is above 1")
 class FirstDirection(Adapted):
     def forward(self, x):
         return self.base_layer(x) + self.scaling * (x @ self.lora_A[:, :1]) @ self.lora_B[:1]
 
 
-@_wrong("that reshapes A @ B where a transpose is needed", "B is not zero", "entries that differ in A or B")
+@_wrong("that reshapes A @ B where a transpose is needed", "B is not zero", "the entries of A or of B differ")
 class Reshaped(Adapted):
     def forward(self, x):
         change = (self.lora_A @ self.lora_B).view(self.base_layer.weight.shape)
         return F.linear(x, self.base_layer.weight + self.scaling * change, self.base_layer.bias)
 
 
-@_wrong("that multiplies x by A @ B the wrong way round", "B is not zero", "entries that differ in A or B")
+@_wrong("that multiplies x by A @ B the wrong way round", "B is not zero", "the entries of A or of B differ")
 class Transposed(Adapted):
     def forward(self, x):
         return self.base_layer(x) + self.scaling * x @ (self.lora_A @ self.lora_B).T
 
 
-@_wrong("that multiplies entry by entry and sums over the outputs", "B is not zero", "entries that differ in A or B")
+@_wrong("that multiplies entry by entry and sums over the outputs", "B is not zero", "the entries of A or of B differ")
 class WrongAxis(Adapted):
     def forward(self, x):
         products = x.unsqueeze(-1) * (self.lora_A @ self.lora_B)
@@ -323,26 +323,26 @@ class WrongAxis(Adapted):
 # Wrong: sizes and shapes ---------------------------------------------------------------------------------------------
 
 
-@_wrong("that gives its output the shape of x, and so works on square layers only", "not square")
+@_wrong("that gives its output the shape of x, and so works on square layers only", "d and k differ")
 class ShapeOfX(Adapted):
     def forward(self, x):
         delta = self.scaling * (x @ self.lora_A) @ self.lora_B
         return self.base_layer(x) + delta.reshape(x.shape)
 
 
-@_wrong("that works for a 2-dimensional x only", "not 2-D")
+@_wrong("that works for a 2-dimensional x only", "x is not 2-D")
 class RowsOnly(Adapted):
     def forward(self, x):
         return self.base_layer(x) + self.scaling * torch.mm(torch.mm(x, self.lora_A), self.lora_B)
 
 
-@_wrong("that works for a single x without a batch only", "B is not zero", "not 1-D")
+@_wrong("that works for a single x without a batch only", "B is not zero", "x is not 1-D")
 class ColumnOnly(Adapted):
     def forward(self, x):
         return self.base_layer(x) + self.scaling * (self.lora_B.T @ (self.lora_A.T @ x))
 
 
-@_wrong("that works for a batch of sequences only, a 3-dimensional x", "not 3-D")
+@_wrong("that works for a batch of sequences only, a 3-dimensional x", "x is not 3-D")
 class SequencesOnly(Adapted):
     def forward(self, x):
         batch = x.shape[0]

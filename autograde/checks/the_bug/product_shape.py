@@ -142,7 +142,7 @@ def equal_shapes_only(x_shape, d, k):
 @product_shape.misconception(
     "square_always_runs",
     thought="A square layer always fits x, and no other does.",
-    hint="The last sizes are one pair. There is a second pair to compare, and a size of 1 fits every partner.",
+    hint="The last sizes are one pair. There is a second pair to compare, and a size of 1 fits any other.",
 )
 def square_always_runs(x_shape, d, k):
     return tuple(x_shape) if d == k else None
@@ -153,7 +153,7 @@ answer.slip(
     "    try:\n",
     "    if d != k:\n        return None\n    try:\n",
     thought="A square layer always fits x, and no other does.",
-    hint="The last sizes are one pair. There is a second pair to compare, and a size of 1 fits every partner.",
+    hint="The last sizes are one pair. There is a second pair to compare, and a size of 1 fits any other.",
 )
 
 
@@ -209,7 +209,8 @@ answer.slip(
     "    try:\n",
     "    if len(x_shape) < 2:\n        return None\n    try:\n",
     thought="x always has a batch, so both of its last two sizes are there to compare.",
-    hint="x may be a single row of shape (d,). Missing sizes on the left count as 1.",
+    hint="x may be a single row of shape (d,). Multiply torch.ones(3, 3) with torch.ones(3): what takes the place of the "
+    "size that is missing on the left?",
 )
 
 
@@ -218,7 +219,7 @@ answer.slip(
     "x_shape))",
     "x_shape))[-2:]",
     thought="The result has two sizes, as a matrix has.",
-    hint="x may be a batch of sequences. Sizes to the left of those that are compared are kept.",
+    hint="x may be a batch of sequences. Multiply torch.ones(3, 3) with torch.ones(2, 3, 3): how many sizes has the result?",
 )
 
 
@@ -238,7 +239,7 @@ def the_larger_size(x_shape, d, k):
 @product_shape.misconception(
     "lets_it_raise",
     thought="Where torch raises, the function may raise as well.",
-    hint="Catch the RuntimeError and return what the specification asks for in its place.",
+    hint="The specification names a value for that case. How can a function go on after an exception?",
 )
 def lets_it_raise(x_shape, d, k):
     return (torch.zeros(d, k) * torch.zeros(x_shape)).shape

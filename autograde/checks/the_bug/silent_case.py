@@ -41,7 +41,7 @@ def read_case(value):
         raise BadCase(f"x_shape has {len(x_shape)} sizes; take 1 to {MOST_DIMENSIONS}.")
     d, k, *x_shape = (_size(size) for size in (d, k, *x_shape))
     if max(d * k, math.prod(x_shape) * max(k, 1)) > MOST:
-        raise BadCase("Tensors of these sizes fit into no computer. Take smaller ones.")
+        raise BadCase("No computer has the memory for tensors of these sizes. Take smaller ones.")
     return d, k, tuple(x_shape)
 
 
@@ -50,7 +50,7 @@ def _size(value):
         value = value.item()
     if type(value) is not int:
         shown = repr(value) if isinstance(value, float) else describe.contents(value)
-        raise BadCase(f"A size is an int, and {shown} is none.")
+        raise BadCase(f"A size is an int, and {shown} is not one.")
     if not 0 <= value <= MOST:
         raise BadCase(f"{'A size is never negative' if value < 0 else 'One of the sizes is too large'}.")
     return value

@@ -154,7 +154,7 @@ def _fits(check, case, seen):
     if "raised" in seen:
         return check.failed_call(seen)
     if seen["replaced"]:
-        return Fault(f"{seen['replaced'][0]} is not the Parameter any more that it was.", misconception=NEW_PARAMETERS)
+        return Fault(f"{seen['replaced'][0]} is no longer the Parameter that it was.", misconception=NEW_PARAMETERS)
     state = dict(zip(case.args["keys"], case.args["tensors"], strict=True))
     for name in ADAPTERS:
         got = seen["now"].get(name, case.args["values"][name])
@@ -168,7 +168,7 @@ def _fits(check, case, seen):
     if others := [name for name in seen["changed"] if name not in ADAPTERS]:
         return Fault(f"The values of {others[0]} have changed, and it is no adapter.")
     if seen["grads"]:
-        hint = "Whether a parameter trains is none of the loader's business: leave requires_grad alone."
+        hint = "A loader does not decide which parameters train: leave requires_grad alone."
         return Fault(f"requires_grad of {seen['grads'][0]} has changed.", hint=hint)
     if seen["shares"]:
         return Fault(f"{seen['shares'][0]} shares its memory with the state.", misconception=SHARED)

@@ -41,8 +41,8 @@ def product_for_every_row(n, d, k, r):
 
 @flops_full.misconception(
     "product_forgotten",
-    thought="The (d, k) matrix is there, and only has to be applied.",
-    hint="It has to be made from A and B first. What does that cost?",
+    thought="The (d, k) matrix already exists, and only has to be applied.",
+    hint="A and B are what is given. What does it cost to make the (d, k) matrix from them?",
 )
 def product_forgotten(n, d, k, r):
     return 2 * n * d * k

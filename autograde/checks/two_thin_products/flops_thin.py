@@ -24,7 +24,7 @@ def one_per_multiply_add(n, d, k, r):
 @flops_thin.misconception(
     "rows_forgotten",
     thought="The cost is that of one row.",
-    hint="x has n rows. How does the cost of x @ A change when x gets twice as many?",
+    hint="x has n rows. How does the cost of x @ A change when x has twice as many?",
 )
 def rows_forgotten(n, d, k, r):
     return 2 * r * (d + k)
@@ -42,7 +42,7 @@ def parameters_counted(n, d, k, r):
 @flops_thin.misconception(
     "second_product_forgotten",
     thought="The product with A is the work.",
-    hint="What is left to do when x @ A is there, and how large is the result?",
+    hint="What is left to do after x @ A, and how large is the result?",
 )
 def second_product_forgotten(n, d, k, r):
     return 2 * n * d * r

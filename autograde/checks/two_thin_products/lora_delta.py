@@ -107,7 +107,7 @@ class LoraDelta(Check):
         n, d, k, r = sizes_of(case)
         largest = describe.shape([int(size) for size in observation["largest"]])
         return Fault(
-            f"The values are right, but the way to them is too long: {observation['flops']:,} FLOPs.",
+            f"The values are right, but computing them costs too much: {observation['flops']:,} FLOPs.",
             returned=f"{observation['flops']:,} FLOPs; the largest tensor made on the way has shape {largest}",
             expected=f"about {thin_cost(n, d, k, r):,} FLOPs",
             hint="Count the FLOPs of each product. Is something worked out again and again that is needed once?",
@@ -164,14 +164,14 @@ answer.slip(
     hint="`*` pairs entries one by one. Which operator takes a row of d numbers to a row of r numbers?",
     recognise=_pairs_entries,
 )
-answer.slip(
+elementwise = answer.slip(
     "elementwise",
     "(x @ A) @ B",
     "(A @ B) * x",
     thought="A @ B has the size of a weight, and `*` applies a weight to x.",
     hint="`*` pairs entries one by one. Which operator takes a row of d numbers to a row of k numbers?",
 )
-answer.slip(
+scaling_forgotten = answer.slip(
     SCALING_FORGOTTEN,
     "scaling * ",
     "",
@@ -184,7 +184,9 @@ answer.slip(
     hint="Call your function with scaling 1 and with scaling 10. How many times larger does the result get, and how "
     "many times should it?",
 )
-answer.slip(DIVIDED_BY_RANK_AGAIN, "scaling *", "scaling / A.shape[1] *")
+divided_again = answer.slip(DIVIDED_BY_RANK_AGAIN, "scaling *", "scaling / A.shape[1] *")
+answer.both(elementwise, scaling_forgotten)
+answer.both(elementwise, divided_again)
 answer.slip(
     "linear_layout",
     "(x @ A) @ B",
