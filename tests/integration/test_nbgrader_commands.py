@@ -131,6 +131,7 @@ def test_grading_again(own_course):
     assert "✗ double" in shown(feedback(course, "bob"))
 
 
+@pytest.mark.slow
 def test_a_due_date_that_moves_moves_the_penalties_of_what_nbgrader_skips(own_course):
     course = own_course
     config = course.root / "nbgrader_config.py"
@@ -304,6 +305,7 @@ def _again(notebook, source):
     ],
     ids=["another kernel", "a copy", "two answers", "a wrong answer"],
 )
+@pytest.mark.slow
 def test_validate_accepts_in_another_notebook_what_grading_accepts(own_course, change, said):
     course = own_course
     notebook = own_notebook()
@@ -314,6 +316,7 @@ def test_validate_accepts_in_another_notebook_what_grading_accepts(own_course, c
     assert (PASSES in told) == (said == PASSES)
 
 
+@pytest.mark.slow
 def test_validate_tells_what_is_no_notebook_without_a_traceback(own_course):
     course = own_course
     path = course.release(LESSON).with_name("broken.ipynb")

@@ -206,6 +206,7 @@ print(len(started) > 1, psutil.Process().children(recursive=True))
 """
 
 
+@pytest.mark.slow
 def test_a_grading_process_leaves_no_zombie_to_a_server(quiz):
     api, released, _ = quiz
     command = [sys.executable, "-c", ENDS, api.coursedir.root, nbformat.writes(released)]
