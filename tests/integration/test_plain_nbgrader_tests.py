@@ -181,6 +181,7 @@ def test_the_grading_process_ends_when_nothing_is_asked_of_it(quiz):
 
 
 def test_another_grading_process_once_the_course_has_changed(quiz):
+    scores(quiz, "before_a_change", answer(RIGHT))
     process = SHARED.grader.process
     (Path(quiz[0].coursedir.root) / "pyproject.toml").touch()
     scores(quiz, "after_a_change", answer(RIGHT))
