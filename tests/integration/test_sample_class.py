@@ -10,6 +10,7 @@ from dataclasses import replace
 import nbformat
 import pytest
 from small_class import ROOT
+from warm_cli import autograde
 
 from autograde import registry
 from autograde.authoring import damages, sample_class, sample_files
@@ -46,9 +47,7 @@ def course(tmp_path):
 
 
 def command(course, *words):
-    line = [sys.executable, "-m", "autograde", "sample-class", *words]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(line, cwd=course.root, env=environment, capture_output=True, text=True)
+    return autograde("sample-class", *words, cwd=course.root)
 
 
 def sources(content):
