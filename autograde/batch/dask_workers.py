@@ -11,7 +11,7 @@ import queue
 from autograde.batch.local_workers import CannotGrade
 from autograde.project import CourseError, find_course
 from autograde.submission import message
-from autograde.submission.client import Grader, ask_twice
+from autograde.submission.client import Grader, ask_with_retry
 
 CONNECT_SECONDS = 15
 TASKS_PER_THREAD = 3  # submitted at a time: enough that no thread waits, few enough to hold in memory
@@ -36,7 +36,7 @@ def grade_here(question, require_isolation):
         grader = Grader(find_course(), require_isolation)
         atexit.register(grader.close)
     try:
-        return message.pack(*ask_twice(grader, question))
+        return message.pack(*ask_with_retry(grader, question))
     finally:
         waiting.put(grader)
 

@@ -3,7 +3,7 @@
 import queue
 import threading
 
-from autograde.submission.client import Grader, ask_twice
+from autograde.submission.client import Grader, ask_with_retry
 
 
 class CannotGrade(Exception):
@@ -46,7 +46,7 @@ class LocalWorkers:
                         task = next(waiting, None)
                     if task is None:
                         break
-                    done.put((task, *ask_twice(grader, task.question())))
+                    done.put((task, *ask_with_retry(grader, task.question())))
                 done.put(None)
             except BaseException as error:
                 done.put(error)

@@ -1,1 +1,1 @@
-"""The seam between the grader and a learner's code: all of this package that the sandbox may see."""
+"""The interface between the grader and a learner's code: the only part of the engine that the sandbox may see."""

@@ -12,7 +12,7 @@ from autograde.remote.probe import probe
 from autograde.remote.raised import catch
 
 
-def _same(before, after):
+def _unchanged(before, after):
     if isinstance(before, torch.Tensor):
         return before.shape == after.shape and equal(before, after.to(before.device))
     return True
@@ -53,12 +53,12 @@ def call(function, args, device="cpu"):
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}
-    given = [arg.to(device) if isinstance(arg, torch.Tensor) else arg for arg in args]
-    before = wire.copy([wire.plain(arg) for arg in given])
-    value, error = catch(function, *given)
+    moved = [arg.to(device) if isinstance(arg, torch.Tensor) else arg for arg in args]
+    before = wire.copy([wire.plain(arg) for arg in moved])
+    value, error = catch(function, *moved)
     if error:
         return {"raised": error}
-    changed = [i for i, arg in enumerate(given) if not _same(before[i], wire.plain(arg))]
+    changed = [i for i, arg in enumerate(moved) if not _unchanged(before[i], wire.plain(arg))]
     return {
         "type": wire.type_name(value),
         "value": wire.plain(_number(value)),
@@ -76,6 +76,6 @@ def is_defined(target):
 
 @probe
 def note_checks(target, facts):
-    """Have `check.<exercise>` in this process answer what a notebook may ask it (see `learner_process.note_facts`)."""
+    """Let the placeholders `check.<exercise>` in this process answer what a notebook may ask (`learner_process.note_facts`)."""
     learner_process.note_facts(facts)
     return {}

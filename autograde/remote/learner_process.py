@@ -1,4 +1,4 @@
-"""The process that runs handed-in code: its mark, and what `check` is there. The verdict is reached in another process."""
+"""The process that runs handed-in code: its mark, and its placeholder of `check`. Another process judges."""
 
 import copy
 from types import SimpleNamespace
@@ -19,8 +19,8 @@ def is_marked():
 
 
 def note_facts(facts):
-    """What placeholders answer without knowing a right answer: ``{exercise: {"points", "parts", "subject", "inputs"}}``, where
-    "inputs" is ``[[seed, cases]]``; ``{name: {"unknown": message}}`` for a name that is no exercise's.
+    """Give the placeholders what they may answer without a right answer: ``{exercise: {"points", "parts", "subject",
+    "inputs"}}``, where "inputs" is ``[[seed, cases]]``; ``{name: {"unknown": message}}`` for a name that is no exercise's.
     """
     _facts.update(facts)
 
@@ -53,13 +53,15 @@ class CheckPlaceholder:
         print(f"check.{self.name}: judged by the grader, outside this notebook.")
 
     def judge(self, *_args, **_kwargs):
-        """Print the note; what comes back has a verdict's attributes, and is no pass: the verdict is reached elsewhere."""
+        """Print the note; returns an object with a verdict's attributes that never passes, since the grader judges."""
         self()
         message = f"check.{self.name}: judged by the grader"
         return SimpleNamespace(passed=False, score=0.0, points=self.points, misconception=None, message=message)
 
     def inputs(self, seed):
-        """The inputs of a check with this seed, where the notebook says which number that is; else a note, and none."""
+        """The inputs of a check with this seed, if the notebook says which number that is; otherwise prints a note and
+        returns none.
+        """
         if seed not in self._inputs:
             print(
                 f"check.{self.name}.inputs(seed={seed}): no inputs. In grading they are made only for a seed that the "

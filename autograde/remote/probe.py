@@ -56,8 +56,8 @@ def run_probe(name, target, arguments):
     Raises:
         ValueError: no loaded module defines a probe of that name.
     """
-    module, _, function = name.partition(":")
-    found = getattr(sys.modules.get(module), function, None)
-    if not getattr(found, "is_probe", False):
+    module, _, function_name = name.partition(":")
+    function = getattr(sys.modules.get(module), function_name, None)
+    if not getattr(function, "is_probe", False):
         raise ValueError(f"{name!r} is not a probe")
-    return found(target, **arguments)
+    return function(target, **arguments)

@@ -1,4 +1,4 @@
-"""Turns an exception of the learner's code into plain data, with the learner's line in which it was raised."""
+"""Turns an exception of the learner's code into plain data, with the learner's line that raised it."""
 
 import builtins
 import difflib
@@ -17,36 +17,36 @@ _LIBRARIES = tuple(
 )
 
 
-def _is_learners(filename):
+def _is_learner_code(filename):
     return not filename.startswith("<frozen") and not os.path.realpath(filename).startswith(_LIBRARIES)
 
 
-def _near(error):
+def _closest_name(error):
     """The existing name that is closest to a misspelt one, as Python's traceback suggests it; empty if there is none."""
     name = getattr(error, "name", None)
     try:
         if isinstance(error, AttributeError):
-            known = dir(error.obj)
+            candidates = dir(error.obj)
         elif isinstance(error, NameError):
             *_, (frame, _line) = traceback.walk_tb(error.__traceback__)
-            known = [*frame.f_locals, *frame.f_globals, *dir(builtins)]
+            candidates = [*frame.f_locals, *frame.f_globals, *dir(builtins)]
         else:
             return ""
-        found = [each for each in difflib.get_close_matches(name, known, n=3) if each != name]
-        return found[0] if found else ""
+        matches = [match for match in difflib.get_close_matches(name, candidates, n=3) if match != name]
+        return matches[0] if matches else ""
     except Exception:  # a learner's __dir__ may do anything
         return ""
 
 
-_OF_A_STUB = {"NotImplementedError", "super", "__init__"}
+_STUB_NAMES = {"NotImplementedError", "super", "__init__"}
 
 
-def _is_of_a_stub(code):
-    """Whether a function holds nothing but what it was handed out with: at most ``super().__init__(…)``, and the
+def _is_stub(code):
+    """Whether a function is still the stub that was handed out: at most ``super().__init__(…)``, and the
     ``raise NotImplementedError()`` that stands for the answer.
     """
-    given = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & 4) + bool(code.co_flags & 8)
-    return {*code.co_names} <= _OF_A_STUB and code.co_nlocals == given
+    arguments = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & 4) + bool(code.co_flags & 8)
+    return {*code.co_names} <= _STUB_NAMES and code.co_nlocals == arguments
 
 
 def raised(error):
@@ -60,16 +60,16 @@ def raised(error):
         message = ""
     where, untouched = None, False
     for frame, line in traceback.walk_tb(error.__traceback__):
-        if _is_learners(frame.f_code.co_filename):
+        if _is_learner_code(frame.f_code.co_filename):
             text = linecache.getline(frame.f_code.co_filename, line).strip()
             where = {"function": frame.f_code.co_name, "line": line, "text": text}
-            untouched = _is_of_a_stub(frame.f_code)
+            untouched = _is_stub(frame.f_code)
     return {
         "type": type(error).__name__,
         "bases": [base.__name__ for base in type(error).__mro__],
         "message": message[:2000],
         "where": where,
-        "near": _near(error),
+        "near": _closest_name(error),
         "untouched": untouched,
     }
 

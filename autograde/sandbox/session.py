@@ -19,11 +19,11 @@ from autograde.sandbox import protocol
 from autograde.sandbox.allowance import Allowance
 from autograde.sandbox.usage import available_memory, exact_memory
 
-TICK = 0.05  # seconds between two looks at what a running session uses
+MEASURE_INTERVAL = 0.05  # seconds between two measurements of what a running session uses
 SHORT_OF_MEMORY = 1 / 4  # of what a session uses: with less left on the machine it is ended, the largest session first
 EXACT_SECONDS = 0.5  # that measuring the memory of many processes may take
 EVENT_COST = 64  # bytes that an event counts beside its own, so that empty ones have an end too
-LAST_SECONDS = 1.0  # between a process's closing of its connection and its end
+EXIT_SECONDS = 1.0  # between a process's closing of its connection and its end
 SMALL_BYTES = 2**16  # the largest closing frame that is not an answer
 
 
@@ -53,7 +53,7 @@ class SessionEnded(Exception):
 
 
 def amount(size):
-    """Bytes in words: 512 MiB, 2 GiB."""
+    """A number of bytes as text: 512 MiB, 2 GiB."""
     for unit, name in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
         if size >= unit:
             return f"{size / unit:.3g} {name}"
@@ -61,7 +61,7 @@ def amount(size):
 
 
 class _Ending(Exception):
-    """Inside this module: the session must end, for this reason."""
+    """Internal: the session must end, for this reason."""
 
     def __init__(self, reason):
         super().__init__(reason)
@@ -85,13 +85,14 @@ class Session:
         self.ended = None
         self.cells = 0
         self.starved = False
-        self.spent = 0.0  # seconds in requests
-        self.looked = time.monotonic()  # when what the session uses was last looked at
-        self.shown = 0  # bytes of output
+        self.request_seconds = 0.0  # spent in requests so far
+        self.last_measured = time.monotonic()  # when the session's use of resources was last measured
+        self.output_bytes = 0  # of all cells
         self.request = 0
-        self.collect = None  # the Outputs that events go to; None while a probe runs
+        self.collecting = None  # the Outputs that events go to; None while a probe runs
         self.outputs = Outputs()
-        self.crossed = self.lost = False  # the running cell brought the output over its limit; some was thrown away
+        self.over_output_limit = False  # whether the running cell brought the output over its limit
+        self.output_dropped = False
         self.where = "before its first cell"
         self.reader = protocol.Reader({
             protocol.READY: SMALL_BYTES, protocol.EVENT: protocol.LARGEST_EVENT, protocol.DONE: SMALL_BYTES,
@@ -146,19 +147,19 @@ class Session:
         self.cells += 1
         self.where = f"in cell {self.cells}"
         self.outputs.begin()
-        self.collect, self.crossed, self.lost = self.outputs, False, False
+        self.collecting, self.over_output_limit, self.output_dropped = self.outputs, False, False
         try:
             cell = partial(protocol.pack, protocol.CELL, payload=source.encode("utf-8", "replace"))
             _, content, stopped = self._send_request(cell, self.limits.cell, {protocol.DONE})
         except SessionEnded as ended:
-            ended.run = CellRun(self._finished(ended.message), False, None)
+            ended.run = CellRun(self._finish_outputs(ended.message), False, None)
             raise
         finally:
-            self.collect = None
+            self.collecting = None
         count = content.get("execution_count")
         count = count if type(count) is int and 0 < count < 10**6 else None
-        message = self._interrupted_words(stopped) if stopped else None
-        return CellRun(self._finished(message), content.get("ok") is True and not stopped, count)
+        message = self._interruption_message(stopped) if stopped else None
+        return CellRun(self._finish_outputs(message), content.get("ok") is True and not stopped, count)
 
     def ask(self, probe_name, target, arguments):
         """Have the probe `probe_name` called on the learner's object `target`: plain data.
@@ -169,8 +170,8 @@ class Session:
             wire.WireError: the answer is too large, or not what a probe writes.
             SessionEnded: the process is gone, or had to be stopped.
         """
-        asked = {"probe": probe_name, "target": target, "arguments": arguments, "limit": self.limits.answer}
-        question = partial(protocol.pack, protocol.PROBE, payload=wire.encode(asked))
+        request = {"probe": probe_name, "target": target, "arguments": arguments, "limit": self.limits.answer}
+        question = partial(protocol.pack, protocol.PROBE, payload=wire.encode(request))
         self._raise_if_ended()
         self.where = f"when {target} was tried"
         kind, content, stopped = self._send_request(question, self.limits.probe, {protocol.ANSWER, protocol.REFUSED})
@@ -216,7 +217,7 @@ class Session:
         self.request += packed is not None
         out = memoryview(packed(request=self.request) if packed is not None else b"")
         started = time.monotonic()
-        allowance = Allowance(seconds, self.limits.session - self.spent, by_cpu=protocol.ANSWER in closing)
+        allowance = Allowance(seconds, self.limits.session - self.request_seconds, by_cpu=protocol.ANSWER in closing)
         try:
             return self._exchange(out, started, allowance, closing)
         except _Ending as ending:
@@ -224,36 +225,38 @@ class Session:
         except protocol.FrameError:
             self._end(_Ending("protocol"))
         finally:
-            self.spent += time.monotonic() - started
+            self.request_seconds += time.monotonic() - started
         self._raise_if_ended()
 
     def _exchange(self, out, started, allowance, closing):
         allowance.begin(self.link.waits())
-        stopped = again = last_moment = None
+        stopped = interrupt_again_at = kill_at = None
         if out:
             self.selector.modify(self.link.socket, selectors.EVENT_READ | selectors.EVENT_WRITE, "frames")
         while True:
             now = time.monotonic()
-            if now >= self.looked + TICK or (stopped is None and now >= started + allowance.wall):
+            if now >= self.last_measured + MEASURE_INTERVAL or (stopped is None and now >= started + allowance.wall):
                 self._watch(allowance)
-                now = self.looked = time.monotonic()
-            if last_moment is not None and now >= last_moment:
+                now = self.last_measured = time.monotonic()
+            if kill_at is not None and now >= kill_at:
                 raise _Ending(stopped)
             if stopped is None and allowance.is_over(now - started):
                 if now - started >= allowance.left:
                     raise _Ending("session")
                 stopped = "timeout"
                 self.starved = self.starved or allowance.starved
-            if stopped is None and self.crossed:
+            if stopped is None and self.over_output_limit:
                 stopped = "output"
-            if stopped and last_moment is None:
-                again, last_moment = now + self.limits.grace / 2, now + self.limits.grace
+            if stopped and kill_at is None:
+                interrupt_again_at, kill_at = now + self.limits.grace / 2, now + self.limits.grace
                 if not self.link.interrupt():
                     raise _Ending(stopped)
-            if again is not None and now >= again:
+            if interrupt_again_at is not None and now >= interrupt_again_at:
                 self.link.interrupt()
-                again = None
-            until = min(self.looked + TICK, again or last_moment or started + allowance.wall)
+                interrupt_again_at = None
+            until = min(
+                self.last_measured + MEASURE_INTERVAL, interrupt_again_at or kill_at or started + allowance.wall
+            )
             closed = None
             for key, ready in self.selector.select(max(0.0, until - now)):
                 if key.data == "frames":
@@ -262,7 +265,7 @@ class Session:
                     if ready & selectors.EVENT_READ:
                         closed = self._read_frames(closing)
                 elif key.data == "death":
-                    closed = closed or self._read_frames(closing)  # its last words
+                    closed = closed or self._read_frames(closing)  # what it wrote last
                     if closed is None:
                         raise _Ending("gone")
                 else:
@@ -284,7 +287,7 @@ class Session:
         return out
 
     def _read_frames(self, closing):
-        """Read what is there; the closing frame, if it is among it."""
+        """Read the available frames; returns the closing frame if it is among them."""
         try:
             data = self.link.socket.recv(2**20)
         except BlockingIOError:
@@ -308,21 +311,23 @@ class Session:
             event = protocol.read_json(payload)
             if event.get("type") not in ("stream", "flush"):
                 self._drain_streams()  # what a subprocess has printed until now comes before it
-            self.collect.add(event)
+            self.collecting.add(event)
 
     def _room_for(self, size):
-        """Count `size` bytes of output; whether they are to be kept."""
-        if self.collect is None:
+        """Count `size` bytes of output; returns whether they are to be kept."""
+        if self.collecting is None:
             return False
-        before, self.shown = self.shown, self.shown + size
-        if self.shown <= self.limits.output:
+        before = self.output_bytes
+        self.output_bytes += size
+        if self.output_bytes <= self.limits.output:
             return True
-        self.lost = True
-        self.crossed = self.crossed or before <= self.limits.output
+        self.output_dropped = True
+        self.over_output_limit = self.over_output_limit or before <= self.limits.output
         return False
 
     def _read_stream(self, descriptor, name):
-        """Text that reached a file descriptor and not Python's stream: of a subprocess, of C code. False: no more."""
+        """Read text written to a file descriptor rather than to Python's stream, by a subprocess or C code. Returns False if
+        there is no more."""
         try:
             data = os.read(descriptor, 2**16)
         except BlockingIOError:
@@ -333,7 +338,7 @@ class Session:
             self.selector.unregister(descriptor)
             return False
         if self._room_for(len(data)):
-            self.collect.write(name, self.decoders[name].decode(data))
+            self.collecting.write(name, self.decoders[name].decode(data))
         return True
 
     def _drain_streams(self):
@@ -346,7 +351,7 @@ class Session:
     # -- limits and endings --
 
     def _watch(self, allowance):
-        """End the session when its processes together use more than they may."""
+        """End the session if its processes together exceed a limit."""
         usage = self.link.usage()
         if usage is None:  # it cannot be told here
             allowance.look(self.link.waits())
@@ -363,16 +368,16 @@ class Session:
     def _watch_memory(self, usage):
         shared = self.link.shared
         used = max(0, usage.memory - shared) + usage.buffers
-        left = available_memory()
-        most = min(self.limits.memory, left / SHORT_OF_MEMORY if left is not None else self.limits.memory)
-        if used <= most:
+        available = available_memory()
+        allowed = min(self.limits.memory, available / SHORT_OF_MEMORY if available is not None else self.limits.memory)
+        if used <= allowed:
             return
         exact = exact_memory(list(usage.processes), EXACT_SECONDS)
         if exact is not None:
             used = max(0, exact - shared) + usage.buffers
         if used > self.limits.memory:
             raise _Ending("memory")
-        if used > most:
+        if used > allowed:
             self.starved = True
             raise _Ending("machine")
 
@@ -380,10 +385,10 @@ class Session:
         """Kill the process; from now on every request raises SessionEnded with a message that says why."""
         reason, detail = ending.reason, ""
         if reason == "gone":
-            self.link.wait(LAST_SECONDS)
+            self.link.wait(EXIT_SECONDS)
         self.link.kill()
         if reason == "gone":
-            reason, detail = self._how_it_died(self.link.report())
+            reason, detail = self._exit_reason(self.link.report())
         limits, where = self.limits, self.where
         loop = "Look for a loop that never ends."
         messages = {
@@ -406,7 +411,7 @@ class Session:
     def _seconds(self):
         return self.limits.cell if self.where.startswith("in cell") else self.limits.probe
 
-    def _how_it_died(self, report):
+    def _exit_reason(self, report):
         """Reason and detail for a process that ended by itself."""
         if report is None:
             return "killed", ""
@@ -420,15 +425,15 @@ class Session:
             return "killed", ""
         return "exited", f" (exit code {report.code})"
 
-    def _interrupted_words(self, stopped):
+    def _interruption_message(self, stopped):
         if stopped == "output":
             return f"This cell brought the output to more than {amount(self.limits.output)} and was interrupted."
         return f"This cell ran longer than {self.limits.cell:g} s and was interrupted. Look for a loop that never ends."
 
-    def _finished(self, message):
-        """The cell's outputs; with `message`, its last one is an error that says it."""
+    def _finish_outputs(self, message):
+        """The cell's outputs; with a `message`, the last one is an error with that message."""
         if message is None:
-            if self.lost:
+            if self.output_dropped:
                 self.outputs.write("stderr", "[No more output is kept: this notebook showed too much.]\n")
             return self.outputs.end()
         outputs = self.outputs.end()

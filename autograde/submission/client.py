@@ -18,8 +18,8 @@ from autograde.source_files import SourceFiles
 from autograde.submission import message
 
 START_SECONDS = 180  # importing torch from a cold disk
-MORE_SECONDS = 600  # a submission ends at its limits; a grading process that is silent for so much longer hangs
-TRIES = 2
+EXTRA_SECONDS = 600  # a submission ends at its limits; a grading process that is silent for so much longer hangs
+MAX_ATTEMPTS = 2
 IDLE_SECONDS = 120
 END_SECONDS = 5  # for a process that has nothing to do
 
@@ -42,23 +42,23 @@ class Grader:
 
     def __init__(self, course, require_isolation):
         self.course = course
-        self.how = {
+        self.settings = {
             "root": str(course.root),
             "require_isolation": require_isolation,
             "private": [str(course.root), str(Path.home())],
         }
         self.command = [sys.executable, "-m", "autograde.submission.grading_process"]
-        self.patience = Limits().session + MORE_SECONDS
+        self.answer_timeout = Limits().session + EXTRA_SECONDS
         self.process = None
         self.answers = None
         self.stderr = None
         self.ready = False
         self.closed = False
-        self.changing = threading.Lock()
+        self.lock = threading.Lock()
 
     def start(self):
         """Start the process, if there is none, and do not wait for it."""
-        with self.changing:
+        with self.lock:
             if self.process is None:
                 self._start()
 
@@ -82,7 +82,7 @@ class Grader:
             with contextlib.suppress(OSError):  # it is gone: no answer will come
                 self.process.stdin.write(question)
                 self.process.stdin.flush()
-            return self._answer(self.patience)
+            return self._answer(self.answer_timeout)
         except GraderDied:
             self.kill()
             raise
@@ -103,9 +103,9 @@ class Grader:
         )
         self.ready = False
         self.answers = queue.SimpleQueue()
-        threading.Thread(target=_listen, args=(self.process.stdout, self.answers), daemon=True).start()
+        threading.Thread(target=_read_answers, args=(self.process.stdout, self.answers), daemon=True).start()
         with contextlib.suppress(OSError):
-            self.process.stdin.write(message.pack(self.how))
+            self.process.stdin.write(message.pack(self.settings))
             self.process.stdin.flush()
 
     def _answer(self, seconds):
@@ -114,25 +114,25 @@ class Grader:
         except queue.Empty:
             raise GraderDied(f"its grading process gave no answer for {seconds:.0f} s") from None
         if answer is None:
-            raise GraderDied(self._how_it_ended())
+            raise GraderDied(self._exit_reason())
         return answer
 
-    def _how_it_ended(self):
+    def _exit_reason(self):
         with contextlib.suppress(subprocess.TimeoutExpired):
             code = self.process.wait(5)
             if code < 0:
                 return f"its grading process was killed by signal {-code}"
-            return f"its grading process ended{self._last_words()}"
+            return f"its grading process ended{self._last_error_line()}"
         return "its grading process closed its output"
 
-    def _last_words(self):
+    def _last_error_line(self):
         self.stderr.seek(0)
         lines = self.stderr.read().decode("utf-8", "replace").split("\n")
         return next((f": {line.strip()[:300]}" for line in reversed(lines) if line.strip()), "")
 
     def kill(self):
         """End the process, and with it its fork server and all sessions, which end when their grader is gone."""
-        with self.changing:
+        with self.lock:
             if self.process is not None:
                 self.process.kill()
                 self.process.wait()
@@ -157,14 +157,14 @@ class Grader:
         self.kill()
 
 
-def _listen(stream, answers):
+def _read_answers(stream, answers):
     with stream:
         while answer := message.read(stream.read):
             answers.put(answer)
     answers.put(None)
 
 
-def ask_twice(grader, question):
+def ask_with_retry(grader, question):
     """Send a message to a grading process, and to a new one if the first one dies or fails.
 
     Returns:
@@ -172,7 +172,7 @@ def ask_twice(grader, question):
         graded, the outcome is ``{"trouble": why, "stop": whether it will be so for all, "started": whether the process
         had started at all}``.
     """
-    for _ in range(TRIES):
+    for _ in range(MAX_ATTEMPTS):
         try:
             outcome, notebook = message.unpack(grader.ask(question))
         except GraderDied as error:
@@ -188,25 +188,25 @@ def question(submission, *, files, reference, version, settings):
     """The message that asks for one submission to be graded.
 
     Args:
-        submission: the `Submission`. Its file is read here, and not looked at.
+        submission: the `Submission`. Its file is read here, but not parsed.
         files: ``{name: bytes}`` of what lies beside the notebook when it runs.
-        reference: text of the notebook that it is held against.
+        reference: text of the notebook that it is compared with.
         version: of the lesson's grading (`autograde.submission.grader_version`); None if any is right.
         settings: a dict: ``limits``, ``max_lines``, ``max_traceback``.
     """
     content, problem = submission.read()
-    asked = {
+    request = {
         "lesson": submission.lesson,
         "version": version,
         "reference": reference,
         "problem": problem,
         "names": list(files),
     }
-    return message.pack(asked | settings, content, *files.values())
+    return message.pack(request | settings, content, *files.values())
 
 
 class SharedGrader:
-    """A grading process for all that this process grades, started when it is first needed, kept while there is work.
+    """A grading process for everything that this process grades: started when first needed, kept while there is work.
 
     nbgrader grades notebook by notebook and has no notion of "done with the last one": a command ends, and a server, for
     formgrader or Validate, waits for the next click. So it ends with this process, or when nothing was asked of it for a
@@ -219,24 +219,24 @@ class SharedGrader:
     def __init__(self, idle=IDLE_SECONDS):
         self.idle = idle
         self._lock = threading.Lock()
-        self._how = None
+        self._key = None
         self._timer = None
         self.grader = None
 
     def ask(self, course, require_isolation, question):
-        """As `ask_twice`, of a `Grader` for these arguments; once more for a submission that was stopped while it waited for
-        a processor.
+        """As `ask_with_retry`, of a `Grader` for these arguments; once more for a submission that was stopped while it
+        waited for a processor.
         """
         with self._lock:
             if self._timer is not None:
                 self._timer.cancel()
-            how = json.dumps([str(course.root), require_isolation, _state(course)])
-            if self.grader is None or self._how != how:
+            key = json.dumps([str(course.root), require_isolation, _state(course)])
+            if self.grader is None or self._key != key:
                 self._end()
-                self.grader, self._how = Grader(course, require_isolation), how
+                self.grader, self._key = Grader(course, require_isolation), key
             try:
-                answer = ask_twice(self.grader, question)
-                return ask_twice(self.grader, question) if answer[0].get("starved") else answer
+                answer = ask_with_retry(self.grader, question)
+                return ask_with_retry(self.grader, question) if answer[0].get("starved") else answer
             finally:
                 self._timer = threading.Timer(self.idle, self.close)
                 self._timer.daemon = True

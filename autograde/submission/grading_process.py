@@ -31,8 +31,8 @@ from autograde.submission import message  # noqa: E402
 
 MEMORY = 1536 * 2**20  # bytes that the child may take beyond what it is born with
 CPU_SECONDS = 60  # of the child itself; what is handed in runs in the sandbox, by limits of its own
-TRIES = 2  # of a submission whose child is killed from outside
-MORE_SECONDS = 180  # of wall time beyond the session's
+MAX_ATTEMPTS = 2  # for a submission whose child is killed from outside
+EXTRA_SECONDS = 180  # of wall time beyond the session's
 LARGEST_ANSWER = 512 * 2**20  # bytes
 
 _ANSWER, _FAULT = b"+", b"-"  # what a child's answer begins with
@@ -41,15 +41,15 @@ NOT_GRADED = "This submission could not be graded, because {0}. Your instructor 
 
 
 class Hangup(Exception):
-    """Whoever asks has closed the input: nobody waits for an answer."""
+    """The client has closed the input, so nobody waits for an answer."""
 
 
 class Failed(Exception):
-    """The child gave no answer; the message says why."""
+    """The child gave no answer; the message is the reason."""
 
 
 class Killed(Failed):
-    """It was killed, which no limit of its own does: by a person, or because the machine ran out of memory."""
+    """The child was killed from outside: by a person, or because the machine ran out of memory."""
 
 
 class GradingProcess:
@@ -58,13 +58,14 @@ class GradingProcess:
     Args:
         pool: the `SandboxPool` that gives sessions.
         course: the `Course`.
-        listening: a descriptor that is readable once nobody waits for answers, or None.
+        input_fd: file descriptor of the client's connection; readable during a submission means that the client has
+            gone. None: there is nothing to watch.
     """
 
-    def __init__(self, pool, course, listening=None):
+    def __init__(self, pool, course, input_fd=None):
         self.pool = pool
         self.course = course
-        self.listening = listening
+        self.input_fd = input_fd
         self.loaded = set()
 
     def answer(self, question, content, *files):
@@ -87,21 +88,21 @@ class GradingProcess:
             return _trouble("its grading process has another version of the course", stop=True)
         self._load(question)
         limits = Limits(**question["limits"])
-        for _ in range(TRIES):
+        for _ in range(MAX_ATTEMPTS):
             try:
-                return self._in_a_child(lambda client: self._grade(question, content, files, limits, client), limits)
+                return self._run_in_child(lambda client: self._grade(question, content, files, limits, client), limits)
             except Killed as failed:
                 problem = NOT_GRADED.format(failed)
             except Failed as failed:
                 problem = NOT_GRADED.format(failed)
                 break
         try:
-            return self._in_a_child(lambda client: self._not_graded(question, content, files, problem), limits)
+            return self._run_in_child(lambda client: self._not_graded(question, content, files, problem), limits)
         except Failed as failed:
             return _trouble(str(failed), stop=False)
 
     def _load(self, question):
-        """Load here, once, what every child needs: the lesson's checks among it."""
+        """Load what every child needs, such as the lesson's checks, once in this process."""
         from autograde.submission import grade_submission
 
         checks = registry.of(self.course).checks_of(question["lesson"])
@@ -117,8 +118,8 @@ class GradingProcess:
         from autograde.submission import grade_submission
 
         def open_session(code, files):
-            given = registry.of(self.course).given_to(question["lesson"])
-            return self.pool.open(limits, files, given, code, connection=client)
+            given_modules = registry.of(self.course).given_to(question["lesson"])
+            return self.pool.open(limits, files, given_modules, code, connection=client)
 
         try:
             return message.pack(*grade_submission.grade_one(question, content, files, open_session))
@@ -131,8 +132,8 @@ class GradingProcess:
 
         return message.pack(*grade_submission.not_graded(question, content, files, problem))
 
-    def _in_a_child(self, work, limits):
-        """What `work` returns, when called with a connection to the fork server in a child of this process.
+    def _run_in_child(self, work, limits):
+        """Call `work` with a connection to the fork server, in a child of this process; returns its result.
 
         Raises:
             Failed: the child gave no answer.
@@ -142,17 +143,17 @@ class GradingProcess:
             try:
                 return work(None)
             except Exception as error:
-                raise Failed(_words(error)) from None
+                raise Failed(_describe(error)) from None
         try:
             client = self.pool.new_client()
         except (OSError, SandboxError):
             sys.exit("its fork server is gone")  # a new grading process has a new one
         reading, writing = os.pipe()
-        child = fork(lambda: self._be_child(work, client, reading, writing))
+        child = fork(lambda: self._child_main(work, client, reading, writing))
         client.close()
         os.close(writing)
         try:
-            answer = self._read(reading, time.monotonic() + limits.session + MORE_SECONDS)
+            answer = self._read(reading, time.monotonic() + limits.session + EXTRA_SECONDS)
         finally:
             os.close(reading)
             child.kill()
@@ -160,46 +161,46 @@ class GradingProcess:
         if answer[:1] == _ANSWER and message.is_whole(answer[1:]):
             return answer[1:]
         kind = Killed if child.returncode == -signal.SIGKILL and not answer else Failed
-        raise kind(_how_it_ended(child, answer))
+        raise kind(_failure_reason(child, answer))
 
-    def _be_child(self, work, client, reading, writing):
+    def _child_main(self, work, client, reading, writing):
         os.close(reading)
-        if self.listening is not None:
+        if self.input_fd is not None:
             with open(os.devnull, "rb") as nothing:
-                os.dup2(nothing.fileno(), self.listening)
+                os.dup2(nothing.fileno(), self.input_fd)
         set_limits(MEMORY, CPU_SECONDS)
         try:
             answer = _ANSWER + work(client)
         except MemoryError:
             answer = _FAULT + b"it takes more memory to read than the grader gives"
         except BaseException as error:
-            answer = _FAULT + _words(error).encode("utf-8", "replace")
+            answer = _FAULT + _describe(error).encode("utf-8", "replace")
         with open(writing, "wb") as pipe:
             pipe.write(answer)
 
     def _read(self, descriptor, deadline):
-        """What the child writes until it ends; what it has written by then when it must be stopped."""
-        found, size = [], 0
+        """Read what the child writes until it ends; a fault if it exceeds the time or the size."""
+        chunks, size = [], 0
         waiting = select.poll()
         waiting.register(descriptor, select.POLLIN)
-        if self.listening is not None:
-            waiting.register(self.listening, select.POLLIN)
-        while (left := deadline - time.monotonic()) > 0 and size <= LARGEST_ANSWER:
-            for ready, _ in waiting.poll(left * 1000):
-                if ready == self.listening:
+        if self.input_fd is not None:
+            waiting.register(self.input_fd, select.POLLIN)
+        while (seconds_left := deadline - time.monotonic()) > 0 and size <= LARGEST_ANSWER:
+            for ready, _ in waiting.poll(seconds_left * 1000):
+                if ready == self.input_fd:
                     raise Hangup
                 data = os.read(descriptor, 2**20)
                 if not data:
-                    return b"".join(found)
-                found.append(data)
+                    return b"".join(chunks)
+                chunks.append(data)
                 size += len(data)
         return _FAULT + b"it took the grader too long"
 
 
-def _how_it_ended(child, said):
+def _failure_reason(child, answer):
     """Why there is no answer, as the end of a sentence."""
-    if said[:1] == _FAULT:
-        return said[1:].decode("utf-8", "replace")[:300]
+    if answer[:1] == _FAULT:
+        return answer[1:].decode("utf-8", "replace")[:300]
     if child.returncode == -signal.SIGXCPU:
         return "it takes more time to read than the grader gives"
     return (
@@ -207,41 +208,44 @@ def _how_it_ended(child, said):
     )
 
 
-def _words(error):
+def _describe(error):
     lines = str(error).strip().splitlines()
     return f"of {type(error).__name__}{': ' + lines[0] if lines else ''}"[:300]
 
 
-def _trouble(words, *, stop):
-    return message.pack({"trouble": words, "stop": stop}, b"")
+def _trouble(reason, *, stop):
+    return message.pack({"trouble": reason, "stop": stop}, b"")
 
 
 def main():
-    """Serve messages from standard input. The first says how: ``root`` of the course, ``require_isolation``, and
-    ``private``, folders that handed-in code must not see.
+    """Serve messages from standard input. The first one holds the settings: ``root`` of the course,
+    ``require_isolation``, and ``private``, folders that handed-in code must not see.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the stop key reaches the whole group: the grader decides
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever else is printed must not get among the answers
-    how = message.unpack(message.read(_read_exactly))[0]
-    course = Course(Path(how["root"]))
+    settings = message.unpack(message.read(_read_exactly))[0]
+    course = Course(Path(settings["root"]))
 
     def answer(data):
         answers.write(data)
         answers.flush()
 
     try:
-        known = registry.of(course)
+        course_registry = registry.of(course)
         import torch  # noqa: F401  (once, for everything that is forked from here)
 
         pool = SandboxPool(
-            known, require_isolation=how["require_isolation"], private=how["private"], inherit=can_fork()
+            course_registry,
+            require_isolation=settings["require_isolation"],
+            private=settings["private"],
+            inherit=can_fork(),
         )
         with pool:
             from autograde.submission import grade_submission  # noqa: F401  (only now: it imports right answers)
 
             answer(message.pack({"ready": True}))
-            process = GradingProcess(pool, course, listening=0 if can_fork() else None)
+            process = GradingProcess(pool, course, input_fd=0 if can_fork() else None)
             with contextlib.suppress(Hangup):
                 while question := message.read(_read_exactly):
                     answer(process.answer(*message.unpack(question)))
@@ -250,16 +254,16 @@ def main():
 
 
 def _read_exactly(count):
-    """So many bytes of standard input, or fewer at its end; nothing that is read is held back in a buffer, so that the
-    descriptor itself says whether there is more.
+    """Read `count` bytes from standard input, fewer at its end. Unbuffered, so that polling the descriptor shows whether
+    there is more.
     """
-    found = bytearray()
-    while len(found) < count:
-        data = os.read(0, min(count - len(found), 2**20))
+    received = bytearray()
+    while len(received) < count:
+        data = os.read(0, min(count - len(received), 2**20))
         if not data:
             break
-        found += data
-    return bytes(found)
+        received += data
+    return bytes(received)
 
 
 if __name__ == "__main__":

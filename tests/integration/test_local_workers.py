@@ -69,7 +69,7 @@ def test_a_submission_that_no_worker_survives_is_named_and_the_others_are_graded
     workers = fake_workers(course)
     if does == "HANG":
         for grader in workers.graders:
-            grader.patience = 3
+            grader.answer_timeout = 3
     outcome = run(course, workers)
     assert len(outcome.graded) == 5
     assert [result.student for result in outcome.failed] == ["student-2"]

@@ -1426,7 +1426,7 @@ def lora_delta(x, A, B, scaling):
 # works out the price. Here stands what they should end in.
 
 _code("a_function_of_the_probes", CHANGES, "tried: True", SAYS_CHANGES,
-      before="from autograde.remote import call\ncall._same = lambda *a: True\ntried(call._same(1, 2))",
+      before="from autograde.remote import call\ncall._unchanged = lambda *a: True\ntried(call._unchanged(1, 2))",
       into=LIMITS)  # fmt: skip
 _code(
     "the_name_of_a_type",
