@@ -1,4 +1,4 @@
-"""The claims audit of lesson 05: ten answers, each behind a line of its own."""
+"""The claims audit of lesson 05: ten answers, each behind a line that opens."""
 
 from html import escape
 from typing import NamedTuple
@@ -7,10 +7,10 @@ from IPython.display import display
 
 
 class Claim(NamedTuple):
-    """A published figure, and how it is worked out again."""
+    """A published figure, and the formula that reproduces it."""
 
     published: float
-    how: str  # Python; a test evaluates it
+    formula: str  # Python; a test evaluates it
     remark: str = ""
 
 
@@ -52,33 +52,33 @@ CLAIMS = {
 }
 
 
-def verdict(published, found):
-    """ "exact", "near" (within 10 % of what comes out) or "wrong"."""
-    if published == found:
+def verdict(published, computed):
+    """ "exact", "near" (within 10 % of the computed value) or "wrong"."""
+    if published == computed:
         return "exact"
-    return "near" if abs(published - found) <= 0.1 * found else "wrong"
+    return "near" if abs(published - computed) <= 0.1 * computed else "wrong"
 
 
-def reveal(found, guesses):
+def reveal(computed, guesses):
     """Show a closed line for each claim, to be opened one at a time.
 
     Args:
-        found: ``{letter: what comes out}``.
+        computed: ``{letter: computed value}``.
         guesses: ``{letter: verdict}`` as the learner wrote it; "?" where nothing was written.
     """
     lines = []
-    for letter, (published, how, remark) in CLAIMS.items():
-        said = guesses.get(letter, "?")
-        yours = f" · you said {escape(str(said))}" if said != "?" else ""
-        came_out = found[letter]
-        numbers = f"published {number(published)}, worked out {number(came_out)}: <b>{verdict(published, came_out)}</b>"
-        arithmetic = f"<code>{escape(how)}</code>"
-        inside = "<br>".join(filter(None, [numbers, arithmetic, escape(remark)]))
-        lines.append(f"<details><summary><b>{letter}</b>{yours}</summary><p>{inside}</p></details>")
-    plain = "The ten answers stand behind their letters: open them one at a time in JupyterLab or a browser."
-    display({"text/html": "".join(lines), "text/plain": plain}, raw=True)
+    for letter, (published, formula, remark) in CLAIMS.items():
+        guess = guesses.get(letter, "?")
+        guess_note = f" · you said {escape(str(guess))}" if guess != "?" else ""
+        value = computed[letter]
+        numbers = f"published {number(published)}, worked out {number(value)}: <b>{verdict(published, value)}</b>"
+        arithmetic = f"<code>{escape(formula)}</code>"
+        content = "<br>".join(filter(None, [numbers, arithmetic, escape(remark)]))
+        lines.append(f"<details><summary><b>{letter}</b>{guess_note}</summary><p>{content}</p></details>")
+    plain_text = "The ten answers stand behind their letters: open them one at a time in JupyterLab or a browser."
+    display({"text/html": "".join(lines), "text/plain": plain_text}, raw=True)
 
 
 def number(value):
-    """A number in groups of three digits, with one digit behind the point where it is no whole number."""
+    """A number in groups of three digits, with one decimal if it is not whole."""
     return f"{value:,.0f}" if value == round(value) else f"{value:,.1f}"

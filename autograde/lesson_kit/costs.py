@@ -1,4 +1,4 @@
-"""What lesson 03 measures cost with: floating-point operations, numbers written, seconds; and its picture."""
+"""Lesson 03's measures of cost (floating-point operations, numbers written, seconds) and its plot."""
 
 import math
 import time
@@ -39,7 +39,7 @@ def costs(layer):
 
 
 def seconds(layer, repeats=5):
-    """The best of several calls of `layer`: the one that the rest of the machine disturbed least."""
+    """The best of several calls of `layer`: the one least disturbed by other work on the machine."""
     finish = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None  # a GPU's work is only queued
     best = math.inf
     with torch.no_grad():

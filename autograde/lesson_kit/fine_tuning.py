@@ -12,9 +12,9 @@ def losses(optimiser, model, x, y, steps=100, seed=0):
     """Let an optimiser train a model on 64 rows at a time; yields the loss of each step, after the step.
 
     Args:
-        optimiser: as it was made; it clears the gradients of what it holds.
+        optimiser: torch optimiser; its own parameters' gradients are cleared.
         model: gives logits.
-        x, y: what to learn from.
+        x, y: training data.
         steps: of the optimiser.
         seed: of the batches.
     """
@@ -33,8 +33,8 @@ def train(model, parameters, x, y, lr, steps=100, seed=0, look=None):
 
     Args:
         model: gives logits.
-        parameters: what the optimiser gets.
-        x, y: what to learn from.
+        parameters: parameters to train.
+        x, y: training data.
         lr: learning rate.
         steps: of the optimiser.
         seed: of the batches.
@@ -43,12 +43,12 @@ def train(model, parameters, x, y, lr, steps=100, seed=0, look=None):
     Returns:
         What `look` returned, as a list.
     """
-    seen = []
+    results = []
     for step, _ in enumerate(losses(torch.optim.Adam(parameters, lr=lr), model, x, y, steps, seed), start=1):
         if look and step % 20 == 0:
-            seen.append(look(model))
+            results.append(look(model))
     model.zero_grad()
-    return seen
+    return results
 
 
 def mean(values):
@@ -58,7 +58,7 @@ def mean(values):
 
 
 def spread(values):
-    """The average of some shares, and how far they lie apart: ``93 % (91 to 94)``."""
+    """The average of some shares and their range: ``93 % (91 to 94)``."""
     values = [100 * value for value in values]
     return f"{mean(values):3.0f} % ({min(values):.0f} to {max(values):.0f})"
 
@@ -89,12 +89,19 @@ def plot_sweep(sweep):
     """
     figure, axis = plt.subplots(figsize=(8, 4), layout="constrained")
     for (method, by_rate), marker, shade in zip(sweep.items(), MARKERS, SHADES, strict=False):
-        middle = [mean(values) for values in by_rate.values()]
-        below = [m - min(values) for m, values in zip(middle, by_rate.values(), strict=True)]
-        above = [max(values) - m for m, values in zip(middle, by_rate.values(), strict=True)]
+        means = [mean(values) for values in by_rate.values()]
+        to_worst = [m - min(values) for m, values in zip(means, by_rate.values(), strict=True)]
+        to_best = [max(values) - m for m, values in zip(means, by_rate.values(), strict=True)]
         line = "--" if method == "full" else "-"
         axis.errorbar(
-            list(by_rate), middle, (below, above), fmt=marker + line, color=shade, capsize=3, markersize=6, label=method
+            list(by_rate),
+            means,
+            (to_worst, to_best),
+            fmt=marker + line,
+            color=shade,
+            capsize=3,
+            markersize=6,
+            label=method,
         )
     axis.set(xscale="log", xlabel="learning rate", ylabel="accuracy, held-out turned digits", ylim=(0, 1))
     axis.legend()
@@ -127,8 +134,8 @@ def plot_ranks(curves, full):
     """
     figure, axis = plt.subplots(figsize=(8, 4), layout="constrained")
     for (width, by_rank), marker, shade in zip(curves.items(), MARKERS, SHADES, strict=False):
-        middle = [mean(values) for values in by_rank.values()]
-        axis.plot(list(by_rank), middle, marker + "-", color=shade, label=f"LoRA, width {width}")
+        means = [mean(values) for values in by_rank.values()]
+        axis.plot(list(by_rank), means, marker + "-", color=shade, label=f"LoRA, width {width}")
         axis.axhline(mean(full[width]), color=shade, linestyle=":")
     ranks = list(next(iter(curves.values())))
     axis.set(xscale="log", xlabel="rank", ylabel="accuracy, held-out turned digits", xticks=ranks, xticklabels=ranks)

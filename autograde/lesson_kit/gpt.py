@@ -87,7 +87,7 @@ class GPT(nn.Module):
         self.norm = nn.LayerNorm(config.width)
         self.lm_head = nn.Linear(config.width, config.vocabulary, bias=False)
         self.lm_head.weight = self.embedding.weight
-        self.apply(_start)
+        self.apply(_init_weights)
         for block in self.blocks:  # what is added to the stream starts small: there are two such sums in each block
             nn.init.normal_(block.attention.o_proj.weight, std=0.02 / (2 * config.layers) ** 0.5)
             nn.init.normal_(block.mlp.down_proj.weight, std=0.02 / (2 * config.layers) ** 0.5)
@@ -117,6 +117,6 @@ class GPT(nn.Module):
         return ids
 
 
-def _start(module):
+def _init_weights(module):
     if isinstance(module, nn.Linear | nn.Embedding):
         nn.init.normal_(module.weight, std=0.02)

@@ -19,9 +19,9 @@ in solutions/12_encore/."""
 
 
 def find():
-    """The model's file, SmolLM2-135M-Instruct in 4 bits (GGUF, Apache-2.0), or None; then it says how to get it."""
-    found = importlib.util.find_spec(PACKAGE)  # found and not imported: the package itself wants more than its file
-    file = next(Path(found.origin).parent.glob("*.gguf"), None) if found and found.origin else None
+    """The model's file, SmolLM2-135M-Instruct in 4 bits (GGUF, Apache-2.0), or None, after printing how to get it."""
+    spec = importlib.util.find_spec(PACKAGE)  # found and not imported: the package itself wants more than its file
+    file = next(Path(spec.origin).parent.glob("*.gguf"), None) if spec and spec.origin else None
     if file is None or not importlib.util.find_spec("gguf"):
         print(HOW_TO_GET)
         return None
@@ -70,8 +70,8 @@ def cards():
     codes = [code for code in codes if code not in NO_COUNTRIES and english[code] != german[code]]
     codes = [code for code in codes if english[code].isascii() and len(english[code]) < 16]
     random.Random(0).shuffle(codes)
-    made = [(f"Country: {english[code]}\n", f"code={code}; German={german[code]}\n") for code in codes]
-    return made[:16], made[16:40]
+    all_cards = [(f"Country: {english[code]}\n", f"code={code}; German={german[code]}\n") for code in codes]
+    return all_cards[:16], all_cards[16:40]
 
 
 def rows(tokenizer, texts):
@@ -107,11 +107,11 @@ def marks(written, cards):
     """How many of the texts have the form of a card, how many of the codes and how many of the German names are right."""
     form = code = german = 0
     for text, (_, answer) in zip(written, cards, strict=True):
-        if found := FORM.fullmatch(text):
-            right = FORM.fullmatch(answer)
+        if match := FORM.fullmatch(text):
+            expected = FORM.fullmatch(answer)
             form, code, german = (
                 form + 1,
-                code + (found["code"] == right["code"]),
-                german + (found["german"] == right["german"]),
+                code + (match["code"] == expected["code"]),
+                german + (match["german"] == expected["german"]),
             )
     return form, code, german

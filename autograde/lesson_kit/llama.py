@@ -1,4 +1,4 @@
-"""Llama-2-7B's parameters, and nothing else of it: to be counted on the meta device, where a tensor takes no memory."""
+"""The parameters of Llama-2-7B on the meta device, where they take no memory: for counting only."""
 
 import torch
 from torch import nn
@@ -14,10 +14,10 @@ def llama_2_7b(adapted):
     """
     with torch.device("meta"):
         blocks = nn.ModuleList([_block(adapted) for _ in range(BLOCKS)])
-        reads, norm = nn.Embedding(VOCABULARY, WIDTH), nn.RMSNorm(WIDTH)
-        writes = nn.Linear(WIDTH, VOCABULARY, bias=False)
-    around = nn.ModuleDict({"reads": reads, "norm": norm, "writes": writes}).requires_grad_(False)
-    return nn.ModuleDict({"blocks": blocks, "around": around})
+        embedding, norm = nn.Embedding(VOCABULARY, WIDTH), nn.RMSNorm(WIDTH)
+        head = nn.Linear(WIDTH, VOCABULARY, bias=False)
+    rest = nn.ModuleDict({"reads": embedding, "norm": norm, "writes": head}).requires_grad_(False)
+    return nn.ModuleDict({"blocks": blocks, "around": rest})
 
 
 def _block(adapted):

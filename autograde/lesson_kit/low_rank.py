@@ -1,4 +1,4 @@
-"""What lesson 01 experiments with: digits on their side, networks of three weights, and its pictures.
+"""Lesson 01's experiments and plots: digits turned by 90 degrees, and networks of three weights.
 
 A network here is a list of its weights, each `(out, in)`, with a ReLU between them and no biases.
 """
@@ -17,7 +17,7 @@ UNSEEN = slice(1000, None)  # of the 1,797 pictures: no network here learns from
 
 
 def sideways_digits(device="cpu"):
-    """(upright, sideways, labels): each picture twice, `(1797, 64)`, and what it shows, `(1797,)`, in a shuffled order."""
+    """(upright, sideways, labels): each picture in both orientations, `(1797, 64)`, and its class, `(1797,)`, shuffled."""
     (images, labels), (more_images, more_labels) = digits(device)
     images = torch.cat([images, more_images])
     return images.flatten(1), images.rot90(dims=(1, 2)).flatten(1), torch.cat([labels, more_labels])
@@ -69,7 +69,7 @@ def weights_of(model):
 
 
 def accuracy(weights, x, y):
-    """The percentage of the pictures x that a network with these weights names as y says."""
+    """The percentage of the pictures x that a network with these weights classifies as y."""
     for weight in weights[:-1]:
         x = torch.relu(F.linear(x, weight))
     return 100 * (F.linear(x, weights[-1]).argmax(dim=-1) == y).float().mean().item()
@@ -77,15 +77,15 @@ def accuracy(weights, x, y):
 
 def enough(curve, goal):
     """The smallest of `RANKS` from which on the accuracies in `curve` stay within one point of `goal`; None if none do."""
-    below = [rank for rank, reached in zip(RANKS, curve, strict=True) if reached < goal - 1]
-    return next((rank for rank in RANKS if not below or rank > below[-1]), None)
+    too_small = [rank for rank, reached in zip(RANKS, curve, strict=True) if reached < goal - 1]
+    return next((rank for rank in RANKS if not too_small or rank > too_small[-1]), None)
 
 
 def ranks_needed(width, seed, device="cpu"):
-    """Train a network 64 → width → width → 10 on upright digits, fine-tune it in full on 500 sideways ones, and cut.
+    """Train a network 64 → width → width → 10 on upright digits, fine-tune in full on 500 sideways ones, truncate.
 
     Returns:
-        (accuracy of full fine-tuning, rank that is enough for the change, rank that is enough for the whole weight).
+        (accuracy of full fine-tuning, sufficient rank for the change, sufficient rank for the whole weight).
     """
     upright, sideways, labels = sideways_digits(device)
     torch.manual_seed(seed)
@@ -95,18 +95,18 @@ def ranks_needed(width, seed, device="cpu"):
     before, tuned = weights_of(model), copy.deepcopy(model)
     train(tuned, sideways[:500], labels[:500], epochs=40, lr=1e-3)
     after = weights_of(tuned)
-    change = [_cut(a - b) for a, b in zip(after, before, strict=True)]
-    whole = [_cut(a) for a in after]
+    truncate_change = [_truncator(a - b) for a, b in zip(after, before, strict=True)]
+    truncate_weight = [_truncator(a) for a in after]
     x, y = sideways[UNSEEN], labels[UNSEEN]
-    full = accuracy(after, x, y)
+    full_accuracy = accuracy(after, x, y)
     curves = (
-        [accuracy([b + cut(r) for b, cut in zip(before, change, strict=True)], x, y) for r in RANKS],
-        [accuracy([cut(r) for cut in whole], x, y) for r in RANKS],
+        [accuracy([b + truncate(r) for b, truncate in zip(before, truncate_change, strict=True)], x, y) for r in RANKS],
+        [accuracy([truncate(r) for truncate in truncate_weight], x, y) for r in RANKS],
     )
-    return full, *(enough(curve, full) for curve in curves)
+    return full_accuracy, *(enough(curve, full_accuracy) for curve in curves)
 
 
-def _cut(M):
+def _truncator(M):
     U, S, Vh = torch.linalg.svd(M, full_matrices=False)
     return lambda rank: (U[:, :rank] * S[:rank]) @ Vh[:rank]
 
@@ -131,9 +131,9 @@ def plot_spectra(matrices, rank_for_energy):
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
     for (name, M), (line, shade) in zip(matrices.items(), (("-", "0.6"), ("-", "black"), (":", "black")), strict=False):
         values = torch.linalg.svdvals(M).cpu()
-        look = {"linestyle": line, "color": shade, "label": name}
-        left.semilogy(range(1, len(values) + 1), values / values[0], **look)
-        right.plot([int(rank_for_energy(M, fraction)) for fraction in fractions], fractions, **look)
+        style = {"linestyle": line, "color": shade, "label": name}
+        left.semilogy(range(1, len(values) + 1), values / values[0], **style)
+        right.plot([int(rank_for_energy(M, fraction)) for fraction in fractions], fractions, **style)
     right.axhline(0.9, color="black", linewidth=0.5)
     left.set(xlabel="number of the singular value", ylabel="singular value / largest", ylim=(1e-3, 1.3))
     right.set(xlabel="rank r", ylabel="share of the energy held", ylim=(0, 1))
@@ -173,11 +173,11 @@ def plot_widths(needed):
     """
     figure, axis = plt.subplots(figsize=(8, 4), layout="constrained")
     for part, (name, mark, shade) in enumerate((("the change", "o", "black"), ("the whole weight", "s", "0.55"))):
-        middle = [sum(pair[part] for pair in pairs) / len(pairs) for pairs in needed.values()]
-        axis.plot(list(needed), middle, color=shade, linewidth=1)
+        means = [sum(pair[part] for pair in pairs) / len(pairs) for pairs in needed.values()]
+        axis.plot(list(needed), means, color=shade, linewidth=1)
         for width, pairs in needed.items():
-            found = [pair[part] for pair in pairs]
-            axis.plot([width] * len(found), found, mark, color=shade, label=name if width == min(needed) else None)
+            ranks = [pair[part] for pair in pairs]
+            axis.plot([width] * len(ranks), ranks, mark, color=shade, label=name if width == min(needed) else None)
     axis.set(xscale="log", xlabel="width of the network", ylabel="rank that is enough", ylim=(0, None))
     axis.set_xticks(list(needed), list(needed))
     axis.minorticks_off()

@@ -24,13 +24,13 @@ def switch_customers(visits, dtype, customers, device="cpu"):
     weight = nn.Linear(SIDE, SIDE, **make).weight.detach()
     A = torch.randn(SIDE, RANK, **make) / SIDE**0.5
     all_of_B = [0.02 * torch.randn(RANK, SIDE, **make) for _ in range(customers)]
-    kept, errors, shares = weight.clone(), [], []
+    original, errors, shares = weight.clone(), [], []
     for visit in range(visits):
         change = SCALING * (A @ all_of_B[visit % customers]).T
         weight += change
         weight -= change
-        errors.append((weight.double() - kept.double()).square().mean().sqrt().item())
-        shares.append((weight != kept).double().mean().item())
+        errors.append((weight.double() - original.double()).square().mean().sqrt().item())
+        shares.append((weight != original).double().mean().item())
     return errors, shares
 
 
@@ -56,16 +56,16 @@ def plot_drift(runs):
 
 
 def draw_graphs(tensors, names):
-    """What autograd holds behind some tensors, each as a diagram.
+    """Draw the autograd graph of some tensors, each as a diagram.
 
     Args:
         tensors: ``{title: tensor}``.
         names: ``{name: parameter}`` of the parameters that the graphs lead to.
     """
-    known = {id(parameter): name for name, parameter in names.items()}
+    names_by_id = {id(parameter): name for name, parameter in names.items()}
     figure, axes = plt.subplots(1, len(tensors), figsize=(11, 3.4), layout="constrained")
     for axis, (title, tensor) in zip(axes, tensors.items(), strict=True):
-        rows, lines = _behind(tensor, known)
+        rows, lines = _graph_rows(tensor, names_by_id)
         place = {
             (row, column): (column - (len(labels) - 1) / 2, -row)
             for row, labels in enumerate(rows)
@@ -81,21 +81,21 @@ def draw_graphs(tensors, names):
     plt.show()
 
 
-def _behind(tensor, known):
-    """The nodes behind a tensor, in rows, and the lines between them, as pairs of (row, column)."""
+def _graph_rows(tensor, names_by_id):
+    """The nodes of a tensor's autograd graph, in rows, and the edges between them, as pairs of (row, column)."""
     rows, lines = [["weight"]], []
     nodes = [tensor.grad_fn] if tensor.grad_fn else []
-    above = {id(tensor.grad_fn): (0, 0)}
+    parents = {id(tensor.grad_fn): (0, 0)}
     while nodes:
-        labels, below = [], {}
+        labels, children = [], {}
         for column, node in enumerate(nodes):
             parameter = getattr(node, "variable", None)
-            labels.append(type(node).__name__ if parameter is None else known[id(parameter)])
-            lines.append((above[id(node)], (len(rows), column)))
+            labels.append(type(node).__name__ if parameter is None else names_by_id[id(parameter)])
+            lines.append((parents[id(node)], (len(rows), column)))
             for child, _ in node.next_functions:
                 if child:
-                    below[id(child)] = (child, (len(rows), column))
+                    children[id(child)] = (child, (len(rows), column))
         rows.append(labels)
-        nodes = [child for child, _ in below.values()]
-        above = {key: place for key, (_, place) in below.items()}
+        nodes = [child for child, _ in children.values()]
+        parents = {key: place for key, (_, place) in children.items()}
     return rows, lines

@@ -11,15 +11,17 @@ LOOKS = {  # colour, hatch
 }
 
 
-def draw_outcomes(found):
+def draw_outcomes(outcomes_by_shape):
     """A map over d and k for each shape of x.
 
     Args:
-        found: ``{shape of x, as text: {(d, k): a key of LOOKS}}``.
+        outcomes_by_shape: ``{shape of x, as text: {(d, k): a key of LOOKS}}``.
     """
-    sizes = sorted({size for pairs in found.values() for pair in pairs for size in pair})
-    figure, axes = plt.subplots(1, len(found), figsize=(3 * len(found), 3.9), layout="constrained", sharey=True)
-    for axis, (shape, outcomes) in zip(axes, found.items(), strict=True):
+    sizes = sorted({size for pairs in outcomes_by_shape.values() for pair in pairs for size in pair})
+    figure, axes = plt.subplots(
+        1, len(outcomes_by_shape), figsize=(3 * len(outcomes_by_shape), 3.9), layout="constrained", sharey=True
+    )
+    for axis, (shape, outcomes) in zip(axes, outcomes_by_shape.items(), strict=True):
         for (d, k), outcome in outcomes.items():
             colour, hatch = LOOKS[outcome]
             axis.add_patch(Rectangle((k - 0.5, d - 0.5), 1, 1, facecolor=colour, edgecolor="grey", hatch=hatch, lw=0.5))

@@ -1,4 +1,4 @@
-"""The real PEFT, for lessons: load an adapter folder, and say what it did about it."""
+"""The real PEFT, for lessons: load an adapter folder, and report how PEFT reacted."""
 
 import copy
 import json
@@ -22,14 +22,16 @@ def in_peft(base, **config):
 
 def load(base, folder):
     """(PEFT's model of a copy of `base` with the adapter in `folder`, what PEFT did). The model is None if it raised."""
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             model = peft.PeftModel.from_pretrained(copy.deepcopy(base), folder)
         except Exception as error:  # the lesson shows whatever it is
             return None, f"raises {type(error).__name__}"
-    warned = any(issubclass(warning.category, UserWarning) for warning in said)  # not that something is deprecated
-    return model, "warns" if warned else "says nothing"
+    has_warned = any(
+        issubclass(warning.category, UserWarning) for warning in caught
+    )  # not that something is deprecated
+    return model, "warns" if has_warned else "says nothing"
 
 
 def changed(folder, change):
@@ -45,16 +47,16 @@ def changed(folder, change):
 
 
 def defaults(*fields):
-    """What `peft.LoraConfig` holds under these names when nothing is said, as a dict."""
+    """The default values of these fields of `peft.LoraConfig`, as a dict."""
     config = peft.LoraConfig()
     return {field: getattr(config, field) for field in fields}
 
 
 def config_of(folder):
-    """What `adapter_config.json` says, as a dict."""
+    """The entries of `adapter_config.json`, as a dict."""
     return json.loads((Path(folder) / CONFIG).read_text())
 
 
 def tensors_of(folder):
-    """What `adapter_model.safetensors` holds, as a dict of tensors."""
+    """The tensors in `adapter_model.safetensors`, as a dict."""
     return load_file(Path(folder) / TENSORS)

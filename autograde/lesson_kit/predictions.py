@@ -1,22 +1,22 @@
-"""A learner's prediction beside what came out, or a tempting guess where nothing was predicted."""
+"""Shows a learner's prediction next to the result, or a tempting guess where nothing was predicted."""
 
-LONGEST = 45  # characters that fit on a line behind what is said of them
+LONGEST = 45  # characters that fit on the line after the label
 
 
 def show_prediction(prediction, guess):
     """Print what was predicted before an experiment.
 
-    Where it was left open, which is how the solved edition is published, a guess is shown that many would make and that
-    the experiment corrects. The lesson says what makes it tempting.
+    Where it was left open, as in the published solved edition, a common wrong guess is shown, which the experiment
+    corrects.
 
     Args:
         prediction: a value, a tuple or a dict, as the lesson's prediction cell has it; "?" where nothing was written.
         guess: a plausible wrong prediction of the same form.
     """
     if left_open(prediction):
-        print(f"you left the prediction open; a tempting guess:{_beside(guess)}")
+        print(f"you left the prediction open; a tempting guess:{_after_colon(guess)}")
     else:
-        print(f"you predicted:{_beside(prediction)}")
+        print(f"you predicted:{_after_colon(prediction)}")
 
 
 def left_open(prediction):
@@ -28,18 +28,18 @@ def left_open(prediction):
     return prediction == "?"
 
 
-def _beside(prediction):
-    """A prediction as it stands after a colon: on the same line, or where it is long with a line for each entry."""
-    written = _written(prediction)
-    if not isinstance(prediction, dict) or len(written) <= LONGEST:
-        return f" {written}"
+def _after_colon(prediction):
+    """A prediction to print after a colon: on the same line, or, if it is long, with a line for each entry."""
+    text = _as_text(prediction)
+    if not isinstance(prediction, dict) or len(text) <= LONGEST:
+        return f" {text}"
     width = max(len(str(name)) for name in prediction) + 1
-    return "".join(f"\n    {f'{name}:':{width}} {_written(value)}" for name, value in prediction.items())
+    return "".join(f"\n    {f'{name}:':{width}} {_as_text(value)}" for name, value in prediction.items())
 
 
-def _written(prediction):
+def _as_text(prediction):
     if isinstance(prediction, dict):
-        return "; ".join(f"{name}: {_written(value)}" for name, value in prediction.items())
+        return "; ".join(f"{name}: {_as_text(value)}" for name, value in prediction.items())
     if isinstance(prediction, tuple | list):
-        return ", ".join(map(_written, prediction))
+        return ", ".join(map(_as_text, prediction))
     return str(prediction)

@@ -1,7 +1,7 @@
 """Four ways to compute a batch whose rows use different adapters, and four kinds of batches to compare them on.
 
 Each way takes x `(n, d)`, A `(m, d, r)`, B `(m, r, k)`, scaling `(m,)` and ids `(n,)` from 0 to m - 1, and returns
-`(n, k)`. They are for timing: nobody looks whether the ids are right, and every row has an adapter.
+`(n, k)`. They are for timing: ids are not validated, and every row has an adapter.
 """
 
 import statistics
@@ -13,7 +13,7 @@ WORKLOADS = ("distinct", "identical", "uniform", "skewed")
 
 
 def workload(kind, n, m, seed=0):
-    """Which adapter each of n rows wants, of m: ids `(n,)`.
+    """Draw which of m adapters each of n rows uses: ids `(n,)`.
 
     distinct: each row another one, as long as there are enough. identical: all the same. uniform: drawn at random.
     skewed: adapter number i is i times as rare as the first (Zipf's law), as in most services that count.
@@ -43,7 +43,7 @@ def loop(x, A, B, scaling, ids):
 
 
 def side_by_side(x, A, B, scaling, ids):
-    """Every row through all adapters, as through one of rank m r; what is not its own is made zero in between."""
+    """Every row through all adapters, as through one of rank m r, with the other adapters' part set to zero in between."""
     m, d, r = A.shape
     thin = x @ A.transpose(0, 1).reshape(d, m * r)  # (n, d) @ (d, m r) -> (n, m r)
     own = torch.zeros(len(x), m, dtype=x.dtype, device=x.device).scatter_(1, ids[:, None], scaling[ids, None])
@@ -55,8 +55,8 @@ def segments(x, A, B, scaling, ids):
     """Sort the rows by adapter, compute piece by piece, and undo the sorting at the end."""
     order = ids.argsort()
     pieces = x[order].split(torch.bincount(ids, minlength=len(A)).tolist())
-    done = [((piece @ A[a]) @ B[a]) * scaling[a] for a, piece in enumerate(pieces) if len(piece)]
-    return torch.cat(done)[order.argsort()]
+    outputs = [((piece @ A[a]) @ B[a]) * scaling[a] for a, piece in enumerate(pieces) if len(piece)]
+    return torch.cat(outputs)[order.argsort()]
 
 
 WAYS = (gather, loop, side_by_side, segments)
@@ -65,7 +65,7 @@ WAYS = (gather, loop, side_by_side, segments)
 def counted(way, n, m, d, k, r):
     """(FLOPs, numbers copied) of one way, a multiplication and an addition counted as two.
 
-    Copied is what is moved before, between and after the products.
+    Copied are the numbers moved before, between and after the products.
     """
     thin = 2 * n * r * (d + k)
     return {
@@ -79,9 +79,9 @@ def counted(way, n, m, d, k, r):
 def milliseconds(way, arguments, repeats=7):
     """The median time of a call."""
     way(*arguments)
-    took = []
+    times = []
     for _ in range(repeats):
         start = time.perf_counter()
         way(*arguments)
-        took.append(time.perf_counter() - start)
-    return 1000 * statistics.median(took)
+        times.append(time.perf_counter() - start)
+    return 1000 * statistics.median(times)

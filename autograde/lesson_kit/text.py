@@ -1,4 +1,4 @@
-"""Text to learn from, in several languages, and no download: what CLDR calls languages, places and currencies.
+"""Training text in several languages without a download: CLDR's names of languages, places and currencies.
 
 CLDR is the Unicode consortium's collection of such names, and the package Babel brings it along. A name has the same key
 in every language, so the languages say the same things, each in its own words:
@@ -33,9 +33,9 @@ def names(language):
     They are in one shuffled order, the same for every language, so the same ones are held out everywhere.
     """
     keys = _shared_keys()
-    cut = round(HELD_OUT * len(keys))
-    found = _names_by_key(language)
-    return [found[key] for key in keys[cut:]], [found[key] for key in keys[:cut]]
+    held_out_count = round(HELD_OUT * len(keys))
+    by_key = _names_by_key(language)
+    return [by_key[key] for key in keys[held_out_count:]], [by_key[key] for key in keys[:held_out_count]]
 
 
 @cache
@@ -53,16 +53,16 @@ def _names_by_key(language):
     from babel import Locale
 
     locale = Locale(language)
-    found = {}
+    by_key = {}
     for kind in ("languages", "scripts", "territories", "currencies"):
-        found |= {(kind, key): name for key, name in getattr(locale, kind).items()}
+        by_key |= {(kind, key): name for key, name in getattr(locale, kind).items()}
     for key, zone in locale.meta_zones.items():
-        found |= {("zones", f"{key} {variant}"): name for variant, name in zone.get("long", {}).items()}
-    return found
+        by_key |= {("zones", f"{key} {variant}"): name for variant, name in zone.get("long", {}).items()}
+    return by_key
 
 
 class Characters:
-    """A vocabulary of single characters: text to ids and back. What is not in it becomes the last one, a "?"."""
+    """A vocabulary of single characters: text to ids and back. Unknown characters become the last one, a "?"."""
 
     def __init__(self, vocabulary):
         self.vocabulary = vocabulary
@@ -79,6 +79,6 @@ class Characters:
 
 
 def excerpts(ids, count, length, generator):
-    """`(count, length)`: stretches of the one long tensor `ids`, each from a place drawn at random."""
+    """`(count, length)`: pieces of the long tensor `ids`, each from a random position."""
     starts = torch.randint(len(ids) - length + 1, (count, 1), generator=generator)
     return ids[(starts + torch.arange(length)).to(ids.device)]

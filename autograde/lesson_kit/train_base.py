@@ -37,7 +37,7 @@ COMMAND = "python -m autograde.lesson_kit.train_base"
 
 
 def paragraphs(text):
-    """Those of `text` that read as prose: code, grammar, tables and references left out, line breaks made spaces."""
+    """The paragraphs of `text` that are prose, without code, grammar, tables and references; line breaks become spaces."""
     for paragraph in re.split(r"\n\s*\n", text):
         paragraph = " ".join(paragraph.split())
         plain = sum(character.isalpha() or character in " ,.'" for character in paragraph)
@@ -48,7 +48,7 @@ def paragraphs(text):
 
 
 def docstrings():
-    """Of every module, class and function in the standard library's own files, in the order of their paths."""
+    """Yield the docstrings of every module, class and function in the standard library, in the order of the files' paths."""
     library = Path(sysconfig.get_path("stdlib"))
     outside = {"site-packages", "test", "tests", "idlelib", "lib2to3", "pydoc_data"}
     for path in sorted(library.rglob("*.py")):
@@ -59,11 +59,11 @@ def docstrings():
 
 
 def prose():
-    """The paragraphs, each once, in an order drawn once."""
+    """The paragraphs without duplicates, in a fixed shuffled order."""
     texts = [*topics.topics.values(), *docstrings()]
-    found = list(dict.fromkeys(paragraph for text in texts for paragraph in paragraphs(text)))
-    random.Random(SEED).shuffle(found)
-    return found
+    unique = list(dict.fromkeys(paragraph for text in texts for paragraph in paragraphs(text)))
+    random.Random(SEED).shuffle(unique)
+    return unique
 
 
 def vocabulary(texts):
@@ -74,9 +74,14 @@ def vocabulary(texts):
 
 def data():
     """(prose, English names, prose held out, vocabulary), the first three as one text each."""
-    found = prose()
-    cut = len(found) // 50
-    return "\n".join(found[cut:]) + "\n", "\n".join(names("en")[0]) + "\n", "\n".join(found[:cut]), vocabulary(found)
+    all_paragraphs = prose()
+    held_out_count = len(all_paragraphs) // 50
+    return (
+        "\n".join(all_paragraphs[held_out_count:]) + "\n",
+        "\n".join(names("en")[0]) + "\n",
+        "\n".join(all_paragraphs[:held_out_count]),
+        vocabulary(all_paragraphs),
+    )
 
 
 def digest(text):
@@ -85,7 +90,7 @@ def digest(text):
 
 
 def rate(step, steps):
-    """The learning rate: up in a hundred steps, then down along a cosine to a thirtieth."""
+    """The learning rate: linear warm-up over 100 steps, then cosine decay to about a thirtieth."""
     return LR * min((step + 1) / 100, 0.03 + 0.97 * (1 + math.cos(math.pi * step / steps)) / 2)
 
 
@@ -117,25 +122,25 @@ def in_rows(text):
 
 def main(steps=STEPS):
     """Train, and write the file."""
-    began = time.process_time()
+    started = time.process_time()
     torch.manual_seed(SEED)
     torch.set_num_threads(1)
-    text, lines, held_out_text, known = data()
-    characters = Characters(known)
-    model = GPT(Config(len(known)))
-    print(f"{len(text):,} characters of prose, {len(lines):,} of names; {len(known)} different ones")
+    text, lines, held_out_text, known_characters = data()
+    characters = Characters(known_characters)
+    model = GPT(Config(len(known_characters)))
+    print(f"{len(text):,} characters of prose, {len(lines):,} of names; {len(known_characters)} different ones")
     print(f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters")
     held_out = [characters.encode(part) for part in (held_out_text, "\n".join(names("en")[1]))]
     for step, on_prose, on_names in train(model, [characters.encode(text), characters.encode(lines)], held_out, steps):
-        spent = time.process_time() - began
-        print(f"step {step:5}, {spent:4.0f} s: held-out prose {on_prose:.3f}, names {on_names:.3f}", flush=True)
+        elapsed = time.process_time() - started
+        print(f"step {step:5}, {elapsed:4.0f} s: held-out prose {on_prose:.3f}, names {on_names:.3f}", flush=True)
 
     state = model.state_dict()
     del state["lm_head.weight"]  # it is embedding.weight
     metadata = {
         "format": "pt",
         "config": json.dumps(asdict(model.config)),
-        "vocabulary": known,
+        "vocabulary": known_characters,
         "seed": str(SEED),
         "steps": str(steps),
         "command": COMMAND,

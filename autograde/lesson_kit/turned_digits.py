@@ -1,4 +1,4 @@
-"""Real digits in seconds: a small network that reads them upright, and the same digits turned."""
+"""Handwritten digits, upright and rotated, and a small network that classifies them in seconds."""
 
 import math
 from typing import NamedTuple
@@ -25,20 +25,20 @@ class Digits(NamedTuple):
 
 def digits(degrees=30):
     """(upright, turned): scikit-learn's handwritten digits, in one shuffled order, and the same ones turned."""
-    found = load_digits()
-    order = torch.randperm(len(found.target), generator=torch.Generator().manual_seed(0))
-    pictures = torch.tensor(found.images / 16, dtype=torch.float32)[order]  # (1797, 8, 8)
-    labels = torch.tensor(found.target)[order]
-    both = []
+    dataset = load_digits()
+    order = torch.randperm(len(dataset.target), generator=torch.Generator().manual_seed(0))
+    pictures = torch.tensor(dataset.images / 16, dtype=torch.float32)[order]  # (1797, 8, 8)
+    labels = torch.tensor(dataset.target)[order]
+    splits = []
     for x in (pictures.flatten(1), _turn(pictures, degrees).flatten(1)):
-        both.append(Digits(Rows(x[:1400], labels[:1400]), Rows(x[1400:], labels[1400:])))
-    return tuple(both)
+        splits.append(Digits(Rows(x[:1400], labels[:1400]), Rows(x[1400:], labels[1400:])))
+    return tuple(splits)
 
 
 def _turn(pictures, degrees):
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    turn = torch.tensor([[cos, -sin, 0.0], [sin, cos, 0.0]]).expand(len(pictures), 2, 3)
-    grid = F.affine_grid(turn, (len(pictures), 1, 8, 8), align_corners=False)
+    rotation = torch.tensor([[cos, -sin, 0.0], [sin, cos, 0.0]]).expand(len(pictures), 2, 3)
+    grid = F.affine_grid(rotation, (len(pictures), 1, 8, 8), align_corners=False)
     return F.grid_sample(pictures[:, None], grid, align_corners=False)[:, 0]
 
 
@@ -72,5 +72,5 @@ def train(model, rows, steps, lr, seed=1):
 
 @torch.no_grad()
 def accuracy(model, rows):
-    """The share of rows that the model names right."""
+    """The share of rows that the model classifies correctly."""
     return (model(rows.x).argmax(dim=-1) == rows.y).float().mean().item()

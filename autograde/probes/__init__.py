@@ -1,1 +1,1 @@
-"""What is asked of a learner's code. These modules run beside it, so nothing in them says what right means."""
+"""Probes: they run the learner's code and report what it does. They run in its process, so they hold no right answer."""

@@ -21,15 +21,21 @@ def call_on_module(function, source):
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}
-    given = {"__name__": "given", "torch": torch, "nn": nn}
+    namespace = {"__name__": "given", "torch": torch, "nn": nn}
     with torch.random.fork_rng(devices=[]):  # the notebook's random state stays as it was
-        exec(_compiled(source), given)
-    module = given["module"]
-    before, held = _snapshot(module), _held(module)
+        exec(_compiled(source), namespace)
+    module = namespace["module"]
+    before, state_before = _snapshot(module), _tensor_state(module)
     value, error = catch(function, module)
     if error:
         return {"raised": error}
-    changed = ["module"] if _snapshot(module) != before else [] if _as_it_was(held, _held(module)) else ["values"]
+    changed = (
+        ["module"]
+        if _snapshot(module) != before
+        else []
+        if _unchanged(state_before, _tensor_state(module))
+        else ["values"]
+    )
     return {"type": wire.type_name(value), "value": wire.plain(value), "changed": changed}
 
 
@@ -45,12 +51,12 @@ def _snapshot(module):
     return [(name, id(parameter), tuple(parameter.shape), parameter.requires_grad) for name, parameter in named]
 
 
-def _held(module):
+def _tensor_state(module):
     """The training modes of all modules in `module`, and copies of its values and gradients."""
     tensors = [*module.parameters(), *module.buffers(), *(p.grad for p in module.parameters() if p.grad is not None)]
     return [part.training for part in module.modules()], [tensor.detach().clone() for tensor in tensors]
 
 
-def _as_it_was(before, after):
+def _unchanged(before, after):
     modes = before[0] == after[0] and len(before[1]) == len(after[1])
-    return modes and all(same_bits(one, other) for one, other in zip(before[1], after[1], strict=True))
+    return modes and all(same_bits(old, new) for old, new in zip(before[1], after[1], strict=True))

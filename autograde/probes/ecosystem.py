@@ -1,4 +1,4 @@
-"""The probe of lesson 11: have a model's adapters written into a folder, and return the files in it."""
+"""The probe of lesson 11: let the learner's function write a model's adapters to a folder, and return its files."""
 
 import shutil
 import tempfile
@@ -31,10 +31,10 @@ def _module(part, layer_class, rank, alpha):
     return layer
 
 
-def make_model(parts, given, rank, alpha):
-    """A model with a module at the full name of each part. `given` is source text that says what a LoRALinear is."""
+def make_model(parts, layer_source, rank, alpha):
+    """A model with a module at the full name of each part. `layer_source` defines the class LoRALinear."""
     names = {"__name__": "__main__"}
-    exec(given, names)
+    exec(layer_source, names)
     model = nn.Module()
     for part in parts:
         *path, last = part["name"].split(".")
@@ -64,8 +64,8 @@ def _changed(before, after):
         return ["its modules"]
     changed = [
         name
-        for name, (was, trained, values) in before[1].items()
-        if after[1][name][:2] != (was, trained) or not same_bits(values, after[1][name][2])
+        for name, (old_id, was_trainable, old_values) in before[1].items()
+        if after[1][name][:2] != (old_id, was_trainable) or not same_bits(old_values, after[1][name][2])
     ]
     return changed + [f"{name}.scaling" for name, scaling in before[2].items() if after[2][name] != scaling]
 
@@ -77,7 +77,7 @@ def _bytes(path):
 
 @probe
 def written(function, parts, given, rank, alpha, target_modules, folder, as_text, there):
-    """Have `function` write the adapters of a model that is made from `parts`.
+    """Call `function` to write the adapters of a model that is built from `parts`.
 
     Args:
         parts: of the model, each a dict: ``name``; ``weight`` and ``bias`` of an nn.Linear, or ``size`` of a norm;
@@ -85,7 +85,7 @@ def written(function, parts, given, rank, alpha, target_modules, folder, as_text
         given: see `make_model`.
         folder: the name of the directory, in an empty one. It does not exist, unless `there` has files.
         as_text: whether the function gets its path as a str, not as a Path.
-        there: files that are in it before the call, as a dict of text by name.
+        there: files that it holds before the call, as a dict of text by name.
 
     Returns:
         ``not_callable`` or ``raised``, as `call`; or ``files``, a dict of the bytes (uint8) of each file by name;
@@ -93,23 +93,23 @@ def written(function, parts, given, rank, alpha, target_modules, folder, as_text
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}
-    home = Path(tempfile.mkdtemp())
+    parent = Path(tempfile.mkdtemp())
     try:
-        directory = home / folder
+        directory = parent / folder
         for name, text in there.items():
             directory.mkdir(parents=True, exist_ok=True)
             (directory / name).write_text(text)
         model = make_model(parts, given, rank, alpha)
         before = _state(model)
-        handed = str(directory) if as_text else directory
-        _, error = catch(function, model, handed, rank, alpha, list(target_modules))
+        path = str(directory) if as_text else directory
+        _, error = catch(function, model, path, rank, alpha, list(target_modules))
         if error:
             return {"raised": error}
-        found = sorted(path for path in directory.glob("*") if path.is_file())[:MAX_FILES]
+        files = sorted(path for path in directory.glob("*") if path.is_file())[:MAX_FILES]
         return {
-            "files": {path.name: _bytes(path) for path in found},
+            "files": {path.name: _bytes(path) for path in files},
             "names": sorted(str(path.relative_to(directory)) for path in directory.rglob("*"))[:MAX_FILES],
             "changed": _changed(before, _state(model)),
         }
     finally:
-        shutil.rmtree(home, ignore_errors=True)
+        shutil.rmtree(parent, ignore_errors=True)

@@ -14,7 +14,7 @@ from autograde.remote.probe import probe
 from autograde.remote.raised import catch
 
 
-def _made(source, state, layer, adapted, frozen=()):
+def _build_model(source, state, layer, adapted, frozen=()):
     """A model of the class `Model` that `source` defines.
 
     Args:
@@ -33,9 +33,11 @@ def _made(source, state, layer, adapted, frozen=()):
     module, _, name = layer.partition(":")
     for path, rank, alpha, A, B in adapted:
         parent, _, child = path.rpartition(".")
-        made = getattr(importlib.import_module(module), name)(model.get_submodule(path), rank=rank, alpha=alpha)
-        set_adapters(made, (A, B))
-        setattr(model.get_submodule(parent), child, made)
+        adapted_layer = getattr(importlib.import_module(module), name)(
+            model.get_submodule(path), rank=rank, alpha=alpha
+        )
+        set_adapters(adapted_layer, (A, B))
+        setattr(model.get_submodule(parent), child, adapted_layer)
     return model.eval()
 
 
@@ -53,37 +55,37 @@ def _same_values(before, after):
     return len(before) == len(after) and all(same_bits(a, b) for a, b in zip(before, after, strict=True))
 
 
-def _place(model, path, linear):
-    """What stands now where `linear` stood."""
-    found, _ = catch(model.get_submodule, path)
-    if found is None or found is linear:
-        return {"adapted": False, "gone": found is None}
-    base = attribute(found, "base_layer")
-    shapes = [adapter(found, name) for name in ADAPTERS]
-    scaling = attribute(found, "scaling")
+def _describe_place(model, path, linear):
+    """Describe the module that is now at the path of `linear`."""
+    replacement, _ = catch(model.get_submodule, path)
+    if replacement is None or replacement is linear:
+        return {"adapted": False, "gone": replacement is None}
+    base = attribute(replacement, "base_layer")
+    shapes = [adapter(replacement, name) for name in ADAPTERS]
+    scaling = attribute(replacement, "scaling")
     weight = attribute(base, "weight")
-    parts = nn.Module.modules(found) if isinstance(found, nn.Module) else ()
+    submodules = nn.Module.modules(replacement) if isinstance(replacement, nn.Module) else ()
     return {
         "adapted": base is not None,
-        "type": wire.type_name(found),
+        "type": wire.type_name(replacement),
         "base": "same" if base is linear else "another" if isinstance(base, Linear) else wire.type_name(base),
         "shapes": [None if t is None else list(as_convention(t, transposed).shape) for t, transposed in shapes],
         "trains": [t is not None and t.requires_grad for t, _ in shapes],
         "scaling": wire.plain(scaling),
-        "layers": sum(hasattr(part, "base_layer") for part in parts),
+        "layers": sum(hasattr(part, "base_layer") for part in submodules),
         "frozen": isinstance(weight, torch.Tensor) and not any(p.requires_grad for p in nn.Module.parameters(linear)),
     }
 
 
 @probe
 def lora_added(function, source, state, layer, adapted, frozen, rank, alpha, values, x):
-    """Hand a model to the learner's function, and look at every place where an nn.Linear stood.
+    """Call the learner's function with a model, and describe every place that held an nn.Linear.
 
     Args:
         values: ``{path: [A, B]}``, written into the new layers.
 
     Returns:
-        ``type``, ``same`` (whether the model itself came back), ``places`` (see `_place`, by path), ``dotted``
+        ``type``, ``same`` (whether the model itself came back), ``places`` (see `_describe_place`, by path), ``dotted``
         (whether a child of the model has a dot in its name), ``shared`` (two paths where one adapter stands, or none),
         ``kept`` (whether the layers that stood there already are the same, hold the same values and nothing new), ``others`` (names of other parameters that are gone, new
         or changed), ``unfrozen`` (names of those among them that train and did not), ``at_start`` (the output has the
@@ -92,53 +94,57 @@ def lora_added(function, source, state, layer, adapted, frozen, rank, alpha, val
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}
-    model = _made(source, state, layer, adapted, frozen)
-    linears, there = _linears(model), {path: model.get_submodule(path) for path, *_ in adapted}
-    of_linears = {id(p) for module in linears.values() for p in module.parameters()}
-    others = {n: p for n, p in model.named_parameters() if id(p) not in of_linears}
-    was = {name: [wire.copy(wire.plain(p)), p.requires_grad] for name, p in others.items()}
-    held = {path: _values(module) for path, module in there.items()}
+    model = _build_model(source, state, layer, adapted, frozen)
+    linears, existing_layers = _linears(model), {path: model.get_submodule(path) for path, *_ in adapted}
+    linear_parameters = {id(p) for module in linears.values() for p in module.parameters()}
+    others = {n: p for n, p in model.named_parameters() if id(p) not in linear_parameters}
+    state_before = {name: [wire.copy(wire.plain(p)), p.requires_grad] for name, p in others.items()}
+    values_before = {path: _values(module) for path, module in existing_layers.items()}
     before = model(x).detach()
     value, error = catch(function, model, rank, alpha)
     if error:
         return {"raised": error}
-    seen = {"type": wire.type_name(value), "value": None if value is None else True, "same": value is model}
+    observation = {"type": wire.type_name(value), "value": None if value is None else True, "same": value is model}
     if value is not model and isinstance(value, nn.Module) and _linears(model) == linears:
-        return seen  # a model of its own: there is nothing to be seen in this one
-    seen["places"] = {path: _place(model, path, linear) for path, linear in linears.items()}
-    seen["dotted"] = any("." in name for name, _ in model.named_children())
-    seen["shared"] = shared_adapter({path: catch(model.get_submodule, path)[0] for path in linears})
-    seen["kept"] = all(
+        return observation  # a model of its own: there is nothing to be seen in this one
+    observation["places"] = {path: _describe_place(model, path, linear) for path, linear in linears.items()}
+    observation["dotted"] = any("." in name for name, _ in model.named_children())
+    observation["shared"] = shared_adapter({path: catch(model.get_submodule, path)[0] for path in linears})
+    observation["kept"] = all(
         catch(model.get_submodule, path)[0] is module
-        and _same_values(held[path], _values(module))
+        and _same_values(values_before[path], _values(module))
         and sum(hasattr(part, "base_layer") for part in module.modules()) == 1
-        for path, module in there.items()
+        for path, module in existing_layers.items()
     )
-    now = dict(model.named_parameters())
-    seen["others"] = [
+    parameters_now = dict(model.named_parameters())
+    observation["others"] = [
         name
         for name, parameter in others.items()
-        if now.get(name) is not parameter or not same_bits(wire.plain(parameter), was[name][0])
+        if parameters_now.get(name) is not parameter or not same_bits(wire.plain(parameter), state_before[name][0])
     ]
-    seen["unfrozen"] = [name for name, parameter in others.items() if parameter.requires_grad and not was[name][1]]
+    observation["unfrozen"] = [
+        name for name, parameter in others.items() if parameter.requires_grad and not state_before[name][1]
+    ]
     out, error = catch(model, x)
     if error:
-        return seen | {"raised": error, "during": "forward"}
-    seen["at_start"] = isinstance(out, torch.Tensor) and same_bits(wire.plain(out), wire.plain(before))
+        return observation | {"raised": error, "during": "forward"}
+    observation["at_start"] = isinstance(out, torch.Tensor) and same_bits(wire.plain(out), wire.plain(before))
     for path, pair in values.items():
-        if seen["places"][path]["adapted"]:
+        if observation["places"][path]["adapted"]:
             set_adapters(model.get_submodule(path), pair)
     out, error = catch(model, x)
     if error:
-        return seen | {"raised": error, "during": "forward"}
-    seen["out"] = wire.copy(wire.plain(out))
+        return observation | {"raised": error, "during": "forward"}
+    observation["out"] = wire.copy(wire.plain(out))
     layers = [module for module in model.modules() if hasattr(module, "base_layer")]
-    held = [_values(module) for module in layers]
+    values_before = [_values(module) for module in layers]
     _, error = catch(function, model, rank, alpha)
     after = [module for module in model.modules() if hasattr(module, "base_layer")]
-    kept = len(after) >= len(layers) and all(any(module is one for one in after) for module in layers)
-    kept = kept and all(_same_values(values, _values(module)) for values, module in zip(held, layers, strict=True))
-    return seen | {"again": {"raised": error, "kept": kept, "layers": len(after) - len(layers)}}
+    all_kept = len(after) >= len(layers) and all(any(module is one for one in after) for module in layers)
+    all_kept = all_kept and all(
+        _same_values(values, _values(module)) for values, module in zip(values_before, layers, strict=True)
+    )
+    return observation | {"again": {"raised": error, "kept": all_kept, "layers": len(after) - len(layers)}}
 
 
 @probe
@@ -155,23 +161,23 @@ def collected(function, source, state, layer, adapted, twice):
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}
-    model = _made(source, state, layer, adapted)
+    model = _build_model(source, state, layer, adapted)
     if twice:
         setattr(model, twice[1], model.get_submodule(twice[0]))
     parameters = dict(model.named_parameters())
     value, error = catch(function, model)
     if error:
         return {"raised": error}
-    seen = {"type": wire.type_name(value), "value": None if value is None else True}
+    observation = {"type": wire.type_name(value), "value": None if value is None else True}
     items, error = catch(list, value)
     if error:
-        return seen
+        return observation
     names = {id(parameter): name for name, parameter in parameters.items()}
-    seen["items"] = [_item(item, names, parameters) for item in items[:200]]
-    return seen
+    observation["items"] = [_describe_item(item, names, parameters) for item in items[:200]]
+    return observation
 
 
-def _item(item, names, parameters):
+def _describe_item(item, names, parameters):
     if id(item) in names:
         return {"name": names[id(item)]}
     if isinstance(item, torch.Tensor):
@@ -195,7 +201,7 @@ def _bytes_of_rows(rows):
     return {row.tobytes() for row in rows.numpy()}
 
 
-class _Watch:
+class _TrainingWatcher:
     """Counts what happens while a model is trained: rows, backward passes, steps, and what the optimiser holds.
 
     `rows` is how many rows the model has been given, `distinct` how many different ones (0 where it cannot be told), and
@@ -245,7 +251,7 @@ class _Watch:
             self.empty += 1
 
     def end(self):
-        """Stop counting; what was counted."""
+        """Stop counting; returns the counts."""
         for handle in self.handles:
             handle.remove()
         counts = ("rows", "trained", "backwards", "piled_up", "steps", "empty", "lr")
@@ -255,7 +261,7 @@ class _Watch:
 
 @probe
 def tuned(function, source, state, layer, adapted, frozen, training, x, y, epochs, lr):
-    """Hand a model and what it is to learn to the learner's function, and look at the model afterwards.
+    """Call the learner's function with a model and training data, and describe the model afterwards.
 
     Args:
         training: whether the model is in training mode before the call.
@@ -263,27 +269,29 @@ def tuned(function, source, state, layer, adapted, frozen, training, x, y, epoch
     Returns:
         ``parameters`` (values by name), ``trains`` (names of those that require a gradient, before and after),
         ``training`` (whether any part of the model is in training mode), ``left`` (names of adapters with a gradient
-        that is not zero), and ``watched``: the counts of `_Watch`; or ``raised``.
+        that is not zero), and ``watched``: the counts of `_TrainingWatcher`; or ``raised``.
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}
-    model = _made(source, state, layer, adapted, frozen).train(training)
+    model = _build_model(source, state, layer, adapted, frozen).train(training)
     named = dict(model.named_parameters())
     adapters = {name: p for name, p in named.items() if name.rpartition(".")[2] in ADAPTERS}
     before = sorted(name for name, p in named.items() if p.requires_grad)
-    watch = _Watch(model, list(adapters.values()), len(x))
+    watcher = _TrainingWatcher(model, list(adapters.values()), len(x))
     value, error = catch(function, model, x, y, epochs, lr)
-    watched = watch.end()
+    counts = watcher.end()
     if error:
         return {"raised": error}
-    now = dict(model.named_parameters())
-    left = [n for n, p in now.items() if n in adapters and p.grad is not None and bool(p.grad.any())]
+    parameters_now = dict(model.named_parameters())
+    with_gradient = [
+        n for n, p in parameters_now.items() if n in adapters and p.grad is not None and bool(p.grad.any())
+    ]
     return {
         "type": wire.type_name(value),
         "value": True,
-        "parameters": {name: wire.copy(wire.plain(p)) for name, p in now.items()},
-        "trains": [before, sorted(name for name, p in now.items() if p.requires_grad)],
+        "parameters": {name: wire.copy(wire.plain(p)) for name, p in parameters_now.items()},
+        "trains": [before, sorted(name for name, p in parameters_now.items() if p.requires_grad)],
         "training": any(module.training for module in model.modules()),
-        "left": left,
-        "watched": watched,
+        "left": with_gradient,
+        "watched": counts,
     }

@@ -40,15 +40,15 @@ def make_layer(layer_class, base, options, by_position=False):
 
 def attribute(layer, name):
     """The attribute `name` of `layer`; None if there is none, or if getting it raises an exception."""
-    found, _ = catch(getattr, layer, name, None)
-    return found
+    value, _ = catch(getattr, layer, name, None)
+    return value
 
 
 def adapter(layer, name):
     """``(tensor or None, transposed)``: the adapter's tensor as stored, and whether an nn.Linear holds it, transposed."""
-    found = attribute(layer, name)
-    transposed = isinstance(found, nn.Module)
-    tensor = attribute(found, "weight") if transposed else found
+    holder = attribute(layer, name)
+    transposed = isinstance(holder, nn.Module)
+    tensor = attribute(holder, "weight") if transposed else holder
     if not isinstance(tensor, torch.Tensor) or nn.parameter.is_lazy(tensor):
         return None, False
     return tensor, transposed
@@ -72,8 +72,8 @@ def parameters_of(layer):
 def adapter_state(layer, name):
     """The state of an adapter of `layer`, as a dict: type, shape, whether it is registered, trains, and so on."""
     tensor, transposed = adapter(layer, name)
-    held = attribute(layer, name)
-    kind = wire.type_name(held)
+    holder = attribute(layer, name)
+    kind = wire.type_name(holder)
     if tensor is None:
         return {"type": kind}
     own = {id(parameter) for parameter in parameters_of(layer).values()}
@@ -82,7 +82,7 @@ def adapter_state(layer, name):
         "shape": list(as_convention(tensor, transposed).shape),
         "registered": id(tensor) in own,
         "leaf": tensor.is_leaf,
-        "bias": transposed and isinstance(getattr(held, "bias", None), torch.Tensor),
+        "bias": transposed and isinstance(getattr(holder, "bias", None), torch.Tensor),
         "trains": tensor.requires_grad,
         "dtype": str(tensor.dtype),
         "device": tensor.device.type,
@@ -93,17 +93,17 @@ def adapter_state(layer, name):
 def adapter_states(layer):
     """`adapter_state` of both adapters by name; ``others``, the names of parameters that belong to neither an adapter nor
     the base; and ``listed``, whether a plain list or dict of the layer holds tensors or modules."""
-    known = [*adapters(layer), *((tensor, False) for tensor in base_tensors(layer))]
-    ids = {id(tensor) for tensor, _ in known}
-    others = [name for name, parameter in parameters_of(layer).items() if id(parameter) not in ids]
+    known_tensors = [*adapters(layer), *((tensor, False) for tensor in base_tensors(layer))]
+    ids = {id(tensor) for tensor, _ in known_tensors}
+    other_names = [name for name, parameter in parameters_of(layer).items() if id(parameter) not in ids]
     listed = any(_holds_tensors(value) for name, value in vars(layer).items() if not name.startswith("_"))
-    return {name: adapter_state(layer, name) for name in ADAPTERS} | {"others": others, "listed": listed}
+    return {name: adapter_state(layer, name) for name in ADAPTERS} | {"others": other_names, "listed": listed}
 
 
 def _holds_tensors(value):
     """Whether `value` is a plain list, tuple or dict with tensors or modules in it."""
-    inside = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
-    return any(isinstance(each, (torch.Tensor, nn.Module)) for each in inside)
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    return any(isinstance(item, (torch.Tensor, nn.Module)) for item in items)
 
 
 def move(layer, dtype, device):

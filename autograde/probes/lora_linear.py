@@ -70,16 +70,16 @@ def forward(layer_class, weight, bias, options, x, A, B, cotangent, by_position=
         that are numbers or None, and ``order``, the names of the parameters as far as they can be given by position.
     """
     signature, _ = catch(inspect.signature, layer_class)
-    given = signature.parameters if signature else {}
-    places = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    order = [name for name, parameter in given.items() if parameter.kind in places]
-    defaults = {name: given[name].default for name in ("rank", "alpha") if name in given}
-    noted = {
+    parameters = signature.parameters if signature else {}
+    by_position_kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    order = [name for name, parameter in parameters.items() if parameter.kind in by_position_kinds]
+    defaults = {name: parameters[name].default for name in ("rank", "alpha") if name in parameters}
+    signature_facts = {
         "defaults": {name: value for name, value in defaults.items() if value is None or type(value) in (int, float)},
         "order": order,
     }
     by_position = by_position and not {"rank", "alpha"} - {*order}  # keyword-only arguments cannot be confused
-    return noted | _forward(layer_class, (weight, bias), options, x, (A, B), cotangent, by_position, device)
+    return signature_facts | _forward(layer_class, (weight, bias), options, x, (A, B), cotangent, by_position, device)
 
 
 # The ways in which a layer is run again, in this order, with the sign of the values that are written into lora_B before.
@@ -99,36 +99,36 @@ def _forward(layer_class, base, options, x, values, cotangent, by_position, devi
     problem = problem or move(layer, x.dtype, device) or set_adapters(layer, (A, B))
     if problem:
         return problem
-    both = adapters(layer)
-    for tensor, _ in both:
+    adapter_pair = adapters(layer)
+    for tensor, _ in adapter_pair:
         catch(tensor.requires_grad_)  # whether they train is another question
     x.requires_grad_()
-    given = x.clone()  # not a leaf, so that writing into it raises no error and is noticed
-    out, error = catch(layer, given)
+    x_copy = x.clone()  # not a leaf, so that writing into it raises no error and is noticed
+    out, error = catch(layer, x_copy)
     if error:
         return {"raised": error, "during": "forward"}
-    seen = {
+    observation = {
         "type": wire.type_name(out),
         "out": wire.copy(wire.plain(out)),
         "scaling": wire.plain(attribute(layer, "scaling")),
     }
-    seen["biased"] = [name for name in ADAPTERS if adapter_state(layer, name).get("bias")]
-    seen["changed"] = not equal(given, x)
+    observation["biased"] = [name for name in ADAPTERS if adapter_state(layer, name).get("bias")]
+    observation["changed"] = not equal(x_copy, x)
     gradients = [None, None, None]
     if isinstance(out, torch.Tensor) and out.shape == cotangent.shape and out.requires_grad:
-        asked = [i for i, tensor in enumerate((x, *(tensor for tensor, _ in both))) if tensor.requires_grad]
-        tensors = [(x, both[0][0], both[1][0])[i] for i in asked]
-        found, error = catch(torch.autograd.grad, (out * cotangent).sum(), tensors, allow_unused=True)
+        requested = [i for i, tensor in enumerate((x, *(tensor for tensor, _ in adapter_pair))) if tensor.requires_grad]
+        tensors = [(x, adapter_pair[0][0], adapter_pair[1][0])[i] for i in requested]
+        computed, error = catch(torch.autograd.grad, (out * cotangent).sum(), tensors, allow_unused=True)
         if error:
             return {"raised": error, "during": "backward"}
-        for i, gradient in zip(asked, found, strict=True):
-            transposed = i > 0 and both[i - 1][1]
+        for i, gradient in zip(requested, computed, strict=True):
+            transposed = i > 0 and adapter_pair[i - 1][1]
             gradients[i] = None if gradient is None else wire.plain(as_convention(gradient, transposed))
-    return seen | {"gradients": gradients, "again": _again(layer, x.detach(), A, B)}
+    return observation | {"gradients": gradients, "again": _run_in_other_ways(layer, x.detach(), A, B)}
 
 
-def _again(layer, x, A, B):
-    seen = []
+def _run_in_other_ways(layer, x, A, B):
+    outcomes = []
     for way, sign in WAYS.items():
         error = None
         if way.endswith("layer.eval()"):
@@ -140,8 +140,8 @@ def _again(layer, x, A, B):
         if not error:
             with torch.set_grad_enabled(way != "under torch.no_grad()"):
                 out, error = catch(layer, x.clone())
-        seen.append([way, "raised", error] if error else [way, "out", wire.copy(wire.plain(out))])
-    return seen
+        outcomes.append([way, "raised", error] if error else [way, "out", wire.copy(wire.plain(out))])
+    return outcomes
 
 
 @probe
@@ -162,22 +162,24 @@ def train(layer_class, weight, bias, options, x, A, B, steps, lr, weight_decay):
     problem = set_adapters(layer, (A, B))
     if problem and "unset" not in problem:  # adapters of other shapes are trained as they are
         return problem
-    both = adapters(layer)
-    own = {id(tensor) for tensor, _ in both}
+    adapter_pair = adapters(layer)
+    own = {id(tensor) for tensor, _ in adapter_pair}
     names = parameters_of(layer)
 
     def snapshot():
         tensors = [attribute(base, "weight"), attribute(base, "bias")]
-        tensors += [None if tensor is None else as_convention(tensor, transposed) for tensor, transposed in both]
+        tensors += [
+            None if tensor is None else as_convention(tensor, transposed) for tensor, transposed in adapter_pair
+        ]
         return [wire.copy(wire.plain(tensor)) for tensor in tensors]
 
     before = snapshot()
     out, _ = catch(base, x)
-    seen = {
+    observation = {
         "held": adapter_states(layer),
         "trains": [name for name, parameter in names.items() if parameter.requires_grad],
         "adapters": [name for name, parameter in names.items() if id(parameter) in own],
-        "base": _which(attribute(layer, "base_layer"), base),
+        "base": _base_relation(attribute(layer, "base_layer"), base),
         "base_trains": [bool(getattr(attribute(base, name), "requires_grad", False)) for name in ("weight", "bias")],
         "base_now": before[:2],
         "base_out": wire.plain(out),
@@ -185,22 +187,24 @@ def train(layer_class, weight, bias, options, x, A, B, steps, lr, weight_decay):
     }
     trainable = [parameter for parameter in names.values() if parameter.requires_grad]
     if trainable:
-        _, error = catch(_steps, layer, trainable, x, steps, lr, weight_decay)
+        _, error = catch(_optimiser_steps, layer, trainable, x, steps, lr, weight_decay)
         if error:
-            return seen | {"raised": error, "during": "training"}
-    return seen | {"after": snapshot()}
+            return observation | {"raised": error, "during": "training"}
+    return observation | {"after": snapshot()}
 
 
-def _which(held, base):
-    """What a layer holds as its base_layer: "same" (the one handed in), "copy", "other" or None."""
-    if held is None or held is base:
-        return None if held is None else "same"
-    weight, given = getattr(held, "weight", None), attribute(base, "weight")
-    both = isinstance(weight, torch.Tensor) and isinstance(given, torch.Tensor)
-    return "copy" if both and weight.shape == given.shape and equal(weight, given) else "other"
+def _base_relation(kept_layer, base):
+    """How a layer's base_layer relates to the base: "same" (the one handed in), "copy", "other" or None."""
+    if kept_layer is None or kept_layer is base:
+        return None if kept_layer is None else "same"
+    weight, original_weight = getattr(kept_layer, "weight", None), attribute(base, "weight")
+    both_tensors = isinstance(weight, torch.Tensor) and isinstance(original_weight, torch.Tensor)
+    return (
+        "copy" if both_tensors and weight.shape == original_weight.shape and equal(weight, original_weight) else "other"
+    )
 
 
-def _steps(layer, parameters, x, steps, lr, weight_decay):
+def _optimiser_steps(layer, parameters, x, steps, lr, weight_decay):
     # What Adam does in its first steps, by hand: torch.optim imports torch's compiler first, which takes seconds.
     for _ in range(steps):
         layer.zero_grad()
@@ -225,30 +229,30 @@ def place(layer_class, weight, bias, options, x, device, moved_to):
     layer, problem = make_layer(layer_class, make_base(weight, bias, device), options)
     if problem:
         return problem
-    held = adapter_states(layer)
+    state_before = adapter_states(layer)
     dtype = getattr(torch, moved_to)
     _, error = catch(layer.to, dtype)
     if error:
-        return {"raised": error, "during": "move", "held": held, "moved": held}
-    moved = adapter_states(layer)
+        return {"raised": error, "during": "move", "held": state_before, "moved": state_before}
+    state_after = adapter_states(layer)
     out, error = catch(layer, x.to(device, dtype))
     if error:
-        return {"raised": error, "during": "forward", "held": held, "moved": moved}
-    return {"held": held, "moved": moved, "out": wire.plain(out)}
+        return {"raised": error, "during": "forward", "held": state_before, "moved": state_after}
+    return {"held": state_before, "moved": state_after, "out": wire.plain(out)}
 
 
 @probe
 def names_of(function, source, options):
-    """Hand a layer made from `source` to the learner's function, and list the names it gives back.
+    """Call the learner's function with a layer made from `source`, and list the names it returns.
 
     Returns:
         As `autograde.remote.call.call`; any iterable of names comes back as a list.
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}
-    given = {"__name__": "given", "torch": torch, "nn": nn}
-    exec(source, given)
-    layer = given["Layer"](**options)
+    namespace = {"__name__": "given", "torch": torch, "nn": nn}
+    exec(source, namespace)
+    layer = namespace["Layer"](**options)
     value, error = catch(function, layer)
     if error:
         return {"raised": error}

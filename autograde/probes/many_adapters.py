@@ -24,12 +24,12 @@ class _Adapter:
 
     def sides(self):
         """``{"A": tensor, "B": tensor}``: views of the parameters that have one of the two shapes."""
-        found = {}
+        by_side = {}
         for side, shape in self.shapes.items():
             for parameter in self.new:
                 if tuple(parameter.shape) in (shape, shape[::-1]):
-                    found[side] = parameter.detach() if tuple(parameter.shape) == shape else parameter.detach().mT
-        return found
+                    by_side[side] = parameter.detach() if tuple(parameter.shape) == shape else parameter.detach().mT
+        return by_side
 
     def fits(self):
         return len(self.new) == 2 and len(self.sides()) == 2
@@ -68,8 +68,8 @@ def follow(layer_class, weight, bias, steps, x):
     d, k = base.in_features, base.out_features
     adapters, snapshots = {}, []
     for name, *inputs in [["start"], *steps]:
-        known = {id(parameter): parameter for parameter in nn.Module.parameters(layer)}
-        values = {key: [part.detach().clone() for part in one.new] for key, one in adapters.items()}
+        parameters_before = {id(parameter): parameter for parameter in nn.Module.parameters(layer)}
+        values = {key: [part.detach().clone() for part in adapter.new] for key, adapter in adapters.items()}
         error = None
         if name == "fill":
             key, A, B = inputs
@@ -82,31 +82,33 @@ def follow(layer_class, weight, bias, steps, x):
             _, error = catch(layer.double)
             x = x.double()
         elif name == "learn":
-            _, error = catch(_learn, layer, x)
+            _, error = catch(_optimiser_step, layer, x)
         elif name != "start":
-            _, error = catch(getattr(layer, name, None) or _absent(name), *inputs)
+            _, error = catch(getattr(layer, name, None) or _missing_method(name), *inputs)
             if name == "add" and inputs[0] not in adapters:
-                new = [parameter for parameter in nn.Module.parameters(layer) if id(parameter) not in known]
+                new = [parameter for parameter in nn.Module.parameters(layer) if id(parameter) not in parameters_before]
                 adapters[inputs[0]] = _Adapter(new, d, k, inputs[1])
-        moved = [key for key, old in values.items() if not all(map(_same, old, adapters[key].new))]
+        moved = [key for key, old in values.items() if not all(map(_equal, old, adapters[key].new))]
         snapshots.append(
-            _snapshot(layer, base, x, adapters, known) | {"moved": moved} | ({"raised": error} if error else {})
+            _snapshot(layer, base, x, adapters, parameters_before)
+            | {"moved": moved}
+            | ({"raised": error} if error else {})
         )
     return {"snapshots": snapshots}
 
 
-def _absent(name):
+def _missing_method(name):
     def call(*_):
         raise AttributeError(f"the layer has no method {name}")
 
     return call
 
 
-def _same(a, b):
+def _equal(a, b):
     return a.shape == b.shape and a.dtype == b.dtype and equal(a, b)
 
 
-def _learn(layer, x):
+def _optimiser_step(layer, x):
     layer.zero_grad()
     layer(x).square().mean().backward()
     with torch.no_grad():
@@ -115,25 +117,25 @@ def _learn(layer, x):
                 parameter.sub_(0.1 * parameter.grad.sign())
 
 
-def _snapshot(layer, base, x, adapters, known):
+def _snapshot(layer, base, x, adapters, parameters_before):
     out, error = catch(layer, x)
-    held = getattr(layer, "base_layer", None)
-    tensors = [getattr(held, name, None) for name in ("weight", "bias")]
-    now = {id(parameter) for parameter in nn.Module.parameters(layer)}
+    base_layer = getattr(layer, "base_layer", None)
+    tensors = [getattr(base_layer, name, None) for name in ("weight", "bias")]
+    parameter_ids = {id(parameter) for parameter in nn.Module.parameters(layer)}
     active, _ = catch(getattr, layer, "active", "nothing")
-    seen = {
+    observation = {
         "active": wire.plain(active),
         "out": wire.copy(wire.plain(out)),
         "base": [wire.copy(wire.plain(tensor)) for tensor in tensors],
         "trains": [isinstance(tensor, torch.Tensor) and tensor.requires_grad for tensor in tensors],
-        "same": held is base,
+        "same": base_layer is base,
         "adapters": {name: adapter.state() for name, adapter in adapters.items()},
-        "kept": set(known) <= now,
+        "kept": set(parameters_before) <= parameter_ids,
     }
-    return seen | ({"out_raised": error} if error else {})
+    return observation | ({"out_raised": error} if error else {})
 
 
-class _Operations(TorchDispatchMode):
+class _OperationCounter(TorchDispatchMode):
     """Counts the operations on tensors."""
 
     count = 0
@@ -148,29 +150,29 @@ class _Operations(TorchDispatchMode):
 
 
 @contextlib.contextmanager
-def _noting_given(used):
-    """Note in a set which of the ways that the lesson imports for its timings are called, by whatever name."""
+def _record_given_functions(called_names):
+    """Record in a set which of the lesson kit's own routing functions are called, under any name."""
     ways = {way.__code__: way.__name__ for way in routing.WAYS}
 
     def note(frame, event, _):
         if event == "call" and frame.f_code in ways:
-            used.add(ways[frame.f_code])
+            called_names.add(ways[frame.f_code])
 
-    before = sys.getprofile()
+    previous_profiler = sys.getprofile()
     sys.setprofile(note)
     try:
         yield
     finally:
-        sys.setprofile(before)
+        sys.setprofile(previous_profiler)
 
 
 @probe
 def routed(function, args, device="cpu"):
     """As `call.call`, and ``given``: names of the lesson's own ways to route that were called."""
-    used = set()
-    with _noting_given(used):
-        seen = call(function, args=args, device=device)
-    return seen | {"given": sorted(used)}
+    called_names = set()
+    with _record_given_functions(called_names):
+        observation = call(function, args=args, device=device)
+    return observation | {"given": sorted(called_names)}
 
 
 @probe
@@ -178,7 +180,7 @@ def operations(function, args):
     """How many operations on tensors a call takes: ``count``; or ``not_callable``, or ``raised``."""
     if not callable(function):
         return {"not_callable": wire.type_name(function)}
-    with _Operations() as mode:
+    with _OperationCounter() as mode:
         _, error = catch(function, *args)
     return {"raised": error} if error else {"count": mode.count}
 
@@ -192,10 +194,12 @@ def combined(function, adapters, weights):
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}
-    given = [tuple(adapter) for adapter in adapters]
-    before = [(A.clone(), B.clone()) for A, B, _ in given]
-    value, error = catch(function, given, list(weights))
+    adapter_tuples = [tuple(adapter) for adapter in adapters]
+    before = [(A.clone(), B.clone()) for A, B, _ in adapter_tuples]
+    value, error = catch(function, adapter_tuples, list(weights))
     if error:
         return {"raised": error}
-    changed = [i for i, (A, B, _) in enumerate(given) if not (_same(A, before[i][0]) and _same(B, before[i][1]))]
+    changed = [
+        i for i, (A, B, _) in enumerate(adapter_tuples) if not (_equal(A, before[i][0]) and _equal(B, before[i][1]))
+    ]
     return {"type": wire.type_name(value), "value": wire.plain(value), "changed": changed}

@@ -1,6 +1,6 @@
-"""Probes of lesson 06: hand a given layer to a function, or take a layer class through a row of steps.
+"""Probes of lesson 06: call a function with a given layer, or take a layer class through a sequence of steps.
 
-They say which values there are, which tensors are the same object, which share memory and what autograd holds.
+They report values, which tensors are the same object, which share memory, and what autograd has recorded.
 """
 
 import functools
@@ -21,7 +21,7 @@ def _compiled(source):
     return compile(source, f"{__file__}:given", "exec")
 
 
-def _given(source, name, weight, bias, options, A, B, device):
+def _build_layer(source, name, weight, bias, options, A, B, device):
     """A layer of the class called `name` that `source` defines, its adapters set to A and B."""
     names = {"__name__": "__main__", "torch": torch, "nn": nn}
     exec(_compiled(source), names)
@@ -38,7 +38,7 @@ def _ids(layer):
     return {name: (id(parameter), parameter.requires_grad) for name, parameter in layer.named_parameters()}
 
 
-def _hand_over(function, layer):
+def _call_on_layer(function, layer):
     """Call the learner's function on `layer`: ``(value, observation)``, with what the call changed in the layer."""
     if not callable(function):
         return None, {"not_callable": wire.type_name(function)}
@@ -48,10 +48,10 @@ def _hand_over(function, layer):
         return None, {"raised": error}
     now_values, now_ids = _values(layer), _ids(layer)
     changed = [name for name in values if name not in now_values or not same_bits(values[name], now_values[name])]
-    kept = vars(layer).get("scaling")
+    scaling_after = vars(layer).get("scaling")
     return value, {
         "type": wire.type_name(value),
-        "changed": changed if type(kept) is float and kept == scaling else [*changed, "scaling"],
+        "changed": changed if type(scaling_after) is float and scaling_after == scaling else [*changed, "scaling"],
         "replaced": [name for name in ids if name not in now_ids or ids[name] != now_ids[name]],
         "added": [name for name in now_ids if name not in ids],
         "marked": bool(vars(layer).get("merged", False)),
@@ -60,21 +60,21 @@ def _hand_over(function, layer):
 
 @probe
 def delta_of(function, source, name, weight, bias, options, A, B, device="cpu"):
-    """Hand a layer made from `source` to the learner's function.
+    """Call the learner's function with a layer made from `source`.
 
     Returns:
         As `autograde.remote.call.call`, with names in ``changed`` (what of the layer got other values), ``replaced`` (its
         parameters that are other objects now, or train or are frozen where they were not), ``added`` (new ones) and
         ``marked`` (whether the layer holds a true attribute `merged`).
     """
-    layer = _given(source, name, weight, bias, options, A, B, device)
-    value, seen = _hand_over(function, layer)
-    return seen | {"value": wire.plain(value)} if "type" in seen else seen
+    layer = _build_layer(source, name, weight, bias, options, A, B, device)
+    value, observation = _call_on_layer(function, layer)
+    return observation | {"value": wire.plain(value)} if "type" in observation else observation
 
 
 @probe
 def linear_of(function, source, name, weight, bias, options, A, B, x, device="cpu"):
-    """Hand a layer made from `source` to the learner's function, and describe the nn.Linear that it gives.
+    """Call the learner's function with a layer made from `source`, and describe the nn.Linear that it returns.
 
     Returns:
         As `delta_of` where nothing with a `weight` came back. Else, in place of ``value``: ``plain`` (whether the type
@@ -84,34 +84,34 @@ def linear_of(function, source, name, weight, bias, options, A, B, x, device="cp
         parameter, the layer's]`` for each two that share memory), ``out`` (what it makes of x, or None where it
         raises) and ``kept`` (the layer's output before and after).
     """
-    layer = _given(source, name, weight, bias, options, A, B, device)
+    layer = _build_layer(source, name, weight, bias, options, A, B, device)
     x = x.to(device)
     before = wire.plain(layer(x))
-    value, seen = _hand_over(function, layer)
-    if "type" not in seen:
-        return seen
-    held = getattr(value, "weight", None)
-    if not isinstance(value, nn.Module) or not isinstance(held, torch.Tensor):
-        return seen | {"value": wire.plain(value)}
+    value, observation = _call_on_layer(function, layer)
+    if "type" not in observation:
+        return observation
+    result_weight = getattr(value, "weight", None)
+    if not isinstance(value, nn.Module) or not isinstance(result_weight, torch.Tensor):
+        return observation | {"value": wire.plain(value)}
     out, _ = catch(value, x)
     after, _ = catch(layer, x)
-    return seen | {
+    return observation | {
         "plain": type(value) is Linear,
         "own": value is layer.base_layer,
         "sizes": [wire.plain(getattr(value, size, None)) for size in ("in_features", "out_features")],
-        "weight": wire.plain(held),
+        "weight": wire.plain(result_weight),
         "bias": wire.plain(getattr(value, "bias", None)),
-        "device": held.device.type,
-        "parameter": isinstance(held, nn.Parameter),
-        "leaf": held.is_leaf,
-        "graph": held.grad_fn is not None,
-        "inference": any(tensor.is_inference() for tensor in (held, *value.parameters())),
+        "device": result_weight.device.type,
+        "parameter": isinstance(result_weight, nn.Parameter),
+        "leaf": result_weight.is_leaf,
+        "graph": result_weight.grad_fn is not None,
+        "inference": any(tensor.is_inference() for tensor in (result_weight, *value.parameters())),
         "shares": [
-            [its, ours]
-            for its, one in value.named_parameters()
-            for ours, other in layer.named_parameters()
-            if ours not in seen["added"]
-            if one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
+            [result_name, layer_name]
+            for result_name, result_parameter in value.named_parameters()
+            for layer_name, layer_parameter in layer.named_parameters()
+            if layer_name not in observation["added"]
+            if result_parameter.untyped_storage().data_ptr() == layer_parameter.untyped_storage().data_ptr()
         ],
         "out": wire.plain(out),
         "kept": [before, wire.plain(after)],
@@ -146,7 +146,7 @@ def run_steps(layer_class, weight, bias, options, A, B, x, steps, device="cpu"):
     _, error = catch(layer.to, device=device, dtype=weight.dtype)
     if error:
         return {"raised": error, "during": "move"}
-    own = [tensor for tensor, _ in adapters(layer)]
+    original_adapters = [tensor for tensor, _ in adapters(layer)]
     if problem := set_adapters(layer, (A.to(device), B.to(device))):
         return problem
     snapshots = []
@@ -159,7 +159,9 @@ def run_steps(layer_class, weight, bias, options, A, B, x, steps, device="cpu"):
         out, error = catch(layer, x)
         if error:
             return {"raised": error, "during": "forward", "snapshots": snapshots, "start": start}
-        snapshots.append(_snapshot(layer, original, own) | {"out": wire.plain(out), "gradients": wire.plain(gradients)})
+        snapshots.append(
+            _snapshot(layer, original, original_adapters) | {"out": wire.plain(out), "gradients": wire.plain(gradients)}
+        )
     return {"snapshots": snapshots, "start": start}
 
 
@@ -170,34 +172,37 @@ def _step(layer, x, name, inputs):
         with torch.no_grad():
             layer.base_layer.weight.copy_(inputs[0])
     elif name == "learn":
-        both = adapters(layer)
-        for tensor, _ in both:
+        adapter_pair = adapters(layer)
+        for tensor, _ in adapter_pair:
             tensor.grad = None
         (layer(x) * inputs[0]).sum().backward()
-        return [None if tensor.grad is None else as_convention(tensor.grad, transposed) for tensor, transposed in both]
+        return [
+            None if tensor.grad is None else as_convention(tensor.grad, transposed)
+            for tensor, transposed in adapter_pair
+        ]
     else:
         getattr(layer, name)()
 
 
 def _kept_tensors(layer):
     """The tensors that `layer` keeps as attributes, buffers or Parameters of its own, inside lists and dicts too."""
-    found = []
+    tensors = []
 
     def walk(value, depth):
         if isinstance(value, torch.Tensor):
-            found.append(value)
+            tensors.append(value)
         elif depth and isinstance(value, dict):
-            for each in value.values():
-                walk(each, depth - 1)
+            for item in value.values():
+                walk(item, depth - 1)
         elif depth and isinstance(value, (list, tuple)):
-            for each in value:
-                walk(each, depth - 1)
+            for item in value:
+                walk(item, depth - 1)
 
     walk(vars(layer), 3)
-    return found
+    return tensors
 
 
-def _snapshot(layer, original, own):
+def _snapshot(layer, original, original_adapters):
     base = getattr(layer, "base_layer", None)
     weight, bias = getattr(base, "weight", None), getattr(base, "bias", None)
     merged, _ = catch(getattr, layer, "merged", None)
@@ -210,7 +215,10 @@ def _snapshot(layer, original, own):
         "graph": is_tensor and weight.grad_fn is not None,
         "trains": [isinstance(tensor, torch.Tensor) and tensor.requires_grad for tensor in (weight, bias)],
         "merged": wire.copy(wire.plain(merged)),
-        "adapters": [tensor is held for (tensor, _), held in zip(adapters(layer), own, strict=True)],
+        "adapters": [
+            tensor is original_adapter
+            for (tensor, _), original_adapter in zip(adapters(layer), original_adapters, strict=True)
+        ],
         "alias": is_tensor and any(_same_memory(tensor, weight) for tensor in _kept_tensors(layer)),
         "zeros": any(tensor.shape == original.shape and not tensor.any() for tensor in _kept_tensors(layer)),
     }

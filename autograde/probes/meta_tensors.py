@@ -20,24 +20,28 @@ class MetaTensors(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         tensors = [value for value in tree_leaves((args, kwargs)) if isinstance(value, torch.Tensor)]
-        elsewhere = any(tensor.ndim and not tensor.is_meta for tensor in tensors)
-        asked = kwargs.get("device")
-        on_meta = any(tensor.is_meta for tensor in tensors) if asked is None else torch.device(asked).type == "meta"
-        if func.is_view or elsewhere or not on_meta:
+        has_cpu_values = any(tensor.ndim and not tensor.is_meta for tensor in tensors)
+        requested_device = kwargs.get("device")
+        on_meta = (
+            any(tensor.is_meta for tensor in tensors)
+            if requested_device is None
+            else torch.device(requested_device).type == "meta"
+        )
+        if func.is_view or has_cpu_values or not on_meta:
             return func(*args, **kwargs)
-        if asked is not None:
+        if requested_device is not None:
             kwargs = kwargs | {"device": torch.device("cpu")}
-        out = func(*tree_map(_with_numbers, args), **tree_map(_with_numbers, kwargs))
-        return args[0] if func._schema.is_mutable else tree_map(_without_numbers, out)
+        out = func(*tree_map(_to_cpu_zeros, args), **tree_map(_to_cpu_zeros, kwargs))
+        return args[0] if func._schema.is_mutable else tree_map(_to_meta, out)
 
 
-def _with_numbers(value):
+def _to_cpu_zeros(value):
     if not isinstance(value, torch.Tensor) or not value.is_meta:
         return value
     return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="cpu").zero_()
 
 
-def _without_numbers(value):
+def _to_meta(value):
     if not isinstance(value, torch.Tensor):
         return value
     return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")

@@ -1,4 +1,4 @@
-"""Probes of lesson 02: shapes as tuples, and a learner's test put to work on a layer."""
+"""Probes of lesson 02: shapes as tuples, and a learner's test run on a layer."""
 
 import functools
 import random
@@ -14,7 +14,7 @@ from autograde.remote.call import returns_something
 from autograde.remote.probe import probe
 from autograde.remote.raised import catch
 
-MOST_CALLS = 100  # different calls noted of one test
+MAX_CALLS = 100  # different calls noted of one test
 # The given layer's file name. Being in this package, its lines are never taken for the learner's own.
 _GIVEN = f"{__file__}:given"
 
@@ -58,18 +58,18 @@ def try_on(test, source, name, seed, dtype):
     if not callable(test):
         return {"not_callable": wire.type_name(test)}
     calls, in_layer, layer_raised = {}, [], []
-    given = _class_from(source, name)
-    _watch(given, calls, layer_raised)
+    layer_class = _class_from(source, name)
+    _record_calls(layer_class, calls, layer_raised)
 
-    def tried(layer_class):
+    def run_test(layer_class):
         try:
             return test(layer_class)
         except Exception as error:
-            in_layer.append(_came_from_forward(error))
+            in_layer.append(_raised_in_forward(error))
             raise
 
-    with _Fresh(seed, getattr(torch, dtype)):
-        value, error = catch(tried, given)
+    with _KnownRandomState(seed, getattr(torch, dtype)):
+        value, error = catch(run_test, layer_class)
     noted = {"calls": [list(call) for call in calls], "layer_raised": bool(layer_raised)}
     if error:
         return noted | {"raised": error, "in_layer": any(in_layer)}
@@ -87,12 +87,12 @@ def _class_from(source, name):
     return names[name]
 
 
-def _watch(layer_class, calls, layer_raised):
+def _record_calls(layer_class, calls, layer_raised):
     forward = layer_class.forward
 
     @functools.wraps(forward)
     def watched(self, x):
-        _note(self, x, calls)
+        _record_call(self, x, calls)
         try:
             return forward(self, x)
         except Exception:
@@ -102,26 +102,26 @@ def _watch(layer_class, calls, layer_raised):
     layer_class.forward = watched
 
 
-def _note(layer, x, calls):
-    if len(calls) >= MOST_CALLS:
+def _record_call(layer, x, calls):
+    if len(calls) >= MAX_CALLS:
         return
     try:
         base, A, B = layer.base_layer, layer.lora_A.detach(), layer.lora_B.detach()
         sizes = base.in_features, base.out_features, int(layer.rank), float(layer.alpha)
-        nothing = not bool(x.detach().any() and A.any())
-        even = all(bool((factor == factor.flatten()[0]).all()) for factor in (A, B))
-        calls[*sizes, base.bias is not None, x.ndim, not bool(B.any()), nothing, even] = None
+        is_zero_input = not bool(x.detach().any() and A.any())
+        has_constant_factors = all(bool((factor == factor.flatten()[0]).all()) for factor in (A, B))
+        calls[*sizes, base.bias is not None, x.ndim, not bool(B.any()), is_zero_input, has_constant_factors] = None
     except Exception:  # inside a transform, or after the test has changed the layer: there is nothing to note
         return
 
 
-def _came_from_forward(error):
+def _raised_in_forward(error):
     codes = (frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__))
     return any(code.co_filename == _GIVEN and code.co_name == "forward" for code in codes)
 
 
-class _Fresh:
-    """Known random generators and a known default dtype; the learner's own are put back at the end."""
+class _KnownRandomState:
+    """Context manager that seeds the random generators and sets the default dtype; restores the learner's at the end."""
 
     def __init__(self, seed, dtype):
         self.seed, self.dtype = seed, dtype

@@ -1,4 +1,4 @@
-"""What lesson 09 asks: what an answer does to a model that it is handed, and to the adapters in it.
+"""Probes of lesson 09: what an answer does to a model, and to the adapters in it.
 
 The judge sends the source of a model, which defines `Model`. Which layers have adapters, and what they are called, is
 for the judge to know; here is only looked at what is there.
@@ -17,27 +17,27 @@ SIDES = ("lora_A", "lora_B")
 DEPTH = 12  # of names: no model that is handed over is half as deep
 
 
-def made(source, seed):
+def build_model(source, seed):
     """The model that `source` defines, with the same random numbers for the same seed."""
-    given = {"__name__": "given", "torch": torch, "nn": nn}
-    exec(source, given)
+    namespace = {"__name__": "given", "torch": torch, "nn": nn}
+    exec(source, namespace)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return given["Model"]()
+        return namespace["Model"]()
 
 
 def _modules(model):
-    """Every module by its name, at each of its places. An answer may have put layers into layers without an end. Where a
-    child's own name has dots in it, they are slashes here: ``model`` has no ``a.b`` then, if ``model.a`` has no ``b``.
+    """Every module by its name, at each of its places. An answer may nest layers without end, so the depth is limited.
+    Where a child's own name has dots in it, they are slashes here: ``model`` has no ``a.b`` then, if ``model.a`` has no ``b``.
     """
-    found, waiting = {}, [("", model)]
-    while waiting:
-        name, module = waiting.pop()
-        found[name] = module
+    by_name, pending = {}, [("", model)]
+    while pending:
+        name, module = pending.pop()
+        by_name[name] = module
         if name.count(".") < DEPTH:
             children = reversed(list(nn.Module.named_children(module)))
-            waiting += [(f"{name}.{child.replace('.', '/')}".lstrip("."), part) for child, part in children]
-    return found
+            pending += [(f"{name}.{child.replace('.', '/')}".lstrip("."), part) for child, part in children]
+    return by_name
 
 
 def _parameters(model):
@@ -49,8 +49,8 @@ def _parameters(model):
     }
 
 
-def _place(module, before):
-    """What stands at the place where `before` stood: its kind, and of an adapted layer what it holds."""
+def _describe_place(module, before):
+    """Describe the module that has replaced `before`: its kind and, for an adapted layer, its parts."""
     if module is before:
         return {"kind": "same"}
     base = getattr(module, "base_layer", None)
@@ -70,7 +70,7 @@ def _place(module, before):
     }
 
 
-def _call(function, model, targets, rank, alpha):
+def _call_inject(function, model, targets, rank, alpha):
     value, error = catch(function, model, targets, rank, alpha)
     if error:
         return {"raised": error}
@@ -80,12 +80,12 @@ def _call(function, model, targets, rank, alpha):
 
 @probe
 def inject_into(function, source, seed, target_modules, rank, alpha, ids, again=None, tied=None):
-    """Hand a model made from `source` to the learner's function, once, and again with the names `again` if given.
+    """Call the learner's function with a model made from `source`, and a second time with the names `again` if given.
 
     Returns:
         ``not_callable``; or for the first call ``raised``, or ``type`` and ``value``, and
 
-        - ``places``: for each name of an nn.Linear in the model as it was what stands there now (see `_look`);
+        - ``places``: for each name that an nn.Linear had, what is there now (see `_describe_place`);
         - ``missing``: names of those that nothing stands at any more; ``added``: names of new modules elsewhere;
         - ``grads``: names of parameters that are in no replaced layer and whose requires_grad changed;
         - ``shared``: the names of two replaced layers that hold an adapter's tensor between them, or none;
@@ -97,34 +97,38 @@ def inject_into(function, source, seed, target_modules, rank, alpha, ids, again=
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}
-    model = made(source, seed)
+    model = build_model(source, seed)
     modules, parameters = _modules(model), _parameters(model)
     linears = {name: module for name, module in modules.items() if isinstance(module, nn.Linear)}
     grads = {name: parameter.requires_grad for name, parameter in parameters.items()}
     values = {name: parameter.detach().clone() for name, parameter in parameters.items()}
     out_before, _ = catch(model, ids)
 
-    seen = _call(function, model, target_modules, rank, alpha)
-    now = _modules(model)
-    seen["places"] = {name: _place(now.get(name), linear) for name, linear in linears.items() if name in now}
-    seen["missing"] = [name for name in linears if name not in now]
-    replaced = [name for name, place in seen["places"].items() if place["kind"] != "same"]
-    seen["shared"] = shared_adapter({name: now[name] for name in replaced if seen["places"][name]["kind"] == "lora"})
-    seen["added"] = [
-        name for name in now if name not in modules and not any(name.startswith(f"{top}.") for top in replaced)
+    observation = _call_inject(function, model, target_modules, rank, alpha)
+    modules_now = _modules(model)
+    observation["places"] = {
+        name: _describe_place(modules_now.get(name), linear) for name, linear in linears.items() if name in modules_now
+    }
+    observation["missing"] = [name for name in linears if name not in modules_now]
+    replaced = [name for name, place in observation["places"].items() if place["kind"] != "same"]
+    observation["shared"] = shared_adapter(
+        {name: modules_now[name] for name in replaced if observation["places"][name]["kind"] == "lora"}
+    )
+    observation["added"] = [
+        name for name in modules_now if name not in modules and not any(name.startswith(f"{top}.") for top in replaced)
     ][:20]
-    own = {id(parameter) for name in replaced for parameter in linears[name].parameters()}
+    replaced_parameters = {id(parameter) for name in replaced for parameter in linears[name].parameters()}
     changed = [name for name, parameter in parameters.items() if parameter.requires_grad != grads[name]]
-    seen["grads"] = [name for name in changed if id(parameters[name]) not in own]
-    seen["changed"] = [name for name, parameter in parameters.items() if not same_bits(parameter, values[name])]
+    observation["grads"] = [name for name in changed if id(parameters[name]) not in replaced_parameters]
+    observation["changed"] = [name for name, parameter in parameters.items() if not same_bits(parameter, values[name])]
     out_after, _ = catch(model, ids)
-    seen["out"] = [wire.plain(out_before), wire.plain(out_after)]
+    observation["out"] = [wire.plain(out_before), wire.plain(out_after)]
     if tied:
-        ends, _ = catch(lambda: [_weight_at(model, path) for path in tied])
-        seen["tied"] = bool(ends) and ends[0] is ends[1]
-    if again is not None and "raised" not in seen:
-        seen["second"] = _second(function, model, linears, again, rank, alpha)
-    return seen
+        tied_weights, _ = catch(lambda: [_weight_at(model, path) for path in tied])
+        observation["tied"] = bool(tied_weights) and tied_weights[0] is tied_weights[1]
+    if again is not None and "raised" not in observation:
+        observation["second"] = _inject_again(function, model, linears, again, rank, alpha)
+    return observation
 
 
 def _weight_at(model, path):
@@ -134,16 +138,20 @@ def _weight_at(model, path):
     return module.weight
 
 
-def _second(function, model, linears, again, rank, alpha):
+def _inject_again(function, model, linears, again, rank, alpha):
     adapters = {name: part for name, part in _parameters(model).items() if name.rpartition(".")[2] in SIDES}
     with torch.no_grad():
         for parameter in adapters.values():
             parameter.fill_(0.5)  # as if it had been trained
-    seen = _call(function, model, again, rank, alpha)
-    now, parameters = _modules(model), _parameters(model)
-    seen["places"] = {name: _place(now.get(name), linear) for name, linear in linears.items() if name in now}
-    seen["kept"] = all(parameters.get(name) is part and bool((part == 0.5).all()) for name, part in adapters.items())
-    return seen
+    observation = _call_inject(function, model, again, rank, alpha)
+    modules_now, parameters = _modules(model), _parameters(model)
+    observation["places"] = {
+        name: _describe_place(modules_now.get(name), linear) for name, linear in linears.items() if name in modules_now
+    }
+    observation["kept"] = all(
+        parameters.get(name) is part and bool((part == 0.5).all()) for name, part in adapters.items()
+    )
+    return observation
 
 
 def _fill(model, values):
@@ -160,23 +168,23 @@ def _snapshot(model):
 
 def _changes(model, before):
     """Names of the parameters that are gone or new or other objects, that got other values, another requires_grad."""
-    now = _parameters(model)
-    both = [name for name in before if name in now]
+    parameters_now = _parameters(model)
+    in_both = [name for name in before if name in parameters_now]
     return {
-        "replaced": [name for name in {**before, **now} if name not in now or name not in before]
-        + [name for name in both if id(now[name]) != before[name][0]],
-        "changed": [name for name in both if not _same(now[name], before[name][2])],
-        "grads": [name for name in both if now[name].requires_grad != before[name][1]],
+        "replaced": [name for name in {**before, **parameters_now} if name not in parameters_now or name not in before]
+        + [name for name in in_both if id(parameters_now[name]) != before[name][0]],
+        "changed": [name for name in in_both if not _equal(parameters_now[name], before[name][2])],
+        "grads": [name for name in in_both if parameters_now[name].requires_grad != before[name][1]],
     }
 
 
-def _same(a, b):
+def _equal(a, b):
     return a.shape == b.shape and a.dtype == b.dtype and equal(a, b)
 
 
 @probe
 def state_of(function, source, seed, values):
-    """Hand a model made from `source`, with `values` in its parameters, to the learner's function.
+    """Call the learner's function with a model made from `source`, with `values` in its parameters.
 
     Returns:
         ``not_callable`` or ``raised``; or ``type``, ``is_dict``, ``keys`` (in order), ``values`` (plain, by key),
@@ -184,17 +192,17 @@ def state_of(function, source, seed, values):
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}
-    model = made(source, seed)
+    model = build_model(source, seed)
     _fill(model, values)
     before = _snapshot(model)
     value, error = catch(function, model)
     if error:
         return {"raised": error}
-    seen = {"type": wire.type_name(value), "is_dict": isinstance(value, dict)} | _changes(model, before)
+    observation = {"type": wire.type_name(value), "is_dict": isinstance(value, dict)} | _changes(model, before)
     if not isinstance(value, dict):
-        return seen | {"value": wire.plain(value)}
+        return observation | {"value": wire.plain(value)}
     entries = {str(key): entry for key, entry in value.items()}
-    return seen | {
+    return observation | {
         "keys": list(entries),
         "entries": [wire.plain(entry) for entry in entries.values()],
         "graph": [key for key, entry in entries.items() if getattr(entry, "grad_fn", None) is not None],
@@ -203,7 +211,7 @@ def state_of(function, source, seed, values):
 
 @probe
 def load_into(function, source, seed, values, keys, tensors):
-    """Hand a model made from `source`, with `values` in its parameters, and a state to the learner's function.
+    """Call the learner's function with a model made from `source`, with `values` in its parameters, and a state.
 
     Args:
         keys, tensors: of the state, in this order.
@@ -215,18 +223,18 @@ def load_into(function, source, seed, values, keys, tensors):
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}
-    model = made(source, seed)
+    model = build_model(source, seed)
     _fill(model, values)
     before = _snapshot(model)
     state = dict(zip(keys, tensors, strict=True))
-    kept = {key: tensor.clone() for key, tensor in state.items()}
+    state_before = {key: tensor.clone() for key, tensor in state.items()}
     _, error = catch(function, model, state)
-    seen = {"raised": error} if error else {}
-    seen |= _changes(model, before)
+    observation = {"raised": error} if error else {}
+    observation |= _changes(model, before)
     memory = {tensor.untyped_storage().data_ptr() for tensor in tensors if tensor.numel()}
-    now = _parameters(model)
-    return seen | {
-        "now": {name: wire.plain(now[name]) for name in seen["changed"]},
-        "shares": [name for name, part in now.items() if part.untyped_storage().data_ptr() in memory],
-        "state": list(state) == keys and all(_same(state[key], kept[key]) for key in keys),
+    parameters_now = _parameters(model)
+    return observation | {
+        "now": {name: wire.plain(parameters_now[name]) for name in observation["changed"]},
+        "shares": [name for name, part in parameters_now.items() if part.untyped_storage().data_ptr() in memory],
+        "state": list(state) == keys and all(_equal(state[key], state_before[key]) for key in keys),
     }

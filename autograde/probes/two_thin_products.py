@@ -24,7 +24,7 @@ _FLOPS = flop_registry | {
 }
 
 
-class _Count(TorchDispatchMode):
+class _FlopCounter(TorchDispatchMode):
     """Counts FLOPs, and remembers the shape of the largest tensor that an operator returned."""
 
     def __init__(self):
@@ -61,11 +61,11 @@ def call_and_count(function, args, device="cpu"):
         through torch, and ``"largest"``, the shape of the largest tensor that torch made. What a function does
         outside torch, in numpy or in plain Python, is not seen.
     """
-    count = _Count()
+    counter = _FlopCounter()
 
-    def watched(*given):
-        with count:
-            return function(*given)
+    def counted(*arguments):
+        with counter:
+            return function(*arguments)
 
-    seen = call(watched if callable(function) else function, args=args, device=device)
-    return seen | {"flops": count.flops, "largest": list(count.largest)}
+    observation = call(counted if callable(function) else function, args=args, device=device)
+    return observation | {"flops": counter.flops, "largest": list(counter.largest)}

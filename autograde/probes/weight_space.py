@@ -14,7 +14,7 @@ KINDS = {"nn.Linear": Linear, "nn.Conv2d": Conv2d}
 NAMES = ("A", "B")
 
 
-def _held(module, name):
+def _adapter_state(module, name):
     """The state of one adapter of the module; of its values only whether they are zero, equal or finite."""
     value, _ = catch(getattr, module, name, None)
     if not isinstance(value, torch.Tensor):
@@ -37,17 +37,17 @@ def _held(module, name):
 def _module_state(module):
     scale, _ = catch(getattr, module, "scale", None)
     en, _ = catch(getattr, module, "en", None)
-    return {name: _held(module, name) for name in NAMES} | {"scale": wire.plain(scale), "en": wire.plain(en)}
+    return {name: _adapter_state(module, name) for name in NAMES} | {"scale": wire.plain(scale), "en": wire.plain(en)}
 
 
-def _set(module, values):
+def _set_adapters(module, values):
     """Write A and B into the module; None, or an observation of why that was not possible."""
     for name, value in zip(NAMES, values, strict=True):
-        held, _ = catch(getattr, module, name, None)
-        if not isinstance(held, torch.Tensor) or held.shape != value.shape:
+        adapter, _ = catch(getattr, module, name, None)
+        if not isinstance(adapter, torch.Tensor) or adapter.shape != value.shape:
             return {"unset": name}
         with torch.no_grad():
-            _, error = catch(held.copy_, value)
+            _, error = catch(adapter.copy_, value)
         if error:
             return {"raised": error, "during": f"setting of {name}"}
     return None
@@ -76,42 +76,42 @@ def adapted_weight(module_class, sizes, options, A, B, wts, cotangent, device="c
         return {"no_init": True}
     other, _ = catch(module_class, *sizes, **options, device="meta")
     places = [getattr(catch(getattr, other, name, None)[0], "device", None) for name in NAMES]
-    seen = {
+    observation = {
         "fresh": _module_state(module),
         "elsewhere": [str(place) for place in places] if other is not None else None,
     }
     _, error = catch(module.to, device=device, dtype=wts.dtype)
     if error:
-        return seen | {"raised": error, "during": "move"}
+        return observation | {"raised": error, "during": "move"}
     wts = wts.to(device)
     before = wts.clone()
     out, error = catch(module, wts)
     if error:
-        return seen | {"raised": error, "during": "forward"}
-    seen["at_start"] = isinstance(out, torch.Tensor) and same_bits(wire.plain(out), wire.plain(before))
+        return observation | {"raised": error, "during": "forward"}
+    observation["at_start"] = isinstance(out, torch.Tensor) and same_bits(wire.plain(out), wire.plain(before))
     wts = before.clone()
-    if problem := _set(module, (A.to(device), B.to(device))):
-        return seen | problem
+    if problem := _set_adapters(module, (A.to(device), B.to(device))):
+        return observation | problem
     out, error = catch(module, wts)
     if error:
-        return seen | {"raised": error, "during": "forward"}
+        return observation | {"raised": error, "during": "forward"}
     changed = not same_bits(wire.plain(wts), wire.plain(before))
     wts = before.clone()
-    seen |= {"type": wire.type_name(out), "out": wire.copy(wire.plain(out)), "changed": changed}
-    held = [getattr(module, name) for name in NAMES]
-    grads, _ = catch(torch.autograd.grad, (out * cotangent.to(device)).sum(), held, allow_unused=True)
-    seen["gradients"] = wire.plain(grads)
+    observation |= {"type": wire.type_name(out), "out": wire.copy(wire.plain(out)), "changed": changed}
+    adapter_parameters = [getattr(module, name) for name in NAMES]
+    grads, _ = catch(torch.autograd.grad, (out * cotangent.to(device)).sum(), adapter_parameters, allow_unused=True)
+    observation["gradients"] = wire.plain(grads)
     in_eval, _ = catch(module.eval(), wts)
     module.train()
     module.en = False
     off, error = catch(module, wts)
     if error:
-        return seen | {"raised": error, "during": "forward with en = False"}
-    seen |= {"off": off is wts, "off_out": wire.plain(off), "modes": [wire.plain(in_eval)]}
+        return observation | {"raised": error, "during": "forward with en = False"}
+    observation |= {"off": off is wts, "off_out": wire.plain(off), "modes": [wire.plain(in_eval)]}
     module.en = True
     catch(module.half)
-    seen["moved"] = [str(getattr(getattr(module, name), "dtype", None)) for name in NAMES]
-    return seen
+    observation["moved"] = [str(getattr(getattr(module, name), "dtype", None)) for name in NAMES]
+    return observation
 
 
 def _layer(kind, options, weight, bias, device):
@@ -126,8 +126,8 @@ def _layer(kind, options, weight, bias, device):
 
 def _parametrisations(layer):
     """The parametrizations of the layer's weight; an empty list if it has none."""
-    found, _ = catch(parametrize.is_parametrized, layer, "weight")
-    return list(layer.parametrizations.weight) if found is True else []
+    is_parametrized, _ = catch(parametrize.is_parametrized, layer, "weight")
+    return list(layer.parametrizations.weight) if is_parametrized is True else []
 
 
 def _parameters(layer):
@@ -152,40 +152,42 @@ def adapted_layer(function, kind, options, weight, bias, rank, alpha, A, B, x, c
     value, error = catch(function, layer, rank, alpha)
     if error:
         return {"raised": error}
-    seen = {"type": wire.type_name(value), "value": None if value is None else True, "same": value is layer}
+    observation = {"type": wire.type_name(value), "value": None if value is None else True, "same": value is layer}
     layer = value if isinstance(value, nn.Module) else layer  # `same` has recorded whether it is the same one
     modules = _parametrisations(layer)
-    seen["parametrised"] = len(modules)
+    observation["parametrised"] = len(modules)
     own_bias = catch(getattr, layer, "bias", None)[0]
     bias_now = [wire.plain(own_bias), own_bias.requires_grad] if isinstance(own_bias, torch.Tensor) else None
     if not modules:
-        return seen | {"bias": bias_now, "parameters": sorted(_parameters(layer))}
+        return observation | {"bias": bias_now, "parameters": sorted(_parameters(layer))}
     original = layer.parametrizations.weight.original
     adapter = modules[0]
-    seen |= {"original": [wire.copy(wire.plain(original)), original.requires_grad], "bias": bias_now}
-    seen["fresh"] = _module_state(adapter)
+    observation |= {"original": [wire.copy(wire.plain(original)), original.requires_grad], "bias": bias_now}
+    observation["fresh"] = _module_state(adapter)
     out, error = catch(layer, x)
     if error:
-        return seen | {"raised": error, "during": "forward"}
-    seen["at_start"] = isinstance(out, torch.Tensor) and same_bits(wire.plain(out), wire.plain(before))
-    if problem := _set(adapter, (A.to(device), B.to(device))):
-        return seen | problem
+        return observation | {"raised": error, "during": "forward"}
+    observation["at_start"] = isinstance(out, torch.Tensor) and same_bits(wire.plain(out), wire.plain(before))
+    if problem := _set_adapters(adapter, (A.to(device), B.to(device))):
+        return observation | problem
     out, error = catch(layer, x)
     if error:
-        return seen | {"raised": error, "during": "forward"}
+        return observation | {"raised": error, "during": "forward"}
     grads, _ = catch(torch.autograd.grad, (out * cotangent.to(device)).sum(), [adapter.A, adapter.B], allow_unused=True)
-    seen |= {"out": wire.copy(wire.plain(out)), "gradients": wire.plain(grads)}
+    observation |= {"out": wire.copy(wire.plain(out)), "gradients": wire.plain(grads)}
     adapter.en = False
     out, _ = catch(layer, x)
-    seen["off"] = isinstance(out, torch.Tensor) and same_bits(wire.plain(out), wire.plain(before))
+    observation["off"] = isinstance(out, torch.Tensor) and same_bits(wire.plain(out), wire.plain(before))
     adapter.en = True
-    held = _parameters(layer)
+    parameters_before = _parameters(layer)
     _, error = catch(function, layer, rank, alpha)
-    now = _parameters(layer)
-    kept = sorted(now) == sorted(held) and all(
-        same_bits(now[name][0], held[name][0]) and now[name][1] == held[name][1] for name in held
+    parameters_now = _parameters(layer)
+    is_kept = sorted(parameters_now) == sorted(parameters_before) and all(
+        same_bits(parameters_now[name][0], parameters_before[name][0])
+        and parameters_now[name][1] == parameters_before[name][1]
+        for name in parameters_before
     )
-    return seen | {"again": {"raised": error["bases"] if error else [], "changed": not kept}}
+    return observation | {"again": {"raised": error["bases"] if error else [], "changed": not is_kept}}
 
 
 @probe
@@ -209,7 +211,7 @@ def folded(function, source, kind, options, weight, bias, rank, alpha, A, B, en,
         exec(compile(source, f"{__file__}:given", "exec"), names)
         adapter = names["LoRAWeight"](len(weight), weight[0].numel(), rank, alpha).to(device=device, dtype=weight.dtype)
         parametrize.register_parametrization(layer, "weight", adapter)
-        _set(adapter, (A.to(device), B.to(device)))
+        _set_adapters(adapter, (A.to(device), B.to(device)))
         adapter.en = en
         layer.parametrizations.weight.original.requires_grad_(trains[0])
         if bias is not None:
@@ -217,22 +219,22 @@ def folded(function, source, kind, options, weight, bias, rank, alpha, A, B, en,
     value, error = catch(function, layer)
     if error:
         return {"raised": error}
-    seen = {"type": wire.type_name(value), "value": None if value is None else True, "same": value is layer}
-    now, error = catch(getattr, layer, "weight")
+    observation = {"type": wire.type_name(value), "value": None if value is None else True, "same": value is layer}
+    weight_now, error = catch(getattr, layer, "weight")
     if error:
-        return seen | {"raised": error, "during": "layer.weight"}
+        return observation | {"raised": error, "during": "layer.weight"}
     out, error = catch(layer, x)
     if error:
-        return seen | {"raised": error, "during": "forward"}
+        return observation | {"raised": error, "during": "forward"}
     own_bias = layer.bias
-    return seen | {
+    return observation | {
         "plain": type(layer) is KINDS[kind],
         "parameters": sorted(nn.Module.state_dict(layer)),
-        "weight": wire.plain(now),
-        "leaf": now.is_leaf,
-        "parameter": isinstance(now, nn.Parameter),
-        "graph": now.grad_fn is not None,
-        "trains": [now.requires_grad, isinstance(own_bias, torch.Tensor) and own_bias.requires_grad],
+        "weight": wire.plain(weight_now),
+        "leaf": weight_now.is_leaf,
+        "parameter": isinstance(weight_now, nn.Parameter),
+        "graph": weight_now.grad_fn is not None,
+        "trains": [weight_now.requires_grad, isinstance(own_bias, torch.Tensor) and own_bias.requires_grad],
         "bias": wire.plain(own_bias),
         "out": wire.plain(out),
     }

@@ -14,7 +14,7 @@ VERDICTS = dict(zip("ABCDEFGHIJ", "exact near near near wrong wrong near exact w
 
 
 def test_the_arithmetic_gives_the_verdicts():
-    found = {letter: eval(claim.how) for letter, claim in CLAIMS.items()}
+    found = {letter: eval(claim.formula) for letter, claim in CLAIMS.items()}
     assert {letter: verdict(CLAIMS[letter].published, value) for letter, value in found.items()} == VERDICTS
     assert round(found["E"]) * 2 == 96 * 2 * 8 * (12288 + 12288)  # the other half of the paper's line
     assert found["F"] - CLAIMS["F"].published == pytest.approx(found["F"] / 9, rel=0.02)
@@ -33,7 +33,7 @@ def test_the_lesson_shows_what_the_arithmetic_gives_each_behind_a_closed_line():
     lines = re.findall(r"<details><summary><b>(\w)</b></summary><p>published \S+, worked out (\S+): <b>(\w+)</b>", page)
     assert {letter: word for letter, _, word in lines} == VERDICTS
     for letter, shown, _ in lines:
-        assert float(shown.replace(",", "")) == pytest.approx(eval(CLAIMS[letter].how), abs=0.05)
+        assert float(shown.replace(",", "")) == pytest.approx(eval(CLAIMS[letter].formula), abs=0.05)
 
 
 def test_what_the_learner_said_is_shown_and_escaped(monkeypatch):

@@ -59,7 +59,7 @@ def test_every_silent_case_is_square_with_d_rows(d):
 def test_large_cases_are_settled_as_running_would(d, monkeypatch):
     cases = [(d, k, (*lead, d)) for k, lead in itertools.product((1, 2, 3, 4), SHAPES)]
     ran = [silent.attempt_one(*case)[0] for case in cases]
-    monkeypatch.setattr(silent, "MOST_RUN", 0)
+    monkeypatch.setattr(silent, "MAX_RUN_VALUES", 0)
     assert [silent.attempt_one(*case)[0] for case in cases] == ran
 
 
@@ -249,10 +249,10 @@ def ways_to_compare(got, want):
 
 
 @pytest.mark.parametrize("layer", LAYERS, ids=words)
-def test_a_forgiving_layer_differs_from_its_own_only_by_rounding(layer):
+def test_a_rounding_tolerant_layer_differs_from_its_own_only_by_rounding(layer):
     """So a test that refuses the one and not the other was misled by rounding, and by nothing else."""
     names = {"torch": torch, "nn": nn, "F": torch.nn.functional}
-    exec(layer.forgiving, names)
+    exec(layer.rounding_tolerant, names)
     ours = names[layers.NAME](nn.Linear(5, 5), rank=2, alpha=7)
     nn.init.normal_(ours.lora_B)
     rounded = [5, 5]

@@ -13,7 +13,7 @@ from autograde.probes.counting import call_on_module
 
 @dataclass(frozen=True)
 class CountCase(Case):
-    """A module as source text, and its counts, known from the sizes that were written into the text.
+    """A module as source text, and its parameter counts, which follow from the sizes in the text.
 
     Attributes:
         counts: ``(trainable, total)``; they stay here, only `args` are sent.
@@ -35,14 +35,14 @@ _CHANGES = {
 }
 
 
-def _which(value, counts):
-    """A sentence that says which of two counts is wrong."""
+def _describe_wrong_counts(value, counts):
+    """Say which of the two counts is wrong, in a sentence."""
     if not isinstance(value, list) or len(value) != 2:
         return "The result is not a pair of counts."
-    right = [agree(count, known) for count, known in zip(value, counts, strict=True)]
-    if not any(right):
+    is_right = [agree(count, expected) for count, expected in zip(value, counts, strict=True)]
+    if not any(is_right):
         return "Both counts are wrong."
-    return f"The count of {'all values' if right[0] else 'what trains'} is wrong."
+    return f"The count of {'all values' if is_right[0] else 'what trains'} is wrong."
 
 
 answer = RightAnswer("""
@@ -178,7 +178,7 @@ class CountParameters(Check):
         return call_on_module(target, source=case.args["source"])
 
     def expected(self, case):
-        """The case knows."""
+        """The counts that the case holds."""
         return case.counts
 
     def fault(self, case, observation):
@@ -189,11 +189,11 @@ class CountParameters(Check):
         if isinstance(value, torch.Tensor) and value.shape == (2,):
             value = value.tolist()
         if fault := fault_between(value, observation["type"], case.counts):
-            return Fault(_which(value, case.counts), fault.returned, fault.expected)
+            return Fault(_describe_wrong_counts(value, case.counts), fault.returned, fault.expected)
         if observation["changed"]:
-            what, hint = _CHANGES.get(observation["changed"] == ["values"], _CHANGES[False])
+            change, hint = _CHANGES.get(observation["changed"] == ["values"], _CHANGES[False])
             return Fault(
-                f"The counts are right, but the call changed the module: {what}.",
+                f"The counts are right, but the call changed the module: {change}.",
                 hint=hint,
                 misconception=CHANGED_INPUT,
             )

@@ -53,8 +53,8 @@ def rounded_to_whole(d, k, r):
     return float(round(d * k / (r * (d + k))))
 
 
-def _has_few_decimals(case, seen):
-    value, right = seen.get("value"), reduction.expected(case)
+def _has_few_decimals(case, observation):
+    value, right = observation.get("value"), reduction.expected(case)
     # Few digits in all may come about in other ways.
     return is_number(value) and any(
         agree(value, round(right, decimals)) for decimals in (1, 2, 3) if right >= 10 ** (3 - decimals)

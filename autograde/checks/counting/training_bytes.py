@@ -202,8 +202,8 @@ def in_gibibytes(total, trainable, bytes_per_value=4):
     return bytes_per_value * (total + 3 * trainable) / 2**30
 
 
-def _lacks_an_argument(case, seen):
-    raised = seen.get("raised")
+def _lacks_an_argument(case, observation):
+    raised = observation.get("raised")
     return bool(raised) and raised["type"] == "TypeError" and "missing" in raised["message"]
 
 

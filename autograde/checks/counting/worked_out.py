@@ -35,7 +35,7 @@ class WorkedOut(Check):
     answer = answer
 
     def cases(self, draw):
-        return [Case({"claim": claim}, what) for claim, what in WHAT.items()]
+        return [Case({"claim": claim}, label) for claim, label in WHAT.items()]
 
     def fault(self, case, observation):
         fault = super().fault(case, observation)
@@ -49,17 +49,19 @@ class WorkedOut(Check):
         claims = {"right": [], "wrong": []}
         for case, fault in zip(cases, faults, strict=True):
             claims["wrong" if fault else "right"].append(case.args["claim"])
-        return "; ".join(f"{' and '.join(found)} {word}" for word, found in claims.items() if found)
+        return "; ".join(
+            f"{' and '.join(claims_of_kind)} {word}" for word, claims_of_kind in claims.items() if claims_of_kind
+        )
 
 
 worked_out = WorkedOut()
 
 
 def _returned(**wrong):
-    """A recogniser: the answer to one of these claims is this number, whatever the other answers are."""
+    """Return a recogniser: the answer to one of these claims is the given number; the other answers do not matter."""
 
-    def recognise(case, seen):
-        value, number = seen.get("value"), wrong.get(case.args["claim"])
+    def recognise(case, observation):
+        value, number = observation.get("value"), wrong.get(case.args["claim"])
         return number is not None and type(value) in (int, float) and abs(value - number) <= 1e-6 * number
 
     return recognise

@@ -1,4 +1,4 @@
-"""dora_weight: each row of W + delta, at the length that magnitude says."""
+"""dora_weight: the rows of W + delta, rescaled to the lengths in `magnitude`."""
 
 import torch
 
@@ -14,7 +14,7 @@ def dora_weight(W, delta, magnitude):
 
 
 class DoraWeight(Check):
-    """Only values are judged."""
+    """Compares values."""
 
     name = "dora_weight"
     points = 3

@@ -1,10 +1,10 @@
-"""What to say of an adapter folder that PEFT does not load, or loads as something else."""
+"""Faults of adapter folders that PEFT does not load, or loads as something else."""
 
 from autograde.judge import describe
 from autograde.judge.compare import Fault
 
 # By the kind of a `peft_reader.Stop`: what is wrong, and what to look at.
-SENTENCES = {
+MESSAGES = {
     "no config": ("There is no adapter_config.json in the directory.", "Both files have fixed names, and lie in it directly."),
     "config is no JSON": ("adapter_config.json is not a JSON object.", "json.dumps makes the text out of a dict."),
     "no peft_type": ("The config has no peft_type.", "PEFT has many methods. Which entry says that this is LoRA?"),
@@ -45,34 +45,34 @@ SENTENCES = {
 }  # fmt: skip
 
 
-def stopped(stop, names):
-    """The fault of a folder that PEFT does not load as plain LoRA; `names` are those of what lies in it."""
-    problem, hint = SENTENCES[stop.kind]
+def unreadable_fault(stop, names):
+    """The fault of a folder that PEFT does not load as plain LoRA; `names` are the file names in it."""
+    problem, hint = MESSAGES[stop.kind]
     problem = problem.format(about=describe.clean(stop.about, 120))
     if stop.raises:
         problem += f" PEFT raises {stop.raises}."
-    there = ", ".join(describe.clean(name, 60) for name in names[:8]) or "nothing"
-    return Fault(problem, returned=f"in the directory: {there}", hint=hint)
+    file_names = ", ".join(describe.clean(name, 60) for name in names[:8]) or "nothing"
+    return Fault(problem, returned=f"in the directory: {file_names}", hint=hint)
 
 
-def whole_fault(reading, adapted):
+def incomplete_fault(reading, adapted):
     """The fault of a folder that PEFT loads with parts missing or left over; None where every tensor has its place.
 
     Args:
         reading: a `peft_reader.Reading`.
         adapted: the names of the modules that carry an adapter.
     """
-    file = ", ".join(describe.clean(name, 80) for name in sorted(reading.tensors)[:3]) or "no tensors"
+    tensor_names = ", ".join(describe.clean(name, 80) for name in sorted(reading.tensors)[:3]) or "no tensors"
     if reading.missing:
         return Fault(
             f"PEFT warns, and leaves {len(reading.missing)} of {2 * len(reading.adapters)} matrices as they are at the start "
             f"of training: it does not find {reading.missing[0]}.",
-            returned=f"in the file, among others: {file}",
+            returned=f"in the file, among others: {tensor_names}",
             hint="Compare names: what stands before the module's name, the name itself, and what stands behind it?",
         )
-    if lost := sorted(set(adapted) - reading.adapters.keys()):
+    if not_adapted := sorted(set(adapted) - reading.adapters.keys()):
         return Fault(
-            f"PEFT does not adapt {lost[0]}: target_modules does not name it.",
+            f"PEFT does not adapt {not_adapted[0]}: target_modules does not name it.",
             returned=f"target_modules is {describe.clean(str(reading.config['target_modules']), 80)}",
             hint="Hand on all the names that your function was given, as a list.",
         )

@@ -1,4 +1,4 @@
-"""What PEFT makes of an adapter folder, without PEFT: its rules for plain LoRA over nn.Linears, in a few milliseconds.
+"""Reads an adapter folder by PEFT's rules for plain LoRA over nn.Linears, without PEFT, in a few milliseconds.
 
 Importing PEFT takes seconds, a check answers in less than one, and a folder that somebody handed in should not be given
 to a library that can be told to import modules. The tests hold this reader to the real PEFT, folder by folder.
@@ -34,11 +34,11 @@ PLAIN_STARTS = (True, False, "gaussian")
 
 @dataclass(frozen=True)
 class Stop(Exception):
-    """Where PEFT raises, or where this reader gives up.
+    """Raised where PEFT would raise, or where this reader cannot go on.
 
     Attributes:
-        kind: of the trouble, for whoever words it.
-        about: what of the folder it is about.
+        kind: what kind of problem it is: a key of `faults_of_folders.MESSAGES`.
+        about: the name or value in the folder that causes it.
         raises: the name of PEFT's exception; empty where PEFT would go on.
     """
 
@@ -49,10 +49,10 @@ class Stop(Exception):
 
 @dataclass
 class Reading:
-    """What PEFT holds after loading.
+    """The state that PEFT would have after loading.
 
     Attributes:
-        config: the entries that matter, with PEFT's defaults for what is not said.
+        config: the entries that matter, with PEFT's defaults for those that are absent.
         tensors: all that is in the file.
         adapters: ``{module: (A (r, in), B (out, r), scaling)}``; a side that the file lacks is None.
         missing, unused: names of tensors that PEFT looks for and does not find, and that it finds and does not look for.
@@ -107,28 +107,30 @@ def _config(files):
     return config | {"target_modules": config.get("target_modules")}
 
 
-def _targets(said, modules):
+def _targets(target_modules, modules):
     """The modules that PEFT would adapt, with their sizes."""
-    if isinstance(said, list) and all(isinstance(name, str) for name in said):
-        found = [name for name in modules if any(name == target or name.endswith(f".{target}") for target in said)]
-    elif isinstance(said, str):
-        if len(re.findall(r"[*+?{]", said)) > 4 or len(said) > 300:  # matching could take for ever
-            raise Stop("pattern", said[:60])
+    if isinstance(target_modules, list) and all(isinstance(name, str) for name in target_modules):
+        names = [
+            name for name in modules if any(name == target or name.endswith(f".{target}") for target in target_modules)
+        ]
+    elif isinstance(target_modules, str):
+        if len(re.findall(r"[*+?{]", target_modules)) > 4 or len(target_modules) > 300:  # matching could take for ever
+            raise Stop("pattern", target_modules[:60])
         try:
-            found = [name for name in modules if re.fullmatch(said, name)]
+            names = [name for name in modules if re.fullmatch(target_modules, name)]
         except re.error:
-            raise Stop("pattern", said[:60], raises="error") from None
+            raise Stop("pattern", target_modules[:60], raises="error") from None
     else:
         raise Stop("no targets", raises="ValueError")
-    if not found:
-        raise Stop("targets match nothing", str(said)[:120], raises="NoMatchingPeftModuleError")
-    if other := [name for name in found if modules[name] is None]:
-        raise Stop("target is no Linear", other[0], raises="ValueError")
-    return {name: modules[name] for name in found}
+    if not names:
+        raise Stop("targets match nothing", str(target_modules)[:120], raises="NoMatchingPeftModuleError")
+    if not_linear := [name for name in names if modules[name] is None]:
+        raise Stop("target is no Linear", not_linear[0], raises="ValueError")
+    return {name: modules[name] for name in names}
 
 
 def tensors(files):
-    """All that the file of tensors holds, by name. Raises Stop where there is none, or none that can be read."""
+    """The tensors in the safetensors file by name. Raises Stop if there is no such file or it cannot be read."""
     if TENSORS not in files:
         raise Stop(
             "pickle" if "adapter_model.bin" in files else "no tensors"

@@ -17,7 +17,7 @@ def pissa_as_lora(A0, B0, A1, B1):
 
 
 class PissaAsLora(Check):
-    """Compares the product of what comes back: in which order the pairs stand and where the minus is, is free."""
+    """Compares the product of the two returned matrices; the order of the pairs and the place of the minus are free."""
 
     name = "pissa_as_lora"
     points = 2
@@ -56,13 +56,15 @@ class PissaAsLora(Check):
     def compared(self, value, case):
         d, r = case.args["A0"].shape
         k = case.args["B0"].shape[1]
-        wanted = f"A of shape {describe.shape((d, 2 * r))} and B of shape {describe.shape((2 * r, k))}"
+        expected_shapes = f"A of shape {describe.shape((d, 2 * r))} and B of shape {describe.shape((2 * r, k))}"
         if not isinstance(value, list) or len(value) != 2 or not all(isinstance(part, torch.Tensor) for part in value):
-            raise Wrong("The result is not a pair of tensors.", returned=describe.contents(value), expected=wanted)
+            raise Wrong(
+                "The result is not a pair of tensors.", returned=describe.contents(value), expected=expected_shapes
+            )
         A, B = value
         if A.shape != (d, 2 * r) or B.shape != (2 * r, k):
             sizes = f"A has shape {describe.shape(A.shape)} and B {describe.shape(B.shape)}"
-            raise Wrong(f"The shapes are not right: {sizes}.", expected=wanted)
+            raise Wrong(f"The shapes are not right: {sizes}.", expected=expected_shapes)
         dtype = case.args["A0"].dtype
         if {A.dtype, B.dtype} != {dtype}:
             raise Wrong(f"A and B must be {describe.dtype_name(dtype)}, as the inputs are.")
@@ -80,10 +82,10 @@ pissa_as_lora = PissaAsLora()
 
 
 def _start_is_added(sign):
-    """Recognises an answer whose product is the sum, by the sign with which A0 stands in it."""
+    """Return a recogniser of an answer whose product is the sum; `sign` is the sign of A0 in it."""
 
-    def recognise(case, seen):
-        value = seen.get("value")
+    def recognise(case, observation):
+        value = observation.get("value")
         if not isinstance(value, list) or len(value) != 2 or not all(isinstance(part, torch.Tensor) for part in value):
             return False
         A0, B0, A1, B1 = case.args.values()

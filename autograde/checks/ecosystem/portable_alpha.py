@@ -13,7 +13,7 @@ def portable_alpha(alpha, r):
 
 
 class PortableAlpha(Check):
-    """One number."""
+    """Compares one number."""
 
     name = "portable_alpha"
     points = 1
@@ -69,12 +69,12 @@ answer.slip(
     "round(alpha * math.sqrt(r))",
     thought="An alpha is a whole number.",
     hint="Most readers take any number, and this exercise asks for it unrounded. Below you see what to do for those that do not.",
-    recognise=lambda case, seen: _is_made_whole(case, seen),
+    recognise=lambda case, observation: _is_made_whole(case, observation),
 )
 answer.slip(WHOLE_ROOT, "math.sqrt(r)", "math.isqrt(r)")
 
 
-def _is_made_whole(case, seen):
-    """Whether a whole number came back that is less than 1 away from what is right."""
-    value = seen.get("value")
+def _is_made_whole(case, observation):
+    """Whether the result is a whole number less than 1 away from the right one."""
+    value = observation.get("value")
     return is_number(value) and as_number(value) % 1 == 0 and abs(as_number(value) - portable_alpha.expected(case)) < 1

@@ -12,7 +12,7 @@ def rs_scaling(alpha, r):
 
 
 class RsScaling(Check):
-    """One number."""
+    """Compares one number."""
 
     name = "rs_scaling"
     points = 1

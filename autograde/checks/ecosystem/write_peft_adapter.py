@@ -3,7 +3,7 @@
 import torch
 
 from autograde.checks.ecosystem import peft_reader
-from autograde.checks.ecosystem.faults_of_folders import stopped, whole_fault
+from autograde.checks.ecosystem.faults_of_folders import incomplete_fault, unreadable_fault
 from autograde.checks.shared.families import NO_TRANSPOSE, VIEW_FOR_TRANSPOSE
 from autograde.judge import describe, tolerance
 from autograde.judge.answer import RightAnswer
@@ -108,15 +108,17 @@ class WritePeftAdapter(Check):
         try:
             reading = self._read(case, observation)
         except peft_reader.Stop as stop:
-            return stopped(stop, [str(name) for name in observation["names"]])
-        if fault := whole_fault(reading, [part["name"] for part in adapted(case.args)]):
+            return unreadable_fault(stop, [str(name) for name in observation["names"]])
+        if fault := incomplete_fault(reading, [part["name"] for part in adapted(case.args)]):
             return fault
         for part in adapted(case.args):
-            if fault := self._values(part, reading, case):
+            if fault := self._adapter_fault(part, reading, case):
                 return fault
         if observation["changed"]:
-            what = ", ".join(describe.clean(str(name), 40) for name in observation["changed"][:3])
-            return Fault(f"The folder is right, but the call changed the model: {what}.", misconception=CHANGED_MODEL)
+            changed_names = ", ".join(describe.clean(str(name), 40) for name in observation["changed"][:3])
+            return Fault(
+                f"The folder is right, but the call changed the model: {changed_names}.", misconception=CHANGED_MODEL
+            )
         return None
 
     def _read(self, case, observation):
@@ -127,45 +129,45 @@ class WritePeftAdapter(Check):
         modules = {name: size and tuple(size) for name, size in modules.items()}
         return peft_reader.read(peft_reader.as_bytes(observation["files"]), modules)
 
-    def _values(self, part, reading, case):
+    def _adapter_fault(self, part, reading, case):
         """The fault of one adapter."""
         A, B, _ = reading.adapters[part["name"]]
         dtype = part["A"].dtype
-        got = peft_reader.delta(reading.adapters[part["name"]])
+        delta = peft_reader.delta(reading.adapters[part["name"]])
         right = case.args["alpha"] / case.args["rank"] * (part["A"].double() @ part["B"].double()).T
-        wrong = next((side for side in (A.dtype, B.dtype) if side != dtype), None)
-        if wrong and wrong.is_floating_point and tolerance.close(got, right, wrong, "cpu"):
+        wrong_dtype = next((side for side in (A.dtype, B.dtype) if side != dtype), None)
+        if wrong_dtype and wrong_dtype.is_floating_point and tolerance.close(delta, right, wrong_dtype, "cpu"):
             return Fault(
-                f"The adapters are in the wrong dtype: {describe.dtype_name(wrong)}, not {describe.dtype_name(dtype)}.",
+                f"The adapters are in the wrong dtype: {describe.dtype_name(wrong_dtype)}, not {describe.dtype_name(dtype)}.",
                 hint="Write them as they are: a file in another dtype is larger than it need be, or less precise.",
             )
-        if wrong or not tolerance.close(got, right, dtype, "cpu"):
-            difference = describe.largest_difference(got, right)
+        if wrong_dtype or not tolerance.close(delta, right, dtype, "cpu"):
+            difference = describe.largest_difference(delta, right)
             return Fault(
                 f"PEFT loads the folder without a word, and adds something else to the weight of {part['name']}: {difference}.",
-                *(describe.contents(change.to(torch.float32)) for change in (got, right)),
-                tensors=(got, right),
+                *(describe.contents(change.to(torch.float32)) for change in (delta, right)),
+                tensors=(delta, right),
             )
         return None
 
     def same(self, case, a, b):
-        """Whether two folders say the same to PEFT: the entries that matter, and the tensors by name."""
+        """Whether PEFT reads the same from two folders: the entries that matter, and the tensors by name."""
         if "files" not in a or "files" not in b:
             return super().same(case, a, b)
         if bool(a["changed"]) != bool(b["changed"]):
             return False
-        said = []
-        for seen in (a, b):
+        readings = []
+        for observation in (a, b):
             try:
-                said.append(self._read(case, seen))
+                readings.append(self._read(case, observation))
             except peft_reader.Stop as stop:
-                said.append(stop)
-        one, other = said
-        if isinstance(one, peft_reader.Stop) or isinstance(other, peft_reader.Stop):
-            return one == other
-        return _entries(one) == _entries(other) and one.tensors.keys() == other.tensors.keys() and all(
-            same_bits(tensor, other.tensors[key])
-            for key, tensor in one.tensors.items()
+                readings.append(stop)
+        first, second = readings
+        if isinstance(first, peft_reader.Stop) or isinstance(second, peft_reader.Stop):
+            return first == second
+        return _entries(first) == _entries(second) and first.tensors.keys() == second.tensors.keys() and all(
+            same_bits(tensor, second.tensors[key])
+            for key, tensor in first.tensors.items()
         )  # fmt: skip
 
     def called(self, case):
@@ -177,9 +179,9 @@ class WritePeftAdapter(Check):
             size = " to ".join(str(n) for n in reversed(part["weight"].shape)) if "weight" in part else part["size"]
             kind = "LoRALinear" if "A" in part else "nn.Linear" if "weight" in part else "nn.LayerNorm"
             lines.append(f"  {part['name']}: {kind}, {size}")
-        given = f"rank = {arguments['rank']}, alpha = {arguments['alpha']}"
+        settings = f"rank = {arguments['rank']}, alpha = {arguments['alpha']}"
         return "\n".join(
-            [*lines, f"  directory = {directory}, {given}, target_modules = {arguments['target_modules']}"]
+            [*lines, f"  directory = {directory}, {settings}, target_modules = {arguments['target_modules']}"]
         )
 
 
@@ -189,37 +191,37 @@ def adapted(arguments):
 
 
 def _entries(reading):
-    """What the config says to PEFT."""
+    """The entries of the config that PEFT uses."""
     entries = [float(reading.config[name]) for name in ("r", "lora_alpha", "use_rslora")]
     return entries, reading.config["init_lora_weights"], reading.adapters.keys()
 
 
-def _tensors(seen):
+def _tensors(observation):
     """The tensors in an observed file by name; none where there is no file that can be read."""
     try:
-        return peft_reader.tensors(peft_reader.as_bytes(seen["files"])) if "files" in seen else {}
+        return peft_reader.tensors(peft_reader.as_bytes(observation["files"])) if "files" in observation else {}
     except peft_reader.Stop:
         return {}
 
 
-def _called(pattern):
-    """Recognises a file in which every tensor is called as `pattern` says, a text with {name}, {last} and {side}."""
+def _named_like(pattern):
+    """Return a recogniser of a file whose tensor names follow `pattern`, a text with {name}, {last} and {side}."""
 
     def keys(pattern, names):
         parts = [(name, name.rpartition(".")[2], side) for name in names for side in peft_reader.SIDES]
         return {pattern.format(name=name, last=last, side=side) for name, last, side in parts}
 
-    def recognise(case, seen):
+    def recognise(case, observation):
         names = [part["name"] for part in adapted(case.args)]
         wrong = keys(pattern, names)
-        return _tensors(seen).keys() == wrong != keys("base_model.model.{name}.{side}.weight", names)
+        return _tensors(observation).keys() == wrong != keys("base_model.model.{name}.{side}.weight", names)
 
     return recognise
 
 
-def _in_float32(case, seen):
-    """Recognises a file that is in float32, where the adapters are not."""
-    dtypes = {tensor.dtype for tensor in _tensors(seen).values()}
+def _in_float32(case, observation):
+    """Recognise a file in float32 where the adapters have another dtype."""
+    dtypes = {tensor.dtype for tensor in _tensors(observation).values()}
     return dtypes == {torch.float32} and all(part["A"].dtype != torch.float32 for part in adapted(case.args))
 
 
@@ -250,7 +252,9 @@ answer.slip(
     thought="A transposed tensor is a tensor like any other.",
     hint="It is a view: the numbers lie in memory as before. safetensors writes memory as it lies. Which method of a tensor "
     "puts them into their new order?",
-    recognise=lambda case, seen: "raised" in seen and "non contiguous" in seen["raised"]["message"],
+    recognise=lambda case, observation: (
+        "raised" in observation and "non contiguous" in observation["raised"]["message"]
+    ),
 )
 answer.slip(
     "sides_swapped",
@@ -283,7 +287,7 @@ answer.slip(
     "{name}.base_layer.lora_B.weight",
     thought="The nn.Linear is what is adapted, and here it is called base_layer.",
     hint="The reader has the plain base, where no LoRALinear is and so no base_layer either. What is the layer called there?",
-    recognise=_called("base_model.model.{name}.base_layer.{side}.weight"),
+    recognise=_named_like("base_model.model.{name}.base_layer.{side}.weight"),
 )
 answer.slip(
     "targets_as_string",
@@ -307,7 +311,7 @@ answer.slip(
     "{name}.lora_B",
     thought="A tensor is called what it is called in the model.",
     hint="Compare your names with those in the folder that PEFT wrote, from the first letter on.",
-    recognise=_called("{name}.{side}.weight"),
+    recognise=_named_like("{name}.{side}.weight"),
 )
 answer.slip(
     "ending_forgotten",
@@ -317,7 +321,7 @@ answer.slip(
     "lora_B",
     thought="The tensor is called lora_A.",
     hint="Compare your names with those in the folder that PEFT wrote, up to the last letter.",
-    recognise=_called("base_model.model.{name}.{side}"),
+    recognise=_named_like("base_model.model.{name}.{side}"),
 )
 answer.slip(
     "last_part_of_the_name",
@@ -327,7 +331,7 @@ answer.slip(
     "base_model.model.{name.split('.')[-1]}.lora_B",
     thought="The layer's name is what stands in target_modules.",
     hint="There may be a q_proj in every block. Under which name does each of them keep its own two matrices?",
-    recognise=_called("base_model.model.{last}.{side}.weight"),
+    recognise=_named_like("base_model.model.{last}.{side}.weight"),
 )
 answer.slip(
     "no_rank",
@@ -370,9 +374,12 @@ answer.slip(
     "",
     thought="The directory is there.",
     hint="Read in the docstring what is said about the directory, and what Path(...).mkdir can be asked for.",
-    recognise=lambda case, seen: (
-        "raised" in seen
-        and ("FileNotFoundError" in seen["raised"]["bases"] or "No such file or directory" in seen["raised"]["message"])
+    recognise=lambda case, observation: (
+        "raised" in observation
+        and (
+            "FileNotFoundError" in observation["raised"]["bases"]
+            or "No such file or directory" in observation["raised"]["message"]
+        )
     ),
 )
 answer.slip(
@@ -381,7 +388,9 @@ answer.slip(
     "",
     thought="The directory is a Path.",
     hint="It may be a str, and a str has neither mkdir nor /. What does Path(...) make of each of them?",
-    recognise=lambda case, seen: case.args["as_text"] and "raised" in seen and "'str'" in seen["raised"]["message"],
+    recognise=lambda case, observation: (
+        case.args["as_text"] and "raised" in observation and "'str'" in observation["raised"]["message"]
+    ),
 )
 answer.slip(
     "directory_may_be_there",
@@ -389,7 +398,7 @@ answer.slip(
     "exist_ok=False",
     thought="The directory is new.",
     hint="Files in it are to be overwritten, so it may be there. What does mkdir need to be told for that?",
-    recognise=lambda case, seen: "raised" in seen and "FileExistsError" in seen["raised"]["bases"],
+    recognise=lambda case, observation: "raised" in observation and "FileExistsError" in observation["raised"]["bases"],
 )
 answer.slip(
     "in_float32",
@@ -422,7 +431,7 @@ answer.slip(
     thought="A state_dict holds what a model is, so all of it is written.",
     hint="The reader has the base. An adapter's file holds A and B of the adapted layers and nothing else: how large would it "
     "be otherwise?",
-    recognise=lambda case, seen: any("lora_" not in name for name in _tensors(seen)),
+    recognise=lambda case, observation: any("lora_" not in name for name in _tensors(observation)),
 )
 def everything_written(model, directory, rank, alpha, target_modules):
     import json

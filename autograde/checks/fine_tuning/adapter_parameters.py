@@ -76,13 +76,13 @@ class AdapterParameters(Check):
         ]
 
     def _case(self, draw, source, paths, label, twice=()):
-        there = adapters(draw, source, paths, rank=2)
+        existing = adapters(draw, source, paths, rank=2)
         args = {"source": source, "state": fresh_state(draw, source), "layer": LAYER}
-        args |= {"adapted": [[path, 2, 3, *pair] for path, pair in there.items()], "twice": list(twice)}
+        args |= {"adapted": [[path, 2, 3, *pair] for path, pair in existing.items()], "twice": list(twice)}
         return Case(args, label)
 
     def make_cases(self, draw, remote=False):
-        """The cases, on the CPU alone: where a model is has no part in this."""
+        """The cases, on the CPU only: the device does not matter for this exercise."""
         return self.cases(draw)
 
     def called(self, case):
@@ -94,28 +94,27 @@ class AdapterParameters(Check):
         return collected(target, **case.args)
 
     def fault(self, case, observation):
-        """What is wrong with what came back."""
-        seen = observation
-        if fault := self.failed_call(seen):
+        """What is wrong with the returned parameters."""
+        if fault := self.failed_call(observation):
             return fault
-        if seen["type"] == "NoneType":
+        if observation["type"] == "NoneType":
             return Fault("The call returned None.", misconception=RETURNED_NONE)
-        if "items" not in seen:
-            return Fault(f"What came back cannot be gone through: {describe.clean(str(seen['type']), 80)}.")
-        wanted = [f"{path}.{name}" for path, *_ in case.args["adapted"] for name in ("lora_A", "lora_B")]
-        if stranger := next((item for item in seen["items"] if "name" not in item), None):
-            return _stranger(stranger)
-        names = [item["name"] for item in seen["items"]]
-        return _surplus(case, names, wanted) or _missing(names, wanted)
+        if "items" not in observation:
+            return Fault(f"What came back cannot be gone through: {describe.clean(str(observation['type']), 80)}.")
+        expected = [f"{path}.{name}" for path, *_ in case.args["adapted"] for name in ("lora_A", "lora_B")]
+        if unexpected := next((item for item in observation["items"] if "name" not in item), None):
+            return _unexpected_item(unexpected)
+        names = [item["name"] for item in observation["items"]]
+        return _extra_parameters(case, names, expected) or _missing_parameters(names, expected)
 
     def same(self, case, a, b):
-        """Whether two answers hold the same, in whatever order."""
+        """Whether two answers hold the same items, in any order."""
         if "items" not in a or "items" not in b:
             return super().same(case, a, b)
         return sorted(map(str, a["items"])) == sorted(map(str, b["items"]))
 
 
-def _stranger(item):
+def _unexpected_item(item):
     if "copy" in item:
         name = describe.clean(str(item["copy"]), 60)
         return Fault(
@@ -128,17 +127,17 @@ def _stranger(item):
     )
 
 
-def _surplus(case, names, wanted):
-    more = [name for name in names if name not in wanted]
-    if more:
+def _extra_parameters(case, names, expected):
+    unexpected = [name for name in names if name not in expected]
+    if unexpected:
         trained = {name for name in made(case.args["source"]).state_dict() if not _frozen(case, name)}
-        cause = ALL_THAT_TRAIN if set(more) <= trained else ALL_PARAMETERS
-        listed = describe.clean(", ".join(map(str, more[:3])), 120)
+        cause = ALL_THAT_TRAIN if set(unexpected) <= trained else ALL_PARAMETERS
+        listed = describe.clean(", ".join(map(str, unexpected[:3])), 120)
         return Fault(f"There are parameters among them that are no adapters: {listed}.", misconception=cause)
-    doubled = [name for name in dict.fromkeys(names) if names.count(name) > 1]
-    if doubled:
+    repeated = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if repeated:
         return Fault(
-            f"{describe.clean(str(doubled[0]), 60)} is there {names.count(doubled[0])} times.", misconception=TWICE
+            f"{describe.clean(str(repeated[0]), 60)} is there {names.count(repeated[0])} times.", misconception=TWICE
         )
     return None
 
@@ -147,16 +146,16 @@ def _frozen(case, name):
     return any(name.startswith(f"{path}.") for path, *_ in case.args["adapted"])
 
 
-def _missing(names, wanted):
-    missing = [name for name in wanted if name not in names]
+def _missing_parameters(names, expected):
+    missing = [name for name in expected if name not in names]
     if not missing:
         return None
     ends = {name.rpartition(".")[2] for name in missing}
-    cause = ONE_OF_TWO if len(ends) == 1 and len(missing) * 2 == len(wanted) else None
+    cause = ONE_OF_TWO if len(ends) == 1 and len(missing) * 2 == len(expected) else None
     if cause is None and len(ends) == 2 and not names and all(name.count(".") >= 2 for name in missing):
         cause = TOP_LEVEL_ONLY
     return Fault(
-        f"Of {len(wanted)} adapter Parameters, {len(missing)} {'is' if len(missing) == 1 else 'are'} missing, the first of "
+        f"Of {len(expected)} adapter Parameters, {len(missing)} {'is' if len(missing) == 1 else 'are'} missing, the first of "
         f"them {missing[0]}.",
         misconception=cause,
     )

@@ -96,12 +96,12 @@ class AddLora(Check):
     def _case(self, draw, source, label, paths=(), frozen=()):
         rank = draw.choice([2, 3])
         alpha = draw.choice([n for n in (5, 7, 11) if n != rank])
-        there = adapters(draw, source, paths, rank=2)
+        existing = adapters(draw, source, paths, rank=2)
         args = {
             "source": source,
             "state": fresh_state(draw, source),
             "layer": LAYER,
-            "adapted": [[path, 2, 3, *pair] for path, pair in there.items()],
+            "adapted": [[path, 2, 3, *pair] for path, pair in existing.items()],
             "frozen": list(frozen),
             "rank": rank,
             "alpha": alpha,
@@ -111,7 +111,7 @@ class AddLora(Check):
         return Case(args, label)
 
     def make_cases(self, draw, remote=False):
-        """The cases, on the CPU alone: where a model is has no part in this."""
+        """The cases, on the CPU only: the device does not matter for this exercise."""
         return self.cases(draw)
 
     def called(self, case):
@@ -124,42 +124,49 @@ class AddLora(Check):
         return "\n".join(lines)
 
     def observe(self, target, case):
-        """Hand the case's model over."""
+        """Call the learner's function with the case's model."""
         return lora_added(target, **case.args)
 
     def fault(self, case, observation):
-        """What is wrong with one model afterwards."""
-        seen, args = observation, case.args
-        if "raised" in seen and "during" in seen:
-            return raised_fault("Afterwards, calling the model", seen["raised"])
-        if fault := self.failed_call(seen):
+        """What is wrong with the model after the call."""
+        args = case.args
+        if "raised" in observation and "during" in observation:
+            return raised_fault("Afterwards, calling the model", observation["raised"])
+        if fault := self.failed_call(observation):
             return fault
-        if seen["same"] is not True:
-            kind = describe.clean(str(seen["type"]), 80)
+        if observation["same"] is not True:
+            kind = describe.clean(str(observation["type"]), 80)
             if kind == "NoneType":
                 return Fault("The call returned None, and not the model.", misconception=RETURNED_NONE)
             return Fault(f"The call returned another {kind}, and not the model itself.", misconception=COPY_RETURNED)
-        return self._places(args, seen) or self._rest(args, seen) or self._values(args, seen) or self._again(seen)
+        return (
+            self._places_fault(args, observation)
+            or self._other_parameters_fault(args, observation)
+            or self._values_fault(args, observation)
+            or self._second_call_fault(observation)
+        )
 
-    def _places(self, args, seen):
-        places = seen["places"]
+    def _places_fault(self, args, observation):
+        places = observation["places"]
         plain = [path for path, place in places.items() if place["adapted"] is not True]
         if plain:
-            below = {path for path in places if "." in path}
+            nested = {path for path in places if "." in path}
             problem = f"There is no LoRALinear at {', '.join(plain[:4])}{', and so on' if len(plain) > 4 else ''}."
             if len(plain) == len(places):
                 return Fault(f"Not one nn.Linear of {len(plain)} was replaced.", misconception=NOTHING_REPLACED)
-            if seen["dotted"] is True:
+            if observation["dotted"] is True:
                 return Fault(problem, misconception=FULL_NAME_AS_ATTRIBUTE)
-            return Fault(problem, misconception=NESTED_MISSED if below == set(plain) else None)
+            return Fault(problem, misconception=NESTED_MISSED if nested == set(plain) else None)
         for path, place in places.items():
             (d, k), rank = linears(args["source"])[path], args["rank"]
             if place["layers"] > 1:
                 return Fault(f"At {path} a LoRALinear stands around another one.", misconception=NEVER_TWICE)
             if place["base"] != "same":
-                what = "another nn.Linear" if place["base"] == "another" else describe.clean(str(place["base"]), 60)
+                description = (
+                    "another nn.Linear" if place["base"] == "another" else describe.clean(str(place["base"]), 60)
+                )
                 return Fault(
-                    f"base_layer at {path} is {what}, and not the nn.Linear that stood there.",
+                    f"base_layer at {path} is {description}, and not the nn.Linear that stood there.",
                     misconception=BASE_COPIED,
                 )
             scale = place["scaling"]
@@ -176,46 +183,48 @@ class AddLora(Check):
             if place["trains"] != [True, True]:
                 problem = f"The adapter at {path} does not require a gradient, so nothing trains."
                 return Fault(problem, misconception=ADAPTER_FROZEN)
-        if seen["shared"]:
-            one, other = (describe.clean(str(path), 60) for path in seen["shared"])
-            return Fault(f"The layers at {one} and {other} have an adapter in common.", misconception=ADAPTER_SHARED)
+        if observation["shared"]:
+            first, second = (describe.clean(str(path), 60) for path in observation["shared"])
+            return Fault(f"The layers at {first} and {second} have an adapter in common.", misconception=ADAPTER_SHARED)
         return None
 
-    def _rest(self, args, seen):
-        if seen["kept"] is not True:
+    def _other_parameters_fault(self, args, observation):
+        if observation["kept"] is not True:
             return Fault(
                 "A LoRALinear that stood in the model before has been replaced or wrapped, or has other values.",
                 hint="It stays as it is, and nothing is put inside it. What does your code do when it meets one?",
             )
-        if seen["others"]:
-            names = describe.clean(", ".join(map(str, seen["others"][:3])), 120)
+        if observation["others"]:
+            names = describe.clean(", ".join(map(str, observation["others"][:3])), 120)
             return Fault(f"Other parameters are not as they were: {names}.")
-        if seen["unfrozen"]:
-            names = describe.clean(", ".join(map(str, seen["unfrozen"][:3])), 120)
+        if observation["unfrozen"]:
+            names = describe.clean(", ".join(map(str, observation["unfrozen"][:3])), 120)
             return Fault(f"Frozen before the call, and training after it: {names}.", misconception=UNFROZE_ALL)
         return None
 
-    def _values(self, args, seen):
-        if seen["at_start"] is not True:
+    def _values_fault(self, args, observation):
+        if observation["at_start"] is not True:
             return Fault("Before any training, the model does not compute what it computed before, to the last bit.")
         updates = {path: (A, B, args["alpha"] / args["rank"]) for path, (A, B) in args["values"].items()}
         updates |= {path: (A, B, alpha / rank) for path, rank, alpha, A, B in args["adapted"]}
         right = output(args["source"], args["state"], updates, args["x"])
-        return fault_between(seen["out"], "torch.Tensor", right, dtype=args["x"].dtype, what="The model's output")
+        return fault_between(
+            observation["out"], "torch.Tensor", right, dtype=args["x"].dtype, what="The model's output"
+        )
 
-    def _again(self, seen):
-        again = seen["again"]
-        if again["raised"]:
+    def _second_call_fault(self, observation):
+        second_call = observation["again"]
+        if second_call["raised"]:
             hint = "A model that holds LoRALinears already is no error. What does your code do when it meets one?"
-            return raised_fault("A second call", again["raised"], hint)
-        if again["layers"]:
+            return raised_fault("A second call", second_call["raised"], hint)
+        if second_call["layers"]:
             return Fault("A second call has put LoRALinears around layers of LoRALinears.", misconception=NEVER_TWICE)
-        if again["kept"] is not True:
+        if second_call["kept"] is not True:
             return Fault("A second call has replaced the adapters, and what they had learned.", misconception=RENEWED)
         return None
 
     def same(self, case, a, b):
-        """Whether two functions leave the same, in all that was looked at."""
+        """Whether two functions have the same effect, in everything that the probe reports."""
         return alike(a, b)
 
 

@@ -65,8 +65,8 @@ class LoraLinearForward(LayerCheck):
 
     def make_cases(self, draw, remote=False):
         cases = self.cases(draw)
-        elsewhere = [] if remote else devices()[1:]
-        return cases + [Case(cases[0].args, f"on {device}", device=device) for device in elsewhere]
+        other_devices = [] if remote else devices()[1:]
+        return cases + [Case(cases[0].args, f"on {device}", device=device) for device in other_devices]
 
     def observe(self, target, case):
         return forward(target, **case.args, device=case.device)
@@ -82,7 +82,10 @@ class LoraLinearForward(LayerCheck):
 
     def same(self, case, a, b):
         if "out" not in a or "out" not in b:
-            errors = [(seen.get("raised", {}).get("type"), seen.get("raised", {}).get("message")) for seen in (a, b)]
+            errors = [
+                (observation.get("raised", {}).get("type"), observation.get("raised", {}).get("message"))
+                for observation in (a, b)
+            ]
             if case.args["x"].ndim != 2 and {errors[0][0], errors[1][0]} <= {
                 "RuntimeError",
                 "ValueError",
@@ -90,14 +93,17 @@ class LoraLinearForward(LayerCheck):
             }:
                 return True  # where x has not the two axes that were counted on, each way of writing has its own words
             shapes = [
-                [seen["held"][name].get("shape") for name in ADAPTERS] if "unset" in seen else [] for seen in (a, b)
+                [observation["held"][name].get("shape") for name in ADAPTERS] if "unset" in observation else []
+                for observation in (a, b)
             ]
             return "out" not in a and "out" not in b and errors[0] == errors[1] and shapes[0] == shapes[1]
         device = case.device
-        again = [[thing if way == "out" else way for _, way, thing in seen["again"]] for seen in (a, b)]
+        other_runs = [
+            [value if way == "out" else way for _, way, value in observation["again"]] for observation in (a, b)
+        ]
         return all(
-            agree(one, other, device=device)
-            for one, other in ((a["out"], b["out"]), (a["gradients"], b["gradients"]), again)
+            agree(first, second, device=device)
+            for first, second in ((a["out"], b["out"]), (a["gradients"], b["gradients"]), other_runs)
         )
 
     def fault(self, case, observation):
@@ -119,14 +125,14 @@ class LoraLinearForward(LayerCheck):
             )
         # Nothing flows back from an empty batch, and nothing has to.
         gradients = gradients if case.args["x"].numel() else []
-        for name, got, right in zip(("x", "lora_A", "lora_B"), observation["gradients"], gradients, strict=False):
-            if got is None:
+        for name, gradient, right in zip(("x", "lora_A", "lora_B"), observation["gradients"], gradients, strict=False):
+            if gradient is None:
                 return Fault(
                     f"The output is right, but no gradient reaches {name}.",
                     hint="Look in forward for .data, .detach(), torch.no_grad() or a new nn.Parameter: each cuts it.",
                     misconception=GRADIENT_CUT,
                 )
-            if not agree(got, right, dtype, case.device):
+            if not agree(gradient, right, dtype, case.device):
                 return Fault(f"The output is right, but the gradient of {name} is not: part of the graph is cut.",
                              hint="Look in forward for .data, .detach() or torch.no_grad() around one of the two paths.",
                              misconception=GRADIENT_CUT)  # fmt: skip
@@ -143,28 +149,28 @@ class LoraLinearForward(LayerCheck):
 lora_linear_forward = LoraLinearForward()
 
 
-def _with_hint(fault, case, seen):
-    """`fault` with what to do about it, where it is no known mistake."""
+def _with_hint(fault, case, observation):
+    """`fault` with a hint, where it is no known mistake."""
     if fault.hint:
         return fault
-    scaling = seen.get("scaling")
+    scaling = observation.get("scaling")
     if is_number(scaling) and not agree(scaling, scaling_of(case)):
         numbers = describe.contents(scaling), describe.number(scaling_of(case))
         hint = f"The layer's scaling is {numbers[0]}, and alpha / rank is {numbers[1]} here. Begin with that."
         return replace(fault, hint=hint)
     if fault.tensors is not None:
         return fault  # the check's own next step says more
-    as_a_call = {"value": seen["out"], "type": seen["type"]} if "out" in seen else seen
+    as_a_call = {"value": observation["out"], "type": observation["type"]} if "out" in observation else observation
     shapes = "Make inputs of these shapes in a cell of your own, and look at the shapes just before your line."
     hint = next_steps.for_x(fault, case.args["x"], as_a_call) or (shapes if fault.where else "")
     return replace(fault, hint=hint)
 
 
-def _has_other_defaults(case, seen):
-    given = seen.get("defaults", {})
-    if given == {"rank": DEFAULTS["alpha"], "alpha": DEFAULTS["rank"]} or modes.swapped(seen):
+def _has_other_defaults(case, observation):
+    given = observation.get("defaults", {})
+    if given == {"rank": DEFAULTS["alpha"], "alpha": DEFAULTS["rank"]} or modes.swapped(observation):
         return False  # another mistake: the two have changed places
-    if seen.get("during") == "construction":
+    if observation.get("during") == "construction":
         return False
     return case.args["options"] == {} and any(agree(given[name], DEFAULTS[name]) is False for name in given)
 
@@ -184,7 +190,7 @@ answer.slip(
     "alpha=1, rank=4",
     thought="rank and alpha are always given by name, so their order does not matter.",
     hint="They may be given by position. Compare your def line with the one that you were given.",
-    recognise=lambda case, seen: case.args.get("by_position", False) and modes.swapped(seen),
+    recognise=lambda case, observation: case.args.get("by_position", False) and modes.swapped(observation),
 )
 
 ELEMENTWISE = misconception(
@@ -380,7 +386,7 @@ answer.slip(
     "return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B",
     "out = self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B\n        x.mul_(0)\n        return out",
     hint="Look in forward for what writes into x (+=, *=, a name ending in _), and make a new tensor instead.",
-    recognise=lambda case, seen: seen.get("changed") is True,
+    recognise=lambda case, observation: observation.get("changed") is True,
 )
 
 for slip in (base_forgotten, bias_lost, delta_transposed, view_for_transpose, reshaped_for_transposed):

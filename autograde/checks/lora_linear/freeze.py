@@ -52,7 +52,7 @@ class LoraLinearFreeze(LayerCheck):
     def same(self, case, a, b):
         if "trains" not in a or "trains" not in b:
             return False
-        return _facts(a) == _facts(b)
+        return _summary(a) == _summary(b)
 
     def fault(self, case, observation):
         if "trains" not in observation and (fault := self.broken(case, observation)):
@@ -71,7 +71,7 @@ class LoraLinearFreeze(LayerCheck):
         for name in ADAPTERS:
             if observation["held"][name]["trains"] is not True:
                 return Fault(f"{name} does not train: its requires_grad is False.")
-        if fault := _kept_fault(case, observation):
+        if fault := _changed_base_fault(case, observation):
             return fault
         if "raised" in observation:  # forward raises, which is charged elsewhere
             return None
@@ -92,32 +92,39 @@ class LoraLinearFreeze(LayerCheck):
 lora_linear_freeze = LoraLinearFreeze()
 
 
-def _changed(seen):
+def _changed(observation):
     """Which of base weight, base bias, A and B an optimiser's steps have changed."""
-    pairs = zip(seen["before"], seen["after"], strict=True)
+    pairs = zip(observation["before"], observation["after"], strict=True)
     return [before is not None and not torch.equal(before, after) for before, after in pairs]
 
 
-def _facts(seen):
-    """What matters of an observation, whatever the numbers are."""
-    trains = [seen["held"][name].get("trains") for name in ADAPTERS]
-    changed = _changed(seen) if "after" in seen else None
-    return sorted(seen["trains"]), len(seen["adapters"]), trains, changed, bool(seen["base_out"] is None)
+def _summary(observation):
+    """The facts of an observation that do not depend on the random numbers."""
+    trains = [observation["held"][name].get("trains") for name in ADAPTERS]
+    changed = _changed(observation) if "after" in observation else None
+    return (
+        sorted(observation["trains"]),
+        len(observation["adapters"]),
+        trains,
+        changed,
+        bool(observation["base_out"] is None),
+    )
 
 
-def _kept_fault(case, seen):
+def _changed_base_fault(case, observation):
     """The fault of a base that is not as it was handed in; None where it is."""
-    for name, value in zip(("weight", "bias"), seen["base_now"], strict=True):
-        given = case.args[name]
-        if given is None and value is None:
+    for name, value in zip(("weight", "bias"), observation["base_now"], strict=True):
+        original = case.args[name]
+        if original is None and value is None:
             continue
-        if not isinstance(value, torch.Tensor) or given is None or not torch.equal(value, given):
-            what = "is gone" if value is None else "has other values"
+        if not isinstance(value, torch.Tensor) or original is None or not torch.equal(value, original):
+            problem = "is gone" if value is None else "has other values"
             return Fault(
-                f"Once the layer is made, the {name} of the base that was handed in {what}.", misconception=BASE_CHANGED
+                f"Once the layer is made, the {name} of the base that was handed in {problem}.",
+                misconception=BASE_CHANGED,
             )
     x, weight, bias = (case.args[name] for name in ("x", "weight", "bias"))
-    if not agree(seen["base_out"], torch.nn.functional.linear(x, weight, bias)):
+    if not agree(observation["base_out"], torch.nn.functional.linear(x, weight, bias)):
         return Fault(
             "Once the layer is made, base(x) is not what it was, though the base's weight and bias are.",
             misconception=HOOK_ON_THE_BASE,
@@ -125,18 +132,22 @@ def _kept_fault(case, seen):
     return None
 
 
-def _base_fault(seen):
-    """What is wrong with what the layer holds as its base; None where nothing is."""
-    if seen["base"] == "same":
-        for trains, name in zip(seen["base_trains"], ("weight", "bias"), strict=True):
+def _base_fault(observation):
+    """What is wrong with the layer's base_layer; None where it is right."""
+    if observation["base"] == "same":
+        for trains, name in zip(observation["base_trains"], ("weight", "bias"), strict=True):
             if trains:
                 return Fault(f"The {name} of the base that was handed in still requires a gradient.")
         return None
     hint = "Keep the nn.Linear that the layer is made around, itself, as self.base_layer."
-    if seen["base"] is None:
+    if observation["base"] is None:
         return Fault("The layer has no base_layer.", hint=hint)
-    what = "a copy of the layer that was handed in" if seen["base"] == "copy" else "another object than was handed in"
-    return Fault(f"layer.base_layer is {what}.", hint=hint)
+    description = (
+        "a copy of the layer that was handed in"
+        if observation["base"] == "copy"
+        else "another object than was handed in"
+    )
+    return Fault(f"layer.base_layer is {description}.", hint=hint)
 
 
 answer.slip(
@@ -148,7 +159,7 @@ answer.slip(
     thought="The layer that was handed in must not be changed, so it is copied.",
     hint="Once it is frozen, training cannot change it. A copy takes the memory a second time, which LoRA avoids. "
     "Keep the layer itself.",
-    recognise=lambda case, seen: seen.get("base") == "copy",
+    recognise=lambda case, observation: observation.get("base") == "copy",
 )
 
 answer.slip(
@@ -157,7 +168,7 @@ answer.slip(
     "nn.Linear(base_layer.in_features, base_layer.out_features).requires_grad_(False)",
     thought="The layer makes a linear layer of its own, of the same sizes.",
     hint="A new nn.Linear has random weights. Where are the trained ones?",
-    recognise=lambda case, seen: seen.get("base") == "other",
+    recognise=lambda case, observation: observation.get("base") == "other",
 )
 
 answer.slip(
@@ -166,7 +177,9 @@ answer.slip(
     "base_layer\n        self.base_layer.weight.requires_grad = False",
     thought="The weight is what is adapted, so freezing the weight is enough.",
     hint="Print the names of all parameters that require a gradient. Which one is not an adapter's?",
-    recognise=lambda case, seen: seen.get("base") == "same" and seen["base_trains"] == [False, True],
+    recognise=lambda case, observation: (
+        observation.get("base") == "same" and observation["base_trains"] == [False, True]
+    ),
 )
 
 answer.slip(
@@ -176,7 +189,9 @@ answer.slip(
     thought="The base is handed over as it is, and only the adapters go to an optimiser later.",
     hint="An optimiser gets every parameter that requires a gradient. Print requires_grad of the base's parameters. "
     "(base_layer.requires_grad = False freezes nothing: it gives the module a new attribute.)",
-    recognise=lambda case, seen: seen.get("base") == "same" and seen["base_trains"] == [True, True],
+    recognise=lambda case, observation: (
+        observation.get("base") == "same" and observation["base_trains"] == [True, True]
+    ),
 )
 
 answer.slip(
@@ -198,7 +213,9 @@ answer.slip(
     "(x @ self.lora_A) @ self.lora_B",
     "self.lora_B(self.lora_A(x))",
     hint="nn.Linear brings a bias unless told not to. LoRA has two matrices and nothing else.",
-    recognise=lambda case, seen: any(name in seen.get("trains", ()) for name in ("lora_A.bias", "lora_B.bias")),
+    recognise=lambda case, observation: any(
+        name in observation.get("trains", ()) for name in ("lora_A.bias", "lora_B.bias")
+    ),
 )
 
 answer.slip(
@@ -207,7 +224,7 @@ answer.slip(
     "self.base_layer = base_layer.requires_grad_(False)\n        self.bias = base_layer.bias\n        base_layer.bias = None",
     "self.base_layer(x)",
     "F.linear(x, self.base_layer.weight, self.bias)",
-    recognise=lambda case, seen: False,
+    recognise=lambda case, observation: False,
 )
 
 answer.slip(
@@ -216,5 +233,5 @@ answer.slip(
     "\n        base_layer.register_forward_hook(lambda module, args, out: out + self.update(args[0]))\n\n    def forward(self, x):",
     "self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B",
     "self.base_layer(x)\n\n    def update(self, x):\n        return self.scaling * (x @ self.lora_A) @ self.lora_B",
-    recognise=lambda case, seen: False,
+    recognise=lambda case, observation: False,
 )

@@ -23,7 +23,7 @@ answer = RightAnswer(LORA_LINEAR)
 
 
 class LoraLinearInit(LayerCheck):
-    """Looks at the adapters of two new layers. What forward makes of them is the matter of lora_linear_forward."""
+    """Looks at the adapters of two new layers. How forward uses them is judged by lora_linear_forward."""
 
     name = "lora_linear_init"
     points = 2
@@ -50,14 +50,14 @@ class LoraLinearInit(LayerCheck):
     def fault(self, case, observation):
         if "held" not in observation and (fault := self.broken(case, observation)):
             return fault
-        held = observation["held"]
-        if fault := adapter_fault(case, held):
+        states = observation["held"]
+        if fault := adapter_fault(case, states):
             return fault
         for name in ADAPTERS:
-            if not held[name]["registered"]:
+            if not states[name]["registered"]:
                 return unregistered(name)
-        return _start_fault(held["lora_A"]["values"], held["lora_B"]["values"], observation) or bias_fault(
-            [name for name in ADAPTERS if held[name].get("bias")]
+        return _start_fault(states["lora_A"]["values"], states["lora_B"]["values"], observation) or bias_fault(
+            [name for name in ADAPTERS if states[name].get("bias")]
         )
 
 
@@ -94,36 +94,42 @@ def kind_of(values):
     return "random" if spread < SENSIBLE_STD[1] else "wide"
 
 
-def features(case, seen):
-    """What matters of an observation, whatever the random numbers were: the ground of the diagnosis."""
-    if "held" not in seen:
-        raised = seen.get("raised", {})
-        return ("raised", raised.get("type"), raised.get("message"), seen.get("type"), seen.get("not_callable"))
-    if adapter_fault(case, seen["held"]):
-        shapes = (str(seen["held"][name].get("shape", seen["held"][name]["type"])) for name in ADAPTERS)
-        return ("held", *shapes, bool(seen["held"].get("others")), bool(seen["held"].get("listed")))
-    held = [seen["held"][name] for name in ADAPTERS]
-    kinds = [kind_of(found["values"]) for found in held]
+def features(case, observation):
+    """What matters of an observation, whatever the random numbers were: the diagnosis compares this."""
+    if "held" not in observation:
+        raised = observation.get("raised", {})
+        return (
+            "raised",
+            raised.get("type"),
+            raised.get("message"),
+            observation.get("type"),
+            observation.get("not_callable"),
+        )
+    if adapter_fault(case, observation["held"]):
+        shapes = (str(observation["held"][name].get("shape", observation["held"][name]["type"])) for name in ADAPTERS)
+        return ("held", *shapes, bool(observation["held"].get("others")), bool(observation["held"].get("listed")))
+    states = [observation["held"][name] for name in ADAPTERS]
+    kinds = [kind_of(state["values"]) for state in states]
     if kinds[1] not in ("zero", "constant", "wild"):
         kinds[1] = "random"  # in B no width and no centre is right
-    if kinds[0] not in ("zero", "constant") and same_start(seen):
-        by_seed = seen["reset"] or seen["generator"]
+    if kinds[0] not in ("zero", "constant") and same_start(observation):
+        by_seed = observation["reset"] or observation["generator"]
         kinds[0] = "the same by its own seed" if by_seed else "the same"
-    return (*kinds, *(found["registered"] or (found["type"], found["leaf"]) for found in held))
+    return (*kinds, *(state["registered"] or (state["type"], state["leaf"]) for state in states))
 
 
-def same_start(seen):
+def same_start(observation):
     """Whether two layers made one after the other got the same A."""
-    return agree(seen["held"]["lora_A"]["values"], seen["other_A"])
+    return agree(observation["held"]["lora_A"]["values"], observation["other_A"])
 
 
 def unregistered(name):
-    """The fault of an adapter that is a tensor of the layer's, and no parameter."""
+    """The fault of an adapter that is a tensor attribute of the layer and not a parameter."""
     hint = "An optimiser sees only parameters: assign an nn.Parameter, or a module, to the layer itself."
     return Fault(f"{name} is not among the layer's parameters.", hint=hint)
 
 
-def _start_fault(A, B, seen):
+def _start_fault(A, B, observation):
     """What is wrong with the numbers in A and B; None where nothing is."""
     for name, values in zip(ADAPTERS, (A, B), strict=True):
         if not isinstance(values, torch.Tensor):
@@ -139,7 +145,7 @@ def _start_fault(A, B, seen):
             hint="However small it is, it is added to the base's output before a single step of training.",
         )
     kind, A = kind_of(A), A.double()
-    if kind not in ("zero", "constant", "wild") and same_start(seen):
+    if kind not in ("zero", "constant", "wild") and same_start(observation):
         return Fault(
             "Two layers made one after the other have the very same lora_A.",
             hint="Each layer must draw its own. A fixed pattern gives the same numbers every time, and so does a "
@@ -147,7 +153,7 @@ def _start_fault(A, B, seen):
         )
     if kind == "random":
         return None
-    words = {"one_sided": "not around zero", "off_centre": "not around zero", "constant": "the same number everywhere",
+    problems = {"one_sided": "not around zero", "off_centre": "not around zero", "constant": "the same number everywhere",
              "narrow": "too close to zero", "wide": "too large", "wild": "not initialised"}  # fmt: skip
     width = f"Its standard deviation is {number(A.std().item())}, far from that of any usual initialisation."
     hints = {
@@ -159,7 +165,7 @@ def _start_fault(A, B, seen):
     return Fault(
         "The columns of lora_A are copies or multiples of each other, or zero; each must be random on its own."
         if kind == "repeated"
-        else f"At the start lora_A is {words.get(kind, kind)}; it must be random around zero.",
+        else f"At the start lora_A is {problems.get(kind, kind)}; it must be random around zero.",
         hint=hints.get(kind, ""),
     )
 
@@ -193,8 +199,8 @@ answer.slip(
     "rank, **like)) / base_layer.in_features**0.5",
     thought="What is made of an nn.Parameter is an nn.Parameter.",
     hint="Dividing, multiplying or moving an nn.Parameter gives a plain tensor. Which of your steps must be the last one?",
-    recognise=lambda case, seen: any(
-        seen.get("held", {}).get(name, {}).get("registered") is False and not seen["held"][name]["leaf"]
+    recognise=lambda case, observation: any(
+        observation.get("held", {}).get(name, {}).get("registered") is False and not observation["held"][name]["leaf"]
         for name in ADAPTERS
     ),
 )
@@ -254,7 +260,9 @@ answer.slip(
     'torch.full((base_layer.in_features, rank), float("nan"), **like)',
     thought="torch.empty makes a matrix, and training will fill it.",
     hint="torch.empty and nn.Parameter(torch.Tensor(...)) hold whatever was in memory. Fill A and B yourself.",
-    recognise=lambda case, seen: (
-        "held" in seen and not adapter_fault(case, seen["held"]) and kind_of(seen["held"]["lora_A"]["values"]) == "wild"
+    recognise=lambda case, observation: (
+        "held" in observation
+        and not adapter_fault(case, observation["held"])
+        and kind_of(observation["held"]["lora_A"]["values"]) == "wild"
     ),
 )

@@ -81,9 +81,11 @@ class LeakedParameters(Check):
         right = self.expected(case)
         missing = [name for name in right if name not in value]
         extra = [clean(name, 60) for name in sorted(set(value)) if name not in right]
-        said = [f"leaves out {', '.join(missing)}"] if missing else []
-        said += [f"names {', '.join(extra[:4])}, which {'does' if len(extra) == 1 else 'do'} not leak"] if extra else []
-        return replace(fault, problem=f"The result {' and '.join(said)}.")
+        differences = [f"leaves out {', '.join(missing)}"] if missing else []
+        differences += (
+            [f"names {', '.join(extra[:4])}, which {'does' if len(extra) == 1 else 'do'} not leak"] if extra else []
+        )
+        return replace(fault, problem=f"The result {' and '.join(differences)}.")
 
     def observe(self, target, case):
         return names_of(target, **case.args)

@@ -1,4 +1,4 @@
-"""What a LoRALinear must give in every mode: training or evaluating, with gradients or without, and called twice."""
+"""The output of a LoRALinear in every mode: training or evaluating, with gradients or without, and called twice."""
 
 import torch
 from torch import nn
@@ -35,63 +35,72 @@ ADDED_TWICE_AT_EVAL = Misconception(
 )
 
 
-def swapped(seen):
+def swapped(observation):
     """Whether the observed class takes alpha before rank."""
-    order = [name for name in seen.get("order", ()) if name in ("rank", "alpha")]
+    order = [name for name in observation.get("order", ()) if name in ("rank", "alpha")]
     return order == ["alpha", "rank"]
 
 
-def differs(case, seen):
+def differs(case, observation):
     """Whether two calls that were the same gave two outputs."""
-    _, kind, second = seen["again"][0]
-    return kind == "out" and isinstance(second, torch.Tensor) and not agree(seen["out"], second, device=case.device)
+    _, kind, second = observation["again"][0]
+    return (
+        kind == "out" and isinstance(second, torch.Tensor) and not agree(observation["out"], second, device=case.device)
+    )
 
 
-def fault(case, again, right):
-    """The fault of what a layer gave in other modes than the first; None where all is right.
+def fault(case, outcomes, right):
+    """The fault of a layer whose output is wrong in a mode other than the first; None where all are right.
 
     Args:
         case: the `Case`.
-        again: what the probe noted, one entry a way.
+        outcomes: what the probe noted, one entry for each of its `WAYS`.
         right: the output of the first call, float64; lora_B has changed its sign in the last two ways.
     """
     args, dtype = case.args, case.args["x"].dtype
     bias = None if args["bias"] is None else args["bias"].double()
     base = nn.functional.linear(args["x"].double(), args["weight"].double(), bias)
     update = right - base
-    wanted = [right, right, right, base - update, base - update]
-    known = [DROPOUT, WITH_GRADIENTS_ONLY, IN_TRAINING_ONLY, None, MERGED_AT_EVAL]
-    for (way, kind, got), out, misconception in zip(again, wanted, known, strict=True):
+    expected_outputs = [right, right, right, base - update, base - update]
+    misconceptions = [DROPOUT, WITH_GRADIENTS_ONLY, IN_TRAINING_ONLY, None, MERGED_AT_EVAL]
+    for (way, kind, result), out, misconception in zip(outcomes, expected_outputs, misconceptions, strict=True):
         if kind == "raised":
-            if is_untouched(got):
+            if is_untouched(result):
                 continue
-            return raised_fault(f"The output is right at first, but {_after(way).rstrip('.')}, calling the layer", got)
-        if agree(got, out, dtype, case.device):
+            return raised_fault(
+                f"The output is right at first, but {_when(way).rstrip('.')}, calling the layer", result
+            )
+        if agree(result, out, dtype, case.device):
             continue
-        if way == "after layer.eval()" and agree(got, right + update, dtype, case.device):
+        if way == "after layer.eval()" and agree(result, right + update, dtype, case.device):
             misconception = ADDED_TWICE_AT_EVAL
-        elif misconception in (WITH_GRADIENTS_ONLY, IN_TRAINING_ONLY) and not agree(got, base, dtype, case.device):
+        elif misconception in (WITH_GRADIENTS_ONLY, IN_TRAINING_ONLY) and not agree(result, base, dtype, case.device):
             misconception = None
-        elif misconception is MERGED_AT_EVAL and not agree(got, right, dtype, case.device):
+        elif misconception is MERGED_AT_EVAL and not agree(result, right, dtype, case.device):
             misconception = None
-        return Fault(f"The output is right at first, and wrong {_after(way)}", hint=HINT, misconception=misconception)
+        return Fault(f"The output is right at first, and wrong {_when(way)}", hint=HINT, misconception=misconception)
     return None
 
 
 HINT = "The formula holds for every call. What does your layer do differently there?"
 
 
-def _after(way):
+def _when(way):
     way = describe.clean(str(way), 60)
     return f"in {way}." if way.startswith("the ") else f"{way}."
 
 
 def add_slips(answer):
     """Add the mistakes that show in other modes only to the right answer of LoRALinear."""
-    for known, condition in ((IN_TRAINING_ONLY, "self.training"), (WITH_GRADIENTS_ONLY, "torch.is_grad_enabled()")):
+    for misconception, condition in (
+        (IN_TRAINING_ONLY, "self.training"),
+        (WITH_GRADIENTS_ONLY, "torch.is_grad_enabled()"),
+    ):
         start = f"if not {condition}:\n            return self.base_layer(x)\n        return self.base_layer(x) +"
-        answer.slip(known, "return self.base_layer(x) +", start)
-    answer.slip(DROPOUT, "(x @ self.lora_A)", "(F.dropout(x, 0.5) @ self.lora_A)", recognise=lambda case, seen: False)
+        answer.slip(misconception, "return self.base_layer(x) +", start)
+    answer.slip(
+        DROPOUT, "(x @ self.lora_A)", "(F.dropout(x, 0.5) @ self.lora_A)", recognise=lambda case, observation: False
+    )
     answer.slip(
         MERGED_AT_EVAL,
         "rank, base_layer.out_features, **like))",

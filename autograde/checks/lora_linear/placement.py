@@ -35,9 +35,11 @@ class LoraLinearPlacement(LayerCheck):
         ]
 
     def make_cases(self, draw, remote=False):
-        elsewhere = [] if remote else devices()[1:]
+        other_devices = [] if remote else devices()[1:]
         cases = self.cases(draw)
-        return cases + [_case(draw, f"a base on {device}", torch.float32, device, "float64") for device in elsewhere]
+        return cases + [
+            _case(draw, f"a base on {device}", torch.float32, device, "float64") for device in other_devices
+        ]
 
     def observe(self, target, case):
         return place(target, **case.args)
@@ -45,7 +47,7 @@ class LoraLinearPlacement(LayerCheck):
     def same(self, case, a, b):
         if "held" not in a or "held" not in b:
             return False
-        moved = [_places(seen["moved"]) if seen["moved"] else None for seen in (a, b)]
+        moved = [_places(observation["moved"]) if observation["moved"] else None for observation in (a, b)]
         return _places(a["held"]) == _places(b["held"]) and moved[0] == moved[1]
 
     def fault(self, case, observation):
@@ -80,17 +82,19 @@ def _case(draw, label, dtype, device, moved_to):
     return case
 
 
-def _places(held):
-    return [[held[name].get(what) for what in ("dtype", "device", "registered")] for name in ADAPTERS]
+def _places(states):
+    return [[states[name].get(fact) for fact in ("dtype", "device", "registered")] for name in ADAPTERS]
 
 
-def _misplaced(held, dtype, device, when):
+def _misplaced(states, dtype, device, when):
     for name in ADAPTERS:
-        for what, wanted in (("dtype", dtype), ("device", device)):
-            if held[name][what] != wanted:
-                found = describe.clean(str(held[name][what]), 40)
-                start = f"{name} is made with {what} {found}" if when == "made" else f"{when} {name} has {what} {found}"
-                return Fault(f"{start[0].upper() if when != 'made' else start[0]}{start[1:]}; the base has {wanted}.")
+        for fact, expected in (("dtype", dtype), ("device", device)):
+            if states[name][fact] != expected:
+                actual = describe.clean(str(states[name][fact]), 40)
+                start = (
+                    f"{name} is made with {fact} {actual}" if when == "made" else f"{when} {name} has {fact} {actual}"
+                )
+                return Fault(f"{start[0].upper() if when != 'made' else start[0]}{start[1:]}; the base has {expected}.")
     return None
 
 

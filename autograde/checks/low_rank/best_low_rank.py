@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from autograde.checks.low_rank.matrices import MISFITS, PAIRED, with_values
+from autograde.checks.low_rank.matrices import BROADCAST_MESSAGES, SIZE_ERRORS, with_values
 from autograde.checks.shared.draws import layer_sizes
 from autograde.judge import describe, tolerance
 from autograde.judge.answer import RightAnswer
@@ -19,7 +19,7 @@ def best_low_rank(M, rank):
 
 
 class BestLowRank(Check):
-    """Tells the learner of a wrong product by its distance from M."""
+    """Compares the product A @ B, and reports how far a wrong one is from M."""
 
     name = "best_low_rank"
     answer = answer
@@ -36,9 +36,9 @@ class BestLowRank(Check):
 
         def case(d, k, rank, label, **form):
             # A wide gap behind the values kept: there the closest product is one alone, and methods that iterate reach it.
-            kept = [draw.choice([2.5, 3.0, 3.5]) * 0.75**i for i in range(rank)]
-            dropped = [0.12 * min(kept) * 0.8**i for i in range(min(d, k) - rank)]
-            return Case({"M": with_values(draw, d, k, kept + dropped, **form), "rank": rank}, label)
+            kept_values = [draw.choice([2.5, 3.0, 3.5]) * 0.75**i for i in range(rank)]
+            dropped_values = [0.12 * min(kept_values) * 0.8**i for i in range(min(d, k) - rank)]
+            return Case({"M": with_values(draw, d, k, kept_values + dropped_values, **form), "rank": rank}, label)
 
         return [
             case(wide, narrow, rank, "more rows than columns"),
@@ -54,19 +54,21 @@ class BestLowRank(Check):
 
     def compared(self, value, case):
         M, rank = case.args["M"], case.args["rank"]
-        (d, k), wanted = M.shape, f"(A, B) of shapes ({M.shape[0]}, {rank}) and ({rank}, {M.shape[1]})"
+        (d, k), expected_shapes = M.shape, f"(A, B) of shapes ({M.shape[0]}, {rank}) and ({rank}, {M.shape[1]})"
         returned = describe.contents(value)
         if not isinstance(value, list) or len(value) != 2:
-            raise Wrong("The result is not a pair (A, B).", returned=returned, expected=wanted)
+            raise Wrong("The result is not a pair (A, B).", returned=returned, expected=expected_shapes)
         for name, factor, shape in zip("AB", value, [(d, rank), (rank, k)], strict=True):
             if not isinstance(factor, torch.Tensor):
                 raise Wrong(
-                    f"{name} is not a tensor but {describe.contents(factor)}.", returned=returned, expected=wanted
+                    f"{name} is not a tensor but {describe.contents(factor)}.",
+                    returned=returned,
+                    expected=expected_shapes,
                 )
             if factor.shape != shape:
                 sizes = f"{describe.shape(factor.shape)}, not {describe.shape(shape)}"
                 hint = "Each piece that is kept is a column of A and a row of B. How many are kept at this rank?"
-                raise Wrong(f"{name} has shape {sizes}.", returned=returned, expected=wanted, hint=hint)
+                raise Wrong(f"{name} has shape {sizes}.", returned=returned, expected=expected_shapes, hint=hint)
         A, B = value
         product, best = A.double() @ B.double(), best_low_rank.expected(case)
         limit = (1 + MARGIN) * _distance(case, best) + tolerance.allowed(M, M.dtype, case.device)
@@ -77,7 +79,7 @@ class BestLowRank(Check):
         fault = super().fault(case, observation)
         if fault is None:
             return None
-        if "raised" in observation and observation["raised"]["type"] in MISFITS and not fault.hint:
+        if "raised" in observation and observation["raised"]["type"] in SIZE_ERRORS and not fault.hint:
             return replace(fault, hint="Print the shape of every factor just before your line, for an M of this shape.")
         if fault.tensors is None:
             return fault
@@ -104,40 +106,40 @@ def _distance(case, product):
     return float(torch.linalg.norm(case.args["M"].double() - product.double()))
 
 
-def _pair(seen):
-    """The two tensors of an observation; None where something else came back."""
-    value = seen.get("value")
+def _returned_pair(observation):
+    """The two returned tensors; None where something else was returned."""
+    value = observation.get("value")
     two = isinstance(value, list) and len(value) == 2 and all(isinstance(part, torch.Tensor) for part in value)
     return value if two else None
 
 
-def _shapes(case, seen):
-    """``(shapes that came back, d, k, rank)``; no shapes where something else than two tensors came back."""
+def _shapes(case, observation):
+    """``(shapes that came back, d, k, rank)``; no shapes where something other than two tensors was returned."""
     d, k = case.args["M"].shape
-    return [tuple(part.shape) for part in _pair(seen) or ()], d, k, case.args["rank"]
+    return [tuple(part.shape) for part in _returned_pair(observation) or ()], d, k, case.args["rank"]
 
 
 def _svd(case):
     return torch.linalg.svd(case.args["M"].double(), full_matrices=False)
 
 
-def _near(a, b):
-    """Whether two tensors are alike beyond chance, however roughly one of them was worked out."""
+def _is_close(a, b):
+    """Whether two tensors agree within 1 % of the norm of the second: close enough to rule out chance."""
     return bool(torch.linalg.norm(a - b) <= 0.01 * torch.linalg.norm(b))
 
 
-def _takes_the_first(case, seen):
-    shapes, d, k, rank = _shapes(case, seen)
+def _takes_the_first(case, observation):
+    shapes, d, k, rank = _shapes(case, observation)
     if shapes != [(d, rank), (rank, k)] or not 1 < rank < min(d, k):
         return False
-    M, (A, B) = case.args["M"].double(), _pair(seen)
-    return _span(A.double(), M[:, :rank]) or _span(B.double().T, M[:rank].T)
+    M, (A, B) = case.args["M"].double(), _returned_pair(observation)
+    return _spans(A.double(), M[:, :rank]) or _spans(B.double().T, M[:rank].T)
 
 
-def _span(columns, wanted):
-    """Whether all of `wanted` are sums of `columns`, as they are of what a QR makes of them."""
+def _spans(columns, vectors):
+    """Whether `columns` span all of `vectors`, as the columns of their QR factor Q do."""
     Q = torch.linalg.qr(columns.nan_to_num()).Q
-    return _near(Q @ (Q.T @ wanted), wanted)
+    return _is_close(Q @ (Q.T @ vectors), vectors)
 
 
 @best_low_rank.misconception(
@@ -150,12 +152,12 @@ def first_columns(M, rank):
     return M[:, :rank], torch.eye(rank, M.shape[1], dtype=M.dtype)
 
 
-def _holds_the_smallest(case, seen):
-    shapes, d, k, rank = _shapes(case, seen)
+def _holds_the_smallest(case, observation):
+    shapes, d, k, rank = _shapes(case, observation)
     if shapes != [(d, rank), (rank, k)] or rank >= min(d, k):
         return False
-    (U, S, Vh), (A, B) = _svd(case), _pair(seen)
-    return _near(A.double() @ B.double(), U[:, -rank:] * S[-rank:] @ Vh[-rank:])
+    (U, S, Vh), (A, B) = _svd(case), _returned_pair(observation)
+    return _is_close(A.double() @ B.double(), U[:, -rank:] * S[-rank:] @ Vh[-rank:])
 
 
 answer.slip(
@@ -205,14 +207,14 @@ answer.slip(
 )
 
 
-def _has_signs_mixed(case, seen):
-    shapes, d, k, rank = _shapes(case, seen)
+def _has_signs_mixed(case, observation):
+    shapes, d, k, rank = _shapes(case, observation)
     if shapes != [(d, rank), (rank, k)]:
         return False
-    (U, S, Vh), (A, B) = _svd(case), _pair(seen)
+    (U, S, Vh), (A, B) = _svd(case), _returned_pair(observation)
     product = A.double() @ B.double()
     pieces = (U[:, :rank].T @ product @ Vh[:rank].T).diagonal()  # their sizes, signs included
-    right_but_for_signs = _near(pieces.abs(), S[:rank]) and _near(U[:, :rank] * pieces @ Vh[:rank], product)
+    right_but_for_signs = _is_close(pieces.abs(), S[:rank]) and _is_close(U[:, :rank] * pieces @ Vh[:rank], product)
     return bool((pieces < 0).any()) and right_but_for_signs
 
 
@@ -229,8 +231,8 @@ def signs_mixed(M, rank):
     return U * values.flip(0)[:rank].sqrt(), V.flip(1)[:, :rank].T
 
 
-def _holds_v_the_wrong_way(case, seen):
-    shapes, d, k, rank = _shapes(case, seen)
+def _holds_v_the_wrong_way(case, observation):
+    shapes, d, k, rank = _shapes(case, observation)
     if shapes[:1] != [(d, rank)]:
         return False
     if shapes[1] in [(k, rank), (min(d, k), rank)] and rank < min(d, k):
@@ -239,7 +241,7 @@ def _holds_v_the_wrong_way(case, seen):
         return False
     # Up to the sign and the size of each row: those depend on the library and on the split.
     columns = _svd(case)[2][:, :rank].T.abs()
-    rows = _pair(seen)[1].double().abs()
+    rows = _returned_pair(observation)[1].double().abs()
     return tolerance.close(rows / torch.linalg.norm(rows, dim=1, keepdim=True), columns, case.args["M"].dtype)
 
 
@@ -255,8 +257,8 @@ answer.slip(
 )
 
 
-def _is_full_size(case, seen):
-    shapes, d, k, rank = _shapes(case, seen)
+def _is_full_size(case, observation):
+    shapes, d, k, rank = _shapes(case, observation)
     if len(shapes) != 2 or any(len(shape) != 2 for shape in shapes):
         return False
     (rows, inner), (outer, columns) = shapes
@@ -279,12 +281,12 @@ answer.slip(
     "(U[:, :rank] * S[:rank]) @ Vh[:rank]",
     thought="The closest matrix is the answer, so it is returned multiplied out.",
     hint="Stop one step earlier: two thin factors are asked for, because they are what is cheap to store.",
-    recognise=lambda case, seen: getattr(seen.get("value"), "shape", None) == case.args["M"].shape,
+    recognise=lambda case, observation: getattr(observation.get("value"), "shape", None) == case.args["M"].shape,
 )
 
 
-def _is_swapped(case, seen):
-    shapes, d, k, rank = _shapes(case, seen)
+def _is_swapped(case, observation):
+    shapes, d, k, rank = _shapes(case, observation)
     return shapes in ([(rank, k), (d, rank)], [(k, rank), (rank, d)], [(rank, d), (k, rank)])
 
 
@@ -304,7 +306,7 @@ answer.slip(
     ", S[:rank], ",
     thought="A singular value decomposition has three factors.",
     hint="Two are asked for. Into which of the other two can the singular values go?",
-    recognise=lambda case, seen: isinstance(seen.get("value"), list) and len(seen["value"]) == 3,
+    recognise=lambda case, observation: isinstance(observation.get("value"), list) and len(observation["value"]) == 3,
 )
 
 
@@ -314,16 +316,16 @@ answer.slip(
     "@ S",
     thought="`U @ S` scales the columns of U, as it would if S were a diagonal matrix.",
     hint="S is a vector. What does `@` do with a matrix and a vector, and which operation scales each column instead?",
-    recognise=lambda case, seen: any(len(shape) == 1 for shape in _shapes(case, seen)[0]),
+    recognise=lambda case, observation: any(len(shape) == 1 for shape in _shapes(case, observation)[0]),
 )
 
 
-def _holds_rows_of_u(case, seen):
-    shapes, d, k, rank = _shapes(case, seen)
+def _holds_rows_of_u(case, observation):
+    shapes, d, k, rank = _shapes(case, observation)
     if rank == d:
         return False
-    if "raised" in seen:
-        return any(f"({rank}x{n} and {rank}x{rank})" in seen["raised"]["message"] for n in (d, min(d, k)))
+    if "raised" in observation:
+        return any(f"({rank}x{n} and {rank}x{rank})" in observation["raised"]["message"] for n in (d, min(d, k)))
     return shapes in [[(rank, n), (rank, k)] for n in (d, min(d, k), rank)]
 
 
@@ -344,5 +346,7 @@ answer.slip(
     thought="Multiplying by S scales the rows of Vᵀ as it scales the columns of U.",
     hint="`*` pairs S with the last axis of the other factor. Print all the shapes: along which axis of each are the "
     "pieces counted, and are there as many as in S?",
-    recognise=lambda case, seen: "raised" in seen and any(words in seen["raised"]["message"] for words in PAIRED),
+    recognise=lambda case, observation: (
+        "raised" in observation and any(phrase in observation["raised"]["message"] for phrase in BROADCAST_MESSAGES)
+    ),
 )

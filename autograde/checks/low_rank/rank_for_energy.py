@@ -2,17 +2,17 @@
 
 import torch
 
-from autograde.checks.low_rank.matrices import MISFITS, with_values
+from autograde.checks.low_rank.matrices import SIZE_ERRORS, with_values
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import Case, Check
 from autograde.judge.compare import as_number, is_number
 
 
-def _never_reached(case, seen):
-    """Whether an observation is what a search gives that has found nothing: all values, one more, None or an error."""
-    if "raised" in seen:
-        return seen["raised"]["type"] in (*MISFITS, "StopIteration")
-    value = seen.get("value")
+def _never_reached(case, observation):
+    """Whether the result is that of a search without a hit: all values, one more, None or an error."""
+    if "raised" in observation:
+        return observation["raised"]["type"] in (*SIZE_ERRORS, "StopIteration")
+    value = observation.get("value")
     return value is None or (is_number(value) and as_number(value) >= min(case.args["M"].shape))
 
 
@@ -38,27 +38,27 @@ class RankForEnergy(Check):
         n = draw.integer(6, 7)
         more, most = n + draw.integer(1, 2), n + draw.integer(3, 4)
 
-        def shown(values):
+        def label_for(values):
             return "singular values " + ", ".join(f"{value:.3g}" for value in values)
 
-        def falling(d, k, target, largest, ratio, **form):
-            return between(d, k, target, [largest * ratio**i for i in range(min(d, k))], **form)
+        def geometric(d, k, target, largest, ratio, **form):
+            return case_between(d, k, target, [largest * ratio**i for i in range(min(d, k))], **form)
 
-        def between(d, k, target, values, **form):
+        def case_between(d, k, target, values, **form):
             energy = torch.tensor(values, dtype=torch.float64) ** 2
-            held = torch.cat([torch.zeros(1, dtype=torch.float64), energy.cumsum(0) / energy.sum()])
+            cumulative_share = torch.cat([torch.zeros(1, dtype=torch.float64), energy.cumsum(0) / energy.sum()])
             # Half-way between what target - 1 values hold and what target values hold: no rounding can decide.
-            fraction = round(float(held[target - 1] + held[target]) / 2, 3)
-            return Case({"M": with_values(draw, d, k, values, **form), "fraction": fraction}, shown(values))
+            fraction = round(float(cumulative_share[target - 1] + cumulative_share[target]) / 2, 3)
+            return Case({"M": with_values(draw, d, k, values, **form), "fraction": fraction}, label_for(values))
 
-        def exactly(d, k, values, fraction, dtype=torch.float32):
+        def exact_case(d, k, values, fraction, dtype=torch.float32):
             # A diagonal matrix whose squares add up to a power of four, and those of the values left over to a perfect
             # square: singular values, squares, shares, norms and sums are exact in every float and in every order of work,
             # so that "at least" can be told from "more than".
             M = torch.zeros(d, k, dtype=dtype)
             for position, value in zip(draw.sizes(len(values), 0, len(values) - 1), values, strict=True):
                 M[position, position] = value
-            return Case({"M": M, "fraction": fraction}, shown(values), "exactly met")
+            return Case({"M": M, "fraction": fraction}, label_for(values), "exactly met")
 
         uneven, met = draw.choice([((3, 2, 1, 1, 1), 0.9375), ((6, 4, 2, 2, 2), 0.9375), ((2, 2, 2, 1, 1, 1, 1), 0.75)])
         # Values with exact square roots: where nothing may be left over, a product of roots must miss nothing either.
@@ -66,24 +66,24 @@ class RankForEnergy(Check):
 
         # Sizes of the largest value on both sides of 1, falling slowly and fast: so any two known mistakes differ somewhere.
         return [
-            falling(more, n, 3, 2.6, draw.choice([0.68, 0.72])),
-            falling(n, most, n - 2, 0.35, draw.choice([0.76, 0.78])),
-            falling(n, more, 4, 1.3, 0.955, dtype=torch.float64, contiguous=False),
-            falling(most, more, 1, 0.8, draw.choice([0.75, 0.8])),
-            falling(most, n, n, 5.3, 0.95),
-            falling(more, most, draw.integer(4, 5), 1.9, draw.choice([0.8, 0.83])),
-            exactly(len(uneven), 9, uneven, met),
-            exactly(6, 4, equal, 0.75),
-            exactly(6, 8, [*equal, 0.0, 0.0], 1.0),
-            exactly(7, 4, equal, 1.0, torch.float64),
+            geometric(more, n, 3, 2.6, draw.choice([0.68, 0.72])),
+            geometric(n, most, n - 2, 0.35, draw.choice([0.76, 0.78])),
+            geometric(n, more, 4, 1.3, 0.955, dtype=torch.float64, contiguous=False),
+            geometric(most, more, 1, 0.8, draw.choice([0.75, 0.8])),
+            geometric(most, n, n, 5.3, 0.95),
+            geometric(more, most, draw.integer(4, 5), 1.9, draw.choice([0.8, 0.83])),
+            exact_case(len(uneven), 9, uneven, met),
+            exact_case(6, 4, equal, 0.75),
+            exact_case(6, 8, [*equal, 0.0, 0.0], 1.0),
+            exact_case(7, 4, equal, 1.0, torch.float64),
             # One large value and many small ones, where a share of squares and one of plain values lie farthest apart.
-            between(more, most, 2, [3.0, *(0.5 - 0.02 * i for i in range(more - 1))]),
+            case_between(more, most, 2, [3.0, *(0.5 - 0.02 * i for i in range(more - 1))]),
         ]
 
     def right(self, M, fraction):
         energy = torch.linalg.svdvals(M) ** 2
-        held = energy.cumsum(0) / energy.sum()
-        return int((held < fraction - 1e-9).sum()) + 1
+        cumulative_share = energy.cumsum(0) / energy.sum()
+        return int((cumulative_share < fraction - 1e-9).sum()) + 1
 
     def same(self, case, a, b):
         """See `Check.same`. At fraction=1.0 any two wrong answers are the same.
@@ -92,7 +92,7 @@ class RankForEnergy(Check):
         IndexError, depends on how the search is written, and says nothing more about the thought behind it. With any
         other sum that never reaches its goal it is the same.
         """
-        never = case.args["fraction"] == 1.0 or all(_never_reached(case, seen) for seen in (a, b))
+        never = case.args["fraction"] == 1.0 or all(_never_reached(case, observation) for observation in (a, b))
         if never and self.fault(case, a) and self.fault(case, b):
             return True
         return super().same(case, a, b)

@@ -25,7 +25,7 @@ def combine(adapters, weights):
 
 
 class Combine(Check):
-    """Compares the update that comes of the three, scaling * A @ B; how they share it is free."""
+    """Compares the update scaling * A @ B; how it is split between the three is free."""
 
     name = "combine"
     points = 3
@@ -74,9 +74,9 @@ class Combine(Check):
         d, k = first.shape[0], second.shape[1]
         for name, tensor in (("A", A), ("B", B)):
             if not isinstance(tensor, torch.Tensor):
-                said = describe.contents(tensor)
-                cause = ROOT if "complex" in said and negative(case) else None
-                raise Wrong(f"{name} is not a tensor of real numbers.", returned=said, misconception=cause)
+                contents = describe.contents(tensor)
+                cause = ROOT if "complex" in contents and negative(case) else None
+                raise Wrong(f"{name} is not a tensor of real numbers.", returned=contents, misconception=cause)
             if tensor.dtype != first.dtype:
                 hint = (
                     "Let the dtype follow from the adapters: do not convert, and make new tensors with dtype=A.dtype."
@@ -105,9 +105,9 @@ class Combine(Check):
             value = self.compared(observation["value"], case)
         except Wrong as wrong:
             return wrong.fault
-        what = "scaling * A @ B"
+        quantity = "scaling * A @ B"
         dtype = case.args["adapters"][0][0].dtype
-        if fault := fault_between(value, "torch.Tensor", self.expected(case), dtype=dtype, what=what):
+        if fault := fault_between(value, "torch.Tensor", self.expected(case), dtype=dtype, what=quantity):
             return fault
         if observation["changed"]:
             return Fault(
@@ -117,11 +117,11 @@ class Combine(Check):
         return None
 
     def called(self, case):
-        shown = ", ".join(
+        adapter_shapes = ", ".join(
             f"(A {describe.shape(A.shape)}, B {describe.shape(B.shape)}, {scaling:g})"
             for A, B, scaling in case.args["adapters"]
         )
-        return f"combine([{shown}], {case.args['weights']})  # {case.label}\nscaling * A @ B of what came back"
+        return f"combine([{adapter_shapes}], {case.args['weights']})  # {case.label}\nscaling * A @ B of what came back"
 
 
 combine = Combine()
@@ -139,24 +139,24 @@ FACTORS_SUMMED = Misconception(
 )
 
 
-def _factors_summed(case, seen):
-    """Recognises a sum of several A's beside a sum of several B's, whatever the weights."""
-    value, adapters = seen.get("value"), case.args["adapters"]
+def _factors_summed(case, observation):
+    """Recognise a weighted sum of several A's returned with a weighted sum of several B's."""
+    value, adapters = observation.get("value"), case.args["adapters"]
     if len(adapters) < 2 or not isinstance(value, list) or len(value) != 3:
         return False
     shares = [_shares(value[i], [adapter[i] for adapter in adapters]) for i in (0, 1)]
     return all(share is not None and int((share.abs() > 1e-3).sum()) > 1 for share in shares)
 
 
-def _shares(got, factors):
-    """The weights with which `factors` add up to `got`; None where they do not."""
-    if not isinstance(got, torch.Tensor) or any(factor.shape != got.shape for factor in factors):
+def _shares(matrix, factors):
+    """The weights with which `factors` add up to `matrix`; None where they do not."""
+    if not isinstance(matrix, torch.Tensor) or any(factor.shape != matrix.shape for factor in factors):
         return None
-    if not got.isfinite().all():
+    if not matrix.isfinite().all():
         return None
     columns = torch.stack([factor.double().flatten() for factor in factors], dim=1)
-    shares = torch.linalg.lstsq(columns, got.double().flatten()).solution
-    return shares if (columns @ shares - got.double().flatten()).abs().max() < 1e-4 else None
+    shares = torch.linalg.lstsq(columns, matrix.double().flatten()).solution
+    return shares if (columns @ shares - matrix.double().flatten()).abs().max() < 1e-4 else None
 
 
 A_LINE = "torch.cat([A for A, B, scaling in adapters], dim=1)"

@@ -120,7 +120,7 @@ class MultiLoRALinear(nn.Module):
 
 
 @dataclass
-class Right:
+class ExpectedLayer:
     """A right layer in float64, taken through the steps of a case."""
 
     weight: torch.Tensor
@@ -131,8 +131,8 @@ class Right:
     matrices: dict = field(default_factory=dict)  # by name (A, B); B is None for one that nobody has filled
     learned: bool = False
 
-    def take(self, name, *inputs):
-        """Take one step. Returns whether it has to raise."""
+    def apply(self, name, *inputs):
+        """Apply one step; returns whether it must raise."""
         if name == "add":
             key, rank, alpha = inputs
             if key in self.scaling:
@@ -148,30 +148,30 @@ class Right:
             self.learned = True
         return False
 
-    def part(self, name):
-        """What an adapter adds to the output."""
+    def adapter_output(self, name):
+        """The part of the output that comes from one adapter."""
         if self.matrices[name] is None:
             return 0
         A, B = self.matrices[name]
         return self.scaling[name] * (self.x @ A) @ B
 
-    def all_at_once(self):
-        """What the base and all adapters together give; None with fewer than two that were filled."""
+    def all_adapters_output(self):
+        """The output of the base and all adapters together; None if fewer than two have been filled."""
         filled = [name for name, matrices in self.matrices.items() if matrices]
         if len(filled) < 2:
             return None
-        return nn.functional.linear(self.x, self.weight, self.bias) + sum(map(self.part, filled))
+        return nn.functional.linear(self.x, self.weight, self.bias) + sum(map(self.adapter_output, filled))
 
     def out(self):
-        """The output, or None where training has changed what it is."""
+        """The output; None after a training step, which changes it."""
         if self.learned:
             return None
         base = nn.functional.linear(self.x, self.weight, self.bias)
-        return base if self.active is None else base + self.part(self.active)
+        return base if self.active is None else base + self.adapter_output(self.active)
 
 
 class MultiLoRALinearCheck(Check):
-    """Follows a layer through rows of steps. The first look that is not right says what is wrong."""
+    """Takes a layer through steps with a snapshot after each. The first wrong snapshot is the fault."""
 
     name = "MultiLoRALinear"
     points = 4
@@ -205,26 +205,26 @@ class MultiLoRALinearCheck(Check):
             }
             return Case(args, label, part)
 
-        de, fi, pt = (["fill", name] for name in ("de", "fi", "pt"))
+        fill_de, fill_fi, fill_pt = (["fill", name] for name in ("de", "fi", "pt"))
 
-        def on(name):
+        def use(name):
             return ["activate", name]
 
         return [
-            case("one adapter", add("de"), de, on("de"), on(None), on("de")),
-            case("added and not activated", add("de"), de, add("fi"), fi),
-            case("three adapters of different ranks", add("de"), add("fi"), add("pt"), de, fi, pt,
-                 on("fi"), on("pt"), on("de"), on("fi"), on(None), shape=(2, 3)),
-            case("one more while another is active", add("de"), de, on("de"), add("fi"), fi, on("fi"), on("de"), bias=False),
-            case("a single row, float64", add("fi"), fi, on("fi"), add("de"), on("de"), shape=(), dtype=torch.float64),
+            case("one adapter", add("de"), fill_de, use("de"), use(None), use("de")),
+            case("added and not activated", add("de"), fill_de, add("fi"), fill_fi),
+            case("three adapters of different ranks", add("de"), add("fi"), add("pt"), fill_de, fill_fi, fill_pt,
+                 use("fi"), use("pt"), use("de"), use("fi"), use(None), shape=(2, 3)),
+            case("one more while another is active", add("de"), fill_de, use("de"), add("fi"), fill_fi, use("fi"), use("de"), bias=False),
+            case("a single row, float64", add("fi"), fill_fi, use("fi"), add("de"), use("de"), shape=(), dtype=torch.float64),
             case("what is registered", add("de"), add("fi"), add("pt"), part=REGISTERED),
             case("two adapters of one rank", add("de"), ["add", "sv", r, alphas["de"]], part=REGISTERED),
-            case("a step of training", add("de"), add("fi"), de, fi, on("fi"), ["learn"], part=REGISTERED),
-            case("a step of training, no bias", add("pt"), pt, on("pt"), ["learn"], part=REGISTERED, bias=False),
-            case("moved to float64", add("de"), add("fi"), de, fi, on("de"), ["double"], on("fi"), part=REGISTERED),
-            case("a name that is not there", add("de"), de, on("de"), on("fi"), on("de"), part=NAMES),
-            case("a name before any adapter", on("de"), part=NAMES),
-            case("a name that is there already", add("de"), de, on("de"), add("de"), part=NAMES),
+            case("a step of training", add("de"), add("fi"), fill_de, fill_fi, use("fi"), ["learn"], part=REGISTERED),
+            case("a step of training, no bias", add("pt"), fill_pt, use("pt"), ["learn"], part=REGISTERED, bias=False),
+            case("moved to float64", add("de"), add("fi"), fill_de, fill_fi, use("de"), ["double"], use("fi"), part=REGISTERED),
+            case("a name that is not there", add("de"), fill_de, use("de"), use("fi"), use("de"), part=NAMES),
+            case("a name before any adapter", use("de"), part=NAMES),
+            case("a name that is there already", add("de"), fill_de, use("de"), add("de"), part=NAMES),
         ]  # fmt: skip
 
     def observe(self, target, case):
@@ -235,8 +235,8 @@ class MultiLoRALinearCheck(Check):
         k, d = case.args["weight"].shape
         x = describe.shape(case.args["x"].shape)
         steps = [in_words(step) for step in case.args["steps"]]
-        made = f"layer = MultiLoRALinear(nn.Linear({d}, {k}{bias}))  # {case.label}"
-        return "\n".join([made, *steps, f"and after each step layer(x), x of shape {x}"])
+        construction = f"layer = MultiLoRALinear(nn.Linear({d}, {k}{bias}))  # {case.label}"
+        return "\n".join([construction, *steps, f"and after each step layer(x), x of shape {x}"])
 
     def unfinished(self, observation):
         return is_untouched(observation.get("raised")) and observation.get("during") == "construction"
@@ -265,25 +265,25 @@ def in_words(step):
 multi_lora_linear = MultiLoRALinearCheck()
 
 
-def _first_fault(case, seen):
+def _first_fault(case, observation):
     double = {name: v.double() for name, v in case.args.items() if isinstance(v, torch.Tensor)}
-    right = Right(double["weight"], double.get("bias"), double["x"])
-    steps, snapshots = [["start"], *case.args["steps"]], seen["snapshots"]
+    right = ExpectedLayer(double["weight"], double.get("bias"), double["x"])
+    steps, snapshots = [["start"], *case.args["steps"]], observation["snapshots"]
     for i, step in enumerate(steps):
         if i == len(snapshots):
             break
-        before, must_raise = right.active, right.take(*step)
+        before, must_raise = right.active, right.apply(*step)
         after = "At the start: " if i == 0 else f"After {in_words(step)}: "
-        if fault := _at(case, snapshots[i], right, step, must_raise, before, after):
+        if fault := _snapshot_fault(case, snapshots[i], right, step, must_raise, before, after):
             return fault
-    if "unset" in seen:
-        return Fault(f"The adapter {seen['unset']!r} could not be filled.")
+    if "unset" in observation:
+        return Fault(f"The adapter {observation['unset']!r} could not be filled.")
     if len(snapshots) != len(steps):
         raise ValueError("a snapshot is missing")
     return None
 
 
-def _at(case, snapshot, right, step, must_raise, before, after):
+def _snapshot_fault(case, snapshot, right, step, must_raise, before, after):
     if must_raise and "raised" not in snapshot:
         if step[0] == "add":
             return Fault(f"{after}nothing was raised, and there is such an adapter already.",
@@ -298,15 +298,15 @@ def _at(case, snapshot, right, step, must_raise, before, after):
         fault = raised_fault(in_words(step), snapshot["raised"])
         return replace(fault, hint="", misconception=NONE_REFUSED) if step == ["activate", None] else fault
     return (
-        _held(case, snapshot, right, step, after)
-        or _active(snapshot, right, step, after)
-        or _values(case, snapshot, right, step, must_raise, after)
-        or _out(case, snapshot, right, before, after)
+        _registered_fault(case, snapshot, right, step, after)
+        or _active_fault(snapshot, right, step, after)
+        or _values_fault(case, snapshot, right, step, must_raise, after)
+        or _output_fault(case, snapshot, right, before, after)
     )
 
 
-def _held(case, snapshot, right, step, after):
-    """The fault of what an add has registered, and of the base."""
+def _registered_fault(case, snapshot, right, step, after):
+    """The fault of the parameters that add() has registered, and of the base."""
     if snapshot["same"] is not True:
         return Fault(f"{after}layer.base_layer is not the nn.Linear that the layer was made around.")
     for name, trains in zip(("weight", "bias"), snapshot["trains"], strict=True):
@@ -317,10 +317,10 @@ def _held(case, snapshot, right, step, after):
         adapter = snapshot["adapters"][name]
         k, d = case.args["weight"].shape
         if adapter["count"] != 2:
-            what = "no new parameter" if not adapter["count"] else f"{adapter['count']} new parameters"
+            count_text = "no new parameter" if not adapter["count"] else f"{adapter['count']} new parameters"
             if adapter["count"] == 1:
-                what = "one new parameter"
-            return Fault(f"{after}there is {what}, and not two." if adapter["count"] < 2 else f"{after}there are {what}, and not two.",
+                count_text = "one new parameter"
+            return Fault(f"{after}there is {count_text}, and not two." if adapter["count"] < 2 else f"{after}there are {count_text}, and not two.",
                          misconception=NOT_REGISTERED if adapter["count"] == 0 else None,
                          hint="" if adapter["count"] == 0 else "Each adapter has an A and a B that are its own, and nothing else.")  # fmt: skip
         if not adapter["fits"]:
@@ -328,7 +328,7 @@ def _held(case, snapshot, right, step, after):
             return Fault(
                 f"{after}the new parameters have the shapes {shapes}.", expected=f"({d}, {rank}) and ({rank}, {k})"
             )
-        return _start(snapshot, name, after)
+        return _initial_values_fault(snapshot, name, after)
     if snapshot["kept"] is not True:
         return Fault(f"{after}parameters that were there are gone, or are other objects.",
                      hint="An optimiser holds the ones that were there. An adapter is made once, in add.",
@@ -336,53 +336,55 @@ def _held(case, snapshot, right, step, after):
     return None
 
 
-def _start(snapshot, name, after):
+def _initial_values_fault(snapshot, name, after):
     values = {key: adapter["values"] for key, adapter in snapshot["adapters"].items() if adapter["fits"]}
     A, B = values[name]["A"], values[name]["B"]
     if not bool((B == 0).all()):
         return Fault(f"{after}B is not zero.", misconception=BOTH_RANDOM)
     if bool((A == A.flatten()[0]).all()):
         return Fault(f"{after}A is not random.", hint="With A zero, too, nothing would ever learn: see lesson 04.")
-    for other, held in values.items():
-        if other != name:
-            size = min(A.numel(), held["A"].numel())
-            if bool((held["A"].flatten()[:size] == A.flatten()[:size]).sum() > size / 2):
-                return Fault(f"{after}its A has the numbers of the A of {other!r}.", misconception=SAME_VALUES)
+    for other_name, matrices in values.items():
+        if other_name != name:
+            size = min(A.numel(), matrices["A"].numel())
+            if bool((matrices["A"].flatten()[:size] == A.flatten()[:size]).sum() > size / 2):
+                return Fault(f"{after}its A has the numbers of the A of {other_name!r}.", misconception=SAME_VALUES)
     return None
 
 
-def _active(snapshot, right, step, after):
+def _active_fault(snapshot, right, step, after):
     if snapshot["active"] != right.active:
-        said = describe.contents(snapshot["active"]), repr(right.active)
+        values_in_words = describe.contents(snapshot["active"]), repr(right.active)
         cause = ADD_ACTIVATES if step[0] == "add" and snapshot["active"] == step[1] else None
-        return Fault(f"{after}layer.active is {said[0]}, and it should be {said[1]}.", misconception=cause)
+        return Fault(
+            f"{after}layer.active is {values_in_words[0]}, and it should be {values_in_words[1]}.", misconception=cause
+        )
     return None
 
 
-def _values(case, snapshot, right, step, must_raise, after):
-    """The fault of numbers that should have stayed as they were: the base's always, an adapter's mostly."""
-    wide = step[0] == "double"
-    for name, got, given in zip(
+def _values_fault(case, snapshot, right, step, must_raise, after):
+    """The fault of values that should not have changed: always the base's, in most steps the adapters'."""
+    is_float64 = step[0] == "double"
+    for name, current, original in zip(
         ("weight", "bias"), snapshot["base"], (case.args["weight"], case.args["bias"]), strict=True
     ):
-        if given is None:
+        if original is None:
             continue
-        if not isinstance(got, torch.Tensor) or got.shape != given.shape:
+        if not isinstance(current, torch.Tensor) or current.shape != original.shape:
             return Fault(f"{after}the base has no {name} any more as it was.")
-        same = same_bits(got, given) or agree(got, given, torch.float64)
-        if not same or (got.dtype == given.dtype and not same_bits(got, given)):
+        is_same = same_bits(current, original) or agree(current, original, torch.float64)
+        if not is_same or (current.dtype == original.dtype and not same_bits(current, original)):
             cause = {"activate": MERGES, "learn": BASE_TRAINS}.get(step[0])
             return Fault(f"{after}the base's {name} has changed.", misconception=cause)
     if step[0] == "learn":
         if "raised" not in snapshot and right.active not in snapshot["moved"]:
             return Fault(f"{after}the active adapter has not changed.",
                          hint="Does a gradient reach its A and its B? Look for .data, .detach() or no_grad.")  # fmt: skip
-        if others := [name for name in snapshot["moved"] if name != right.active]:
-            return Fault(f"{after}the adapter {others[0]!r} has changed, and it is not active.")
-    elif not wide and step[0] != "fill" and snapshot["moved"]:
+        if other_names := [name for name in snapshot["moved"] if name != right.active]:
+            return Fault(f"{after}the adapter {other_names[0]!r} has changed, and it is not active.")
+    elif not is_float64 and step[0] != "fill" and snapshot["moved"]:
         return Fault(f"{after}the values of the adapter {snapshot['moved'][0]!r} have changed.",
                      misconception=OVERWRITES if must_raise else None)  # fmt: skip
-    if wide and (
+    if is_float64 and (
         narrow := [
             name for name, adapter in snapshot["adapters"].items() if set(adapter["dtypes"]) != {"torch.float64"}
         ]
@@ -391,7 +393,7 @@ def _values(case, snapshot, right, step, must_raise, after):
     return None
 
 
-def _out(case, snapshot, right, before, after):
+def _output_fault(case, snapshot, right, before, after):
     expected = right.out()
     if expected is None:
         return None
@@ -406,40 +408,52 @@ def _out(case, snapshot, right, before, after):
     if agree(out, expected, dtype):
         return None
     difference = describe.largest_difference(out, expected)
-    who = "the base alone" if right.active is None else f"the adapter {right.active!r}"
-    problem = f"{after}layer(x) is not what {who} gives: {difference}."
-    together = right.all_at_once()
-    summed = together is not None and agree(out, together, dtype)
-    return Fault(problem, tensors=(out, expected), misconception=ALL_AT_ONCE if summed else None)
+    source = "the base alone" if right.active is None else f"the adapter {right.active!r}"
+    problem = f"{after}layer(x) is not what {source} gives: {difference}."
+    all_output = right.all_adapters_output()
+    is_sum = all_output is not None and agree(out, all_output, dtype)
+    return Fault(problem, tensors=(out, expected), misconception=ALL_AT_ONCE if is_sum else None)
 
 
-def _summary(seen):
-    if "snapshots" not in seen:
-        return sorted(seen)
-    return [_short(snapshot) for snapshot in seen["snapshots"]], seen.get("unset")
+def _summary(observation):
+    if "snapshots" not in observation:
+        return sorted(observation)
+    return [_snapshot_summary(snapshot) for snapshot in observation["snapshots"]], observation.get("unset")
 
 
-def _starts(adapter, snapshot):
-    """What can be said of random numbers: whether A is constant, B is zero, and how many adapters have this A."""
+def _initial_values(adapter, snapshot):
+    """Facts about random initial values: whether A is constant, B is zero, and how many adapters have this A."""
     if not adapter["fits"]:
         return ()
     A, B = adapter["values"]["A"], adapter["values"]["B"]
-    others = [one["values"].get("A") for one in snapshot["adapters"].values()]
-    alike = sum(other is not None and other.shape == A.shape and bool((other == A).all()) for other in others)
-    return bool((A == A.flatten()[0]).all()), bool((B == 0).all()), alike
+    all_A = [other_adapter["values"].get("A") for other_adapter in snapshot["adapters"].values()]
+    equal_count = sum(
+        other_A is not None and other_A.shape == A.shape and bool((other_A == A).all()) for other_A in all_A
+    )
+    return bool((A == A.flatten()[0]).all()), bool((B == 0).all()), equal_count
 
 
-def _short(snapshot):
+def _snapshot_summary(snapshot):
     out = snapshot["out"]
-    shown = [round(value, 3) for value in out.double().flatten().tolist()] if isinstance(out, torch.Tensor) else None
+    rounded_output = (
+        [round(value, 3) for value in out.double().flatten().tolist()] if isinstance(out, torch.Tensor) else None
+    )
     adapters = sorted(
-        (name, one["count"], one["fits"], *_starts(one, snapshot)) for name, one in snapshot["adapters"].items()
+        (name, adapter["count"], adapter["fits"], *_initial_values(adapter, snapshot))
+        for name, adapter in snapshot["adapters"].items()
     )
     base = [
         round(part.double().sum().item(), 4) if isinstance(part, torch.Tensor) else None for part in snapshot["base"]
     ]
-    kept = snapshot["kept"], sorted(snapshot["moved"]), snapshot["same"], snapshot["trains"], base
-    return snapshot.get("raised", {}).get("type"), snapshot["active"], shown, adapters, kept, "out_raised" in snapshot
+    base_facts = snapshot["kept"], sorted(snapshot["moved"]), snapshot["same"], snapshot["trains"], base
+    return (
+        snapshot.get("raised", {}).get("type"),
+        snapshot["active"],
+        rounded_output,
+        adapters,
+        base_facts,
+        "out_raised" in snapshot,
+    )
 
 
 ACTIVE = "if self.active is None:\n            return out\n        name = self.active\n        return out + "

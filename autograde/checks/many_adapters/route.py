@@ -69,7 +69,7 @@ class Route(Check):
             }
             return Case(args, label, part)
 
-        def drawn(count, low, high):
+        def random_ids(count, low, high):
             return [draw.integer(low, high) for _ in range(count)]
 
         every = [*reversed(range(m)), 0, 0, m - 1]  # each adapter at least once, and not in order
@@ -78,7 +78,7 @@ class Route(Check):
         return [
             case(every, "every adapter, not in order"),
             case(uneven, "some adapters, several rows each", dtype=torch.float64),
-            case(drawn(n, 0, m - 1), "drawn at random"),
+            case(random_ids(n, 0, m - 1), "drawn at random"),
             case([1] * n, "the same adapter for every row"),
             case([0] * 4, "a single adapter", m=1),
             case([], "no row at all"),
@@ -88,12 +88,12 @@ class Route(Check):
             case([0, 1, m], f"{m} among the ids, with {m} adapters", NONE),
             case([-2, 1, 0], "-2 among the ids", NONE),
             case([1, -m, 0], f"-{m} among the ids, with {m} adapters", NONE),
-            case(drawn(60, 0, m - 1), "60 rows, operations counted", COST),
+            case(random_ids(60, 0, m - 1), "60 rows, operations counted", COST),
         ]
 
     def right(self, x, A, B, scaling, adapter_ids):
         """Row by row, in float64."""
-        rows = [s * (row @ A[a]) @ B[a] if (s := scaling[a] if a >= 0 else 0) is not None else None
+        rows = [scale * (row @ A[a]) @ B[a] if (scale := scaling[a] if a >= 0 else 0) is not None else None
                 for row, a in zip(x, adapter_ids.tolist(), strict=True)]  # fmt: skip
         return torch.stack(rows) if rows else x.new_zeros(0, B.shape[-1])
 
@@ -102,8 +102,8 @@ class Route(Check):
             return routed(target, args=list(case.args.values()), device=case.device)
         few = few_rows(case)
         counted = [operations(target, args=args) for args in (few, list(case.args.values()))]
-        failed = next((seen for seen in counted if "count" not in seen), None)
-        return failed or {"counts": [seen["count"] for seen in counted]}
+        failed = next((observation for observation in counted if "count" not in observation), None)
+        return failed or {"counts": [observation["count"] for observation in counted]}
 
     def fault(self, case, observation):
         if case.part == COST:
@@ -111,7 +111,7 @@ class Route(Check):
         if observation.get("given"):
             name = describe.clean(str(observation["given"][0]), 40)
             return Fault(f"route has {name}() of the lesson kit do its work.", misconception=GIVEN)
-        if outside(case):
+        if has_unknown_id(case):
             if "raised" in observation or "not_callable" in observation:
                 return None
             bad = next(a for a in case.args["adapter_ids"].tolist() if not -1 <= a < len(case.args["A"]))
@@ -120,23 +120,23 @@ class Route(Check):
 
     def same(self, case, a, b):
         if case.part == COST:
-            return ("counts" in a) == ("counts" in b) and loops(a) == loops(b)
-        if outside(case):
+            return ("counts" in a) == ("counts" in b) and grows_with_rows(a) == grows_with_rows(b)
+        if has_unknown_id(case):
             return ("raised" in a) == ("raised" in b)
-        alike = all(a.get(what) == b.get(what) for what in ("given", "changed"))
-        return alike and super().same(case, a, b)
+        same_effects = all(a.get(key) == b.get(key) for key in ("given", "changed"))
+        return same_effects and super().same(case, a, b)
 
     def called(self, case):
-        said = super().called(case)
+        text = super().called(case)
         ids = case.args["adapter_ids"]
-        return said + f": {ids.tolist()}" if len(ids) <= 12 else said
+        return text + f": {ids.tolist()}" if len(ids) <= 12 else text
 
 
 route = Route()
 
 
-def outside(case):
-    """Whether an id of the case is no adapter's and not -1."""
+def has_unknown_id(case):
+    """Whether the case has an id that is neither an adapter's nor -1."""
     return any(not -1 <= a < len(case.args["A"]) for a in case.args["adapter_ids"].tolist())
 
 
@@ -146,18 +146,18 @@ def few_rows(case):
     return [x[: len(A)], A, B, scaling, torch.arange(len(A))]
 
 
-def loops(seen):
-    """Whether the operations that were counted grow with the rows."""
-    few, many = (int(count) for count in seen.get("counts", (0, 0)))
+def grows_with_rows(observation):
+    """Whether the number of operations grows with the number of rows."""
+    few, many = (int(count) for count in observation.get("counts", (0, 0)))
     return many > few + 40  # there are at least 51 rows more
 
 
-def _cost(check, seen):
-    if "counts" not in seen:
-        return check.failed_call(seen)
-    if not loops(seen):
+def _cost(check, observation):
+    if "counts" not in observation:
+        return check.failed_call(observation)
+    if not grows_with_rows(observation):
         return None
-    few, many = (int(count) for count in seen["counts"])
+    few, many = (int(count) for count in observation["counts"])
     return Fault(
         f"The number of operations grows with the rows: {many} for 60 of them.",
         returned=f"{few} operations on tensors for few rows, {many} for 60",

@@ -25,7 +25,7 @@ def delta_weight(layer):
 
 
 class DeltaWeight(GivenLayerCheck):
-    """Compares a delta with the right one, and the layer with what it was."""
+    """Compares the returned delta with the right one, and the layer with its state before the call."""
 
     name = "delta_weight"
     answer = answer
@@ -49,19 +49,19 @@ class DeltaWeight(GivenLayerCheck):
         return options["alpha"] / options["rank"] * (A @ B).T
 
     def observe(self, target, case):
-        """Hand the case's layer over."""
+        """Call the learner's function with the case's layer."""
         return delta_of(target, source=SOURCE, name=NAME, **case.args, device=case.device)
 
     def fault(self, case, observation):
         """What is wrong with the answer for one layer."""
         if fault := self.failed_call(observation):
             return fault
-        wanted = {"dtype": case.args["A"].dtype, "device": case.device}
-        fault = fault_between(observation["value"], observation["type"], self.expected(case), **wanted)
+        properties = {"dtype": case.args["A"].dtype, "device": case.device}
+        fault = fault_between(observation["value"], observation["type"], self.expected(case), **properties)
         if (
             fault
             and fault.tensors
-            and wanted["dtype"] == torch.float64
+            and properties["dtype"] == torch.float64
             and tolerance.close(*fault.tensors, torch.float32)
         ):
             hint = "The first seven digits are right: lora_A is float64, and on the way something was float32."
@@ -72,9 +72,9 @@ class DeltaWeight(GivenLayerCheck):
 delta_weight = DeltaWeight()
 
 
-def _in_place(case, seen):
-    message = str(seen["raised"]["message"]) if "raised" in seen else ""
-    return bool(seen.get("changed")) or "is being used in an in-place operation" in message
+def _wrote_in_place(case, observation):
+    message = str(observation["raised"]["message"]) if "raised" in observation else ""
+    return bool(observation.get("changed")) or "is being used in an in-place operation" in message
 
 
 scaling_forgotten = answer.slip(
@@ -149,7 +149,7 @@ answer.slip(
     thought="The scaling can be put into lora_B.",
     hint="A name ending in _ and an augmented assignment write into the tensor itself. The layer is still in use: it "
     "would be scaled once more at every call. Make a new tensor.",
-    recognise=_in_place,
+    recognise=_wrote_in_place,
 )
 
 for slip in (no_transpose, view_for_transpose, merged_weight):

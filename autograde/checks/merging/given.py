@@ -77,9 +77,9 @@ def options_in_words(case):
     return "".join(f", {name}={value}" for name, value in case.args["options"].items())
 
 
-def leaf_in_words(seen):
-    """What autograd has to do with an observed weight."""
-    return f"{'a leaf' if seen['leaf'] is True else 'no leaf'}, {'with' if seen['graph'] else 'without'} a grad_fn"
+def leaf_in_words(observation):
+    """How autograd sees an observed weight, in words: leaf or not, with or without a grad_fn."""
+    return f"{'a leaf' if observation['leaf'] is True else 'no leaf'}, {'with' if observation['graph'] else 'without'} a grad_fn"
 
 
 class GivenLayerCheck(Check):
@@ -92,8 +92,8 @@ class GivenLayerCheck(Check):
         return f"{self.name}(layer){label}\n  layer = {layer}, trained: lora_B is not zero"
 
     def spoiled(self, observation):
-        """The fault of a call that did not leave the layer as it was; None where it did."""
-        for fact, what in (
+        """The fault of a call that changed the layer; None where it did not."""
+        for fact, description in (
             ("changed", "other values"),
             ("added", "new parameters"),
             ("replaced", "another Parameter, or one that trains where it did not, or the reverse"),
@@ -101,7 +101,7 @@ class GivenLayerCheck(Check):
             if observation[fact]:
                 listed = ", ".join(clean(str(name), 60) for name in observation[fact][:4])
                 return Fault(
-                    f"The call did not leave the layer as it was. It has {what}: {listed}.",
+                    f"The call did not leave the layer as it was. It has {description}: {listed}.",
                     hint=f"Look in {self.name} for what writes into the layer (+=, a name ending in _, an assignment "
                     "to one of its attributes), and write into a tensor of your own instead.",
                     misconception=CHANGED_LAYER,

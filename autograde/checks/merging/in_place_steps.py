@@ -1,4 +1,4 @@
-"""What is right for a layer that is merged and unmerged in place, after each step, and what a wrong one does instead."""
+"""The right state of a layer that is merged and unmerged in place, after each step, and the faults of wrong ones."""
 
 import re
 from dataclasses import dataclass, replace
@@ -24,8 +24,8 @@ NAME = "MergeableLoRALinear"
 
 
 @dataclass
-class Right:
-    """What is right in one snapshot: `out` and `gradients` are None where nothing is asked of them. All in float64."""
+class ExpectedSnapshot:
+    """The expected values of one snapshot in float64; `out` and `gradients` are None where they are not compared."""
 
     merged: bool
     weight: torch.Tensor
@@ -34,49 +34,49 @@ class Right:
 
 
 class ExpectedLayer:
-    """A LoRALinear in float64, taken through a case's steps: what is right after each of them."""
+    """A LoRALinear in float64, taken through a case's steps, for the expected snapshots."""
 
     def __init__(self, case):
         args = {name: value.double() for name, value in case.args.items() if isinstance(value, torch.Tensor)}
         self.W, self.bias, self.x = args["weight"], args.get("bias"), args["x"]
         self.A, self.B, self.scaling = args["A"], args["B"], scaling_of(case)
-        self.given, self.merged = self.W, None  # the weight at first, and the delta in the weight
-        self.bits = case.args["weight"]  # what unmerge has to give back, in the layer's dtype
-        self.alias = False  # whether the weight's own memory was seen under another name
-        self.earlier = []  # the deltas of the merges before this one
+        self.initial_weight, self.merged = self.W, None  # the weight at first, and the delta in the weight
+        self.exact_weight = case.args["weight"]  # what unmerge has to give back, in the layer's dtype
+        self.weight_aliased = False  # whether the weight's own memory was seen under another name
+        self.earlier_deltas = []  # the deltas of the merges before this one
 
     def delta(self):
-        """What a merge adds now."""
+        """The delta that a merge would add now."""
         return self.scaling * (self.A @ self.B).T
 
-    def of_adapter(self):
+    def adapter_output(self):
         """The adapter's part of the output."""
         return self.scaling * (self.x @ self.A) @ self.B
 
-    def of_base(self, weight):
+    def base_output(self, weight):
         """The output of an nn.Linear with this weight and the base's bias."""
         return nn.functional.linear(self.x, weight, self.bias)
 
-    def take(self, name="", *inputs):
-        """Take one step; what is right after it."""
+    def apply(self, name="", *inputs):
+        """Apply one step; the `ExpectedSnapshot` after it."""
         gradients = None
         if name == "merge" and self.merged is None:
             self.merged = self.delta()
         elif name == "unmerge":
             if self.merged is not None:
-                self.earlier.append(self.merged)
+                self.earlier_deltas.append(self.merged)
             self.merged = None
         elif name == "load":
-            self.bits, self.W = inputs[0], inputs[0].double()
+            self.exact_weight, self.W = inputs[0], inputs[0].double()
         elif name == "set":
             self.A, self.B = (tensor.double() for tensor in inputs)
         elif name == "learn":
             gradients = self._gradients(inputs[0].double())
         if self.merged is None:
-            return Right(False, self.W, self.of_base(self.W) + self.of_adapter(), gradients)
+            return ExpectedSnapshot(False, self.W, self.base_output(self.W) + self.adapter_output(), gradients)
         weight = self.W + self.merged
         # Other values for A and B while merged: whether they show before the next merge is not asked.
-        return Right(True, weight, None if name == "set" else self.of_base(weight))
+        return ExpectedSnapshot(True, weight, None if name == "set" else self.base_output(weight))
 
     def _gradients(self, cotangent):
         rows, back = self.x.flatten(0, -2), cotangent.flatten(0, -2)
@@ -90,69 +90,71 @@ def in_words(steps):
     return ", ".join(words.get(name, f"{name}()") for name, *_ in steps)
 
 
-def follow(case, seen):
+def follow(case, observation):
     """Follow an observed layer through its case's steps.
 
     Returns:
         ``(fault, id)`` of the first snapshot that is not right: a `Fault`, and the id of the misconception that it
         points to, empty where it points to none; ``(None, "")`` where all are right.
     """
-    if "not_callable" in seen:
+    if "not_callable" in observation:
         return None, ""
-    if fault := module_fault(NAME, seen):
+    if fault := module_fault(NAME, observation):
         return fault, ""
-    if "unset" in seen:
-        return adapter_fault(case, seen["held"]), ""
-    if not case.args["steps"] and (start := start_fault(seen.get("start"))):
+    if "unset" in observation:
+        return adapter_fault(case, observation["held"]), ""
+    if not case.args["steps"] and (start := start_fault(observation.get("start"))):
         return start
-    layer, steps, snapshots = ExpectedLayer(case), [[], *case.args["steps"]], seen.get("snapshots", [])
-    if "raised" not in seen and len(snapshots) != len(steps):
+    layer, steps, snapshots = ExpectedLayer(case), [[], *case.args["steps"]], observation.get("snapshots", [])
+    if "raised" not in observation and len(snapshots) != len(steps):
         raise ValueError("a snapshot is missing")
     for i, snapshot in enumerate(snapshots[: len(steps)]):
-        layer.alias = layer.alias or snapshot["alias"] is True
-        before, right = layer.merged, layer.take(*steps[i])
-        fault, points_to = _at(case, snapshot, layer, right, steps[: i + 1], before)
+        layer.weight_aliased = layer.weight_aliased or snapshot["alias"] is True
+        before, right = layer.merged, layer.apply(*steps[i])
+        fault, points_to = _snapshot_fault(case, snapshot, layer, right, steps[: i + 1], before)
         if fault:
             return fault, points_to
-    if "raised" in seen:
-        return _raised(case, seen, layer)
+    if "raised" in observation:
+        return _raised(case, observation, layer)
     return None, ""
 
 
 def start_fault(zero):
-    """``(fault, id)`` of adapters that do not start as they should, by which of them are zero; None where they do."""
-    if not isinstance(zero, list) or zero == [False, True] or not all(isinstance(each, bool) for each in zero):
+    """``(fault, id)`` of adapters with wrong initial values, by which of them are zero; None where they are right."""
+    if not isinstance(zero, list) or zero == [False, True] or not all(isinstance(is_zero, bool) for is_zero in zero):
         return None
-    known = {(True, True): "both_zero", (False, False): "both_random", (True, False): "zero_and_random_swapped"}
-    found = known.get(tuple(zero))
-    if not found:
+    mistakes = {(True, True): "both_zero", (False, False): "both_random", (True, False): "zero_and_random_swapped"}
+    mistake = mistakes.get(tuple(zero))
+    if not mistake:
         return None
-    what = {
+    descriptions = {
         "both_zero": "lora_A and lora_B are both zero",
         "both_random": "neither lora_A nor lora_B is zero",
         "zero_and_random_swapped": "lora_A is zero, and lora_B is not",
     }
-    return Fault(f"In a new layer {what[found]}.", misconception=LAYER_MISTAKES[found]), found
+    return Fault(f"In a new layer {descriptions[mistake]}.", misconception=LAYER_MISTAKES[mistake]), mistake
 
 
-def _raised(case, seen, layer):
-    error, during = seen["raised"], describe.clean(str(seen["during"]), 20)
-    looked = len(seen.get("snapshots", ()))  # once at the start, and once after each step and its forward
-    done = case.args["steps"][: looked if during == "forward" else max(looked - 1, 0)]
-    what = {
+def _raised(case, observation, layer):
+    error, during = observation["raised"], describe.clean(str(observation["during"]), 20)
+    snapshot_count = len(
+        observation.get("snapshots", ())
+    )  # once at the start, and once after each step and its forward
+    completed_steps = case.args["steps"][: snapshot_count if during == "forward" else max(snapshot_count - 1, 0)]
+    actions = {
         "construction": "Making the layer",
         "forward": "layer(x)",
         "learn": "The backward pass",
         "move": "layer.to()",
     }
-    called = what.get(during) or (f"The {during}" if " " in during else f"{during}()")
-    after = f"After {in_words(done)}: " if done else ""
+    action = actions.get(during) or (f"The {during}" if " " in during else f"{during}()")
+    after = f"After {in_words(completed_steps)}: " if completed_steps else ""
     message = str(error["message"])
     if is_untouched(error):
         return Fault(f"{during} is not written yet.", hint="Every method of the class has its place for your code."), ""
     absent = f"has no attribute '{during}'" in message
     hint = f"Write the method {during}, under that name, in the class." if absent else ""
-    fault = raised_fault(f"{after}{called}", error, hint)
+    fault = raised_fault(f"{after}{action}", error, hint)
     kept_graph = during == "learn" and exceptions.kind_of(error) == exceptions.BACKWARD
     if kept_graph or any(part in message for part in ("leaf Variable that requires grad", "assign non-leaf")):
         return fault, "no_grad_forgotten"
@@ -167,11 +169,11 @@ def _raised(case, seen, layer):
         return fault, "unmerge_unguarded"
     if during == "learn" and "does not require grad" in message:
         return fault, "trains_no_more"
-    if during in ("forward", "set") and done and any(f"attribute '{name}'" in message for name in ADAPTERS):
+    if during in ("forward", "set") and completed_steps and any(f"attribute '{name}'" in message for name in ADAPTERS):
         return fault, "trains_no_more"
     if _product_is_reversed(case, message):
         return replace(fault, misconception=LAYER_MISTAKES["paper_order"]), "paper_order"
-    if during == "forward" and not done and _pairs_entries(case, message):
+    if during == "forward" and not completed_steps and _pairs_entries(case, message):
         return replace(fault, misconception=LAYER_MISTAKES["elementwise"]), "elementwise"
     return fault, ""
 
@@ -189,7 +191,7 @@ def _pairs_entries(case, message):
     return bool(sizes) and d != k and {int(size) for size in sizes.groups()} == {d, k}
 
 
-def _at(case, snapshot, layer, right, steps, delta_before):
+def _snapshot_fault(case, snapshot, layer, right, steps, delta_before):
     """``(fault, symptom)`` of one snapshot, the most basic fault first."""
     after = f"After {in_words(steps[1:])}: " if len(steps) > 1 else "Before any merge: "
     step = steps[-1][0] if steps[-1] else ""
@@ -206,11 +208,11 @@ def _at(case, snapshot, layer, right, steps, delta_before):
             returned=leaf_in_words(snapshot),
             expected=leaf_in_words({"leaf": True, "graph": False}),
         ), "no_grad_forgotten"
-    merged = _truth(snapshot["merged"])
+    merged = _as_bool(snapshot["merged"])
     if merged is not right.merged:
         fault = _flag_fault(snapshot["merged"], merged, right.merged, after)
         fits = agree(snapshot["weight"], right.weight, case.args["weight"].dtype, case.device)
-        points_to = _flag_symptom(step, merged, right.merged)
+        points_to = _flag_mistake(step, merged, right.merged)
         return fault, points_to if fits or points_to != "flag_forgotten" else ""
     return (
         _weight_fault(case, snapshot, layer, right, after, steps, delta_before)
@@ -220,7 +222,7 @@ def _at(case, snapshot, layer, right, steps, delta_before):
     )
 
 
-def _truth(value):
+def _as_bool(value):
     """True or False for a bool, a one-entry tensor, 0 or 1; None for anything else."""
     if isinstance(value, torch.Tensor) and value.numel() == 1:
         value = value.item()
@@ -237,7 +239,7 @@ def _flag_fault(value, merged, right, after):
     return Fault(f"{after}layer.merged is {merged}, and it should be {right}.", shown, str(right), hint)
 
 
-def _flag_symptom(step, merged, right):
+def _flag_mistake(step, merged, right):
     if merged is None:
         return ""
     if step in MODES:
@@ -249,40 +251,42 @@ def _flag_symptom(step, merged, right):
 
 def _weight_fault(case, snapshot, layer, right, after, steps, delta_before):
     step = steps[-1][0] if steps[-1] else ""
-    got, given = snapshot["weight"], case.args["weight"]
-    if got.shape != given.shape or got.dtype != given.dtype:
-        sizes = describe.contents(got), describe.kind(given)
+    weight_now, original = snapshot["weight"], case.args["weight"]
+    if weight_now.shape != original.shape or weight_now.dtype != original.dtype:
+        sizes = describe.contents(weight_now), describe.kind(original)
         return Fault(f"{after}the base's weight has changed its shape or dtype.", *sizes), ""
 
     def is_close_to(weight):
-        return agree(got, weight, given.dtype, case.device)
+        return agree(weight_now, weight, original.dtype, case.device)
 
     if is_close_to(right.weight):
-        if right.merged or case.part != EXACT or same_bits(got, layer.bits):
+        if right.merged or case.part != EXACT or same_bits(weight_now, layer.exact_weight):
             return None
-        others = got.double() - layer.bits.double()
-        size = describe.number(others.abs().max().item())
+        differences = weight_now.double() - layer.exact_weight.double()
+        size = describe.number(differences.abs().max().item())
         return Fault(
-            f"{after}the base's weight is nearly what it was. Of its {given.numel()} values {int((others != 0).sum())} "
+            f"{after}the base's weight is nearly what it was. Of its {original.numel()} values {int((differences != 0).sum())} "
             f"differ, by up to {size}.",
-            returned=f"{describe.dtype_name(given.dtype)} values that are close",
+            returned=f"{describe.dtype_name(original.dtype)} values that are close",
             expected="the same values, bit for bit",
         ), "drifts"
-    difference = describe.largest_difference(got, right.weight)
-    shown = describe.contents(got), describe.contents(right.weight.to(given.dtype))
-    fault = Fault(f"{after}the base's weight has wrong values: {difference}.", *shown, tensors=(got, right.weight))
+    difference = describe.largest_difference(weight_now, right.weight)
+    shown = describe.contents(weight_now), describe.contents(right.weight.to(original.dtype))
+    fault = Fault(
+        f"{after}the base's weight has wrong values: {difference}.", *shown, tensors=(weight_now, right.weight)
+    )
     if not right.merged:
         if step == "unmerge" and delta_before is None:
             return fault, "unmerge_unguarded"
-        if is_close_to(layer.given) and ["load"] in [taken[:1] for taken in steps]:
+        if is_close_to(layer.initial_weight) and ["load"] in [step_taken[:1] for step_taken in steps]:
             return fault, "kept_too_early"
         if step == "unmerge" and is_close_to(layer.W + delta_before):
-            return fault, "kept_by_reference" if layer.alias else "kept_too_late"
+            return fault, "kept_by_reference" if layer.weight_aliased else "kept_too_late"
         return fault, "drifts" if case.part == EXACT else ""
     product = layer.A @ layer.B
     square = product.shape == layer.W.shape
     viewed = product.reshape(layer.W.shape)
-    known = [
+    wrong_weights = [
         ("scaling_forgotten", layer.W + product.T),
         ("no_transpose", layer.W + layer.scaling * product if square else None),
         ("view_for_transpose", layer.W + layer.scaling * viewed),
@@ -291,16 +295,16 @@ def _weight_fault(case, snapshot, layer, right, after, steps, delta_before):
         ("no_transpose", layer.W + product if square else None),
         ("view_for_transpose", layer.W + viewed),
     ]
-    for name, weight in known:
+    for name, weight in wrong_weights:
         if weight is not None and is_close_to(weight):
             return fault, name
-    if ["load"] in [taken[:1] for taken in steps] and is_close_to(layer.given + layer.delta()):
+    if ["load"] in [step_taken[:1] for step_taken in steps] and is_close_to(layer.initial_weight + layer.delta()):
         return fault, "kept_too_early"
     if is_close_to(layer.W):
-        right_out = right.out is not None and agree(snapshot["out"], right.out, given.dtype, case.device)
+        right_out = right.out is not None and agree(snapshot["out"], right.out, original.dtype, case.device)
         early = "delta_too_early" if snapshot["zeros"] is True else ""  # made with the layer, where lora_B is zero
         return fault, "merged_beside" if right_out else early
-    if any(is_close_to(layer.W + delta) for delta in layer.earlier):
+    if any(is_close_to(layer.W + delta) for delta in layer.earlier_deltas):
         return fault, "delta_too_early"
     return fault, ""
 
@@ -332,25 +336,27 @@ def _out_fault(case, snapshot, layer, right, after):
         shown = describe.contents(out), describe.contents(right.out.to(dtype))
         fault = Fault(f"{after}layer(x) is not what it should be{difference}.", *shown)
         if right.merged:
-            if is_close_to(right.out + layer.of_adapter()):
+            if is_close_to(right.out + layer.adapter_output()):
                 return fault, "still_adding"
             if layer.bias is not None and is_close_to(right.out - layer.bias):
                 return fault, "bias_dropped"
-        elif after.startswith("After") and is_close_to(layer.of_base(layer.W)):
+        elif after.startswith("After") and is_close_to(layer.base_output(layer.W)):
             return fault, "adapter_lost"
         elif not after.startswith("After"):
-            fitting = [name for name, other in _other_outputs(case, layer) if is_close_to(other)]
+            fitting = [name for name, candidate in _other_outputs(case, layer) if is_close_to(candidate)]
             if len(fitting) == 1:
                 return replace(fault, misconception=LAYER_MISTAKES[fitting[0]]), fitting[0]
         return fault, ""
     if not right.merged and snapshot["adapters"] != [True, True]:
         return Fault(f"{after}lora_A and lora_B are not the Parameters that they were."), "trains_no_more"
     if right.gradients is not None:
-        got = snapshot["gradients"]
-        for name, gradient, wanted in zip(("lora_A", "lora_B"), got or (None, None), right.gradients, strict=True):
-            if gradient is None or not agree(gradient, wanted, dtype, case.device):
-                what = f"no gradient reaches {name}" if gradient is None else f"the gradient of {name} is wrong"
-                return Fault(f"{after}{what}."), "trains_no_more"
+        gradients = snapshot["gradients"]
+        for name, gradient, expected in zip(
+            ("lora_A", "lora_B"), gradients or (None, None), right.gradients, strict=True
+        ):
+            if gradient is None or not agree(gradient, expected, dtype, case.device):
+                problem = f"no gradient reaches {name}" if gradient is None else f"the gradient of {name} is wrong"
+                return Fault(f"{after}{problem}."), "trains_no_more"
     return None
 
 
@@ -358,7 +364,7 @@ def _other_outputs(case, layer):
     """``(id, output)`` of a layer whose forward makes one of the mistakes of lesson 04."""
     options = {**DEFAULTS, **case.args["options"]}
     alpha, rank = options["alpha"], options["rank"]
-    base, product = layer.of_base(layer.W), layer.x @ layer.A @ layer.B
+    base, product = layer.base_output(layer.W), layer.x @ layer.A @ layer.B
     of_scaling = {
         "no_scaling": 1,
         "alpha_not_divided": alpha,

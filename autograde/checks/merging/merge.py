@@ -1,4 +1,4 @@
-"""merge: a new plain nn.Linear that computes what the layer computes, and a layer that nothing has happened to."""
+"""merge: a new plain nn.Linear that computes what the layer computes, and leaves the layer unchanged."""
 
 from dataclasses import replace
 
@@ -40,14 +40,14 @@ INFERENCE_MODE = Misconception(
 FROM_A_LAYER = "Make it with nn.Linear and the base's sizes, or with copy.deepcopy."
 
 
-def _memory_fault(seen):
-    if not seen["shares"]:
+def _memory_fault(observation):
+    if not observation["shares"]:
         return None
-    its, ours = (describe.clean(str(name), 60) for name in seen["shares"][0])
+    its, layer_name = (describe.clean(str(name), 60) for name in observation["shares"][0])
     return Fault(
-        f"The values are right, but the new {its} shares its memory with the layer's {ours}.",
+        f"The values are right, but the new {its} shares its memory with the layer's {layer_name}.",
         hint=f"Training or changing one of the two changes the other. Copy the values: which of your lines hands "
-        f"over {ours} itself?",
+        f"over {layer_name} itself?",
     )
 
 
@@ -72,7 +72,7 @@ def merge(layer):
 
 
 class Merge(GivenLayerCheck):
-    """Looks at the nn.Linear that came back from all sides."""
+    """Looks at type, values, autograd state and memory of the returned nn.Linear."""
 
     name = "merge"
     answer = answer
@@ -98,11 +98,11 @@ class Merge(GivenLayerCheck):
         ]
 
     def observe(self, target, case):
-        """Hand the case's layer over."""
+        """Call the learner's function with the case's layer."""
         return linear_of(target, source=SOURCE, name=NAME, **case.args, device=case.device)
 
     def fault(self, case, observation):
-        """What is wrong with the nn.Linear made of one layer."""
+        """What is wrong with the nn.Linear made from one layer."""
         if fault := self.failed_call(observation):
             return fault
         if "weight" not in observation:
@@ -113,26 +113,25 @@ class Merge(GivenLayerCheck):
                 "a new nn.Linear",
                 hint=FROM_A_LAYER,
             )
-        seen = observation
-        if seen["own"]:
+        if observation["own"]:
             return Fault(
                 "The result is the layer's own base, not a new nn.Linear.",
                 hint="The layer goes on being used: make a new nn.Linear, and leave the base as it is.",
             )
-        spoiled = self.spoiled(seen)
-        if spoiled and _base_is_changed(seen):
+        spoiled = self.spoiled(observation)
+        if spoiled and _base_is_changed(observation):
             return replace(spoiled, misconception=MERGED_INTO_THE_BASE)
         return (
             spoiled
-            or self._type_fault(case, seen)
-            or self._value_fault(case, seen)
-            or self._graph_fault(seen)
-            or _memory_fault(seen)
+            or self._type_fault(case, observation)
+            or self._value_fault(case, observation)
+            or self._graph_fault(observation)
+            or _memory_fault(observation)
         )
 
-    def _type_fault(self, case, seen):
-        if seen["plain"] is not True:
-            kind = describe.clean(str(seen["type"]), 80)
+    def _type_fault(self, case, observation):
+        if observation["plain"] is not True:
+            kind = describe.clean(str(observation["type"]), 80)
             return Fault(
                 f"The result is not a plain nn.Linear but {kind}.",
                 kind,
@@ -140,51 +139,53 @@ class Merge(GivenLayerCheck):
                 hint="It must work without any LoRA code: " + FROM_A_LAYER,
             )
         weight, bias = case.args["weight"], case.args["bias"]
-        if not isinstance(seen["weight"], torch.Tensor) or seen["weight"].shape != weight.shape:
-            sizes = describe.contents(seen["weight"]), describe.kind(weight)
+        if not isinstance(observation["weight"], torch.Tensor) or observation["weight"].shape != weight.shape:
+            sizes = describe.contents(observation["weight"]), describe.kind(weight)
             return Fault("The new weight does not have the shape of the base's.", *sizes)
         for name in ("weight", "bias"):
-            if isinstance(seen[name], torch.Tensor) and seen[name].dtype != weight.dtype:
-                names = describe.dtype_name(seen[name].dtype), describe.dtype_name(weight.dtype)
+            if isinstance(observation[name], torch.Tensor) and observation[name].dtype != weight.dtype:
+                names = describe.dtype_name(observation[name].dtype), describe.dtype_name(weight.dtype)
                 return Fault(
                     f"The new {name} is {names[0]}, and the base's is {names[1]}.",
                     *names,
                     hint="nn.Linear has parameters dtype and device. Copying values into it converts them.",
                 )
-        if seen["device"] != case.device:
+        if observation["device"] != case.device:
             return Fault(
-                f"The new weight is on {describe.clean(str(seen['device']), 20)}, the layer on {case.device}.",
+                f"The new weight is on {describe.clean(str(observation['device']), 20)}, the layer on {case.device}.",
                 hint="nn.Linear has parameters dtype and device.",
             )
-        if list(seen["sizes"]) != [weight.shape[1], weight.shape[0]]:
+        if list(observation["sizes"]) != [weight.shape[1], weight.shape[0]]:
             return Fault(
                 "in_features and out_features of the new nn.Linear are not the base's.",
-                describe.contents(seen["sizes"]),
+                describe.contents(observation["sizes"]),
                 describe.contents([weight.shape[1], weight.shape[0]]),
             )
-        if (seen["bias"] is None) != (bias is None):
-            shown = describe.contents(seen["bias"]), describe.contents(bias)
+        if (observation["bias"] is None) != (bias is None):
+            shown = describe.contents(observation["bias"]), describe.contents(bias)
             whether = "has no bias, and the base has one" if bias is not None else "has a bias, and the base has none"
             return Fault(f"The new nn.Linear {whether}.", *shown, hint="nn.Linear has a parameter bias: True or False.")
         return None
 
-    def _value_fault(self, case, seen):
+    def _value_fault(self, case, observation):
         weight, bias, out = expected(case)
         dtype = case.args["weight"].dtype
-        if not agree(seen["weight"], weight, dtype, case.device):
-            shown = describe.contents(seen["weight"]), describe.contents(weight.to(dtype))
-            difference = describe.largest_difference(seen["weight"], weight)
-            return Fault(f"The new weight has wrong values: {difference}.", *shown, tensors=(seen["weight"], weight))
-        if bias is not None and not agree(seen["bias"], bias, dtype, case.device):
-            shown = describe.contents(seen["bias"]), describe.contents(case.args["bias"])
+        if not agree(observation["weight"], weight, dtype, case.device):
+            shown = describe.contents(observation["weight"]), describe.contents(weight.to(dtype))
+            difference = describe.largest_difference(observation["weight"], weight)
+            return Fault(
+                f"The new weight has wrong values: {difference}.", *shown, tensors=(observation["weight"], weight)
+            )
+        if bias is not None and not agree(observation["bias"], bias, dtype, case.device):
+            shown = describe.contents(observation["bias"]), describe.contents(case.args["bias"])
             return Fault("The new bias is not the base's.", *shown)
-        if not agree(seen["out"], out, dtype, case.device):
+        if not agree(observation["out"], out, dtype, case.device):
             return Fault(
                 "Weight and bias are right, and yet calling the new nn.Linear gives something else.",
-                describe.contents(seen["out"]),
+                describe.contents(observation["out"]),
                 describe.contents(out),
             )
-        before, after = seen["kept"]
+        before, after = observation["kept"]
         if not isinstance(after, torch.Tensor) or not same_bits(before, after):
             return Fault(
                 "After the call the layer that it came from gives another output than before.",
@@ -192,21 +193,21 @@ class Merge(GivenLayerCheck):
             )
         return None
 
-    def _graph_fault(self, seen):
-        if seen["inference"] is not False:
+    def _graph_fault(self, observation):
+        if observation["inference"] is not False:
             return Fault(
                 "The values are right, but the new nn.Linear was made under torch.inference_mode().",
                 hint="Put it behind a layer that trains, and call backward().",
                 misconception=INFERENCE_MODE,
             )
-        if seen["leaf"] is True and seen["graph"] is False:
-            if seen["parameter"] is True:
+        if observation["leaf"] is True and observation["graph"] is False:
+            if observation["parameter"] is True:
                 return None
             hint = "Code that trains, saves or moves the nn.Linear asks it for its parameters."
             return Fault("The values are right, but the new weight is a plain tensor and no nn.Parameter.", hint=hint)
         return Fault(
             "The values are right, but the new weight is no leaf: autograd has recorded how it was made.",
-            returned=leaf_in_words(seen),
+            returned=leaf_in_words(observation),
             expected=leaf_in_words({"leaf": True, "graph": False}),
             hint="No optimiser takes such a weight, and each backward pass runs through the merge. In which context "
             "are operations not recorded?",
@@ -227,12 +228,12 @@ class Merge(GivenLayerCheck):
 merge = Merge()
 
 
-def _not_recorded(case, seen):
-    """Whether an answer wrote into a tensor that autograd watches."""
-    if "raised" in seen:
-        message = str(seen["raised"]["message"])
+def _wrote_into_recorded_tensor(case, observation):
+    """Whether an answer wrote into a tensor that autograd records."""
+    if "raised" in observation:
+        message = str(observation["raised"]["message"])
         return "leaf Variable that requires grad" in message or "assign non-leaf Tensor" in message
-    return seen.get("graph") is True or seen.get("leaf") is False
+    return observation.get("graph") is True or observation.get("leaf") is False
 
 
 answer.slip(
@@ -275,7 +276,7 @@ answer.slip(
 )
 
 
-def _turned(case, weight):
+def _is_transposed(case, weight):
     """Whether `weight` has the base's shape the other way round."""
     return isinstance(weight, torch.Tensor) and weight.shape == case.args["weight"].T.shape != case.args["weight"].shape
 
@@ -291,7 +292,7 @@ answer.slip(
     thought="nn.Linear takes its sizes in the order in which its weight has them.",
     hint="nn.Linear(in, out) keeps a weight of shape (out, in). Print in_features and out_features of your result "
     "beside the base's.",
-    recognise=lambda case, seen: _turned(case, seen.get("weight")),
+    recognise=lambda case, observation: _is_transposed(case, observation.get("weight")),
 )
 
 answer.slip(
@@ -301,7 +302,9 @@ answer.slip(
     "\n        if base.bias is not None:\n            linear.bias.copy_(base.bias)",
     "",
     hint="The base may have a bias, and its outputs need it.",
-    recognise=lambda case, seen: case.args["bias"] is not None and "weight" in seen and seen["bias"] is None,
+    recognise=lambda case, observation: (
+        case.args["bias"] is not None and "weight" in observation and observation["bias"] is None
+    ),
 )
 
 answer.slip(
@@ -313,26 +316,29 @@ answer.slip(
     thought="With the weight in place, the new nn.Linear is complete.",
     hint="nn.Linear fills its bias with random numbers when it is made, and makes one unless told not to. Which "
     "numbers should it hold, if any?",
-    recognise=lambda case, seen: _another_bias(case, seen.get("bias")),
+    recognise=lambda case, observation: _is_unrelated_bias(case, observation.get("bias")),
 )
 
 
-def _another_bias(case, bias):
+def _is_unrelated_bias(case, bias):
     """Whether `bias` has the right size and is no multiple of the base's, or there should be none."""
-    weight, wanted = case.args["weight"], case.args["bias"]
+    weight, base_bias = case.args["weight"], case.args["bias"]
     if not isinstance(bias, torch.Tensor) or bias.shape != weight.shape[:1]:
         return False
-    if wanted is not None and agree(bias.double() * wanted.abs().max() / bias.abs().max().clamp(min=1e-30), wanted):
+    if base_bias is not None and agree(
+        bias.double() * base_bias.abs().max() / bias.abs().max().clamp(min=1e-30), base_bias
+    ):
         return False  # the base's, multiplied: it was not left as nn.Linear made it
-    return wanted is None or not agree(bias, wanted, device=case.device)
+    return base_bias is None or not agree(bias, base_bias, device=case.device)
 
 
-def _base_is_changed(seen):
-    return any(str(name).startswith("base_layer.") for name in seen.get("changed", ()))
+def _base_is_changed(observation):
+    return any(str(name).startswith("base_layer.") for name in observation.get("changed", ()))
 
 
 @merge.misconception(
-    MERGED_INTO_THE_BASE, recognise=lambda case, seen: seen.get("own") is True or _base_is_changed(seen)
+    MERGED_INTO_THE_BASE,
+    recognise=lambda case, observation: observation.get("own") is True or _base_is_changed(observation),
 )
 def merged_into_the_base(layer):
     with torch.no_grad():
@@ -345,7 +351,7 @@ def merged_into_the_base(layer):
     thought="The base is frozen, so autograd ignores what is done to its weight.",
     hint="Frozen means that a tensor asks for no gradient by itself. A and B ask for one, and so does all that is made "
     "of them and written into. In which context are operations not recorded?",
-    recognise=_not_recorded,
+    recognise=_wrote_into_recorded_tensor,
 )
 def no_grad_forgotten(layer):
     import copy
@@ -362,7 +368,7 @@ answer.slip(
     thought="The bias does not change, so the new layer can have the base's.",
     hint="Assigning a tensor or a Parameter copies nothing: both layers then hold the same one, and training one of "
     "them changes the other. Copy its values.",
-    recognise=lambda case, seen: bool(seen.get("shares")) and not seen.get("changed"),
+    recognise=lambda case, observation: bool(observation.get("shares")) and not observation.get("changed"),
 )
 
 answer.slip(
@@ -372,8 +378,9 @@ answer.slip(
     thought="nn.Linear with the right sizes is like the base.",
     hint="It is made in float32 unless told otherwise, and on the CPU. Print the dtype of both weights for a base in "
     "bfloat16.",
-    recognise=lambda case, seen: any(
-        getattr(seen.get(name), "dtype", None) not in (None, case.args["weight"].dtype) for name in ("weight", "bias")
+    recognise=lambda case, observation: any(
+        getattr(observation.get(name), "dtype", None) not in (None, case.args["weight"].dtype)
+        for name in ("weight", "bias")
     ),
 )
 
@@ -382,7 +389,7 @@ answer.slip(
     "weight_returned",
     thought="The merged weight is the result.",
     hint="A weight alone cannot be called. Put it, and the bias, into an nn.Linear.",
-    recognise=lambda case, seen: isinstance(seen.get("value"), torch.Tensor),
+    recognise=lambda case, observation: isinstance(observation.get("value"), torch.Tensor),
 )
 def weight_returned(layer):
     return (layer.base_layer.weight + layer.scaling * (layer.lora_A @ layer.lora_B).T).detach()
@@ -393,7 +400,7 @@ def weight_returned(layer):
     thought="The result is a LoRALinear with the delta in its base.",
     hint="A LoRALinear goes on to add its adapter's part, so the delta would be in its output twice. "
     "The result must work without any LoRA code: which part of that layer is a plain nn.Linear?",
-    recognise=lambda case, seen: seen.get("type") == NAME,
+    recognise=lambda case, observation: observation.get("type") == NAME,
 )
 def layer_returned(layer):
     import copy
@@ -413,7 +420,9 @@ def _is_no_parameter(message):
     thought="A tensor can be assigned in place of a weight.",
     hint="Under that name nn.Module takes an nn.Parameter and nothing else. Make one, or copy the values into the one "
     "that is there.",
-    recognise=lambda case, seen: "raised" in seen and _is_no_parameter(str(seen["raised"]["message"])),
+    recognise=lambda case, observation: (
+        "raised" in observation and _is_no_parameter(str(observation["raised"]["message"]))
+    ),
 )
 def not_a_parameter(layer):
     base = layer.base_layer
@@ -434,7 +443,7 @@ answer.slip(
     INFERENCE_MODE,
     "def merge",
     "@torch.inference_mode()\ndef merge",
-    recognise=lambda case, seen: seen.get("inference") is True and "raised" not in seen,
+    recognise=lambda case, observation: observation.get("inference") is True and "raised" not in observation,
 )
 
 
@@ -444,5 +453,5 @@ answer.slip(
     "return linear.weight, linear.bias",
     thought="A weight and a bias are all that a linear layer is.",
     hint="The caller wants to call the result with x. What has a weight and a bias, and can be called?",
-    recognise=lambda case, seen: _parts(seen.get("value")),
+    recognise=lambda case, observation: _parts(observation.get("value")),
 )

@@ -46,7 +46,7 @@ class MergeableLoRALinear(nn.Module):
 
 
 class MergeableLoRALinear(Check):
-    """Follows a layer through rows of steps. The first snapshot that is not right says what is wrong."""
+    """Takes a layer through steps with a snapshot after each. The first wrong snapshot is the fault."""
 
     name = "MergeableLoRALinear"
     answer = answer
@@ -69,22 +69,22 @@ class MergeableLoRALinear(Check):
                 kind.get("dtype") == torch.float64
             ):  # a rank of 2 makes alpha / rank exact: it may be kept as a float32 tensor
                 kind["sizes"] = (*layer_sizes(draw)[:2], 2)
-            asked = adapted(draw, label, rows=rows, part=part, **kind)
-            options = asked.args["options"] if options is None else options
-            return Case(asked.args | {"options": options, "steps": [list(step) for step in steps]}, label, part)
+            adapted_case = adapted(draw, label, rows=rows, part=part, **kind)
+            options = adapted_case.args["options"] if options is None else options
+            return Case(adapted_case.args | {"options": options, "steps": [list(step) for step in steps]}, label, part)
 
-        def others(asked):
+        def new_adapter_values(adapted_case):
             """Other values for the adapters of a case, as a step."""
-            A, B = asked.args["A"], asked.args["B"]
+            A, B = adapted_case.args["A"], adapted_case.args["B"]
             return ["set", draw.tensor(*A.shape, dtype=A.dtype), draw.tensor(*B.shape, dtype=B.dtype)]
 
         trained_on = case("trained on between two merges", MERGE, UNMERGE)
-        trained_on.args["steps"] += [others(trained_on), MERGE, UNMERGE]
+        trained_on.args["steps"] += [new_adapter_values(trained_on), MERGE, UNMERGE]
         learns = case("a backward pass after a merge is undone", MERGE, UNMERGE)
         out_features, in_features = learns.args["weight"].shape
         learns.args["steps"] += [["learn", draw.tensor(4, out_features)]]
         replaced = case("another adapter is loaded while merged", MERGE, part=EXACT, dtype=torch.bfloat16)
-        replaced.args["steps"] += [others(replaced), UNMERGE]
+        replaced.args["steps"] += [new_adapter_values(replaced), UNMERGE]
         back_and_forth = [
             case(f"back and forth in {describe.dtype_name(dtype)}", *[MERGE, UNMERGE] * 3, part=EXACT, dtype=dtype)
             for dtype in (torch.float32, torch.bfloat16, torch.float16, torch.float64)
@@ -134,7 +134,7 @@ class MergeableLoRALinear(Check):
         return is_untouched(observation.get("raised")) and observation.get("during") == "construction"
 
     def fault(self, case, observation):
-        """What is wrong with one layer on its way through the steps."""
+        """What is wrong with one layer during the steps."""
         if "not_callable" in observation:
             return self.failed_call(observation)
         return follow(case, observation)[0]
@@ -152,7 +152,7 @@ mergeable = MergeableLoRALinear()
 def slip(known, *edits, **words):
     """A slip of this exercise: it is recognised by what a layer does, however it is written."""
     id = known.id if isinstance(known, Misconception) else known
-    answer.slip(known, *edits, **words, recognise=lambda case, seen: follow(case, seen)[1] == id)
+    answer.slip(known, *edits, **words, recognise=lambda case, observation: follow(case, observation)[1] == id)
 
 
 slip(

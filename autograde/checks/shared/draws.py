@@ -1,4 +1,4 @@
-"""What the checks of adapted layers draw: sizes that tell every transposition, and scalings that show when one is lost."""
+"""Random inputs for checks of adapted layers: sizes that reveal a transposition, scalings that reveal a lost one."""
 
 
 def layer_sizes(draw, low=5, high=11):

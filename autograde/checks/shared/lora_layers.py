@@ -1,4 +1,4 @@
-"""What the four checks of LoRALinear share: the same class, looked at from four sides."""
+"""Shared by the four checks of LoRALinear, each of which looks at another side of the same class."""
 
 import re
 
@@ -36,16 +36,16 @@ class LayerCheck(Check):
 
     def called(self, case):
         weight, bias, options = (case.args[name] for name in ("weight", "bias", "options"))
-        given = "".join(f", {name}={value}" for name, value in options.items())
+        arguments = "".join(f", {name}={value}" for name, value in options.items())
         label = f"  # {case.label}" if case.label else ""
         if case.args.get("by_position"):
-            given = "".join(f", {value}" for value in options.values())
+            arguments = "".join(f", {value}" for value in options.values())
         size = f"{weight.shape[1]}, {weight.shape[0]}, bias={bias is not None}, dtype={weight.dtype}"
         x = f"\n  x = {describe.kind(case.args['x'])}" if "x" in case.args else ""
-        return f"LoRALinear(nn.Linear({size}){given}){label}{x}"
+        return f"LoRALinear(nn.Linear({size}){arguments}){label}{x}"
 
     def unfinished(self, observation):
-        """The untouched stub cannot even be made. Later on, it is a method of the class that has not been written."""
+        """An untouched stub fails at construction. If it fails later, only a method is not written yet."""
         return is_untouched(observation.get("raised")) and observation.get("during") == "construction"
 
     def broken(self, case, observation):
@@ -53,11 +53,11 @@ class LayerCheck(Check):
         if "raised" in observation:
             error = observation["raised"]
             if is_untouched(error):
-                what = "__init__" if observation["during"] == "construction" else "forward"
+                method = "__init__" if observation["during"] == "construction" else "forward"
                 hint = "Write it where its cell says YOUR CODE HERE, run the cell, and then run this again."
-                return Fault(f"{what} is not written yet.", hint=hint)
+                return Fault(f"{method} is not written yet.", hint=hint)
             during = describe.clean(str(observation["during"]), 20)
-            return raised_fault(f"The {during}", error, _raised_hint(case, error))
+            return raised_fault(f"The {during}", error, _exception_hint(case, error))
         if fault := module_fault(self.subject, observation):
             return fault
         if "unset" in observation:
@@ -75,8 +75,8 @@ def module_fault(subject, observation):
     return None
 
 
-def _raised_hint(case, error):
-    """What to do about an exception whose message says more than its kind; empty where it does not."""
+def _exception_hint(case, error):
+    """A hint for an exception whose message says more than its kind; empty for others."""
     message = str(error["message"])
     if "before Module.__init__() call" in message:
         return CALL_SUPER
@@ -103,47 +103,49 @@ def scaling_of(case):
     return case.args["options"].get("alpha", DEFAULTS["alpha"]) / rank_of(case)
 
 
-def adapter_fault(case, held):
+def adapter_fault(case, states):
     """What is wrong with the adapters' kind and shape, as a Fault; None where both are as they should be."""
-    if fault := absent_fault(held):
+    if fault := absent_fault(states):
         return fault
     out_features, in_features = case.args["weight"].shape
-    wanted = {"lora_A": [in_features, rank_of(case)], "lora_B": [rank_of(case), out_features]}
+    expected_shapes = {"lora_A": [in_features, rank_of(case)], "lora_B": [rank_of(case), out_features]}
     for name in ADAPTERS:
-        found, (given, gives) = held[name], wanted[name]
-        if found["shape"] != wanted[name]:
-            if all(held[each].get("shape") == wanted[each][::-1] for each in ADAPTERS):
-                return _turned_round(held, wanted)
-            problem = f"{name} has shape {tuple(found['shape'])}, not {(given, gives)}."
-            if "Linear" in found["type"]:
-                problem = f"{name} is an nn.Linear from {found['shape'][0]} to {found['shape'][1]} numbers."
-            hint = f"{name} takes {given} numbers and gives {gives}: nn.Parameter of ({given}, {gives}), "
-            return Fault(problem, hint=hint + f"or nn.Linear({given}, {gives}, bias=False).")
+        state, (rows, columns) = states[name], expected_shapes[name]
+        if state["shape"] != expected_shapes[name]:
+            if all(states[adapter].get("shape") == expected_shapes[adapter][::-1] for adapter in ADAPTERS):
+                return _transposed_fault(states, expected_shapes)
+            problem = f"{name} has shape {tuple(state['shape'])}, not {(rows, columns)}."
+            if "Linear" in state["type"]:
+                problem = f"{name} is an nn.Linear from {state['shape'][0]} to {state['shape'][1]} numbers."
+            hint = f"{name} takes {rows} numbers and gives {columns}: nn.Parameter of ({rows}, {columns}), "
+            return Fault(problem, hint=hint + f"or nn.Linear({rows}, {columns}, bias=False).")
     return None
 
 
-def absent_fault(held):
+def absent_fault(states):
     """The fault of an adapter that is not there, or is no tensor; None where both are."""
     for name in ADAPTERS:
-        found = held[name]
-        if "shape" in found:
+        state = states[name]
+        if "shape" in state:
             continue
-        kind = describe.clean(str(found["type"]), 80)
+        kind = describe.clean(str(state["type"]), 80)
         problem = f"The layer has no {name}." if kind == "NoneType" else f"{name} is not a tensor but a {kind}."
         hint = f"Give the layer a {name}: an nn.Parameter, or an nn.Linear without bias."
-        others = held.get("others")
-        if others and kind == "NoneType":
-            listed = describe.clean(", ".join(map(str, others[:4])), 120)
+        other_names = states.get("others")
+        if other_names and kind == "NoneType":
+            listed = describe.clean(", ".join(map(str, other_names[:4])), 120)
             hint = f"Its parameters, besides the base's, are called {listed}. The names must be lora_A and lora_B."
         return Fault(problem, hint=hint)
     return None
 
 
-def _turned_round(held, wanted):
+def _transposed_fault(states, expected_shapes):
     """The fault of A as (r, d) and B as (k, r)."""
-    shapes = [f"{name} has shape {tuple(held[name]['shape'])}, not {tuple(wanted[name])}" for name in ADAPTERS]
+    shapes = [
+        f"{name} has shape {tuple(states[name]['shape'])}, not {tuple(expected_shapes[name])}" for name in ADAPTERS
+    ]
     hint = "The paper writes A as (r, d) and B as (k, r), for an x that is a column. Here x is a row and stands on the left: "
-    if "Linear" in held["lora_A"]["type"]:
+    if "Linear" in states["lora_A"]["type"]:
         hint = "nn.Linear takes the size that comes in first, and then the one that goes out: "
     return Fault(
         f"{' and '.join(shapes)}.",
@@ -184,7 +186,7 @@ def layer_case(draw, x_shape, label, *, sizes=None, bias=True, options=None, inp
     kind = {} if dtype is None else {"dtype": dtype}
     options = {"rank": r, "alpha": draw.choice([n for n in (3, 5, 7, 11) if n != r])} if options is None else options
     rank = options.get("rank", DEFAULTS["rank"])
-    every = {"A": (d, rank), "B": (rank, k), "cotangent": (*(x_shape or ()), k)}
+    shapes = {"A": (d, rank), "B": (rank, k), "cotangent": (*(x_shape or ()), k)}
     args = {
         "weight": draw.tensor(k, d, **kind),
         "bias": draw.tensor(k, **kind) if bias else None,
@@ -194,4 +196,4 @@ def layer_case(draw, x_shape, label, *, sizes=None, bias=True, options=None, inp
         args["x"] = draw.tensor(*x_shape, d, contiguous=contiguous, **kind)
     if by_position:
         args["by_position"] = True
-    return Case(args | {name: draw.tensor(*every[name], **kind) for name in inputs}, label)
+    return Case(args | {name: draw.tensor(*shapes[name], **kind) for name in inputs}, label)

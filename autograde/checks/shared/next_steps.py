@@ -1,4 +1,4 @@
-"""What to do next when a function of x is wrong in a way that no known mistake is."""
+"""Hints for a function of x whose mistake is none of the known ones."""
 
 import torch
 
@@ -6,12 +6,12 @@ from autograde.judge import exceptions
 
 
 def for_x(fault, x, observation):
-    """A hint from the kind of the fault and from the x that was given; empty where neither says anything.
+    """A hint from the kind of the fault and from the input x; empty where neither suggests one.
 
     Args:
         fault: the `Fault`.
         x: tensor of shape (..., d), the input of the call.
-        observation: what the probe `call` saw.
+        observation: the result of the probe `call`.
     """
     if fault.tensors is not None:
         return (

@@ -1,4 +1,4 @@
-"""Comparing two observations of one case as a whole, where more than a value was looked at."""
+"""Compares two observations of one case as a whole, where a probe reports more than a value."""
 
 import torch
 
@@ -6,9 +6,9 @@ from autograde.judge.compare import agree
 
 
 def alike(a, b, device="cpu"):
-    """Whether two observations say the same: tensors and floats within the table, all else exactly.
+    """Whether two observations agree: tensors and floats within the tolerances, everything else exactly.
 
-    Where in the learner's code something was raised is left out.
+    The line that raised an exception is not compared.
     """
     if isinstance(a, dict) and isinstance(b, dict):
         return a.keys() == b.keys() and all(alike(a[key], b[key], device) for key in a if key != "where")

@@ -18,7 +18,7 @@ def linear_by_hand(x, weight, bias):
 
 
 class LinearByHand(Check):
-    """Knows an answer for two axes only by where it raises, whatever it says there."""
+    """Compares values. An answer that works for two axes only is recognised by the cases in which it raises."""
 
     name = "linear_by_hand"
     points = 2
@@ -60,7 +60,8 @@ class LinearByHand(Check):
     def same(self, case, a, b):
         """See `Check.same`."""
         counts_axes = all(
-            "raised" in seen and seen["raised"]["type"] in ("RuntimeError", "ValueError") for seen in (a, b)
+            "raised" in observation and observation["raised"]["type"] in ("RuntimeError", "ValueError")
+            for observation in (a, b)
         )
         return (case.args["x"].ndim != 2 and counts_axes) or super().same(case, a, b)
 
@@ -68,9 +69,9 @@ class LinearByHand(Check):
 linear_by_hand = LinearByHand()
 
 
-def _message(seen):
-    """The message of the exception that came; empty where none did."""
-    return seen["raised"]["message"] if "raised" in seen else ""
+def _error_message(observation):
+    """The message of the raised exception; empty if none was raised."""
+    return observation["raised"]["message"] if "raised" in observation else ""
 
 
 answer.slip(
@@ -100,15 +101,15 @@ answer.slip(
 )
 
 
-def _has_x_on_the_right(case, seen):
+def _has_x_on_the_right(case, observation):
     x, weight = case.args["x"], case.args["weight"]
     if x.ndim != 2 or case.args["bias"] is not None:
         return False
-    value, across = seen.get("value"), linear_by_hand.expected(case).T
+    value, across = observation.get("value"), linear_by_hand.expected(case).T
     if isinstance(value, torch.Tensor) and value.shape == across.shape:
         return tolerance.close(value, across, x.dtype)
     sizes = "x".join(map(str, weight.shape)), "x".join(map(str, x.shape))
-    return f"({sizes[0]} and {sizes[1]})" in _message(seen)
+    return f"({sizes[0]} and {sizes[1]})" in _error_message(observation)
 
 
 answer.slip(
@@ -159,7 +160,7 @@ answer.slip(
 
 
 # Without a bias nothing is added, so sizes that should have been equal are those of a product entry by entry.
-_PAIRED = ("must match the size of tensor", "could not be broadcast together")
+_BROADCAST_MESSAGES = ("must match the size of tensor", "could not be broadcast together")
 
 
 answer.slip(
@@ -168,7 +169,9 @@ answer.slip(
     "weight * x",
     thought="`*` multiplies a weight with an input, as it does with numbers.",
     hint="`*` pairs entries one by one. Each output is a sum over all inputs: which operator sums?",
-    recognise=lambda case, seen: case.args["bias"] is None and any(words in _message(seen) for words in _PAIRED),
+    recognise=lambda case, observation: (
+        case.args["bias"] is None and any(phrase in _error_message(observation) for phrase in _BROADCAST_MESSAGES)
+    ),
 )
 
 
@@ -178,13 +181,15 @@ answer.slip(
     "out + bias if bias else out",
     thought="`if bias:` asks whether there is a bias.",
     hint="A tensor of several numbers is neither true nor false. Ask the question that you mean: is it None?",
-    recognise=lambda case, seen: "ambiguous" in _message(seen) and "more than one" in _message(seen),
+    recognise=lambda case, observation: (
+        "ambiguous" in _error_message(observation) and "more than one" in _error_message(observation)
+    ),
 )
 
 
-def _stumbles_over_none(case, seen):
-    nothing = seen.get("type") == "NoneType" or "NoneType" in _message(seen)
-    return case.args["bias"] is None and nothing
+def _fails_on_none(case, observation):
+    is_none = observation.get("type") == "NoneType" or "NoneType" in _error_message(observation)
+    return case.args["bias"] is None and is_none
 
 
 answer.slip(
@@ -193,7 +198,7 @@ answer.slip(
     "out + bias",
     thought="There is always a bias to add.",
     hint="nn.Linear(…, bias=False) has bias None. What does `+ None` do, and what should happen instead?",
-    recognise=_stumbles_over_none,
+    recognise=_fails_on_none,
 )
 
 

@@ -37,7 +37,7 @@ class LayerCase(Case):
 
 
 def verdict_in(value):
-    """True or False as a test may say it: a bool, of Python, numpy or torch; None for anything else."""
+    """True or False from the answer of a test: a bool of Python, numpy or torch; None for anything else."""
     if isinstance(value, torch.Tensor) and value.dtype == torch.bool and value.numel() == 1:
         return bool(value.item())
     return value if isinstance(value, bool) else None
@@ -87,7 +87,7 @@ class Exposes(Check):
 
     def __init__(self):
         super().__init__()
-        self._remembered = {}
+        self._cache = {}
 
     def judge(self, target, seed=None):
         """Judge the test where rounding cannot mislead it, and only then, if need be, in float32.
@@ -101,25 +101,29 @@ class Exposes(Check):
             return verdict
         single = copy.copy(self)
         single.dtype = "float32"
-        other = Check.judge(single, target, seed)
-        return other if other.score > verdict.score else verdict
+        in_float32 = Check.judge(single, target, seed)
+        return in_float32 if in_float32.score > verdict.score else verdict
 
     def observe(self, target, case):
-        """Put the test to one layer. What the known wrong tests say does not hang on the draw, and is remembered."""
-        known = next((known.id for known in self.misconceptions if known.wrong is target), None)
-        if (known, case.layer) in self._remembered:
-            return self._remembered[known, case.layer]
+        """Run the test on one layer. The answers of the known wrong tests do not depend on the draw, so they are cached."""
+        known_id = next((known.id for known in self.misconceptions if known.wrong is target), None)
+        if (known_id, case.layer) in self._cache:
+            return self._cache[known_id, case.layer]
         source, name = case.layer.source, layers.NAME
-        seen = try_on(target, source=source, name=name, seed=case.seed, dtype=self.dtype)
-        if case.layer.right and "value" in seen and verdict_in(seen["value"]):
-            again = try_on(target, source=case.layer.forgiving, name=name, seed=case.seed, dtype=self.dtype)
-            seen |= {"by rounding": "value" in again and verdict_in(again["value"]) is False}
-        if known:
-            self._remembered[known, case.layer] = seen
-        return seen
+        observation = try_on(target, source=source, name=name, seed=case.seed, dtype=self.dtype)
+        if case.layer.right and "value" in observation and verdict_in(observation["value"]):
+            without_rounding = try_on(
+                target, source=case.layer.rounding_tolerant, name=name, seed=case.seed, dtype=self.dtype
+            )
+            observation |= {
+                "by rounding": "value" in without_rounding and verdict_in(without_rounding["value"]) is False
+            }
+        if known_id:
+            self._cache[known_id, case.layer] = observation
+        return observation
 
     def fault(self, case, observation):
-        """What is wrong with what the test answered for one layer."""
+        """What is wrong with the test's answer for one layer."""
         layer = case.layer
         a_layer = f"a right layer, one {layer.words}" if layer.right else f"a layer {layer.words}"
         if fault := self.failed_call(observation):
@@ -147,18 +151,20 @@ class Exposes(Check):
         return Fault(f"The test says False for {a_layer}.", "False", "True: this layer is wrong", hint=hint)
 
     def cause_in_all(self, cases, observations):
-        """A test that calls every layer, says True for all right ones and False for many wrong ones means the reverse."""
-        said = [verdict_in(seen.get("value")) if seen.get("calls") else None for seen in observations]
-        of_right, of_wrong = ([s for s, case in zip(said, cases, strict=True) if case.layer.right is right]
+        """`INVERTED` if the test calls every layer and says True for all right ones and False for many wrong ones."""
+        answers = [
+            verdict_in(observation.get("value")) if observation.get("calls") else None for observation in observations
+        ]
+        of_right, of_wrong = ([s for s, case in zip(answers, cases, strict=True) if case.layer.right is right]
                               for right in (True, False))  # fmt: skip
-        swapped = None not in said and all(of_right) and of_wrong.count(False) > len(of_wrong) / 4
+        swapped = None not in answers and all(of_right) and of_wrong.count(False) > len(of_wrong) / 4
         return INVERTED if swapped else None
 
     def so_far(self, cases, faults):
         """How many of the layers got the right answer."""
-        done = [[fault is None for case, fault in zip(cases, faults, strict=True) if case.layer.right is right]
+        results = [[fault is None for case, fault in zip(cases, faults, strict=True) if case.layer.right is right]
                 for right in (True, False)]  # fmt: skip
-        right, wrong = (f"{sum(each)} of {len(each)}" for each in done)
+        right, wrong = (f"{sum(part)} of {len(part)}" for part in results)
         return f"{right} right layers accepted, {wrong} wrong ones exposed"
 
     def same(self, case, a, b):
@@ -174,9 +180,12 @@ exposes = Exposes()
 def _never_asked(right):
     """Recognises a wrong verdict given without one call of a layer."""
 
-    def recognise(case, seen):
+    def recognise(case, observation):
         return (
-            case.layer.right is right and "value" in seen and verdict_in(seen["value"]) is right and not seen["calls"]
+            case.layer.right is right
+            and "value" in observation
+            and verdict_in(observation["value"]) is right
+            and not observation["calls"]
         )
 
     return recognise
@@ -185,11 +194,11 @@ def _never_asked(right):
 def _gap(condition, unless=None):
     """Recognises a wrong layer let pass because no call met `condition`; not where no call met `unless` either."""
 
-    def recognise(case, seen):
-        missed = not case.layer.right and "value" in seen and verdict_in(seen["value"]) is False
-        if unless and not any(layers.CONDITIONS[unless](*call) for call in seen.get("calls", ())):
+    def recognise(case, observation):
+        missed = not case.layer.right and "value" in observation and verdict_in(observation["value"]) is False
+        if unless and not any(layers.CONDITIONS[unless](*call) for call in observation.get("calls", ())):
             return False
-        return missed and case.layer.gap(seen["calls"]) == condition
+        return missed and case.layer.gap(observation["calls"]) == condition
 
     return recognise
 
@@ -198,7 +207,7 @@ def _gap(condition, unless=None):
     "asserts",
     thought="A test fails by raising, as it does with assert.",
     hint="Here the test is a function that answers: return True where an assert would fail, and False at the end.",
-    recognise=lambda case, seen: "raised" in seen and seen["raised"]["type"] == "AssertionError",
+    recognise=lambda case, observation: "raised" in observation and observation["raised"]["type"] == "AssertionError",
 )
 def asserts(layer_class):
     base = nn.Linear(5, 3)
@@ -213,7 +222,7 @@ def asserts(layer_class):
     "lets_it_escape",
     thought="A layer that raises ends the test, and that is a failure too.",
     hint="A layer that raises for a good x is a wrong layer. Call it inside try, and answer True where it raises.",
-    recognise=lambda case, seen: "raised" in seen and seen["in_layer"] and not case.layer.right,
+    recognise=lambda case, observation: "raised" in observation and observation["in_layer"] and not case.layer.right,
 )
 def lets_it_escape(layer_class):
     for d, k in ((5, 3), (4, 4), (3, 6)):
@@ -272,8 +281,11 @@ answer.slip(
     "except RuntimeError:\n                pass",
     thought="A layer that raises has returned nothing wrong.",
     hint="A layer that raises for a good x is a wrong layer. What does your test answer when the call raises?",
-    recognise=lambda case, seen: (
-        not case.layer.right and "value" in seen and verdict_in(seen["value"]) is False and seen["layer_raised"]
+    recognise=lambda case, observation: (
+        not case.layer.right
+        and "value" in observation
+        and verdict_in(observation["value"]) is False
+        and observation["layer_raised"]
     ),
 )
 
@@ -414,7 +426,7 @@ answer.slip(
     thought="Two right layers agree in every digit.",
     hint="Sums taken in another order round differently. Allow a small difference, and print the largest one that you "
     "meet: 1e-6 is rounding, 0.1 is another formula.",
-    recognise=lambda case, seen: case.layer.right and bool(seen.get("by rounding")),
+    recognise=lambda case, observation: case.layer.right and bool(observation.get("by rounding")),
 )
 
 

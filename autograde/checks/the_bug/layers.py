@@ -1,4 +1,4 @@
-"""The layers that lesson 02 puts before a learner's test: right ones written differently, and wrong ones of many kinds.
+"""The layers that lesson 02 runs a learner's test on: right ones written differently, and wrong ones of many kinds.
 
 They reach the test as source text, each under the same name, so that only what a layer computes tells it from another.
 All of them hold `base_layer`, `rank`, `alpha`, `scaling`, `lora_A` and `lora_B`, freeze the base and begin with B zero:
@@ -19,17 +19,19 @@ NAME = "LoRALinear"  # of every given class
 
 # What a call must have for a wrong layer to show, by name: a function of what the probe notes of the call.
 CONDITIONS = {
-    "B is not zero": lambda d, k, rank, alpha, bias, ndim, zero, nothing, even: not zero,
-    "x and A are not zero": lambda d, k, rank, alpha, bias, ndim, zero, nothing, even: not nothing,
-    "the entries of A or of B differ": lambda d, k, rank, alpha, bias, ndim, zero, nothing, even: not even,
-    "d and k differ": lambda d, k, rank, alpha, bias, ndim, zero, nothing, even: d != k,
-    "rank is above 1": lambda d, k, rank, alpha, bias, ndim, zero, nothing, even: rank != 1,
-    "alpha is not rank": lambda d, k, rank, alpha, bias, ndim, zero, nothing, even: alpha != rank,
-    "the base has a bias": lambda d, k, rank, alpha, bias, ndim, zero, nothing, even: bias,
-    "x is 1-D": lambda d, k, rank, alpha, bias, ndim, zero, nothing, even: ndim == 1,
-    "x is not 1-D": lambda d, k, rank, alpha, bias, ndim, zero, nothing, even: ndim != 1,
-    "x is not 2-D": lambda d, k, rank, alpha, bias, ndim, zero, nothing, even: ndim != 2,
-    "x is not 3-D": lambda d, k, rank, alpha, bias, ndim, zero, nothing, even: ndim != 3,
+    "B is not zero": lambda d, k, rank, alpha, bias, ndim, zero_B, zero_input, constant_factors: not zero_B,
+    "x and A are not zero": lambda d, k, rank, alpha, bias, ndim, zero_B, zero_input, constant_factors: not zero_input,
+    "the entries of A or of B differ": lambda d, k, rank, alpha, bias, ndim, zero_B, zero_input, constant_factors: (
+        not constant_factors
+    ),
+    "d and k differ": lambda d, k, rank, alpha, bias, ndim, zero_B, zero_input, constant_factors: d != k,
+    "rank is above 1": lambda d, k, rank, alpha, bias, ndim, zero_B, zero_input, constant_factors: rank != 1,
+    "alpha is not rank": lambda d, k, rank, alpha, bias, ndim, zero_B, zero_input, constant_factors: alpha != rank,
+    "the base has a bias": lambda d, k, rank, alpha, bias, ndim, zero_B, zero_input, constant_factors: bias,
+    "x is 1-D": lambda d, k, rank, alpha, bias, ndim, zero_B, zero_input, constant_factors: ndim == 1,
+    "x is not 1-D": lambda d, k, rank, alpha, bias, ndim, zero_B, zero_input, constant_factors: ndim != 1,
+    "x is not 2-D": lambda d, k, rank, alpha, bias, ndim, zero_B, zero_input, constant_factors: ndim != 2,
+    "x is not 3-D": lambda d, k, rank, alpha, bias, ndim, zero_B, zero_input, constant_factors: ndim != 3,
 }
 ANY_CHANGE = ("B is not zero", "x and A are not zero")  # without these no adapter changes anything
 
@@ -51,9 +53,9 @@ class Layer:
     shows: tuple = ()
 
     @property
-    def forgiving(self):
-        """Source of the same layer, its output blind to differences as small as those that rounding makes."""
-        return f"{self.source}\n\n{_FORGIVING}"
+    def rounding_tolerant(self):
+        """Source of the same layer, with an output tensor whose comparisons ignore rounding errors."""
+        return f"{self.source}\n\n{_ROUNDING_TOLERANT}"
 
     def gap(self, calls):
         """The first of the conditions that no call met together with those before it; None where some call met all."""
@@ -64,8 +66,8 @@ class Layer:
         return None
 
 
-_FORGIVING = f"""
-class Forgiving(torch.Tensor):
+_ROUNDING_TOLERANT = f"""
+class RoundingTolerant(torch.Tensor):
     @classmethod
     def __torch_function__(cls, func, types, args=(), kwargs=None):
         out = super().__torch_function__(func, types, args, kwargs)
@@ -84,7 +86,7 @@ Strict = {NAME}
 
 class {NAME}(Strict):
     def forward(self, x):
-        return super().forward(x).as_subclass(Forgiving)
+        return super().forward(x).as_subclass(RoundingTolerant)
 """
 
 LAYERS = []

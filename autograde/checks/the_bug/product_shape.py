@@ -11,10 +11,10 @@ from autograde.probes.the_bug import call_with_shape
 from autograde.remote.wire import Opaque
 
 
-def _refuses(seen):
-    if "raised" in seen:
-        return seen["raised"]["type"] in ("RuntimeError", "ValueError", "IndexError")
-    return seen.get("value", seen) is None
+def _refuses(observation):
+    if "raised" in observation:
+        return observation["raised"]["type"] in ("RuntimeError", "ValueError", "IndexError")
+    return observation.get("value", observation) is None
 
 
 answer = RightAnswer("""
@@ -78,13 +78,13 @@ class ProductShape(Check):
             return None
 
     def observe(self, target, case):
-        """Ask one case, the shape given as a tuple."""
+        """Call the learner's function for one case, with the shape as a tuple."""
         shape, *sizes = case.args.values()
         return call_with_shape(target, shape=list(shape), sizes=sizes)
 
     def same(self, case, a, b):
         """See `Check.same`. None and an error that says that sizes do not fit are two ways to refuse them."""
-        return all(_refuses(seen) for seen in (a, b)) or super().same(case, a, b)
+        return all(_refuses(observation) for observation in (a, b)) or super().same(case, a, b)
 
     def fault(self, case, observation):
         """What is wrong with one observation."""
@@ -92,12 +92,12 @@ class ProductShape(Check):
         if not fault or "value" not in observation:
             return fault
         value, expected = observation["value"], self.expected(case)
-        shown = describe.contents(value), describe.contents(expected)
+        returned_and_expected = describe.contents(value), describe.contents(expected)
         if expected is None:
-            return Fault("A shape came back for sizes at which torch raises.", *shown)
+            return Fault("A shape came back for sizes at which torch raises.", *returned_and_expected)
         if value is None:
-            return Fault("None came back for sizes at which torch does not raise.", *shown)
-        return Fault(fault.problem.replace("The result", "The shape"), *shown)
+            return Fault("None came back for sizes at which torch does not raise.", *returned_and_expected)
+        return Fault(fault.problem.replace("The result", "The shape"), *returned_and_expected)
 
 
 product_shape = ProductShape()
@@ -186,13 +186,13 @@ def ones_do_not_stretch(x_shape, d, k):
     hint="Multiply torch.ones(2, 3) with torch.ones(3), and then with torch.ones(2). Which of the two runs?",
 )
 def aligned_from_the_left(x_shape, d, k):
-    ours, its = [d, k], list(x_shape)
-    length = max(len(ours), len(its))
-    ours += [1] * (length - len(ours))
-    its += [1] * (length - len(its))
-    if any(a != b and 1 not in (a, b) for a, b in zip(ours, its, strict=True)):
+    weight_shape, padded_x_shape = [d, k], list(x_shape)
+    length = max(len(weight_shape), len(padded_x_shape))
+    weight_shape += [1] * (length - len(weight_shape))
+    padded_x_shape += [1] * (length - len(padded_x_shape))
+    if any(a != b and 1 not in (a, b) for a, b in zip(weight_shape, padded_x_shape, strict=True)):
         return None
-    return tuple(b if a == 1 else a for a, b in zip(ours, its, strict=True))
+    return tuple(b if a == 1 else a for a, b in zip(weight_shape, padded_x_shape, strict=True))
 
 
 answer.slip(
@@ -229,11 +229,11 @@ answer.slip(
     hint="That holds until a size is 0, in an empty batch. What does a size of 1 become beside a 0?",
 )
 def the_larger_size(x_shape, d, k):
-    ours = (1,) * (len(x_shape) - 2) + (d, k)
-    its = (1,) * (2 - len(x_shape)) + tuple(x_shape)
-    if any(a != b and 1 not in (a, b) for a, b in zip(ours, its, strict=True)):
+    weight_shape = (1,) * (len(x_shape) - 2) + (d, k)
+    padded_x_shape = (1,) * (2 - len(x_shape)) + tuple(x_shape)
+    if any(a != b and 1 not in (a, b) for a, b in zip(weight_shape, padded_x_shape, strict=True)):
         return None
-    return tuple(max(a, b) for a, b in zip(ours, its, strict=True))
+    return tuple(max(a, b) for a, b in zip(weight_shape, padded_x_shape, strict=True))
 
 
 @product_shape.misconception(
@@ -257,5 +257,5 @@ answer.slip(
     "return ()",
     thought="Anything that stands for nothing will do where torch raises.",
     hint="The specification names one value for that case. An empty tuple is something else: the shape of one number.",
-    recognise=lambda case, seen: product_shape.expected(case) is None and _is_nothing(seen.get("value")),
+    recognise=lambda case, observation: product_shape.expected(case) is None and _is_nothing(observation.get("value")),
 )

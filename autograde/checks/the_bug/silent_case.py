@@ -11,13 +11,13 @@ from autograde.judge import describe, tolerance
 from autograde.judge.check import Case, Check
 from autograde.judge.compare import Fault
 
-MOST_RUN = 2**18  # values of one tensor up to which Attempt #1 is really run
+MAX_RUN_VALUES = 2**18  # values of one tensor up to which Attempt #1 is really run
 
 
-MOST = 2**40  # values of one tensor beyond which a case is no case
+MAX_VALUES = 2**40  # values of one tensor beyond which a case is no case
 
 
-MOST_DIMENSIONS = 16
+MAX_DIMENSIONS = 16
 
 
 class BadCase(Exception):
@@ -37,10 +37,10 @@ def read_case(value):
         x_shape = x_shape.tolist()
     if not isinstance(x_shape, list):
         raise BadCase("x_shape is not a tuple of sizes.")
-    if not 1 <= len(x_shape) <= MOST_DIMENSIONS:
-        raise BadCase(f"x_shape has {len(x_shape)} sizes; take 1 to {MOST_DIMENSIONS}.")
+    if not 1 <= len(x_shape) <= MAX_DIMENSIONS:
+        raise BadCase(f"x_shape has {len(x_shape)} sizes; take 1 to {MAX_DIMENSIONS}.")
     d, k, *x_shape = (_size(size) for size in (d, k, *x_shape))
-    if max(d * k, math.prod(x_shape) * max(k, 1)) > MOST:
+    if max(d * k, math.prod(x_shape) * max(k, 1)) > MAX_VALUES:
         raise BadCase("No computer has the memory for tensors of these sizes. Take smaller ones.")
     return d, k, tuple(x_shape)
 
@@ -51,13 +51,13 @@ def _size(value):
     if type(value) is not int:
         shown = repr(value) if isinstance(value, float) else describe.contents(value)
         raise BadCase(f"A size is an int, and {shown} is not one.")
-    if not 0 <= value <= MOST:
+    if not 0 <= value <= MAX_VALUES:
         raise BadCase(f"{'A size is never negative' if value < 0 else 'One of the sizes is too large'}.")
     return value
 
 
 def attempt_one(d, k, x_shape):
-    """Run Attempt #1 with B not zero, or settle what it would do by the sizes where running it would take long.
+    """Run Attempt #1 with B not zero, or derive its outcome from the sizes where running it would take too long.
 
     Returns:
         ``(outcome, detail)``: "x does not fit", "raises" with torch's message, "other shape" with the shape, "no
@@ -72,8 +72,8 @@ def attempt_one(d, k, x_shape):
         shape = np.broadcast_shapes((d, k), x_shape, due)
     except ValueError:
         shape = None
-    if max(d * k, *(math.prod(sizes) for sizes in (x_shape, due, shape or ()))) > MOST_RUN:
-        return _by_the_sizes(d, shape, due)
+    if max(d * k, *(math.prod(sizes) for sizes in (x_shape, due, shape or ()))) > MAX_RUN_VALUES:
+        return _outcome_from_sizes(d, shape, due)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         layer = Elementwise(nn.Linear(d, k, dtype=torch.float64), rank=2, alpha=3)
         layer.lora_B.normal_()
@@ -89,7 +89,7 @@ def attempt_one(d, k, x_shape):
         return ("right" if tolerance.close(out, Plain.forward(layer, x)) else "silent"), ""
 
 
-def _by_the_sizes(d, shape, due):
+def _outcome_from_sizes(d, shape, due):
     if shape is None:
         return "raises", "the sizes do not fit"
     if shape != due:
@@ -114,7 +114,7 @@ class SilentCase(Check):
         return [Case({})]
 
     def fault(self, case, observation):
-        """What is wrong with the case that came back."""
+        """What is wrong with the returned case."""
         if fault := self.failed_call(observation):
             return fault
         returned = describe.contents(observation["value"])
@@ -141,9 +141,9 @@ silent_case = SilentCase()
 
 
 def _comes_to(outcome, where=lambda d, k, x_shape: True):
-    def recognise(case, seen):
+    def recognise(case, observation):
         try:
-            sizes = read_case(seen.get("value"))
+            sizes = read_case(observation.get("value"))
         except BadCase:
             return False
         return attempt_one(*sizes)[0] == outcome and where(*sizes)

@@ -62,7 +62,7 @@ class AdapterStateDict(Check):
             return self.failed_call(observation)
         if observation["is_dict"] is not True:
             return Fault("The result is no dict.", describe.contents(observation["value"]), "a dict")
-        return _keys(observation) or _values(case, observation) or _model(observation)
+        return _keys_fault(observation) or _values_fault(case, observation) or _model_fault(observation)
 
     def same(self, case, a, b):
         return _summary(a) == _summary(b)
@@ -71,8 +71,8 @@ class AdapterStateDict(Check):
 adapter_state_dict = AdapterStateDict()
 
 
-def _keys(seen):
-    keys = set(seen["keys"])
+def _keys_fault(observation):
+    keys = set(observation["keys"])
     extra, missing = sorted(keys - set(ADAPTERS)), [key for key in ADAPTERS if key not in keys]
     if extra and missing:
         return Fault(
@@ -86,11 +86,11 @@ def _keys(seen):
     return None
 
 
-def _values(case, seen):
-    if seen["graph"]:
+def _values_fault(case, observation):
+    if observation["graph"]:
         hint = "What is saved must not drag a graph along. Which values does model.state_dict() give?"
-        return Fault(f"The value of {seen['graph'][0]} has a grad_fn.", hint=hint)
-    for key, value in zip(seen["keys"], seen["entries"], strict=True):
+        return Fault(f"The value of {observation['graph'][0]} has a grad_fn.", hint=hint)
+    for key, value in zip(observation["keys"], observation["entries"], strict=True):
         right = case.args["values"][key]
         if not isinstance(value, torch.Tensor):
             return Fault(f"The value of {key} is no tensor.", describe.contents(value), describe.kind(right))
@@ -101,23 +101,28 @@ def _values(case, seen):
     return None
 
 
-def _model(seen):
-    for what, said in (("replaced", "are not the same Parameters any more"), ("changed", "have other values"), ("grads", "train or are frozen otherwise")):  # fmt: skip
-        if seen[what]:
-            problem = f"The model has changed: {', '.join(seen[what][:3])} {said}."
+def _model_fault(observation):
+    for key, description in (("replaced", "are not the same Parameters any more"), ("changed", "have other values"), ("grads", "train or are frozen otherwise")):  # fmt: skip
+        if observation[key]:
+            problem = f"The model has changed: {', '.join(observation[key][:3])} {description}."
             hint = "The model is still in use. Take the values out of it, and leave everything in it as it is."
             return Fault(problem, hint=hint, misconception=CHANGED_INPUT)
     return None
 
 
-def _summary(seen):
-    if "keys" not in seen:
-        return seen["raised"]["type"] if "raised" in seen else sorted(seen)
+def _summary(observation):
+    if "keys" not in observation:
+        return observation["raised"]["type"] if "raised" in observation else sorted(observation)
     entries = [
-        (describe.kind(e), e.double().sum().item()) if isinstance(e, torch.Tensor) else str(e) for e in seen["entries"]
+        (describe.kind(e), e.double().sum().item()) if isinstance(e, torch.Tensor) else str(e)
+        for e in observation["entries"]
     ]
-    said = sorted(zip(seen["keys"], map(str, entries), strict=True))
-    return said, sorted(seen["graph"]), [bool(seen[what]) for what in ("replaced", "changed", "grads")]
+    entry_summary = sorted(zip(observation["keys"], map(str, entries), strict=True))
+    return (
+        entry_summary,
+        sorted(observation["graph"]),
+        [bool(observation[key]) for key in ("replaced", "changed", "grads")],
+    )
 
 
 CONDITION = "if name in wanted"

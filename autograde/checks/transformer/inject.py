@@ -11,7 +11,7 @@ from autograde.judge.answer import RightAnswer
 from autograde.judge.check import ANSWER, Case, Check
 from autograde.judge.compare import Fault, agree
 from autograde.judge.misconception import Misconception
-from autograde.probes.transformer import inject_into, made
+from autograde.probes.transformer import build_model, inject_into
 
 MODEL = "the model"  # the part of the points that is for what must not happen to the model
 
@@ -119,23 +119,25 @@ class Inject(Check):
         call = f"inject(model, {targets!r}, {rank}, {alpha})  # {case.label}"
         if case.args["again"]:
             call += f"\ninject(model, {case.args['again']!r}, {rank}, {alpha})"
-        held = list(linears_of(case))
-        rows = [", ".join(held[i : i + 3]) for i in range(0, len(held), 3)]
+        linear_names = list(linears_of(case))
+        rows = [", ".join(linear_names[i : i + 3]) for i in range(0, len(linear_names), 3)]
         return "\n".join([call, "the nn.Linears of the model:", *(f"  {row}" for row in rows)])
 
     def fault(self, case, observation):
         if "not_callable" in observation:
             return self.failed_call(observation)
-        wanted = meant(case, case.args["target_modules"])
-        if not wanted or isinstance(case.args["target_modules"], str):
-            return _must_raise(self, case, observation)
+        target_layers = layers_matching(case, case.args["target_modules"])
+        if not target_layers or isinstance(case.args["target_modules"], str):
+            return _missing_exception_fault(self, case, observation)
         if "raised" in observation:
-            return _raised(self, case, observation)
+            return _exception_fault(self, case, observation)
         return (
-            _places(case, observation, wanted)
-            or _names(observation, wanted, "The first call returned" if case.args["again"] else "The result is")
-            or _rest(case, observation)
-            or _second(self, case, observation, wanted)
+            _places_fault(case, observation, target_layers)
+            or _returned_names_fault(
+                observation, target_layers, "The first call returned" if case.args["again"] else "The result is"
+            )
+            or _other_parts_fault(case, observation)
+            or _second_call_fault(self, case, observation, target_layers)
         )
 
     def same(self, case, a, b):
@@ -152,67 +154,78 @@ def linears_of(case):
 
 @functools.lru_cache
 def _linears(source):
-    named = made(source, seed=0).named_modules()
+    named = build_model(source, seed=0).named_modules()
     return {name: (part.in_features, part.out_features) for name, part in named if isinstance(part, nn.Linear)}
 
 
-def meant(case, targets):
-    """The full names of the layers that `targets` stands for, a set."""
+def layers_matching(case, targets):
+    """The set of full names of the layers that match `targets`."""
     targets = [targets] if isinstance(targets, str) else targets
     return {name for name in linears_of(case) if any(f".{name}".endswith(f".{target}") for target in targets)}
 
 
-def _said(names):
+def _list_names(names):
     shown = ", ".join(sorted(names)[:4])
     return shown + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
-def _replaced(seen):
-    return {name for name, place in seen["places"].items() if place["kind"] != "same"} | set(seen["missing"])
+def _replaced_names(observation):
+    return {name for name, place in observation["places"].items() if place["kind"] != "same"} | set(
+        observation["missing"]
+    )
 
 
-def _untouched(seen):
-    return not (_replaced(seen) or seen["added"] or seen["grads"] or seen["changed"])
+def _is_unchanged(observation):
+    return not (_replaced_names(observation) or observation["added"] or observation["grads"] or observation["changed"])
 
 
-def _must_raise(check, case, seen):
-    """The faults of a call that had to raise, or, for one string, may take it for that one name."""
+def _missing_exception_fault(check, case, observation):
+    """The fault of a call that should have raised; one string may also be taken as one name."""
     one_string = isinstance(case.args["target_modules"], str)
-    wanted = meant(case, case.args["target_modules"])
-    if "raised" not in seen:
-        taken = _replaced(seen)
-        if one_string and taken == wanted:
-            return _places(case, seen, wanted) or _names(seen, wanted, "The result is") or _rest(case, seen)
+    target_layers = layers_matching(case, case.args["target_modules"])
+    if "raised" not in observation:
+        replaced = _replaced_names(observation)
+        if one_string and replaced == target_layers:
+            return (
+                _places_fault(case, observation, target_layers)
+                or _returned_names_fault(observation, target_layers, "The result is")
+                or _other_parts_fault(case, observation)
+            )
         if one_string:
             return Fault(
                 "One string was taken apart.",
-                returned=f"replaced: {_said(taken) or 'nothing'}",
+                returned=f"replaced: {_list_names(replaced) or 'nothing'}",
                 expected="a TypeError, or the layers of that one name",
-                misconception=LETTERS if taken == meant(case, list(case.args["target_modules"])) else None,
+                misconception=LETTERS if replaced == layers_matching(case, list(case.args["target_modules"])) else None,
             )
-        if taken:
-            return Fault(f"No nn.Linear has such a name, and {_said(taken)} was replaced.")
+        if replaced:
+            return Fault(f"No nn.Linear has such a name, and {_list_names(replaced)} was replaced.")
         expected = "a ValueError that names an nn.Linear of the model"
-        returned = describe.contents(seen["value"])
+        returned = describe.contents(observation["value"])
         return Fault("Nothing matches, and nothing was raised.", returned, expected)
-    error = seen["raised"]
+    error = observation["raised"]
     kinds = ("TypeError", "ValueError") if one_string else ("ValueError",)
-    said = exceptions.said(error)
+    error_text = exceptions.said(error)
     if not any(kind in error["bases"] for kind in kinds):
-        return Fault(f"The call raised {said}", expected=f"a {kinds[0]}", where=error["where"])
-    if not _untouched(seen):
-        what = _said(_replaced(seen) or set(seen["grads"]) or set(seen["changed"]) or set(seen["added"]))
-        return Fault(f"The call raised {error['type']}, and by then it had changed {what}.",
+        return Fault(f"The call raised {error_text}", expected=f"a {kinds[0]}", where=error["where"])
+    if not _is_unchanged(observation):
+        changed_text = _list_names(
+            _replaced_names(observation)
+            or set(observation["grads"])
+            or set(observation["changed"])
+            or set(observation["added"])
+        )
+        return Fault(f"The call raised {error['type']}, and by then it had changed {changed_text}.",
                      hint="Find out whether it will work before anything is changed.")  # fmt: skip
     if not one_string and not _lists_a_linear(case, error["message"]):
         hint = "The reader of the message has to correct a name. What would help them?"
-        return Fault("The message of the ValueError names no nn.Linear of the model.", returned=said, hint=hint)
+        return Fault("The message of the ValueError names no nn.Linear of the model.", returned=error_text, hint=hint)
     return None
 
 
 def _lists_a_linear(case, message):
-    asked = case.args["target_modules"]
-    for target in sorted(asked, key=len, reverse=True):
+    requested_names = case.args["target_modules"]
+    for target in sorted(requested_names, key=len, reverse=True):
         message = message.replace(target, " ")  # what was asked for is no news
     names = linears_of(case)
     return any(
@@ -220,40 +233,40 @@ def _lists_a_linear(case, message):
     ) or any(last in message for last in ("seq_proj", "q_proj_old", "lm_head", "inner"))
 
 
-def _raised(check, case, seen):
-    error = seen["raised"]
+def _exception_fault(check, case, observation):
+    error = observation["raised"]
     if "RecursionError" in error["bases"]:
         return Fault("The call never came to an end: it ran out of stack.", misconception=ENDLESS)
-    if case.args["tied"] and case.args["target_modules"] == ["lm_head"] and _untouched(seen):
+    if case.args["tied"] and case.args["target_modules"] == ["lm_head"] and _is_unchanged(observation):
         if "ValueError" in error["bases"] and any(word in error["message"].lower() for word in ("tie", "share")):
             return None  # refusing it, and saying why, is right too
-    return check.failed_call(seen)
+    return check.failed_call(observation)
 
 
-def _places(case, seen, wanted):
+def _places_fault(case, observation, target_layers):
     """The fault of a place in the model: left alone or replaced when it should not be, or replaced by the wrong thing."""
-    taken = _replaced(seen)
-    if nested := {name for name in wanted if seen["places"].get(name, {}).get("kind") == "nested"}:
-        return Fault(f"An adapter was put into an adapter: {_said(nested)}.", misconception=NESTED)
-    if extra := taken - wanted:
+    replaced = _replaced_names(observation)
+    if nested := {name for name in target_layers if observation["places"].get(name, {}).get("kind") == "nested"}:
+        return Fault(f"An adapter was put into an adapter: {_list_names(nested)}.", misconception=NESTED)
+    if extra := replaced - target_layers:
         return Fault(
-            f"It replaced {_said(extra)}, which {'is' if len(extra) == 1 else 'are'} not meant.",
-            returned=f"replaced: {_said(taken)}",
-            expected=f"replaced: {_said(wanted)}",
+            f"It replaced {_list_names(extra)}, which {'is' if len(extra) == 1 else 'are'} not meant.",
+            returned=f"replaced: {_list_names(replaced)}",
+            expected=f"replaced: {_list_names(target_layers)}",
         )
-    if left := wanted - taken:
-        dotted = {str(name).replace("/", ".") for name in seen["added"] if "/" in str(name)}
+    if not_replaced := target_layers - replaced:
+        dotted = {str(name).replace("/", ".") for name in observation["added"] if "/" in str(name)}
         return Fault(
-            f"It left {_said(left)} as {'it was' if len(left) == 1 else 'they were'}.",
-            returned=f"replaced: {_said(taken) or 'nothing'}",
-            expected=f"replaced: {_said(wanted)}",
-            misconception=FULL_NAME_AS_ATTRIBUTE if left <= dotted else None,
+            f"It left {_list_names(not_replaced)} as {'it was' if len(not_replaced) == 1 else 'they were'}.",
+            returned=f"replaced: {_list_names(replaced) or 'nothing'}",
+            expected=f"replaced: {_list_names(target_layers)}",
+            misconception=FULL_NAME_AS_ATTRIBUTE if not_replaced <= dotted else None,
         )
-    if seen["added"]:
-        return Fault(f"There are new modules where none was before: {_said(set(seen['added']))}.")
+    if observation["added"]:
+        return Fault(f"There are new modules where none was before: {_list_names(set(observation['added']))}.")
     sizes, rank, alpha = linears_of(case), case.args["rank"], case.args["alpha"]
-    for name in sorted(wanted):
-        place = seen["places"][name]
+    for name in sorted(target_layers):
+        place = observation["places"][name]
         if place["kind"] == "copy":
             problem = f"The base_layer of {name} is not the nn.Linear that stood there."
             return Fault(problem, misconception=COPIED)
@@ -265,91 +278,95 @@ def _places(case, seen, wanted):
             return Fault(f"The adapters of {name} have the shapes {shapes}.", expected=f"({d}, {rank}) and ({rank}, {k})",
                          hint="Which rank does your call of LoRALinear pass, and as which argument?")  # fmt: skip
         if not agree(place["scaling"], alpha / rank):
-            said = describe.contents(place["scaling"])
-            return Fault(f"The scaling of {name} is {said}, not alpha / rank.",
+            scaling_text = describe.contents(place["scaling"])
+            return Fault(f"The scaling of {name} is {scaling_text}, not alpha / rank.",
                          hint="Does alpha get as far as LoRALinear?")  # fmt: skip
-    if seen["shared"]:
-        one, other = map(str, seen["shared"])
-        return Fault(f"{one} and {other} have an adapter in common.", misconception=ADAPTER_SHARED)
+    if observation["shared"]:
+        first, second = map(str, observation["shared"])
+        return Fault(f"{first} and {second} have an adapter in common.", misconception=ADAPTER_SHARED)
     return None
 
 
-def _names(seen, wanted, what):
-    value = seen["value"]
+def _returned_names_fault(observation, target_layers, subject):
+    value = observation["value"]
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        return Fault(f"{what} no list of names.", describe.contents(value), f"the names: {_said(wanted)}")
-    if sorted(value) != sorted(wanted):
-        return Fault(f"{what} not the list of the full names that were replaced.",
-                     f"[{', '.join(value[:6])}]", f"[{', '.join(sorted(wanted)[:6])}]")  # fmt: skip
+        return Fault(
+            f"{subject} no list of names.", describe.contents(value), f"the names: {_list_names(target_layers)}"
+        )
+    if sorted(value) != sorted(target_layers):
+        return Fault(f"{subject} not the list of the full names that were replaced.",
+                     f"[{', '.join(value[:6])}]", f"[{', '.join(sorted(target_layers)[:6])}]")  # fmt: skip
     return None
 
 
-def _rest(case, seen):
+def _other_parts_fault(case, observation):
     """The fault of what is not replaced, and of the model as a whole."""
     if case.part == MODEL:
-        if seen["grads"]:
+        if observation["grads"]:
             return Fault(
-                f"requires_grad of {_said(set(seen['grads']))} has changed, in no layer that was replaced.",
+                f"requires_grad of {_list_names(set(observation['grads']))} has changed, in no layer that was replaced.",
                 misconception=FROZE_OTHERS,
             )
-        if case.args["tied"] and not seen["tied"]:
+        if case.args["tied"] and not observation["tied"]:
             return Fault("lm_head and the embedding held one weight, and now they hold two.", misconception=COPIED)
-    if seen["changed"]:
-        return Fault(f"The values of {_said(set(seen['changed']))} have changed.")
-    before, after = seen["out"]
+    if observation["changed"]:
+        return Fault(f"The values of {_list_names(set(observation['changed']))} have changed.")
+    before, after = observation["out"]
     if not agree(after, before):
         return Fault("The model does not compute any more what it computed: B is zero, so nothing should have changed.")
     return None
 
 
-def _second(check, case, seen, wanted):
-    again = case.args["again"]
-    if again is None:
+def _second_call_fault(check, case, observation, target_layers):
+    second_targets = case.args["again"]
+    if second_targets is None:
         return None
-    second, new = seen["second"], meant(case, again) - wanted
-    places = second["places"]
-    taken = {name for name, place in places.items() if place["kind"] != "same"}
-    if nested := {name for name in taken if places[name]["kind"] == "nested"}:
-        return Fault(f"The second call put an adapter into an adapter: {_said(nested)}.", misconception=NESTED)
-    if "raised" in second:
-        error = second["raised"]
+    second_call, new = observation["second"], layers_matching(case, second_targets) - target_layers
+    places = second_call["places"]
+    adapted_layers = {name for name, place in places.items() if place["kind"] != "same"}
+    if nested := {name for name in adapted_layers if places[name]["kind"] == "nested"}:
+        return Fault(f"The second call put an adapter into an adapter: {_list_names(nested)}.", misconception=NESTED)
+    if "raised" in second_call:
+        error = second_call["raised"]
         if "RecursionError" in error["bases"]:
             return Fault("The second call never came to an end: it ran out of stack.", misconception=ENDLESS)
         if new or "ValueError" not in error["bases"]:
-            fault = check.failed_call(second)
+            fault = check.failed_call(second_call)
             return Fault(fault.problem.replace("The call", "The second call"), where=fault.where)
-    if not second["kept"]:
+    if not second_call["kept"]:
         hint = (
             "A second call by accident would lose what was trained. What does a name stand for that is adapted already?"
         )
         return Fault("The second call replaced adapters that were there, or their values.", hint=hint)
-    if taken != wanted | new:
-        expected = f"adapted: {_said(wanted | new)}"
-        return Fault("After the second call the wrong layers are adapted.", f"adapted: {_said(taken)}", expected)
-    return None if "raised" in second else _names(second, new, "The second call returned")
+    if adapted_layers != target_layers | new:
+        expected = f"adapted: {_list_names(target_layers | new)}"
+        return Fault(
+            "After the second call the wrong layers are adapted.", f"adapted: {_list_names(adapted_layers)}", expected
+        )
+    return None if "raised" in second_call else _returned_names_fault(second_call, new, "The second call returned")
 
 
-def _summary(seen):
-    """What an observation comes to: two answers that agree in it do the same to the model."""
-    if "places" not in seen:
-        return sorted(seen)
-    value = seen.get("value")
-    names = tuple(sorted(map(str, value))) if isinstance(value, list) else seen.get("type")
+def _summary(observation):
+    """A summary of an observation: two answers with equal summaries have the same effect on the model."""
+    if "places" not in observation:
+        return sorted(observation)
+    value = observation.get("value")
+    names = tuple(sorted(map(str, value))) if isinstance(value, list) else observation.get("type")
     return (
-        seen["raised"]["type"] if "raised" in seen else None,
+        observation["raised"]["type"] if "raised" in observation else None,
         sorted(
             (name, place["kind"], str(place.get("shapes")), str(place.get("scaling")))
-            for name, place in seen["places"].items()
+            for name, place in observation["places"].items()
         ),
-        sorted(seen["missing"]),
-        sorted(seen["added"]),
-        list(seen["shared"]),
-        sorted(seen["grads"]),
-        sorted(seen["changed"]),
+        sorted(observation["missing"]),
+        sorted(observation["added"]),
+        list(observation["shared"]),
+        sorted(observation["grads"]),
+        sorted(observation["changed"]),
         names,
-        agree(seen["out"][1], seen["out"][0]),
-        seen.get("tied"),
-        (_short(seen["second"]), seen["second"]["kept"]) if "second" in seen else None,
+        agree(observation["out"][1], observation["out"][0]),
+        observation.get("tied"),
+        (_short(observation["second"]), observation["second"]["kept"]) if "second" in observation else None,
     )
 
 

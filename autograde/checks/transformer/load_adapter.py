@@ -64,7 +64,7 @@ def load_adapter(model, state):
 
 
 class LoadAdapter(Check):
-    """Hands over states that fit, and states that do not in one way each."""
+    """Calls the learner's function with states that fit, and with states that are wrong in one way each."""
 
     name = "load_adapter"
     points = 3
@@ -122,13 +122,13 @@ class LoadAdapter(Check):
     def fault(self, case, observation):
         if "not_callable" in observation:
             return self.failed_call(observation)
-        return _fits(self, case, observation) if case.part == ANSWER else _refuses(case, observation)
+        return _loading_fault(self, case, observation) if case.part == ANSWER else _refusal_fault(case, observation)
 
     def same(self, case, a, b):
         return _summary(a) == _summary(b)
 
 
-def _with(state, key, tensor):
+def _with_entry(state, key, tensor):
     return {**state, key: tensor}
 
 
@@ -136,84 +136,103 @@ EDITS = {
     "strided": lambda state, key, draw: {name: value.mT.contiguous().mT for name, value in state.items()},
     "missing": lambda state, key, draw: {name: value for name, value in state.items() if name != key},
     "without_B": lambda state, side, draw: {name: value for name, value in state.items() if side not in name},
-    "extra": lambda state, key, draw: _with(state, key, draw.tensor(5, 3)),
-    "transposed": lambda state, key, draw: _with(state, key, state[key].T.contiguous()),
-    "longer": lambda state, key, draw: _with(state, key, torch.cat([state[key], state[key]])),
-    "one_row": lambda state, key, draw: _with(state, key, state[key][:1].clone()),
-    "axis": lambda state, key, draw: _with(state, key, state[key][None].clone()),
+    "extra": lambda state, key, draw: _with_entry(state, key, draw.tensor(5, 3)),
+    "transposed": lambda state, key, draw: _with_entry(state, key, state[key].T.contiguous()),
+    "longer": lambda state, key, draw: _with_entry(state, key, torch.cat([state[key], state[key]])),
+    "one_row": lambda state, key, draw: _with_entry(state, key, state[key][:1].clone()),
+    "axis": lambda state, key, draw: _with_entry(state, key, state[key][None].clone()),
 }
 load_adapter = LoadAdapter()
 
 
-def _changed(seen):
-    return [name for what in ("replaced", "changed", "grads") for name in seen[what]]
+def _changed_names(observation):
+    return [name for key in ("replaced", "changed", "grads") for name in observation[key]]
 
 
-def _fits(check, case, seen):
+def _loading_fault(check, case, observation):
     """The faults of loading what fits."""
-    if "raised" in seen:
-        return check.failed_call(seen)
-    if seen["replaced"]:
-        return Fault(f"{seen['replaced'][0]} is no longer the Parameter that it was.", misconception=NEW_PARAMETERS)
+    if "raised" in observation:
+        return check.failed_call(observation)
+    if observation["replaced"]:
+        return Fault(
+            f"{observation['replaced'][0]} is no longer the Parameter that it was.", misconception=NEW_PARAMETERS
+        )
     state = dict(zip(case.args["keys"], case.args["tensors"], strict=True))
     for name in ADAPTERS:
-        got = seen["now"].get(name, case.args["values"][name])
-        if not isinstance(got, torch.Tensor) or not same_bits(got, state[name]):
-            tensors = (got, state[name]) if isinstance(got, torch.Tensor) and got.shape == state[name].shape else None
-            kept = name not in seen["changed"]
+        loaded = observation["now"].get(name, case.args["values"][name])
+        if not isinstance(loaded, torch.Tensor) or not same_bits(loaded, state[name]):
+            tensors = (
+                (loaded, state[name])
+                if isinstance(loaded, torch.Tensor) and loaded.shape == state[name].shape
+                else None
+            )
+            unchanged = name not in observation["changed"]
             problem = (
-                f"{name} has kept its old values." if kept else f"{name} has not the values that the state has for it."
+                f"{name} has kept its old values."
+                if unchanged
+                else f"{name} has not the values that the state has for it."
             )
             return Fault(problem, tensors=tensors)
-    if others := [name for name in seen["changed"] if name not in ADAPTERS]:
-        return Fault(f"The values of {others[0]} have changed, and it is no adapter.")
-    if seen["grads"]:
+    if other_names := [name for name in observation["changed"] if name not in ADAPTERS]:
+        return Fault(f"The values of {other_names[0]} have changed, and it is no adapter.")
+    if observation["grads"]:
         hint = "A loader does not decide which parameters train: leave requires_grad alone."
-        return Fault(f"requires_grad of {seen['grads'][0]} has changed.", hint=hint)
-    if seen["shares"]:
-        return Fault(f"{seen['shares'][0]} shares its memory with the state.", misconception=SHARED)
-    if seen["state"] is not True:
+        return Fault(f"requires_grad of {observation['grads'][0]} has changed.", hint=hint)
+    if observation["shares"]:
+        return Fault(f"{observation['shares'][0]} shares its memory with the state.", misconception=SHARED)
+    if observation["state"] is not True:
         return Fault("The state that was handed over has changed.", misconception=STATE_CHANGED)
     return None
 
 
-def _refuses(case, seen):
+def _refusal_fault(case, observation):
     """The faults of loading what does not fit."""
-    blame, changed = case.args["blame"], _changed(seen)
-    if "raised" not in seen:
-        what = f"and {describe.counted(len(changed), 'parameter')} changed" if changed else "and nothing was loaded"
-        return Fault(
-            f"The state does not fit, nothing was raised, {what}.", expected=f"an exception that names {blame}"
+    blame, changed = case.args["blame"], _changed_names(observation)
+    if "raised" not in observation:
+        consequence = (
+            f"and {describe.counted(len(changed), 'parameter')} changed" if changed else "and nothing was loaded"
         )
-    error = seen["raised"]
-    said = exceptions.said(error, 200)
+        return Fault(
+            f"The state does not fit, nothing was raised, {consequence}.", expected=f"an exception that names {blame}"
+        )
+    error = observation["raised"]
+    error_text = exceptions.said(error, 200)
     if exceptions.kind_of(error) not in ("", exceptions.NONE, exceptions.SHAPE):
         return raised_fault("The call", error)
     if changed:
         shown = ", ".join(changed[:2])
         return Fault(f"It raised {error['type']}, and by then {shown}{' …' if len(changed) > 2 else ''} had changed.",
                      misconception=HALF_LOADED)  # fmt: skip
-    if not any(key in error["message"] for key in _to_blame(case)):
-        return Fault("The exception does not say which key is to blame.", said, f"a message that contains {blame}",
+    if not any(key in error["message"] for key in _acceptable_keys(case)):
+        return Fault("The exception does not say which key is to blame.", error_text, f"a message that contains {blame}",
                      misconception=SILENT, where=error["where"])  # fmt: skip
-    if seen["state"] is not True:
+    if observation["state"] is not True:
         return Fault("The state that was handed over has changed.", misconception=STATE_CHANGED)
     return None
 
 
-def _to_blame(case):
+def _acceptable_keys(case):
     blame = case.args["blame"]
     return [key for key in ADAPTERS if key.endswith("lora_B")] if case.label == "without any lora_B" else [blame]
 
 
-def _summary(seen):
-    if "replaced" not in seen:
-        return sorted(seen)
-    now = sorted(
-        (name, value.double().sum().item()) for name, value in seen["now"].items() if isinstance(value, torch.Tensor)
+def _summary(observation):
+    if "replaced" not in observation:
+        return sorted(observation)
+    new_values = sorted(
+        (name, value.double().sum().item())
+        for name, value in observation["now"].items()
+        if isinstance(value, torch.Tensor)
     )
-    raised = seen["raised"]["type"] if "raised" in seen else None
-    return raised, sorted(seen["replaced"]), now, sorted(seen["grads"]), sorted(seen["shares"]), seen["state"]
+    raised = observation["raised"]["type"] if "raised" in observation else None
+    return (
+        raised,
+        sorted(observation["replaced"]),
+        new_values,
+        sorted(observation["grads"]),
+        sorted(observation["shares"]),
+        observation["state"],
+    )
 
 
 MISSING = 'if key not in state:\n            raise KeyError(f"missing: {key}")'
@@ -306,7 +325,7 @@ answer.slip(
     "no_grad_forgotten", "with torch.no_grad():", "if True:",
     thought="Copying numbers has nothing to do with autograd.",
     hint="A parameter that trains is a leaf of a graph. Writing into it must be hidden from autograd.",
-    recognise=lambda case, seen: "raised" in seen and "a leaf Variable that requires grad" in seen["raised"]["message"],
+    recognise=lambda case, observation: "raised" in observation and "a leaf Variable that requires grad" in observation["raised"]["message"],
 )  # fmt: skip
 answer.slip(
     "strict_false",

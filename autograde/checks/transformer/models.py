@@ -1,4 +1,4 @@
-"""The models that lesson 09's checks hand to an answer, as source text: it is run where the learner's code lives.
+"""The models of lesson 09's checks, as source text, which runs in the learner's process.
 
 Their names are traps: `seq_proj` ends in the letters q_proj, `mlp.10` ends in the letter of `mlp.0`, a container is called
 `v_proj`, another one holds a layer of its own name, and the letters that q_proj is made of are names of layers, too.

@@ -63,9 +63,9 @@ def tie_counted_as_cheaper(d, k):
     return d * k // (d + k)
 
 
-def _is_the_rank_after(case, seen):
+def _is_the_rank_after(case, observation):
     d, k = case.args["d"], case.args["k"]
-    after, value = d * k // (d + k) + 1, seen.get("value")
+    after, value = d * k // (d + k) + 1, observation.get("value")
     # Where the fraction is above a half, or the rank after is as large as a side, other mistakes come to the same.
     alone = 0 < 2 * (d * k % (d + k)) < d + k and after < min(d, k) - 1
     return alone and is_number(value) and as_number(value) == after

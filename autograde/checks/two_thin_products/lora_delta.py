@@ -72,7 +72,7 @@ class LoraDelta(Check):
             ((4, large_in), large_out, "a larger layer"),
             ((1, 5, large_in), large_out, "a larger layer, a batch of one sequence"),
         ]
-        large = [case(*asked) for asked in larger]
+        large = [case(*large_case) for large_case in larger]
         return [
             case((n, d), k, "a batch of rows"),
             case((d,), k, "a single row, no batch"),
@@ -136,23 +136,23 @@ def _stops_at(*products):
     Only the case of a batch of rows is asked, where all four sizes differ.
     """
 
-    def recognise(case, seen):
-        if "raised" not in seen or case.args["x"].ndim != 2 or len({*(sizes := sizes_of(case))}) < 4:
+    def recognise(case, observation):
+        if "raised" not in observation or case.args["x"].ndim != 2 or len({*(sizes := sizes_of(case))}) < 4:
             return False
         size = {letter: str(number) for letter, number in zip("ndkr", sizes, strict=True)}
         factors = ["x".join(size[letter] for letter in factor) for pair in products for factor in pair]
         pairs = zip(factors[::2], factors[1::2], strict=True)
-        return any(f"({left} and {right})" in seen["raised"]["message"] for left, right in pairs)
+        return any(f"({left} and {right})" in observation["raised"]["message"] for left, right in pairs)
 
     return recognise
 
 
-def _pairs_entries(case, seen):
+def _pairs_entries(case, observation):
     """Whether sizes were paired that only meet when `*` stands between x and A, or between their product and B."""
-    if "raised" not in seen or case.args["x"].ndim != 2:
+    if "raised" not in observation or case.args["x"].ndim != 2:
         return False
     _, d, k, r = sizes_of(case)
-    sizes = re.search(r"tensor a \((\d+)\) must match the size of tensor b \((\d+)\)", seen["raised"]["message"])
+    sizes = re.search(r"tensor a \((\d+)\) must match the size of tensor b \((\d+)\)", observation["raised"]["message"])
     return bool(sizes) and {int(size) for size in sizes.groups()} in ({d, r}, {r, k})
 
 
@@ -222,15 +222,12 @@ answer.slip(
     thought="A and B are small, so their product is cheap. The values are right whichever product comes first.",
     hint="Write the shape beside every intermediate result. One of them has as many entries as a whole weight: "
     "is there an order in which none has?",
-    recognise=lambda case, seen: case.part == ORDER and cost(case, seen) == (True, True),
+    recognise=lambda case, observation: case.part == ORDER and cost(case, observation) == (True, True),
 )
-
-
-@lora_delta.misconception(
+answer.slip(
     VIEW_FOR_TRANSPOSE,
+    "(x @ A) @ B",
+    "(x @ A.reshape(A.shape[1], A.shape[0]).T) @ B.reshape(B.shape[1], B.shape[0]).T",
     hint="view and reshape keep the numbers in their order in memory. Compare A.view(r, d) with A.T on a small A, "
     "number by number. And look at the shapes that you were given: is a transpose needed at all?",
 )
-def view_for_transpose(x, A, B, scaling):
-    h = x @ A.reshape(A.shape[1], A.shape[0]).T
-    return scaling * h @ B.reshape(B.shape[1], B.shape[0]).T

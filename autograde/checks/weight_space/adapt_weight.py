@@ -10,8 +10,8 @@ from autograde.checks.weight_space.given import (
     SIZES_SWAPPED,
     alike,
     change,
+    fresh_module_fault,
     gradient_fault,
-    held_fault,
     in_place_fault,
     in_words,
     layer_case,
@@ -94,7 +94,7 @@ def adapt_weight(module, rank, alpha):
 
 
 class AdaptWeight(Check):
-    """Looks at the layer from all sides: what trains, what is computed, what a second call does."""
+    """Looks at what trains, what is computed and what a second call does."""
 
     name = "adapt_weight"
     answer = answer
@@ -106,12 +106,12 @@ class AdaptWeight(Check):
     next_step += "parameters."
 
     def cases(self, draw):
-        def case(*what, **more):
-            made = layer_case(draw, *what, **more)
-            made.args["cotangent"] = draw.tensor(*output(made.args, made.args["weight"].double()).shape).to(
-                made.args["weight"].dtype
+        def case(*description, **more):
+            new_case = layer_case(draw, *description, **more)
+            new_case.args["cotangent"] = draw.tensor(*output(new_case.args, new_case.args["weight"].double()).shape).to(
+                new_case.args["weight"].dtype
             )
-            return made
+            return new_case
 
         return [
             case("a linear layer"),
@@ -128,45 +128,52 @@ class AdaptWeight(Check):
         return f"adapt_weight(module, rank={args['rank']}, alpha={args['alpha']})  # {case.label}\n  module = {in_words(args)}"
 
     def observe(self, target, case):
-        """Hand the case's layer over."""
+        """Call the learner's function with the case's layer."""
         return adapted_layer(target, **case.args, device=case.device)
 
     def fault(self, case, observation):
-        """What is wrong with what was made of one layer."""
-        seen, args = observation, case.args
-        if fault := in_place_fault(self, seen):
+        """What is wrong with the layer after the call."""
+        args = case.args
+        if fault := in_place_fault(self, observation):
             return fault
-        if seen["parametrised"] != 1:
-            count = seen["parametrised"]
+        if observation["parametrised"] != 1:
+            count = observation["parametrised"]
             if count:
                 return Fault(f"{count} parametrisations are registered on the weight, and there should be one.")
             return Fault(
                 "The weight has no parametrisation afterwards: parametrize.is_parametrized(module, 'weight') is False.",
                 misconception=NOT_PARAMETRISED,
             )
-        return self._frozen(args, seen) or self._adapter(args, seen) or self._values(case, seen) or self._again(seen)
+        return (
+            self._frozen_fault(args, observation)
+            or self._adapter_fault(args, observation)
+            or self._values_fault(case, observation)
+            or self._again_fault(observation)
+        )
 
-    def _frozen(self, args, seen):
-        values, trains = seen["original"]
+    def _frozen_fault(self, args, observation):
+        values, trains = observation["original"]
         if not isinstance(values, torch.Tensor) or not same_bits(values, args["weight"]):
             return Fault("The module's own weight (parametrizations.weight.original) has changed.")
-        if (seen["bias"] is None) != (args["bias"] is None):
+        if (observation["bias"] is None) != (args["bias"] is None):
             return Fault("The module's bias is another one than before.")
-        if seen["bias"] is not None and not same_bits(seen["bias"][0], args["bias"]):
+        if observation["bias"] is not None and not same_bits(observation["bias"][0], args["bias"]):
             return Fault("The module's bias has changed.")
         if trains:
             return Fault("The module's own weight still requires a gradient.", misconception=ORIGINAL_TRAINS)
-        if seen["bias"] is not None and seen["bias"][1]:
+        if observation["bias"] is not None and observation["bias"][1]:
             return Fault("The module's bias still requires a gradient.", misconception=BIAS_TRAINS)
         return None
 
-    def _adapter(self, args, seen):
+    def _adapter_fault(self, args, observation):
         weight, rank = args["weight"], args["rank"]
-        fresh, rows, columns = seen["fresh"], len(weight), weight[0].numel()
+        fresh, rows, columns = observation["fresh"], len(weight), weight[0].numel()
         if all(fresh[name].get("registered") is True and fresh[name]["trains"] is False for name in "AB"):
             return Fault("A and B do not require a gradient, so nothing trains.", misconception=ADAPTER_FROZEN)
-        wanted = {"A": (rank, columns), "B": (rows, rank)}
-        if fault := held_fault(fresh, wanted, args["alpha"], rank, "The module in front of the weight"):
+        expected_shapes = {"A": (rank, columns), "B": (rows, rank)}
+        if fault := fresh_module_fault(
+            fresh, expected_shapes, args["alpha"], rank, "The module in front of the weight"
+        ):
             a, b = fresh["A"].get("shape"), fresh["B"].get("shape")
             if a and b and fault.misconception is None and a[0] == b[1] == rank and a[1] * b[0] == weight.numel():
                 return Fault(fault.problem, misconception=KERNEL_FLATTENED_WRONG)
@@ -177,37 +184,39 @@ class AdaptWeight(Check):
                 return Fault(f"{name} is {names[0]}, and the weight is {names[1]}.", misconception=DTYPE_FORGOTTEN)
         return None
 
-    def _values(self, case, seen):
+    def _values_fault(self, case, observation):
         args, dtype = case.args, case.args["weight"].dtype
-        if "unset" in seen:
-            return Fault(f"{seen['unset']} is not a tensor that values can be written into.")
-        if seen["at_start"] is not True:
+        if "unset" in observation:
+            return Fault(f"{observation['unset']} is not a tensor that values can be written into.")
+        if observation["at_start"] is not True:
             return Fault("A freshly adapted layer does not compute what it computed before, to the last bit.")
         right = output(args, args["weight"].double() + change(args))
-        fault = fault_between(seen["out"], "torch.Tensor", right, dtype=dtype, device=case.device, what="The output")
+        fault = fault_between(
+            observation["out"], "torch.Tensor", right, dtype=dtype, device=case.device, what="The output"
+        )
         if fault:
             return fault
-        if fault := gradient_fault(seen, _gradients(args), dtype, case.device):
+        if fault := gradient_fault(observation, _gradients(args), dtype, case.device):
             return fault
-        if seen["off"] is not True:
+        if observation["off"] is not True:
             return Fault("With en = False the layer does not compute what it computed before it was adapted.")
         return None
 
-    def _again(self, seen):
-        if seen["again"]["changed"] and seen["again"]["raised"]:
+    def _again_fault(self, observation):
+        if observation["again"]["changed"] and observation["again"]["raised"]:
             hint = "Find out whether the weight is parametrised before you change anything, freezing included."
             return Fault("A second call raised, and by then it had changed the module.", hint=hint)
-        if seen["again"]["changed"]:
+        if observation["again"]["changed"]:
             return Fault("A second call changed the module, where it should raise a ValueError.", misconception=NESTED)
-        if "ValueError" not in seen["again"]["raised"]:
-            kinds = seen["again"]["raised"]
+        if "ValueError" not in observation["again"]["raised"]:
+            kinds = observation["again"]["raised"]
             if kinds:
                 return Fault(f"A second call raised a {describe.clean(str(kinds[0]), 40)}, and not a ValueError.")
             return Fault("A second call raised nothing.", misconception=SILENT_SECOND_CALL)
         return None
 
     def same(self, case, a, b):
-        """Whether two functions do the same with a layer, in all that was looked at."""
+        """Whether two functions have the same effect on a layer, in everything that the probe reports."""
         return alike(a, b, case.device)
 
 
@@ -221,10 +230,13 @@ def _gradients(args):
 adapt_weight = AdaptWeight()
 
 
-def _groups_did_not_fit(case, seen):
-    """Whether a grouped kernel was taken for a whole one, and torch said that it has not so many entries."""
-    said, groups = str(seen["raised"]["message"]) if "raised" in seen else "", case.args["options"].get("groups", 1)
-    return groups > 1 and said.endswith(f"is invalid for input of size {groups * case.args['weight'].numel()}")
+def _groups_did_not_fit(case, observation):
+    """Whether a grouped kernel was taken for a whole one, and torch reported the wrong number of entries."""
+    message, groups = (
+        str(observation["raised"]["message"]) if "raised" in observation else "",
+        case.args["options"].get("groups", 1),
+    )
+    return groups > 1 and message.endswith(f"is invalid for input of size {groups * case.args['weight'].numel()}")
 
 
 answer.slip(ORIGINAL_TRAINS, "    for parameter in module.parameters():\n        parameter.requires_grad_(False)\n", "")
@@ -251,15 +263,20 @@ answer.slip(
     "",
 )
 answer.slip(SILENT_SECOND_CALL, 'raise ValueError("this weight is adapted already")', "return module")
-answer.slip(DTYPE_FORGOTTEN, "lora.to(weight.dtype)", "lora", recognise=lambda case, seen: _refused_dtype(case, seen))
+answer.slip(
+    DTYPE_FORGOTTEN,
+    "lora.to(weight.dtype)",
+    "lora",
+    recognise=lambda case, observation: _refused_dtype(case, observation),
+)
 answer.slip(ALPHA_NOT_DIVIDED, "alpha / rank", "alpha")
 answer.slip(SCALING_FORGOTTEN, " * self.scale", "")
 answer.slip(GRADIENT_CUT, "self.B @ self.A", "self.B.data @ self.A.data")
 
 
-def _refused_dtype(case, seen):
+def _refused_dtype(case, observation):
     """Whether torch refused a parametrisation that would have given the weight another dtype."""
-    said = str(seen["raised"]["message"]) if "raised" in seen else ""
+    said = str(observation["raised"]["message"]) if "raised" in observation else ""
     return "must return a tensor with the same dtype" in said or "expected m1 and m2 to have the same dtype" in said
 
 

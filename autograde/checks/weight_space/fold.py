@@ -1,4 +1,4 @@
-"""fold: the adapted weight left in the layer, and the parametrisation gone."""
+"""fold: the adapted weight stays in the layer, and the parametrisation is removed."""
 
 import torch
 
@@ -62,7 +62,7 @@ def fold(module):
 
 
 class Fold(Check):
-    """Looks at what is left of an adapted layer."""
+    """Looks at the layer after the adapter was folded into it."""
 
     name = "fold"
     answer = answer
@@ -97,71 +97,82 @@ class Fold(Check):
         return f"fold(module)  # {case.label}\n  module = {in_words(args)}{adapted}"
 
     def observe(self, target, case):
-        """Hand the case's module over."""
+        """Call the learner's function with the case's module."""
         return folded(target, **case.args, device=case.device)
 
     def fault(self, case, observation):
-        """What is wrong with what is left of one module."""
-        seen, args = observation, case.args
+        """What is wrong with the module after the call."""
+        args = case.args
         if not args["rank"]:
-            if "raised" in seen or "not_callable" in seen:
-                return self.failed_call(seen) if "not_callable" in seen else None
+            if "raised" in observation or "not_callable" in observation:
+                return self.failed_call(observation) if "not_callable" in observation else None
             return Fault("The module has no parametrisation, and no error was raised.", misconception=PLAIN_ACCEPTED)
-        if fault := in_place_fault(self, seen):
+        if fault := in_place_fault(self, observation):
             return fault
-        return self._plain(args, seen) or self._values(case, seen) or self._training(args, seen)
+        return (
+            self._plain_fault(args, observation)
+            or self._values_fault(case, observation)
+            or self._training_fault(args, observation)
+        )
 
-    def _plain(self, args, seen):
-        wanted = sorted(["weight"] + (["bias"] if args["bias"] is not None else []))
-        if seen["plain"] is True and seen["parameters"] == wanted:
+    def _plain_fault(self, args, observation):
+        expected_names = sorted(["weight"] + (["bias"] if args["bias"] is not None else []))
+        if observation["plain"] is True and observation["parameters"] == expected_names:
             return None
-        names = describe.clean(", ".join(map(str, seen["parameters"])), 160)
-        if any(str(name).startswith("parametrizations.") for name in seen["parameters"]):
+        names = describe.clean(", ".join(map(str, observation["parameters"])), 160)
+        if any(str(name).startswith("parametrizations.") for name in observation["parameters"]):
             return Fault(f"The module is still parametrised. It holds {names}.", misconception=ONLY_SWITCHED_OFF)
-        if seen["parameters"] != wanted:
-            more = set(map(str, seen["parameters"])) - set(wanted)
-            problem = f"The module's state_dict holds {names or 'nothing'}, and should hold {', '.join(wanted)}."
-            return Fault(problem, misconception=LEFT_BEHIND if more else NO_PARAMETER)
+        if observation["parameters"] != expected_names:
+            extra = set(map(str, observation["parameters"])) - set(expected_names)
+            problem = (
+                f"The module's state_dict holds {names or 'nothing'}, and should hold {', '.join(expected_names)}."
+            )
+            return Fault(problem, misconception=LEFT_BEHIND if extra else NO_PARAMETER)
         return Fault(f"The module is no plain {args['kind']} afterwards: its class is another one.")
 
-    def _values(self, case, seen):
+    def _values_fault(self, case, observation):
         args, dtype = case.args, case.args["weight"].dtype
         weight = args["weight"].double() + (change(args) if args["en"] else 0)
         fault = fault_between(
-            seen["weight"], "torch.Tensor", weight, dtype=dtype, device=case.device, what="The weight"
+            observation["weight"], "torch.Tensor", weight, dtype=dtype, device=case.device, what="The weight"
         )
         if fault:
-            lost = args["en"] and isinstance(seen["weight"], torch.Tensor) and same_bits(seen["weight"], args["weight"])
-            if lost:
+            is_original = (
+                args["en"]
+                and isinstance(observation["weight"], torch.Tensor)
+                and same_bits(observation["weight"], args["weight"])
+            )
+            if is_original:
                 problem = "The weight is the original one: the change of the adapter is gone."
                 return Fault(problem, fault.returned, fault.expected, misconception=CHANGE_LOST)
             return fault
         right = output(args, weight)
         if fault := fault_between(
-            seen["out"], "torch.Tensor", right, dtype=dtype, device=case.device, what="The output"
+            observation["out"], "torch.Tensor", right, dtype=dtype, device=case.device, what="The output"
         ):
             return fault
-        if args["bias"] is not None and not same_bits(seen["bias"], args["bias"]):
+        if args["bias"] is not None and not same_bits(observation["bias"], args["bias"]):
             return Fault("The module's bias has changed.")
         return None
 
-    def _training(self, args, seen):
-        if seen["leaf"] is not True or seen["graph"] is not False or seen["parameter"] is not True:
+    def _training_fault(self, args, observation):
+        if observation["leaf"] is not True or observation["graph"] is not False or observation["parameter"] is not True:
             return Fault(
                 "The values are right, but the weight is no leaf Parameter.",
                 hint="Autograd has recorded how it was made, or it is a plain tensor. What do you put in its place?",
             )
-        wanted = [args["trains"][0], args["trains"][1] and args["bias"] is not None]
-        for name, got, right in zip(("weight", "bias"), seen["trains"], wanted, strict=True):
-            if got != right:
-                said = ("required no gradient before, and does now", "required a gradient before, and does not now")[
-                    right
-                ]
-                return Fault(f"The {name} {said}.", misconception=FROZEN if right else UNFROZEN)
+        expected = [args["trains"][0], args["trains"][1] and args["bias"] is not None]
+        for name, trains, right in zip(("weight", "bias"), observation["trains"], expected, strict=True):
+            if trains != right:
+                change_text = (
+                    "required no gradient before, and does now",
+                    "required a gradient before, and does not now",
+                )[right]
+                return Fault(f"The {name} {change_text}.", misconception=FROZEN if right else UNFROZEN)
         return None
 
     def same(self, case, a, b):
-        """Whether two functions leave the same, in all that was looked at."""
+        """Whether two functions have the same effect, in everything that the probe reports."""
         return alike(a, b, case.device)
 
 

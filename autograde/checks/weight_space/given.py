@@ -49,9 +49,9 @@ LAYERS = {
 }
 
 
-def layer_case(draw, what, label="", *, bias=True, dtype=torch.float32, rank=None, **more):
+def layer_case(draw, layer_name, label="", *, bias=True, dtype=torch.float32, rank=None, **more):
     """A case around one of the `LAYERS`: its options, weight, bias, rank, alpha, A, B and an x."""
-    kind, grouped = LAYERS[what]
+    kind, grouped = LAYERS[layer_name]
     r = rank or draw.choice([2, 3])
     alpha = draw.choice([n for n in (3, 5, 7, 11) if n != r])
     if kind == "nn.Linear":
@@ -82,7 +82,7 @@ def layer_case(draw, what, label="", *, bias=True, dtype=torch.float32, rank=Non
         "B": draw.tensor(rows, r, dtype=dtype),
         "x": draw.tensor(*x_shape, dtype=dtype),
     }
-    return Case(args | more, label or what)
+    return Case(args | more, label or layer_name)
 
 
 def in_words(args):
@@ -104,7 +104,7 @@ def change(args):
 
 
 def output(args, weight):
-    """What the case's layer makes of its x with this weight, in float64."""
+    """The output of the case's layer for its x with this weight, in float64."""
     x, bias = args["x"].double(), args["bias"]
     bias = bias.double() if bias is not None else None
     if args["kind"] == "nn.Linear":
@@ -113,40 +113,42 @@ def output(args, weight):
     return torch.nn.functional.conv2d(x, weight, bias, padding=options["padding"], groups=options["groups"])
 
 
-def held_fault(held, wanted, alpha, rank, whose):
+def fresh_module_fault(state, expected_shapes, alpha, rank, whose):
     """What is wrong with A, B, scale and en of a fresh module, as a Fault; None where they are right.
 
     Args:
-        held: what the probe saw.
-        wanted: ``{"A": shape, "B": shape}``.
+        state: what the probe reported of the module.
+        expected_shapes: ``{"A": shape, "B": shape}``.
         alpha, rank: of the call.
-        whose: the subject of the sentences.
+        whose: what the module is called in the messages.
     """
-    for name, size in wanted.items():
-        found = held[name]
-        if "shape" not in found:
-            return Fault(f"{whose} has no tensor {name}, but {describe.clean(str(found['type']), 60)}.")
-        if found["shape"] != list(size):
-            swapped = all(held[n].get("shape") == list(wanted[n])[::-1] for n in wanted)
+    for name, size in expected_shapes.items():
+        adapter_state = state[name]
+        if "shape" not in adapter_state:
+            return Fault(f"{whose} has no tensor {name}, but {describe.clean(str(adapter_state['type']), 60)}.")
+        if adapter_state["shape"] != list(size):
+            swapped = all(state[n].get("shape") == list(expected_shapes[n])[::-1] for n in expected_shapes)
             hint = (
                 "Both are the other way round: A is (rank, out_f) and B is (in_f, rank), so that B stands on the left."
             )
             return Fault(
-                f"{name} of {whose[0].lower() + whose[1:]} has shape {tuple(found['shape'])}, not {tuple(size)}.",
+                f"{name} of {whose[0].lower() + whose[1:]} has shape {tuple(adapter_state['shape'])}, not {tuple(size)}.",
                 hint=hint if swapped else "A is (rank, out_f), and B is (in_f, rank).",
-                misconception=SIZES_SWAPPED if _other_way(held, wanted) else None,
+                misconception=SIZES_SWAPPED if _has_sizes_exchanged(state, expected_shapes) else None,
             )
-        if found["registered"] is not True:
+        if adapter_state["registered"] is not True:
             return Fault(f"{name} is no Parameter of {whose[0].lower() + whose[1:]}.", misconception=NOT_REGISTERED)
-        if found["trains"] is not True:
+        if adapter_state["trains"] is not True:
             return Fault(f"{name} does not require a gradient, so nothing can learn.")
-    if not is_number(held["scale"]) or not agree(float(as_number(held["scale"])), alpha / rank):
-        said = describe.contents(held["scale"]), describe.contents(alpha / rank)
-        wrong = is_number(held["scale"]) and agree(float(as_number(held["scale"])), float(alpha))
-        return Fault("scale is not alpha / rank.", *said, misconception=ALPHA_NOT_DIVIDED if wrong else None)
-    if held["en"] is not True:
-        return Fault("en is not True at the start.", describe.contents(held["en"]), "True")
-    a, b = held["A"], held["B"]
+    if not is_number(state["scale"]) or not agree(float(as_number(state["scale"])), alpha / rank):
+        returned_and_expected = describe.contents(state["scale"]), describe.contents(alpha / rank)
+        is_alpha = is_number(state["scale"]) and agree(float(as_number(state["scale"])), float(alpha))
+        return Fault(
+            "scale is not alpha / rank.", *returned_and_expected, misconception=ALPHA_NOT_DIVIDED if is_alpha else None
+        )
+    if state["en"] is not True:
+        return Fault("en is not True at the start.", describe.contents(state["en"]), "True")
+    a, b = state["A"], state["B"]
     if a["zero"] and b["zero"]:
         return Fault("A and B are both zero: their gradients are zero too, at every step.", misconception=BOTH_ZERO)
     if not a["zero"] and not b["zero"]:
@@ -155,9 +157,9 @@ def held_fault(held, wanted, alpha, rank, whose):
         )
     random, name = (b, "B") if a["zero"] else (a, "A")
     if random["constant"] or not random["finite"]:
-        what = "all its entries are the same" if random["constant"] else "it holds inf or nan"
+        description = "all its entries are the same" if random["constant"] else "it holds inf or nan"
         hint = "With equal entries all directions of the rank learn the same. Draw them at random."
-        return Fault(f"{name} is not random: {what}.", hint=hint)
+        return Fault(f"{name} is not random: {description}.", hint=hint)
     return None
 
 
@@ -169,62 +171,64 @@ SIZES_SWAPPED = Misconception(
 )
 
 
-def _other_way(held, wanted):
+def _has_sizes_exchanged(state, expected_shapes):
     """Whether A and B have the shapes that belong to in_f and out_f exchanged."""
-    (rank, columns), (rows, _) = wanted["A"], wanted["B"]
-    return held["A"].get("shape") == [rank, rows] and held["B"].get("shape") == [columns, rank]
+    (rank, columns), (rows, _) = expected_shapes["A"], expected_shapes["B"]
+    return state["A"].get("shape") == [rank, rows] and state["B"].get("shape") == [columns, rank]
 
 
-def in_place_fault(check, seen):
+def in_place_fault(check, observation):
     """The fault of a call that raised, left a layer that cannot be used, or returned another one; None otherwise."""
-    if "raised" in seen and "during" in seen:
-        return raised_fault(f"Afterwards, {describe.clean(str(seen['during']), 40)}", seen["raised"])
-    if fault := check.failed_call(seen):
+    if "raised" in observation and "during" in observation:
+        return raised_fault(f"Afterwards, {describe.clean(str(observation['during']), 40)}", observation["raised"])
+    if fault := check.failed_call(observation):
         return fault
-    if seen["same"] is True:
+    if observation["same"] is True:
         return None
-    kind = describe.clean(str(seen["type"]), 80)
-    said = "nothing" if kind == "NoneType" else f"a {kind}"
+    kind = describe.clean(str(observation["type"]), 80)
+    returned = "nothing" if kind == "NoneType" else f"a {kind}"
     return Fault(
-        f"The call returned {said}, and not the very module it was given.",
+        f"The call returned {returned}, and not the very module it was given.",
         hint="Change the module in place, and end with return module.",
         misconception=RETURNED_NONE if kind == "NoneType" else None,
     )
 
 
-def gradient_fault(seen, wanted, dtype, device):
+def gradient_fault(observation, expected, dtype, device):
     """The fault of gradients of A and B that are missing or wrong; None where they are right."""
-    gradients = seen["gradients"]
+    gradients = observation["gradients"]
     if not isinstance(gradients, list) or any(not isinstance(g, torch.Tensor) for g in gradients):
         return Fault(
             "The values are right, but no gradient reaches A and B: training would change nothing.",
             hint="Look for .data, .detach() or torch.no_grad() between the two matrices and the result.",
             misconception=GRADIENT_CUT,
         )
-    for name, got, right in zip("AB", gradients, wanted, strict=True):
-        if not agree(got, right, dtype, device):
+    for name, gradient, right in zip("AB", gradients, expected, strict=True):
+        if not agree(gradient, right, dtype, device):
             return Fault(f"The values are right, but the gradient of {name} is not.")
     return None
 
 
-def _start(held):
-    """What a fresh module holds, without saying which of its matrices is the random one."""
-    pair = [held["A"], held["B"]]
-    random = [each for each in pair if not each.get("zero")]
+def _initial_state(state):
+    """The initial state of a module, whichever of its matrices is the random one."""
+    pair = [state["A"], state["B"]]
+    random = [matrix for matrix in pair if not matrix.get("zero")]
     return {
         "zero": len(pair) - len(random),
-        "useless": any(each.get("constant") or not each.get("finite") for each in random),
-        "scale": float(as_number(held["scale"])) if is_number(held["scale"]) else describe.contents(held["scale"]),
-        "en": held["en"],
-        "tensors": [[each.get(fact) for fact in ("shape", "registered", "trains", "dtype", "device")] for each in pair],
+        "useless": any(matrix.get("constant") or not matrix.get("finite") for matrix in random),
+        "scale": float(as_number(state["scale"])) if is_number(state["scale"]) else describe.contents(state["scale"]),
+        "en": state["en"],
+        "tensors": [
+            [matrix.get(fact) for fact in ("shape", "registered", "trains", "dtype", "device")] for matrix in pair
+        ],
     }
 
 
 def alike(a, b, device="cpu"):
-    """Whether two observations say the same; which of A and B is the random one is free."""
-    return observed.alike(_free(a), _free(b), device)
+    """Whether two observations agree; which of A and B is the random one does not matter."""
+    return observed.alike(_without_matrix_order(a), _without_matrix_order(b), device)
 
 
-def _free(seen):
-    fresh = seen.get("fresh", {})
-    return seen | {"fresh": _start(fresh)} if {"A", "B", "scale"} <= fresh.keys() else seen
+def _without_matrix_order(observation):
+    fresh = observation.get("fresh", {})
+    return observation | {"fresh": _initial_state(fresh)} if {"A", "B", "scale"} <= fresh.keys() else observation

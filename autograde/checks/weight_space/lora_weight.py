@@ -12,8 +12,8 @@ from autograde.checks.weight_space.given import (
     NOT_REGISTERED,
     SIZES_SWAPPED,
     alike,
+    fresh_module_fault,
     gradient_fault,
-    held_fault,
 )
 from autograde.judge import describe
 from autograde.judge.answer import RightAnswer
@@ -61,7 +61,7 @@ answer = RightAnswer(LORA_WEIGHT)
 
 
 class LoRAWeightCheck(Check):
-    """Looks at the fresh module, and at what it makes of a weight."""
+    """Looks at a fresh module, and at the weight that it returns."""
 
     name = "LoRAWeight"
     answer = answer
@@ -77,11 +77,11 @@ class LoRAWeightCheck(Check):
         outputs, inputs, kh, kw = draw.sizes(4, low=2, high=5)
         r = draw.choice([2, 3])
         alpha = draw.choice([n for n in (3, 5, 7, 11) if n != r])
-        given = {"rank": r, "alpha": alpha}
+        options = {"rank": r, "alpha": alpha}
         return [
-            self._case(draw, (rows, columns), given, "the weight of a linear layer"),
-            self._case(draw, (side, side), given, "a square weight"),
-            self._case(draw, (outputs, inputs, kh, kw), given, "the weight of a convolution"),
+            self._case(draw, (rows, columns), options, "the weight of a linear layer"),
+            self._case(draw, (side, side), options, "a square weight"),
+            self._case(draw, (outputs, inputs, kh, kw), options, "the weight of a convolution"),
             self._case(draw, (rows, columns), {}, "rank and alpha left out"),
             # 3 / 2 and the like: scale may be a tensor in float32, and must not be what is inexact
             self._case(draw, (rows, columns), {"rank": 2, "alpha": draw.choice([3, 5, 7])}, "float64", torch.float64),
@@ -100,7 +100,7 @@ class LoRAWeightCheck(Check):
         return f"{self.subject}({sizes}{options})(wts)  # {case.label}\n  wts = {describe.kind(case.args['wts'])}"
 
     def observe(self, target, case):
-        """Make the module and put the case's weight through it."""
+        """Make the module and call it with the case's weight."""
         return adapted_weight(target, **case.args, device=case.device)
 
     def unfinished(self, observation):
@@ -109,74 +109,80 @@ class LoRAWeightCheck(Check):
 
     def fault(self, case, observation):
         """What is wrong with the module for one weight."""
-        seen, args = observation, case.args
-        if fault := module_fault(self.subject, seen):
+        args = case.args
+        if fault := module_fault(self.subject, observation):
             return fault
         options = DEFAULTS | args["options"]
-        if "fresh" in seen:
+        if "fresh" in observation:
             rows, columns = args["sizes"]
-            wanted = {"A": (options["rank"], columns), "B": (rows, options["rank"])}
-            if fault := held_fault(seen["fresh"], wanted, options["alpha"], options["rank"], "The module"):
+            expected_shapes = {"A": (options["rank"], columns), "B": (rows, options["rank"])}
+            if fault := fresh_module_fault(
+                observation["fresh"], expected_shapes, options["alpha"], options["rank"], "The module"
+            ):
                 return fault
-        if "raised" in seen:
-            return self._raised(seen)
-        if "unset" in seen:
-            return Fault(f"{seen['unset']} is not a tensor that values can be written into.")
-        if fault := self.failed_call(seen):
+        if "raised" in observation:
+            return self._raised_fault(observation)
+        if "unset" in observation:
+            return Fault(f"{observation['unset']} is not a tensor that values can be written into.")
+        if fault := self.failed_call(observation):
             return fault
-        return self._values(case, seen, options) or self._switch(case, seen) or self._places(seen)
+        return (
+            self._values_fault(case, observation, options)
+            or self._switch_fault(case, observation)
+            or self._places_fault(observation)
+        )
 
-    def _raised(self, seen):
-        error = seen["raised"]
+    def _raised_fault(self, observation):
+        error = observation["raised"]
         if is_untouched(error):
             return Fault("forward is not written yet.", hint="Go on to forward, and then run this again.")
-        return raised_fault(f"The {describe.clean(str(seen['during']), 40)}", error)
+        return raised_fault(f"The {describe.clean(str(observation['during']), 40)}", error)
 
-    def _values(self, case, seen, options):
+    def _values_fault(self, case, observation, options):
         wts, dtype = case.args["wts"], case.args["wts"].dtype
         B, A = case.args["B"].double(), case.args["A"].double()
         scale = options["alpha"] / options["rank"]
         right = wts.double() + scale * (B @ A).view(wts.shape)
-        if fault := fault_between(seen["out"], seen["type"], right, dtype=dtype, device=case.device):
+        if fault := fault_between(observation["out"], observation["type"], right, dtype=dtype, device=case.device):
             return fault
-        if seen["changed"]:
+        if observation["changed"]:
             return Fault(
                 "The result is right, but the call wrote into wts itself: the layer's own weight.",
                 hint="A frozen weight that is changed at each access drifts away. Make a new tensor.",
                 misconception=CHANGED_INPUT,
             )
-        if seen["at_start"] is not True:
+        if observation["at_start"] is not True:
             return Fault("A fresh module does not return the weight as it came, to the last bit.")
         back = case.args["cotangent"].double().view(len(B), -1)
-        return gradient_fault(seen, (scale * B.T @ back, scale * back @ A.T), dtype, case.device)
+        return gradient_fault(observation, (scale * B.T @ back, scale * back @ A.T), dtype, case.device)
 
-    def _switch(self, case, seen):
+    def _switch_fault(self, case, observation):
         wts = case.args["wts"]
-        (in_eval,) = seen["modes"]
-        if not agree(in_eval, seen["out"], wts.dtype, case.device):
+        (in_eval,) = observation["modes"]
+        if not agree(in_eval, observation["out"], wts.dtype, case.device):
             return Fault(
                 "After eval() the module computes something else than in training.", misconception=EN_IS_TRAINING
             )
-        if seen["off_out"] is None:
+        if observation["off_out"] is None:
             return Fault("With en = False the module returns None.", misconception=NOTHING_WHEN_OFF)
-        if not agree(seen["off_out"], wts, wts.dtype, case.device):
+        if not agree(observation["off_out"], wts, wts.dtype, case.device):
             return Fault("With en = False the module still changes the weight.", misconception=SWITCH_IGNORED)
-        if seen["off"] is not True:
+        if observation["off"] is not True:
             return Fault(
                 "With en = False the values are right, but it is another tensor that came back, not wts itself.",
                 misconception=COPY_WHEN_OFF,
             )
         return None
 
-    def _places(self, seen):
-        if seen["elsewhere"] is not None and any(place != "meta" for place in seen["elsewhere"]):
+    def _places_fault(self, observation):
+        if observation["elsewhere"] is not None and any(place != "meta" for place in observation["elsewhere"]):
             return Fault("Made with device=…, A and B are on another device.", misconception=DEVICE_IGNORED)
-        if seen["moved"] != ["torch.float16"] * 2:
+        if observation["moved"] != ["torch.float16"] * 2:
             return Fault("A and B do not follow .half().", misconception=DOES_NOT_FOLLOW)
         return None
 
     def same(self, case, a, b):
-        """Whether two modules do the same in all that was looked at."""
+        """Whether two modules agree in everything that the probe reports."""
         return alike(a, b, case.device)
 
 
