@@ -6,18 +6,23 @@ notebook from the origin of the Jupyter server. `guard` adds three protections t
 * the parts of a page that come from a notebook are sanitized after rendering (`autograde.nbgrader_plugin.pages`); names are escaped;
 * every page has a policy under which only the scripts of its templates run, marked with a random value used once (a nonce)
   that is written into the template before any content of a learner;
-* the files beside a notebook are sent as downloads, in a sandbox.
+* the files beside a notebook are sent as downloads, in a sandbox, and no others;
+* ``?path=`` leads to this course only: nbgrader runs the nbgrader_config.py of whatever folder a link names there, such as
+  one that was handed in.
 """
 
 import base64
 import hashlib
 import html
+import os
 import re
 import secrets
 import sys
 from contextvars import ContextVar
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+
+from tornado.web import HTTPError
 
 from autograde.nbgrader_plugin.pages import MATHJAX, NOTHING_ELSE, CleanHTMLExporter
 
@@ -42,7 +47,8 @@ def guard():
     def guarded(handler):
         if not issubclass(handler, handlers.BaseHandler):
             return handler
-        added = _Download if handler is handlers.SubmissionFilesHandler else _Page
+        special = {handlers.SubmissionFilesHandler: _Download, handlers.FormgraderHandler: _Entrance}
+        added = special.get(handler, _Page)
         return type(handler.__name__, (added, handler), {"hashes": hashes, "templates": templates})
 
     handlers.default_handlers[:] = [
@@ -136,8 +142,28 @@ class _Page:
         return exporter
 
 
+class _Entrance(_Page):
+    """Mixin for the handler that opens formgrader, for the folder in ``?path=`` if there is one."""
+
+    def get(self):
+        """As nbgrader's, but no folder other than this course's is opened."""
+        path = self.get_argument("path", "")
+        if path and os.path.realpath(path) != os.path.realpath(self.coursedir.root):
+            raise HTTPError(
+                403, f"formgrader opens {self.coursedir.root} only: start Jupyter in the other course's folder"
+            )
+        return super().get()
+
+
 class _Download:
     """Mixin for the handler of submitted files: browsers save them and do not open them."""
+
+    def parse_url_path(self, url_path):
+        """The path of a file; refused unless it lies beside the notebook."""
+        path = PurePosixPath(url_path.lstrip("/").partition("/")[2])
+        if path.is_absolute() or ".." in path.parts:
+            raise HTTPError(403, "this is no file beside the notebook")
+        return super().parse_url_path(url_path)
 
     @property
     def content_security_policy(self):

@@ -50,6 +50,7 @@ _COLOURED = re.compile(r"highlight|hll|err|[a-z][a-z0-9]?")  # what Pygments cal
 MAX_HTML = 100_000  # characters
 MAX_MARKDOWN = 20_000  # characters in one cell; the longest of a lesson has 3,000
 _MAX_TAGS = 10_000
+_MAX_GROWTH = 20  # times as long, with every element closed and every link's target and rel
 _MAX_FORMATTED = 50  # browsers repeat an unclosed <b title="…"> in every paragraph that follows
 _FORMATTED = re.compile(r"<(?:b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)[^a-zA-Z>]", re.IGNORECASE)
 
@@ -69,11 +70,12 @@ def html(source, longest=MAX_HTML):
     """
     if len(source) > longest or source.count("<") > _MAX_TAGS:
         return TOO_COMPLEX
-    return _cleaned(source) if len(_FORMATTED.findall(source)) <= _MAX_FORMATTED else TOO_COMPLEX
+    return _cleaned(source)
 
 
 def _cleaned(source):
-    return _cleaner().clean(source)
+    cleaned = _cleaner().clean(source) if len(_FORMATTED.findall(source)) <= _MAX_FORMATTED else TOO_COMPLEX
+    return cleaned if len(cleaned) <= _MAX_GROWTH * len(source) + len(TOO_COMPLEX) else TOO_COMPLEX
 
 
 def _cleaner():

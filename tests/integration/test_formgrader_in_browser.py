@@ -1,6 +1,9 @@
 """The pages of a class with a hostile student, as an instructor opens them: formgrader's, feedback and the report."""
 
 import shutil
+import urllib.error
+import urllib.request
+from urllib.parse import quote
 
 import attacks
 import nbformat
@@ -18,6 +21,13 @@ pytestmark = [
 ]
 # MathJax is not to be had without a network, and formgrader's script asks for it by name.
 MATHJAX_STAND_IN = "var MathJax = {Hub: {Config() {}, Queue() {}, Startup: {signal: {Interest() {}}}}}"
+# In an address: each breaks out of another kind of place in a page.
+IN_ADDRESSES = (
+    "\"'><img src=x onerror=ran()>",
+    "</script><script>ran()</script>",
+    "\\x3cimg src=x onerror=ran()\\x3e\\",
+    "javascript:ran()//",
+)
 SHOW = "from IPython.display import display\n"
 
 
@@ -158,6 +168,73 @@ def test_what_lies_beside_a_notebook_is_a_download(course, server, page, name):
     with page.expect_download() as download:
         page.evaluate(f"location.href = '{server.address}/formgrader/submissions/{ids[0]}/{name}'")
     assert download.value.suggested_filename == name and page.ran == []
+
+
+@pytest.mark.parametrize("markup", IN_ADDRESSES)
+def test_nothing_in_an_address_becomes_part_of_a_page(course, server, page, markup):
+    submission, given = next(iter(points(server))), quote(markup, safe="")
+    page.goto(f"{server.address}/formgrader?token={TOKEN}")
+    for path in (
+        f"?path={given}",
+        f"manage_assignments?path={given}&index={given}",
+        f"manage_submissions/{given}",
+        f"gradebook/{given}",
+        f"gradebook/{given}/{given}",
+        f"manage_students/{given}",
+        f"manage_students/{given}/{given}",
+        f"submissions/{given}/",
+        f"submissions/{submission}/?index={given}",
+        f"submissions/{submission}/next?index={given}",
+    ):
+        page.goto(f"{server.address}/formgrader/{path}", wait_until="load")
+        page.wait_for_timeout(300)  # for what a page's own script puts into it
+        assert page.ran == [] and page.url.startswith(server.address), path
+
+
+def fetched(server, path, form=None):
+    """``(status, text)`` of what the server answers."""
+    request = urllib.request.Request(server.address + path, form, {"Authorization": f"token {TOKEN}"})
+    try:
+        with urllib.request.urlopen(request, timeout=600) as answer:
+            return answer.status, answer.read().decode("utf-8", "replace")
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode("utf-8", "replace")
+
+
+def test_a_link_opens_no_other_folder_and_runs_no_configuration_that_was_handed_in(course, server):
+    folder, ran = course.submitted / "eve" / LESSON, course.root / "ran"
+    (folder / "nbgrader_config.py").write_text(f"open({str(ran)!r}, 'w').close()")
+    for entrance in ("/formgrader", "/formgrader/"):
+        for path in (
+            folder,
+            folder.parent,
+            f"{course.root}/../{course.root.name}/autograde/submitted/eve/{LESSON}",
+            "/",
+        ):
+            status, said = fetched(server, f"{entrance}?path={quote(str(path))}")
+            assert status == 403 and not ran.exists(), said
+    assert fetched(server, f"/formgrader?path={quote(str(course.root))}")[0] == 200
+    assert points(server), "it still shows this course"
+    (folder / "nbgrader_config.py").unlink()
+
+
+def test_no_file_but_those_beside_a_notebook(course, server):
+    submission = next(iter(points(server)))
+    up = "../" * 12
+    for path in (
+        "../../../gradebook.db",
+        f"{course.root}/autograde/gradebook.db",
+        f"/{course.root}/nbgrader_config.py",
+        "evil.html/../../../../gradebook.db",
+        f"{up}etc/passwd",
+        "/etc/passwd",
+    ):
+        for given in (quote(path), quote(path, safe=""), quote(quote(path, safe=""), safe="")):
+            status, said = fetched(server, f"/formgrader/submissions/{submission}/{given}")
+            assert status in (403, 404) and "SQLite format" not in said and "root:" not in said, (path, status)
+    status, said = fetched(server, "/assignments/validate", f"path={quote(up)}etc/passwd".encode())
+    assert status in (200, 403, 404) and "root:" not in said
+    assert fetched(server, f"/formgrader/submissions/{submission}/{LESSON}.ipynb")[0] == 200
 
 
 def test_feedback_and_report(course, page):
