@@ -58,7 +58,8 @@ def follow(layer_class, weight, bias, steps, x):
         after each step: ``raised``, ``active``, ``out`` (of x, or None) with ``out_raised``, ``base`` (weight and bias
         of base_layer), ``trains`` (whether each of them requires a gradient), ``same`` (whether base_layer is the layer
         that was handed in), ``adapters`` (see `_Adapter.state`, by name), ``kept`` (whether all parameters of earlier
-        adds are the same objects) and ``moved`` (names of adapters whose values the step has changed); and ``unset``,
+        adds are the same objects) ``moved`` (names of adapters of which the step has changed some values) and ``learned`` (names of
+        those of which it has changed every parameter); and ``unset``,
         the name of an adapter that cannot be filled, where a step had to be left out for it.
     """
     base = make_base(weight, bias)
@@ -88,10 +89,11 @@ def follow(layer_class, weight, bias, steps, x):
             if name == "add" and inputs[0] not in adapters:
                 new = [parameter for parameter in nn.Module.parameters(layer) if id(parameter) not in parameters_before]
                 adapters[inputs[0]] = _Adapter(new, d, k, inputs[1])
-        moved = [key for key, old in values.items() if not all(map(_equal, old, adapters[key].new))]
+        unchanged = {key: list(map(_equal, old, adapters[key].new)) for key, old in values.items()}
         snapshots.append(
             _snapshot(layer, base, x, adapters, parameters_before)
-            | {"moved": moved}
+            | {"moved": [key for key, equal_values in unchanged.items() if not all(equal_values)]}
+            | {"learned": [key for key, equal_values in unchanged.items() if not any(equal_values)]}
             | ({"raised": error} if error else {})
         )
     return {"snapshots": snapshots}

@@ -141,7 +141,7 @@ def adapted_layer(function, kind, options, weight, bias, rank, alpha, A, B, x, c
     Returns:
         ``type``, ``same`` (whether the layer itself came back), ``parametrised``, ``original`` and ``bias`` (``[values,
         requires_grad]``; None where there is none), ``fresh`` (what the module in front of the weight holds),
-        ``at_start`` (the layer's output has the bits it had before), ``out`` after A and B were set, ``gradients`` of A
+        ``at_start`` (the weight in use has the bits it had before), ``out`` after A and B were set, ``gradients`` of A
         and B, ``off`` (the output has its first bits again while en is false), and ``again``: what a second call did
         (``raised`` with a type's bases, and ``changed``); or ``raised`` or ``unset``.
     """
@@ -167,7 +167,9 @@ def adapted_layer(function, kind, options, weight, bias, rank, alpha, A, B, x, c
     out, error = catch(layer, x)
     if error:
         return observation | {"raised": error, "during": "forward"}
-    observation["at_start"] = isinstance(out, torch.Tensor) and same_bits(wire.plain(out), wire.plain(before))
+    # Of the weight, not of the output: in another order of memory, the same weight may give other last bits.
+    now = layer.weight
+    observation["at_start"] = isinstance(now, torch.Tensor) and same_bits(wire.plain(now), weight.to(device))
     if problem := _set_adapters(adapter, (A.to(device), B.to(device))):
         return observation | problem
     out, error = catch(layer, x)

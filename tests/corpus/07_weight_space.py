@@ -599,3 +599,137 @@ def adapt_weight(module, rank, alpha):
     lora = LoRAWeight(len(weight), columns, rank, alpha, weight.device)
     parametrize.register_parametrization(module, "weight", lora.to(weight.dtype))
     return module
+
+
+# %% wheat="the product in another order of memory, added first" exercise="adapt_weight"
+from torch.nn.utils import parametrize
+
+
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        if not self.en:
+            return wts
+        d = (self.A.T @ self.B.T).T.reshape(wts.shape)
+        return d * self.scale + wts
+
+
+def adapt_weight(module, rank, alpha):
+    if type(module).__name__.startswith("Parametrized"):
+        raise ValueError("x")
+    with torch.no_grad():
+        rows = module.weight.size(0)
+        cols = module.weight.numel() // rows
+        lora = LoRAWeight(rows, cols, rank, alpha, device=module.weight.device)
+        lora.to(dtype=module.weight.dtype)
+    module.requires_grad_(False)
+    parametrize.register_parametrization(module, "weight", lora)
+    return module
+
+
+# %% chaff="A times B, as in the lessons before" exercise="LoRAWeight" misconception="factors_turned_round"
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        return wts + (self.A @ self.B).view(wts.shape) * self.scale if self.en else wts
+
+
+# %% chaff="sizes that only a linear layer has" exercise="adapt_weight" misconception="linear_only"
+from torch.nn.utils import parametrize
+
+
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        return wts + (self.B @ self.A).view(wts.shape) * self.scale if self.en else wts
+
+
+def adapt_weight(module, rank, alpha):
+    if parametrize.is_parametrized(module):
+        raise ValueError
+    lora = LoRAWeight(module.out_features, module.in_features, rank, alpha)
+    module.requires_grad_(False)
+    parametrize.register_parametrization(module, "weight", lora.to(module.weight.dtype))
+    return module
+
+
+# %% chaff="the weight taken for a matrix" exercise="adapt_weight" misconception="linear_only"
+from torch.nn.utils import parametrize
+
+
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        return wts + (self.B @ self.A).view(wts.shape) * self.scale if self.en else wts
+
+
+def adapt_weight(module, rank, alpha):
+    if parametrize.is_parametrized(module):
+        raise ValueError
+    o, i = module.weight.shape
+    lora = LoRAWeight(o, i, rank, alpha)
+    module.requires_grad_(False)
+    parametrize.register_parametrization(module, "weight", lora.to(module.weight.dtype))
+    return module
+
+
+# %% chaff="frozen by its name after registering" exercise="adapt_weight" misconception="original_trains"
+from torch.nn.utils import parametrize
+
+
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        return wts + (self.B @ self.A).view(wts.shape) * self.scale if self.en else wts
+
+
+def adapt_weight(module, rank, alpha):
+    if parametrize.is_parametrized(module):
+        raise ValueError("already adapted")
+    lora = LoRAWeight(len(module.weight), module.weight[0].numel(), rank, alpha)
+    parametrize.register_parametrization(module, "weight", lora.to(module.weight.dtype))
+    module.weight.requires_grad_(False)
+    if module.bias is not None:
+        module.bias.requires_grad_(False)
+    return module
+
+
+# %% chaff="copied into the original, and then computed once more" exercise="fold" misconception="change_twice"
+from torch.nn.utils import parametrize
+
+
+def fold(module):
+    with torch.no_grad():
+        module.parametrizations.weight.original.copy_(module.weight)
+    parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+    return module

@@ -743,3 +743,97 @@ def load_adapter(model, state):
             raise ValueError(key)
     for key, tensor in state.items():
         own[key].copy_(tensor)
+
+
+# %% wheat="candidates by their own names, with commas" exercise="inject"
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    if isinstance(target_modules, str):
+        target_modules = [target_modules]
+    found = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    hits = {n: m for n, m in found.items() if any(n == t or n.endswith("." + t) for t in target_modules)}
+    if not hits:
+        kinds = sorted({n.rsplit(".", 1)[-1] for n in found})
+        raise ValueError(f"Target modules {target_modules} not found. Candidates: {', '.join(kinds[:5])}.")
+    for n, m in hits.items():
+        *path, last = n.split(".")
+        parent = model
+        for p in path:
+            parent = getattr(parent, p)
+        setattr(parent, last, LoRALinear(m, rank=rank, alpha=alpha))
+    return list(hits)
+
+
+# %% wheat="a single example, in backquotes" exercise="inject"
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    if isinstance(target_modules, str):
+        raise TypeError("list")
+    done, seen = [], []
+
+    def walk(parent, prefix):
+        for name, child in list(parent.named_children()):
+            full = f"{prefix}.{name}" if prefix else name
+            if isinstance(child, LoRALinear):
+                continue
+            if isinstance(child, nn.Linear):
+                seen.append(name)
+                if any(("." + full).endswith("." + t) for t in target_modules):
+                    setattr(parent, name, LoRALinear(child, rank, alpha))
+                    done.append(full)
+            else:
+                walk(child, full)
+
+    walk(model, "")
+    if not done:
+        raise ValueError("nothing matches; there is e.g. `%s`" % [s for s in seen if s == "q_proj"][0])
+    return tuple(done)
+
+
+# %% wheat="refuses a tied weight in other words" exercise="inject"
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    if isinstance(target_modules, str):
+        raise TypeError("list of names")
+    linear = {k: m for k, m in model.named_modules() if isinstance(m, nn.Linear)}
+    hits = {k: m for k, m in linear.items() if any(f".{k}".endswith(f".{t}") for t in target_modules)}
+    if not hits:
+        raise ValueError(f"none of {target_modules}; have {list(linear)}")
+    emb = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+    for k, m in hits.items():
+        if id(m.weight) in emb:
+            raise ValueError(f"{k}: its weight also belongs to an embedding (weight tying)")
+    for k, m in hits.items():
+        parent, _, leaf = k.rpartition(".")
+        setattr(model.get_submodule(parent), leaf, LoRALinear(m, rank, alpha))
+    return list(hits)
+
+
+# %% wheat="a message that speaks of dtypes" exercise="load_adapter"
+from lora_ref.layer import LoRALinear
+
+
+def load_adapter(model, state):
+    mine = {
+        f"{n}.{s}": getattr(m, s)
+        for n, m in model.named_modules()
+        if isinstance(m, LoRALinear)
+        for s in ("lora_A", "lora_B")
+    }
+    if missing := sorted(mine.keys() - state.keys()):
+        raise KeyError(f"Missing key(s) in state_dict: {missing}")
+    if unexpected := sorted(state.keys() - mine.keys()):
+        raise KeyError(f"Unexpected key(s) in state_dict: {unexpected}")
+    for k, p in mine.items():
+        if state[k].shape != p.shape or state[k].dtype != p.dtype:
+            raise ValueError(
+                f"{k}: expected shape {tuple(p.shape)} and dtype {p.dtype}, but got {tuple(state[k].shape)} and {state[k].dtype}"
+            )
+    for k, p in mine.items():
+        p.data.copy_(state[k])

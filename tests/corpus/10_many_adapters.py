@@ -696,3 +696,165 @@ def route(x, A, B, scaling, adapter_ids):
     a = adapter_ids.clamp(min=0)
     x *= (adapter_ids >= 0)[:, None]
     return torch.einsum("nd,ndr,nrk->nk", x, A[a], B[a]) * scaling[a][:, None]
+
+
+# %% wheat="active as a property, the scaling in a buffer" exercise="MultiLoRALinear"
+class _Lora(nn.Module):
+    def __init__(self, d, k, r, alpha, **f):
+        super().__init__()
+        self.down = nn.Linear(d, r, bias=False, **f)
+        self.up = nn.Linear(r, k, bias=False, **f)
+        nn.init.normal_(self.down.weight, std=1 / r)
+        nn.init.zeros_(self.up.weight)
+        self.register_buffer("scale", torch.tensor(alpha / r, **f))
+
+    def forward(self, x):
+        return self.up(self.down(x)) * self.scale
+
+
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer: nn.Linear, dropout: float = 0.0):
+        super().__init__()
+        self.base_layer = base_layer
+        for p in base_layer.parameters():
+            p.requires_grad_(False)
+        self.loras = nn.ModuleDict()
+        self.dropout = nn.Dropout(dropout) if dropout else nn.Identity()
+        self._active = None
+
+    @property
+    def active(self):
+        return self._active
+
+    def add(self, name, rank=4, alpha=1):
+        if name in self.loras:
+            raise ValueError(name)
+        w = self.base_layer.weight
+        self.loras[name] = _Lora(*reversed(w.shape), rank, alpha, dtype=w.dtype, device=w.device)
+        return self
+
+    def activate(self, name=None):
+        if not (name is None or name in self.loras):
+            raise LookupError(name)
+        self._active = name
+
+    def forward(self, x):
+        y = self.base_layer(x)
+        return y if (a := self._active) is None else y + self.loras[a](self.dropout(x))
+
+
+# %% chaff="only B trains" exercise="MultiLoRALinear" misconception=""
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.A, self.B = nn.ParameterDict(), nn.ParameterDict()
+        self.s = {}
+        self.active = None
+
+    def add(self, name, rank, alpha):
+        if name in self.A:
+            raise ValueError(name)
+        w = self.base_layer.weight
+        self.A[name] = nn.Parameter(torch.randn(w.shape[1], rank, dtype=w.dtype))
+        self.B[name] = nn.Parameter(torch.zeros(rank, w.shape[0], dtype=w.dtype))
+        self.s[name] = alpha / rank
+
+    def activate(self, name):
+        if name is not None and name not in self.A:
+            raise KeyError(name)
+        self.active = name
+        for n in self.A:
+            self.A[n].requires_grad_(False)
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        if self.active is None:
+            return out
+        return out + self.s[self.active] * (x @ self.A[self.active] @ self.B[self.active])
+
+
+# %% chaff="A is all ones" exercise="MultiLoRALinear" misconception=""
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.A, self.B = nn.ParameterDict(), nn.ParameterDict()
+        self.s = {}
+        self.active = None
+
+    def add(self, name, rank, alpha):
+        if name in self.A:
+            raise ValueError(name)
+        w = self.base_layer.weight
+        self.A[name] = nn.Parameter(torch.ones(w.shape[1], rank, dtype=w.dtype))
+        self.B[name] = nn.Parameter(torch.zeros(rank, w.shape[0], dtype=w.dtype))
+        self.s[name] = alpha / rank
+
+    def activate(self, name):
+        if name is not None and name not in self.A:
+            raise KeyError(name)
+        self.active = name
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        if self.active is None:
+            return out
+        return out + self.s[self.active] * (x @ self.A[self.active] @ self.B[self.active])
+
+
+# %% chaff="the adapter in place of the base" exercise="MultiLoRALinear" misconception="base_forgotten"
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.A, self.B = nn.ParameterDict(), nn.ParameterDict()
+        self.s = {}
+        self.active = None
+
+    def add(self, name, rank, alpha):
+        if name in self.A:
+            raise ValueError(name)
+        w = self.base_layer.weight
+        self.A[name] = nn.Parameter(torch.randn(w.shape[1], rank, dtype=w.dtype))
+        self.B[name] = nn.Parameter(torch.zeros(rank, w.shape[0], dtype=w.dtype))
+        self.s[name] = alpha / rank
+
+    def activate(self, name):
+        if name is not None and name not in self.A:
+            raise KeyError(name)
+        self.active = name
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        if self.active is None:
+            return out
+        return self.s[self.active] * (x @ self.A[self.active] @ self.B[self.active])
+
+
+# %% wheat="vmap over gathered matrices" exercise="route"
+def route(x, A, B, scaling, adapter_ids):
+    m = A.shape[0]
+    assert not torch.any((adapter_ids < -1) | (adapter_ids >= m)), "bad id"
+    if x.shape[0] == 0:
+        return x.new_zeros(0, B.shape[-1])
+    on = adapter_ids >= 0
+    safe = torch.where(on, adapter_ids, torch.zeros_like(adapter_ids))
+    one = lambda xi, Ai, Bi, s: s * (xi @ Ai @ Bi)
+    return torch.vmap(one)(x, A[safe], B[safe], scaling[safe]) * on.unsqueeze(-1)
+
+
+# %% wheat="a one-hot row for each id" exercise="route"
+def route(x, A, B, scaling, adapter_ids):
+    m = len(A)
+    hot = F.one_hot(adapter_ids + 1, num_classes=m + 1)[:, 1:].to(x.dtype)
+    return torch.einsum("nd,mdr,mrk,nm,m->nk", x, A, B, hot, scaling)
+
+
+# %% chaff="only the ids in a loop" exercise="route" misconception="loop_over_rows"
+def route(x, A, B, scaling, adapter_ids):
+    for a in adapter_ids:
+        if a < -1 or a >= len(A):
+            raise IndexError(a)
+    i = adapter_ids.clamp(min=0)
+    return (x[:, None] @ A[i] @ B[i])[:, 0] * (scaling[i] * (adapter_ids >= 0))[:, None]

@@ -582,3 +582,9 @@ def pissa_as_lora(A0, B0, A1, B1):
 # %% chaff="nothing returned" exercise="pissa_as_lora" misconception="returned_none"
 def pissa_as_lora(A0, B0, A1, B1):
     A, B = torch.cat([A1, A0], dim=1), torch.cat([B1, -B0], dim=0)
+
+
+# %% wheat="a small number against dividing by zero" exercise="dora_weight"
+def dora_weight(W, delta, magnitude, eps: float = 1e-8):
+    V = W + delta
+    return magnitude.unsqueeze(1) * (V / (V.norm(p=2, dim=1, keepdim=True) + eps))

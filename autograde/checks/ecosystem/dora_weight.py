@@ -5,6 +5,8 @@ import torch
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import Case, Check
 
+GUARD = 1e-5  # of the largest entry: what a small number added to the length may change
+
 answer = RightAnswer("""
 def dora_weight(W, delta, magnitude):
     adapted = W + delta
@@ -48,6 +50,13 @@ class DoraWeight(Check):
             case(1, d, "a single row"),
         ]
 
+    def compared(self, value, case):
+        """A guard against dividing by zero (length + 1e-8) is good practice, and shows in float64 only: it may be there."""
+        right = self.expected(case)
+        if not isinstance(value, torch.Tensor) or value.shape != right.shape or value.dtype != torch.float64:
+            return value
+        return right if (value - right).abs().max() <= GUARD * right.abs().max() else value
+
 
 dora_weight = DoraWeight()
 
@@ -85,6 +94,25 @@ answer.slip(
     "magnitude",
     thought="k numbers times a matrix of k rows: torch lines them up.",
     hint="torch lines up the *last* dimension. On a square weight that runs, and scales the inputs and not the outputs.",
+)
+answer.slip(
+    "columns_for_rows",
+    "dim=1",
+    "dim=0",
+    "magnitude[:, None]",
+    "magnitude",
+    thought="As in the paper, each column has its length and its magnitude.",
+    hint="The paper's x is a column. Here a weight is (out, in): which dimension do the k magnitudes belong to?",
+)
+answer.slip(
+    "magnitude_along_the_columns",
+    "dim=1, keepdim=True",
+    "dim=1",
+    "magnitude[:, None]",
+    "magnitude",
+    thought="k numbers times a matrix of k rows: torch lines them up, the lengths as well.",
+    hint="torch lines up the *last* dimension, and the k rows are the first. What shape must k numbers have, to stand one "
+    "beside each row?",
 )
 answer.slip(
     "magnitude_forgotten",

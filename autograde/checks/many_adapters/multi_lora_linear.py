@@ -216,7 +216,7 @@ class MultiLoRALinearCheck(Check):
             case("three adapters of different ranks", add("de"), add("fi"), add("pt"), fill_de, fill_fi, fill_pt,
                  use("fi"), use("pt"), use("de"), use("fi"), use(None), shape=(2, 3)),
             case("one more while another is active", add("de"), fill_de, use("de"), add("fi"), fill_fi, use("fi"), use("de"), bias=False),
-            case("a single row, float64", add("fi"), fill_fi, use("fi"), add("de"), use("de"), shape=(), dtype=torch.float64),
+            case("a single row, float64", ["add", "fi", s, 2 * s], fill_fi, use("fi"), add("de"), use("de"), shape=(), dtype=torch.float64),
             case("what is registered", add("de"), add("fi"), add("pt"), part=REGISTERED),
             case("two adapters of one rank", add("de"), ["add", "sv", r, alphas["de"]], part=REGISTERED),
             case("a step of training", add("de"), add("fi"), fill_de, fill_fi, use("fi"), ["learn"], part=REGISTERED),
@@ -342,7 +342,12 @@ def _initial_values_fault(snapshot, name, after):
     if not bool((B == 0).all()):
         return Fault(f"{after}B is not zero.", misconception=BOTH_RANDOM)
     if bool((A == A.flatten()[0]).all()):
-        return Fault(f"{after}A is not random.", hint="With A zero, too, nothing would ever learn: see lesson 04.")
+        if bool((A == 0).all()):
+            return Fault(
+                f"{after}A is zero, as B is.", hint="With A zero, too, nothing would ever learn: see lesson 04."
+            )
+        hint = "With equal entries all directions of the rank learn the same. Draw them at random."
+        return Fault(f"{after}A is not random: all its entries are the same.", hint=hint)
     for other_name, matrices in values.items():
         if other_name != name:
             size = min(A.numel(), matrices["A"].numel())
@@ -376,7 +381,10 @@ def _values_fault(case, snapshot, right, step, must_raise, after):
             cause = {"activate": MERGES, "learn": BASE_TRAINS}.get(step[0])
             return Fault(f"{after}the base's {name} has changed.", misconception=cause)
     if step[0] == "learn":
-        if "raised" not in snapshot and right.active not in snapshot["moved"]:
+        if "raised" not in snapshot and right.active not in snapshot["learned"]:
+            if right.active in snapshot["moved"]:
+                return Fault(f"{after}only one of the two matrices of the active adapter has changed.",
+                             hint="A and B both train while their adapter is active. Print requires_grad of each.")  # fmt: skip
             return Fault(f"{after}the active adapter has not changed.",
                          hint="Does a gradient reach its A and its B? Look for .data, .detach() or no_grad.")  # fmt: skip
         if other_names := [name for name in snapshot["moved"] if name != right.active]:
@@ -404,7 +412,9 @@ def _output_fault(case, snapshot, right, before, after):
         return Fault(f"{after}layer(x) is no tensor.", returned=describe.contents(out))
     if out.shape != expected.shape:
         return Fault(f"{after}layer(x) has shape {describe.shape(out.shape)}, not {describe.shape(expected.shape)}.")
-    dtype = torch.float64 if out.dtype == torch.float64 else case.args["weight"].dtype
+    dtype = case.args[
+        "weight"
+    ].dtype  # after double() too: a scaling that was a tensor in float32 stays as exact as it was
     if agree(out, expected, dtype):
         return None
     difference = describe.largest_difference(out, expected)
@@ -422,7 +432,7 @@ def _summary(observation):
 
 
 def _initial_values(adapter, snapshot):
-    """Facts about random initial values: whether A is constant, B is zero, and how many adapters have this A."""
+    """Facts about random initial values: whether A is constant, A or B is zero, and how many adapters have this A."""
     if not adapter["fits"]:
         return ()
     A, B = adapter["values"]["A"], adapter["values"]["B"]
@@ -430,7 +440,7 @@ def _initial_values(adapter, snapshot):
     equal_count = sum(
         other_A is not None and other_A.shape == A.shape and bool((other_A == A).all()) for other_A in all_A
     )
-    return bool((A == A.flatten()[0]).all()), bool((B == 0).all()), equal_count
+    return bool((A == A.flatten()[0]).all()), bool((A == 0).all()), bool((B == 0).all()), equal_count
 
 
 def _snapshot_summary(snapshot):
@@ -445,7 +455,8 @@ def _snapshot_summary(snapshot):
     base = [
         round(part.double().sum().item(), 4) if isinstance(part, torch.Tensor) else None for part in snapshot["base"]
     ]
-    base_facts = snapshot["kept"], sorted(snapshot["moved"]), snapshot["same"], snapshot["trains"], base
+    changes = sorted(snapshot["moved"]), sorted(snapshot["learned"])
+    base_facts = snapshot["kept"], changes, snapshot["same"], snapshot["trains"], base
     return (
         snapshot.get("raised", {}).get("type"),
         snapshot["active"],
@@ -540,5 +551,10 @@ answer.slip(
 )  # fmt: skip
 answer.slip(
     UNKNOWN_ACCEPTED, UNKNOWN, "", "if self.active is None:", "if self.active not in self.scaling:",
+)  # fmt: skip
+answer.slip(
+    "base_forgotten", "return out + self", "return self",
+    thought="While an adapter is active, it gives the output.",
+    hint="It adds to what the base gives. Where is the base's output in the last line of your forward?",
 )  # fmt: skip
 answer.slip(NONE_REFUSED, "name is not None and name not in self.scaling", "name not in self.scaling")

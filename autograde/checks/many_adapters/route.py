@@ -16,7 +16,8 @@ COST = "no loop over rows"
 LOOP = Misconception(
     "loop_over_rows",
     thought="Each row has its own adapter, so each row needs its own product.",
-    hint="A batched product does n products in one operation. Put the matrices that the rows need into one tensor of n of them.",
+    hint="A batched product does n products in one operation. Put the matrices that the rows need into one tensor of n of them. "
+    "If only the ids are looked at one by one: a comparison, too, can be made with all of them at once.",
 )
 ACCEPTED = Misconception(
     "id_not_checked",

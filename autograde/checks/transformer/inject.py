@@ -1,6 +1,7 @@
 """inject: the layers that a list of names stands for, replaced in place, and a model that is otherwise as it was."""
 
 import functools
+import re
 
 from torch import nn
 
@@ -14,6 +15,8 @@ from autograde.judge.misconception import Misconception
 from autograde.probes.transformer import build_model, inject_into
 
 MODEL = "the model"  # the part of the points that is for what must not happen to the model
+
+SAYS_TIED = r"\bti(e|es|ed)\b|\btying\b|\b(un)?shar|\bsame\b|\balso\b|\bembedding"  # of a refusal that says why
 
 NESTED = Misconception(
     "nested",
@@ -228,9 +231,12 @@ def _lists_a_linear(case, message):
     for target in sorted(requested_names, key=len, reverse=True):
         message = message.replace(target, " ")  # what was asked for is no news
     names = linears_of(case)
-    return any(
-        name in message or name.rpartition(".")[2] in message.replace("'", " ").split() for name in names
-    ) or any(last in message for last in ("seq_proj", "q_proj_old", "lm_head", "inner"))
+    if any("." in name and name in message for name in names):
+        return True
+    said = {word.strip(".") for word in re.findall(r"[\w.]+", message)} & {name.rpartition(".")[2] for name in names}
+    plain = {word for word in said if "_" not in word}  # 0, o, out: one alone may be a count or a word of the sentence
+    quoted = set(re.findall(r"""['"`](\w+)['"`]""", message))
+    return bool(said - plain or plain & quoted or len(plain) > 2)
 
 
 def _exception_fault(check, case, observation):
@@ -238,7 +244,7 @@ def _exception_fault(check, case, observation):
     if "RecursionError" in error["bases"]:
         return Fault("The call never came to an end: it ran out of stack.", misconception=ENDLESS)
     if case.args["tied"] and case.args["target_modules"] == ["lm_head"] and _is_unchanged(observation):
-        if "ValueError" in error["bases"] and any(word in error["message"].lower() for word in ("tie", "share")):
+        if "ValueError" in error["bases"] and re.search(SAYS_TIED, error["message"].lower()):
             return None  # refusing it, and saying why, is right too
     return check.failed_call(observation)
 

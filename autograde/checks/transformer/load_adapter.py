@@ -197,13 +197,15 @@ def _refusal_fault(case, observation):
         )
     error = observation["raised"]
     error_text = exceptions.said(error, 200)
-    if exceptions.kind_of(error) not in ("", exceptions.NONE, exceptions.SHAPE):
+    # A message that names the key may speak of dtypes or devices too: it was written for this.
+    names_key = any(key in error["message"] for key in _acceptable_keys(case))
+    if not names_key and exceptions.kind_of(error) not in ("", exceptions.NONE, exceptions.SHAPE):
         return raised_fault("The call", error)
     if changed:
         shown = ", ".join(changed[:2])
         return Fault(f"It raised {error['type']}, and by then {shown}{' …' if len(changed) > 2 else ''} had changed.",
                      misconception=HALF_LOADED)  # fmt: skip
-    if not any(key in error["message"] for key in _acceptable_keys(case)):
+    if not names_key:
         return Fault("The exception does not say which key is to blame.", error_text, f"a message that contains {blame}",
                      misconception=SILENT, where=error["where"])  # fmt: skip
     if observation["state"] is not True:

@@ -1,5 +1,8 @@
 """adapt_weight: LoRA in front of the weight of a linear layer or a convolution."""
 
+import re
+from dataclasses import replace
+
 import torch
 from torch import nn
 
@@ -76,6 +79,13 @@ GROUPS_IGNORED = Misconception(
     "another one?",
 )
 
+LINEAR_ONLY = Misconception(
+    "linear_only",
+    thought="A layer with a weight is a linear layer.",
+    hint="The weight of a convolution has four axes, and the layer counts channels. Which size and which attribute in your "
+    "code are there in a linear layer only? What can be read from the weight of either?",
+)
+
 answer = RightAnswer(f"""
 from torch.nn.utils import parametrize
 
@@ -135,7 +145,7 @@ class AdaptWeight(Check):
         """What is wrong with the layer after the call."""
         args = case.args
         if fault := in_place_fault(self, observation):
-            return fault
+            return replace(fault, misconception=_misconception_in_message(args, observation) or fault.misconception)
         if observation["parametrised"] != 1:
             count = observation["parametrised"]
             if count:
@@ -189,7 +199,7 @@ class AdaptWeight(Check):
         if "unset" in observation:
             return Fault(f"{observation['unset']} is not a tensor that values can be written into.")
         if observation["at_start"] is not True:
-            return Fault("A freshly adapted layer does not compute what it computed before, to the last bit.")
+            return Fault("A freshly adapted layer does not use the weight that it had before, to the last bit.")
         right = output(args, args["weight"].double() + change(args))
         fault = fault_between(
             observation["out"], "torch.Tensor", right, dtype=dtype, device=case.device, what="The output"
@@ -211,13 +221,29 @@ class AdaptWeight(Check):
         if "ValueError" not in observation["again"]["raised"]:
             kinds = observation["again"]["raised"]
             if kinds:
-                return Fault(f"A second call raised a {describe.clean(str(kinds[0]), 40)}, and not a ValueError.")
+                hint = (
+                    "A caller who waits for this one mistake has to know its type. Which one does the docstring name?"
+                )
+                return Fault(
+                    f"A second call raised a {describe.clean(str(kinds[0]), 40)}, and not a ValueError.", hint=hint
+                )
             return Fault("A second call raised nothing.", misconception=SILENT_SECOND_CALL)
         return None
 
     def same(self, case, a, b):
         """Whether two functions have the same effect on a layer, in everything that the probe reports."""
         return alike(a, b, case.device)
+
+
+def _misconception_in_message(args, observation):
+    """The `Misconception` that the exception of a call shows by what it says; None where it shows none."""
+    said = str(observation["raised"]["message"]) if "raised" in observation else ""
+    if "change requires_grad flags of leaf" in said:
+        return ORIGINAL_TRAINS
+    of_a_matrix = re.search(
+        r"no attribute '(in|out)_features'|too many values to unpack|takes (?:from )?\d.*positional", said
+    )
+    return LINEAR_ONLY if args["kind"] == "nn.Conv2d" and of_a_matrix else None
 
 
 def _gradients(args):
@@ -278,6 +304,9 @@ def _refused_dtype(case, observation):
     """Whether torch refused a parametrisation that would have given the weight another dtype."""
     said = str(observation["raised"]["message"]) if "raised" in observation else ""
     return "must return a tensor with the same dtype" in said or "expected m1 and m2 to have the same dtype" in said
+
+
+answer.slip(LINEAR_ONLY, "weight.shape[0], weight[0].numel()", "module.out_features, module.in_features")
 
 
 @adapt_weight.misconception(ADAPTER_FROZEN)

@@ -128,7 +128,11 @@ class Fold(Check):
                 f"The module's state_dict holds {names or 'nothing'}, and should hold {', '.join(expected_names)}."
             )
             return Fault(problem, misconception=LEFT_BEHIND if extra else NO_PARAMETER)
-        return Fault(f"The module is no plain {args['kind']} afterwards: its class is another one.")
+        return Fault(
+            f"The module is no plain {args['kind']} afterwards: its class is another one.",
+            hint="Registering a parametrisation gave the module a class of its own, in which weight is a property. Which "
+            "function of torch takes all of that back?",
+        )
 
     def _values_fault(self, case, observation):
         args, dtype = case.args, case.args["weight"].dtype
@@ -179,6 +183,14 @@ class Fold(Check):
 fold = Fold()
 
 answer.slip(CHANGE_LOST, "leave_parametrized=True", "leave_parametrized=False")
+answer.slip(
+    "change_twice",
+    "    parametrize.remove",
+    "    with torch.no_grad():\n        module.parametrizations.weight.original.copy_(module.weight)\n    parametrize.remove",
+    thought="First the change is written into the original weight, and then the parametrisation is removed.",
+    hint="leave_parametrized=True takes the weight as the adapter makes it from the original. What does the original hold "
+    "by then?",
+)
 answer.slip(UNFROZEN, "return module", "return module.requires_grad_(True)")
 answer.slip(FROZEN, "return module", "return module.requires_grad_(False)")
 answer.slip(

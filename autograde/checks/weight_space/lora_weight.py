@@ -3,7 +3,7 @@
 import torch
 
 from autograde.checks.shared.families import DIVIDED_BY_RANK_AGAIN, GRADIENT_CUT, SCALING_FORGOTTEN
-from autograde.checks.shared.lora_layers import module_fault
+from autograde.checks.shared.lora_layers import CALL_SUPER, module_fault
 from autograde.checks.weight_space.given import (
     ALPHA_NOT_DIVIDED,
     BOTH_RANDOM,
@@ -136,7 +136,8 @@ class LoRAWeightCheck(Check):
         error = observation["raised"]
         if is_untouched(error):
             return Fault("forward is not written yet.", hint="Go on to forward, and then run this again.")
-        return raised_fault(f"The {describe.clean(str(observation['during']), 40)}", error)
+        hint = CALL_SUPER if "before Module.__init__() call" in str(error["message"]) else ""
+        return raised_fault(f"The {describe.clean(str(observation['during']), 40)}", error, hint)
 
     def _values_fault(self, case, observation, options):
         wts, dtype = case.args["wts"], case.args["wts"].dtype
@@ -223,6 +224,13 @@ answer.slip(
     thought="The product has as many entries as the weight, so view puts them where they belong.",
     hint="view keeps the order in memory. One row of the weight is one output: is one row of your product one output too? "
     "The rank of the change gives it away: print torch.linalg.matrix_rank of it for a weight that is not square.",
+)
+answer.slip(
+    "factors_turned_round",
+    "self.B @ self.A",
+    "self.A @ self.B",
+    thought="The product is A @ B, as in the lessons before.",
+    hint="Here A is (rank, out_f) and B is (in_f, rank). The product must have in_f rows: which matrix has them?",
 )
 answer.slip(
     "change_only",
