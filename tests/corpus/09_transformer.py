@@ -790,7 +790,7 @@ def inject(model, target_modules, rank, alpha):
 
     walk(model, "")
     if not done:
-        raise ValueError("nothing matches; there is e.g. `%s`" % [s for s in seen if s == "q_proj"][0])
+        raise ValueError("nothing matches; there is e.g. `%s`" % next(s for s in seen if s.endswith("_proj")))
     return tuple(done)
 
 
