@@ -2,7 +2,7 @@
 
     python benchmarks/bench_grading.py [LESSON…] [--sizes 10,100,1000]
 
-Each lesson is handed in twice, as whole notebooks with all their pictures: once with every exercise right, once with
+Each lesson that has checks is handed in twice, as whole notebooks with all their pictures: once with every exercise right, once with
 every exercise wrong in a known way. Plain nbgrader (its own Execute, a fresh kernel for each notebook, in which the
 checks are judged too) grades these, and so does `autograde grade`. Then `autograde grade` alone grades classes of
 several sizes, made of copies of them. "Entering" is what it takes to put the results of all into a new gradebook.
@@ -151,11 +151,10 @@ def main():
     arguments.add_argument("lessons", nargs="*", metavar="LESSON", help="default: all")
     arguments.add_argument("--sizes", default="10,100,1000", help="of the classes graded by ours alone")
     arguments = arguments.parse_args()
-    lessons = [
-        lesson
-        for lesson in registry.current().course.lessons
-        if lesson in arguments.lessons or lesson[:2] in arguments.lessons
-    ] or list(registry.current().course.lessons)
+    known = registry.current()
+    graded = [lesson for lesson in known.course.lessons if known.checks_of(lesson)]
+    asked = arguments.lessons
+    lessons = [lesson for lesson in graded if lesson in asked or lesson[:2] in asked] or graded
     handed_in = {lesson: notebooks(lesson) for lesson in lessons}
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         return _run(Path(folder), handed_in, [int(size) for size in arguments.sizes.split(",") if size])
