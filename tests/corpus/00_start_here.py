@@ -56,6 +56,9 @@ def linear_by_hand(x, weight, bias):
 
 
 # %% chaff="F.linear with the bias, and the bias" exercise="linear_by_hand" misconception="bias_twice"
+import torch.nn.functional as F
+
+
 def linear_by_hand(x, weight, bias):
     out = F.linear(x, weight, bias)
     return out if bias is None else out + bias

@@ -845,6 +845,9 @@ def route(x, A, B, scaling, adapter_ids):
 
 
 # %% wheat="a one-hot row for each id" exercise="route"
+import torch.nn.functional as F
+
+
 def route(x, A, B, scaling, adapter_ids):
     m = len(A)
     hot = F.one_hot(adapter_ids + 1, num_classes=m + 1)[:, 1:].to(x.dtype)
