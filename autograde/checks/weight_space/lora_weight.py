@@ -1,5 +1,7 @@
 """LoRAWeight: a module that takes a weight and returns the adapted one."""
 
+import importlib
+
 import torch
 
 from autograde.checks.shared.families import DIVIDED_BY_RANK_AGAIN, GRADIENT_CUT, SCALING_FORGOTTEN
@@ -70,6 +72,11 @@ class LoRAWeightCheck(Check):
         "either matrix may be the random one, with any sensible width; addmm or einsum; reshape, view_as or unflatten."
     )
     next_step = "Set A and B to the numbers of the worked example, as the next cell does, and compare entry by entry."
+
+    def prepare(self):
+        """The known wrong answers, and what random numbers on the device "meta" make torch import: sympy, for half a second."""
+        importlib.import_module("torch.fx.experimental.symbolic_shapes")
+        return super().prepare()
 
     def cases(self, draw):
         rows, columns = draw.sizes(2, low=4, high=9)
