@@ -2,10 +2,11 @@
 
     python benchmarks/bench_grading.py [LESSON…] [--sizes 10,100,1000]
 
-Each lesson that has checks is handed in twice, as whole notebooks with all their pictures: once with every exercise right, once with
-every exercise wrong in a known way. Plain nbgrader (its own Execute, a fresh kernel for each notebook, in which the
-checks are judged too) grades these, and so does `autograde grade`. Then `autograde grade` alone grades classes of
-several sizes, made of copies of them. "Entering" is what it takes to put the results of all into a new gradebook.
+Each lesson that has checks is handed in twice, as whole notebooks with all their pictures: once with every exercise
+right, once with every exercise wrong in a known way. Plain nbgrader (its own Execute, a fresh kernel for each notebook,
+in which the checks are judged too) grades these, and so does `autograde grade`. Then `autograde grade` alone grades
+classes of several sizes, made of copies of them. "Entering" is what it takes to put the results of all into a new
+gradebook.
 
 Times are wall time. Plain nbgrader runs every cell; ours passes over demonstrations that were left as they were. So that
 plain nbgrader gives partial credit, too, its check cells end in the score, ``check.x.judge(x).score``.
