@@ -5,8 +5,8 @@ import functools
 import torch
 from torch import nn
 
-from autograde.remote import wire
-from autograde.remote.bits import same_bits
+from autograde.remote import facts, wire
+from autograde.remote.facts import same_bits
 from autograde.remote.probe import probe
 from autograde.remote.raised import catch
 
@@ -47,14 +47,21 @@ def _compiled(source):
 
 
 def _snapshot(module):
-    named = module.named_parameters(remove_duplicate=False)
-    return [(name, id(parameter), tuple(parameter.shape), parameter.requires_grad) for name, parameter in named]
+    return [
+        (name, key, id(held), facts.is_tensor(held) and (tuple(facts.shape(held)), facts.requires_grad(held)))
+        for name, part in facts.modules(module).items()
+        for kind in ("_parameters", "_modules")
+        for key, held in facts.attributes(part)[kind].items()
+    ]
 
 
 def _tensor_state(module):
     """The training modes of all modules in `module`, and copies of its values and gradients."""
-    tensors = [*module.parameters(), *module.buffers(), *(p.grad for p in module.parameters() if p.grad is not None)]
-    return [part.training for part in module.modules()], [tensor.detach().clone() for tensor in tensors]
+    parameters = facts.parameters(module).values()
+    gradients = [facts.grad(parameter) for parameter in parameters]
+    tensors = [*parameters, *module.buffers(), *(each for each in gradients if each is not None)]
+    modes = [part.training for part in facts.modules(module).values()]
+    return modes, [facts.copied(facts.values(tensor)) for tensor in tensors]
 
 
 def _unchanged(before, after):

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from autograde.probes.layers import make_base
-from autograde.remote import wire
-from autograde.remote.bits import same_bits
+from autograde.remote import facts, wire
+from autograde.remote.facts import same_bits
 from autograde.remote.probe import probe
 from autograde.remote.raised import catch
 
@@ -49,12 +49,12 @@ def make_model(parts, layer_source, rank, alpha):
 
 def _state(model):
     """The type and mode of each module, and the values of each parameter and whether it trains."""
-    modules = {name: (wire.type_name(module), module.training) for name, module in model.named_modules()}
+    modules = {name: (wire.type_name(module), module.training) for name, module in facts.modules(model).items()}
     parameters = {
-        name: (id(parameter), parameter.requires_grad, wire.copy(wire.plain(parameter)))
-        for name, parameter in model.named_parameters()
+        name: (id(parameter), facts.requires_grad(parameter), wire.copy(wire.plain(parameter)))
+        for name, parameter in facts.parameters(model).items()
     }
-    scalings = {name: vars(module).get("scaling") for name, module in model.named_modules()}
+    scalings = {name: facts.attributes(module).get("scaling") for name, module in facts.modules(model).items()}
     return modules, parameters, scalings
 
 

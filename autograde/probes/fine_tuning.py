@@ -8,8 +8,8 @@ from torch.nn import Linear  # this one: handed-in code may put another in its p
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from autograde.probes.layers import ADAPTERS, adapter, as_convention, attribute, set_adapters, shared_adapter
-from autograde.remote import wire
-from autograde.remote.bits import same_bits
+from autograde.remote import facts, wire
+from autograde.remote.facts import same_bits, same_values
 from autograde.remote.probe import probe
 from autograde.remote.raised import catch
 
@@ -43,12 +43,19 @@ def _build_model(source, state, layer, adapted, frozen=()):
 
 def _linears(model):
     """The plain nn.Linears of a model by path: not those within a LoRA layer."""
-    inside = {id(part) for module in model.modules() if hasattr(module, "base_layer") for part in module.modules()}
-    return {path: part for path, part in model.named_modules() if isinstance(part, Linear) and id(part) not in inside}
+    inside = {id(part) for module in _layers(model) for part in facts.modules(module).values()}
+    return {
+        path: part for path, part in facts.modules(model).items() if isinstance(part, Linear) and id(part) not in inside
+    }
+
+
+def _layers(module):
+    """The LoRA layers in a module."""
+    return [part for part in facts.modules(module).values() if hasattr(part, "base_layer")]
 
 
 def _values(module):
-    return [wire.copy(wire.plain(parameter)) for parameter in nn.Module.parameters(module)]
+    return [wire.copy(wire.plain(parameter)) for parameter in facts.parameters(module).values()]
 
 
 def _same_values(before, after):
@@ -64,16 +71,15 @@ def _describe_place(model, path, linear):
     shapes = [adapter(replacement, name) for name in ADAPTERS]
     scaling = attribute(replacement, "scaling")
     weight = attribute(base, "weight")
-    submodules = nn.Module.modules(replacement) if isinstance(replacement, nn.Module) else ()
     return {
         "adapted": base is not None,
         "type": wire.type_name(replacement),
         "base": "same" if base is linear else "another" if isinstance(base, Linear) else wire.type_name(base),
-        "shapes": [None if t is None else list(as_convention(t, transposed).shape) for t, transposed in shapes],
-        "trains": [t is not None and t.requires_grad for t, _ in shapes],
+        "shapes": [None if t is None else list(facts.shape(as_convention(t, transposed))) for t, transposed in shapes],
+        "trains": [t is not None and facts.requires_grad(t) for t, _ in shapes],
         "scaling": wire.plain(scaling),
-        "layers": sum(hasattr(part, "base_layer") for part in submodules),
-        "frozen": isinstance(weight, torch.Tensor) and not any(p.requires_grad for p in nn.Module.parameters(linear)),
+        "layers": len(_layers(replacement)) if facts.is_module(replacement) else 0,
+        "frozen": facts.is_tensor(weight) and not any(map(facts.requires_grad, facts.parameters(linear).values())),
     }
 
 
@@ -96,16 +102,16 @@ def lora_added(function, source, state, layer, adapted, frozen, rank, alpha, val
         return {"not_callable": wire.type_name(function)}
     model = _build_model(source, state, layer, adapted, frozen)
     linears, existing_layers = _linears(model), {path: model.get_submodule(path) for path, *_ in adapted}
-    linear_parameters = {id(p) for module in linears.values() for p in module.parameters()}
-    others = {n: p for n, p in model.named_parameters() if id(p) not in linear_parameters}
-    state_before = {name: [wire.copy(wire.plain(p)), p.requires_grad] for name, p in others.items()}
+    linear_parameters = {id(p) for module in linears.values() for p in facts.parameters(module).values()}
+    others = {n: p for n, p in facts.parameters(model).items() if id(p) not in linear_parameters}
+    state_before = {name: [wire.copy(wire.plain(p)), facts.requires_grad(p)] for name, p in others.items()}
     values_before = {path: _values(module) for path, module in existing_layers.items()}
     before = model(x).detach()
     value, error = catch(function, model, rank, alpha)
     if error:
         return {"raised": error}
     observation = {"type": wire.type_name(value), "value": None if value is None else True, "same": value is model}
-    if value is not model and isinstance(value, nn.Module) and _linears(model) == linears:
+    if value is not model and facts.is_module(value) and _linears(model) == linears:
         return observation  # a model of its own: there is nothing to be seen in this one
     observation["places"] = {path: _describe_place(model, path, linear) for path, linear in linears.items()}
     observation["dotted"] = any("." in name for name, _ in model.named_children())
@@ -113,10 +119,10 @@ def lora_added(function, source, state, layer, adapted, frozen, rank, alpha, val
     observation["kept"] = all(
         catch(model.get_submodule, path)[0] is module
         and _same_values(values_before[path], _values(module))
-        and sum(hasattr(part, "base_layer") for part in module.modules()) == 1
+        and len(_layers(module)) == 1
         for path, module in existing_layers.items()
     )
-    parameters_now = dict(model.named_parameters())
+    parameters_now = facts.parameters(model)
     observation["others"] = [
         name
         for name, parameter in others.items()
@@ -125,10 +131,13 @@ def lora_added(function, source, state, layer, adapted, frozen, rank, alpha, val
     observation["unfrozen"] = [
         name for name, parameter in others.items() if parameter.requires_grad and not state_before[name][1]
     ]
+    observation["unfrozen"] = [
+        name for name, p in others.items() if facts.requires_grad(p) and not state_before[name][1]
+    ]
     out, error = catch(model, x)
     if error:
         return observation | {"raised": error, "during": "forward"}
-    observation["at_start"] = isinstance(out, torch.Tensor) and same_bits(wire.plain(out), wire.plain(before))
+    observation["at_start"] = facts.is_tensor(out) and same_bits(wire.plain(out), wire.plain(before))
     for path, pair in values.items():
         if observation["places"][path]["adapted"]:
             set_adapters(model.get_submodule(path), pair)
@@ -136,10 +145,10 @@ def lora_added(function, source, state, layer, adapted, frozen, rank, alpha, val
     if error:
         return observation | {"raised": error, "during": "forward"}
     observation["out"] = wire.copy(wire.plain(out))
-    layers = [module for module in model.modules() if hasattr(module, "base_layer")]
+    layers = _layers(model)
     values_before = [_values(module) for module in layers]
     _, error = catch(function, model, rank, alpha)
-    after = [module for module in model.modules() if hasattr(module, "base_layer")]
+    after = _layers(model)
     all_kept = len(after) >= len(layers) and all(any(module is one for one in after) for module in layers)
     all_kept = all_kept and all(
         _same_values(values, _values(module)) for values, module in zip(values_before, layers, strict=True)
@@ -164,7 +173,7 @@ def collected(function, source, state, layer, adapted, twice):
     model = _build_model(source, state, layer, adapted)
     if twice:
         setattr(model, twice[1], model.get_submodule(twice[0]))
-    parameters = dict(model.named_parameters())
+    parameters = facts.parameters(model)
     value, error = catch(function, model)
     if error:
         return {"raised": error}
@@ -180,9 +189,9 @@ def collected(function, source, state, layer, adapted, twice):
 def _describe_item(item, names, parameters):
     if id(item) in names:
         return {"name": names[id(item)]}
-    if isinstance(item, torch.Tensor):
+    if facts.is_tensor(item):
         for name, parameter in parameters.items():
-            if item.shape == parameter.shape and same_bits(wire.plain(item), wire.plain(parameter)):
+            if facts.shape(item) == facts.shape(parameter) and same_bits(wire.plain(item), wire.plain(parameter)):
                 return {"copy": name}
     parts = item if isinstance(item, tuple) else (item,)
     return {"other": wire.type_name(item), "text": any(isinstance(part, str) for part in parts)}
@@ -209,7 +218,7 @@ class _TrainingWatcher:
     """
 
     def __init__(self, model, adapters, rows):
-        self.names = {id(parameter): name for name, parameter in model.named_parameters()}
+        self.names = {id(parameter): name for name, parameter in facts.parameters(model).items()}
         self.adapters = adapters
         self.rows = self.trained = self.backwards = self.piled_up = self.steps = self.empty = 0
         self.held, self.lr, self.gradient = set(), [], None
@@ -236,10 +245,10 @@ class _TrainingWatcher:
         self.backwards += 1
         self.trained += min(self.batches, default=0)  # a call between a batch's and its backward pass is a measurement
         self.batches.clear()
-        self.gradient = gradient.detach().clone()
+        self.gradient = facts.copied(facts.values(gradient))
 
     def _accumulated(self, parameter):
-        if self.gradient is not None and not torch.equal(parameter.grad, self.gradient):
+        if self.gradient is not None and not same_values(facts.values(facts.grad(parameter)), self.gradient):
             self.piled_up += 1
 
     def _step(self, optimiser, *_):
@@ -274,15 +283,15 @@ def tuned(function, source, state, layer, adapted, frozen, training, x, y, epoch
     if not callable(function):
         return {"not_callable": wire.type_name(function)}
     model = _build_model(source, state, layer, adapted, frozen).train(training)
-    named = dict(model.named_parameters())
+    named = facts.parameters(model)
     adapters = {name: p for name, p in named.items() if name.rpartition(".")[2] in ADAPTERS}
-    before = sorted(name for name, p in named.items() if p.requires_grad)
+    before = sorted(name for name, p in named.items() if facts.requires_grad(p))
     watcher = _TrainingWatcher(model, list(adapters.values()), len(x))
     value, error = catch(function, model, x, y, epochs, lr)
     counts = watcher.end()
     if error:
         return {"raised": error}
-    parameters_now = dict(model.named_parameters())
+    parameters_now = facts.parameters(model)
     with_gradient = [
         n for n, p in parameters_now.items() if n in adapters and p.grad is not None and bool(p.grad.any())
     ]
@@ -290,8 +299,8 @@ def tuned(function, source, state, layer, adapted, frozen, training, x, y, epoch
         "type": wire.type_name(value),
         "value": True,
         "parameters": {name: wire.copy(wire.plain(p)) for name, p in parameters_now.items()},
-        "trains": [before, sorted(name for name, p in parameters_now.items() if p.requires_grad)],
-        "training": any(module.training for module in model.modules()),
+        "trains": [before, sorted(name for name, p in parameters_now.items() if facts.requires_grad(p))],
+        "training": any(module.training for module in facts.modules(model).values()),
         "left": with_gradient,
         "watched": counts,
     }

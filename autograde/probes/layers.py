@@ -7,7 +7,7 @@ form.
 import torch
 from torch import nn
 
-from autograde.remote import wire
+from autograde.remote import facts, wire
 from autograde.remote.raised import catch
 
 ADAPTERS = ("lora_A", "lora_B")
@@ -31,7 +31,7 @@ def make_layer(layer_class, base, options, by_position=False):
     layer, error = catch(layer_class, base, *options.values()) if by_position else catch(layer_class, base, **options)
     if error:
         return None, {"raised": error, "during": "construction"}
-    if not isinstance(layer, nn.Module):
+    if not facts.is_module(layer):
         return None, {"type": wire.type_name(layer), "value": wire.plain(layer), "no_module": True}
     if getattr(layer, "_modules", None) is None:  # super().__init__() was not called, so none of its methods works
         return None, {"type": wire.type_name(layer), "no_init": True}
@@ -47,9 +47,9 @@ def attribute(layer, name):
 def adapter(layer, name):
     """``(tensor or None, transposed)``: the adapter's tensor as stored, and whether an nn.Linear holds it, transposed."""
     holder = attribute(layer, name)
-    transposed = isinstance(holder, nn.Module)
+    transposed = facts.is_module(holder)
     tensor = attribute(holder, "weight") if transposed else holder
-    if not isinstance(tensor, torch.Tensor) or nn.parameter.is_lazy(tensor):
+    if not facts.is_tensor(tensor) or nn.parameter.is_lazy(tensor):
         return None, False
     return tensor, transposed
 
@@ -61,12 +61,7 @@ def adapters(layer):
 
 def as_convention(tensor, transposed):
     """A view of an adapter's tensor, or of one of its shape, as (d, r) or (r, k)."""
-    return tensor.mT if transposed and tensor.ndim == 2 else tensor
-
-
-def parameters_of(layer):
-    """The parameters of `layer` by name, by torch's own method: its class may override it."""
-    return dict(nn.Module.named_parameters(layer))
+    return tensor.mT if transposed and len(facts.shape(tensor)) == 2 else tensor
 
 
 def adapter_state(layer, name):
@@ -76,17 +71,17 @@ def adapter_state(layer, name):
     kind = wire.type_name(holder)
     if tensor is None:
         return {"type": kind}
-    own = {id(parameter) for parameter in parameters_of(layer).values()}
+    own = {id(parameter) for parameter in facts.parameters(layer).values()}
     return {
         "type": kind,
-        "shape": list(as_convention(tensor, transposed).shape),
+        "shape": list(facts.shape(as_convention(tensor, transposed))),
         "registered": id(tensor) in own,
-        "leaf": tensor.is_leaf,
-        "bias": transposed and isinstance(getattr(holder, "bias", None), torch.Tensor),
-        "trains": tensor.requires_grad,
-        "dtype": str(tensor.dtype),
-        "device": tensor.device.type,
-        "values": None if tensor.is_meta else wire.plain(as_convention(tensor, transposed)),
+        "leaf": facts.is_leaf(tensor),
+        "bias": transposed and facts.is_tensor(attribute(holder, "bias")),
+        "trains": facts.requires_grad(tensor),
+        "dtype": str(facts.dtype(tensor)),
+        "device": facts.device(tensor).type,
+        "values": None if facts.is_meta(tensor) else wire.plain(as_convention(tensor, transposed)),
     }
 
 
@@ -95,15 +90,15 @@ def adapter_states(layer):
     the base; and ``listed``, whether a plain list or dict of the layer holds tensors or modules."""
     known_tensors = [*adapters(layer), *((tensor, False) for tensor in base_tensors(layer))]
     ids = {id(tensor) for tensor, _ in known_tensors}
-    other_names = [name for name, parameter in parameters_of(layer).items() if id(parameter) not in ids]
-    listed = any(_holds_tensors(value) for name, value in vars(layer).items() if not name.startswith("_"))
+    other_names = [name for name, parameter in facts.parameters(layer).items() if id(parameter) not in ids]
+    listed = any(_holds_tensors(value) for name, value in facts.attributes(layer).items() if not name.startswith("_"))
     return {name: adapter_state(layer, name) for name in ADAPTERS} | {"others": other_names, "listed": listed}
 
 
 def _holds_tensors(value):
     """Whether `value` is a plain list, tuple or dict with tensors or modules in it."""
     items = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
-    return any(isinstance(item, (torch.Tensor, nn.Module)) for item in items)
+    return any(facts.is_tensor(item) or facts.is_module(item) for item in items)
 
 
 def move(layer, dtype, device):

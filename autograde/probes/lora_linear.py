@@ -3,7 +3,7 @@
 import inspect
 
 import torch
-from torch import equal, nn  # this `equal`: handed-in code may put another in its place
+from torch import nn
 
 from autograde.probes.layers import (
     ADAPTERS,
@@ -15,11 +15,11 @@ from autograde.probes.layers import (
     make_base,
     make_layer,
     move,
-    parameters_of,
     set_adapters,
 )
 from autograde.probes.meta_tensors import MetaTensors
-from autograde.remote import wire
+from autograde.remote import facts, wire
+from autograde.remote.facts import same_bits
 from autograde.remote.probe import probe
 from autograde.remote.raised import catch
 
@@ -43,7 +43,7 @@ def start(layer_class, weight, bias, options):
     return {
         "held": adapter_states(layer),
         "other_A": adapter_state(second, "lora_A").get("values"),
-        "reset": equal(after_first, torch.get_rng_state()),
+        "reset": same_bits(after_first, torch.get_rng_state()),
         "generator": not GENERATORS.isdisjoint(_names_in(layer_class)),
     }
 
@@ -113,10 +113,12 @@ def _forward(layer_class, base, options, x, values, cotangent, by_position, devi
         "scaling": wire.plain(attribute(layer, "scaling")),
     }
     observation["biased"] = [name for name in ADAPTERS if adapter_state(layer, name).get("bias")]
-    observation["changed"] = not equal(x_copy, x)
+    observation["changed"] = not same_bits(facts.values(x_copy), facts.values(x))
     gradients = [None, None, None]
-    if isinstance(out, torch.Tensor) and out.shape == cotangent.shape and out.requires_grad:
-        requested = [i for i, tensor in enumerate((x, *(tensor for tensor, _ in adapter_pair))) if tensor.requires_grad]
+    if facts.is_tensor(out) and facts.shape(out) == cotangent.shape and facts.requires_grad(out):
+        requested = [
+            i for i, tensor in enumerate((x, *(tensor for tensor, _ in adapter_pair))) if facts.requires_grad(tensor)
+        ]
         tensors = [(x, adapter_pair[0][0], adapter_pair[1][0])[i] for i in requested]
         computed, error = catch(torch.autograd.grad, (out * cotangent).sum(), tensors, allow_unused=True)
         if error:
@@ -164,7 +166,7 @@ def train(layer_class, weight, bias, options, x, A, B, steps, lr, weight_decay):
         return problem
     adapter_pair = adapters(layer)
     own = {id(tensor) for tensor, _ in adapter_pair}
-    names = parameters_of(layer)
+    names = facts.parameters(layer)
 
     def snapshot():
         tensors = [attribute(base, "weight"), attribute(base, "bias")]
@@ -177,15 +179,15 @@ def train(layer_class, weight, bias, options, x, A, B, steps, lr, weight_decay):
     out, _ = catch(base, x)
     observation = {
         "held": adapter_states(layer),
-        "trains": [name for name, parameter in names.items() if parameter.requires_grad],
+        "trains": [name for name, parameter in names.items() if facts.requires_grad(parameter)],
         "adapters": [name for name, parameter in names.items() if id(parameter) in own],
         "base": _base_relation(attribute(layer, "base_layer"), base),
-        "base_trains": [bool(getattr(attribute(base, name), "requires_grad", False)) for name in ("weight", "bias")],
+        "base_trains": [_trains(attribute(base, name)) for name in ("weight", "bias")],
         "base_now": before[:2],
         "base_out": wire.plain(out),
         "before": before,
     }
-    trainable = [parameter for parameter in names.values() if parameter.requires_grad]
+    trainable = [parameter for parameter in names.values() if facts.requires_grad(parameter)]
     if trainable:
         _, error = catch(_optimiser_steps, layer, trainable, x, steps, lr, weight_decay)
         if error:
@@ -193,15 +195,17 @@ def train(layer_class, weight, bias, options, x, A, B, steps, lr, weight_decay):
     return observation | {"after": snapshot()}
 
 
+def _trains(value):
+    return facts.is_tensor(value) and facts.requires_grad(value)
+
+
 def _base_relation(kept_layer, base):
     """How a layer's base_layer relates to the base: "same" (the one handed in), "copy", "other" or None."""
     if kept_layer is None or kept_layer is base:
         return None if kept_layer is None else "same"
-    weight, original_weight = getattr(kept_layer, "weight", None), attribute(base, "weight")
-    both_tensors = isinstance(weight, torch.Tensor) and isinstance(original_weight, torch.Tensor)
-    return (
-        "copy" if both_tensors and weight.shape == original_weight.shape and equal(weight, original_weight) else "other"
-    )
+    weight, original_weight = attribute(kept_layer, "weight"), attribute(base, "weight")
+    both_tensors = facts.is_tensor(weight) and facts.is_tensor(original_weight)
+    return "copy" if both_tensors and same_bits(facts.values(weight), facts.values(original_weight)) else "other"
 
 
 def _optimiser_steps(layer, parameters, x, steps, lr, weight_decay):

@@ -4,12 +4,11 @@ import contextlib
 import sys
 
 import torch
-from torch import equal, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from autograde.lesson_kit import routing
 from autograde.probes.layers import make_base, make_layer
-from autograde.remote import wire
+from autograde.remote import facts, wire
 from autograde.remote.call import call
 from autograde.remote.probe import probe
 from autograde.remote.raised import catch
@@ -37,10 +36,10 @@ class _Adapter:
     def state(self):
         return {
             "count": len(self.new),
-            "shapes": [list(parameter.shape) for parameter in self.new],
+            "shapes": [list(facts.shape(parameter)) for parameter in self.new],
             "fits": self.fits(),
             "values": {side: wire.copy(wire.plain(value)) for side, value in self.sides().items()},
-            "dtypes": [str(parameter.dtype) for parameter in self.new],
+            "dtypes": [str(facts.dtype(parameter)) for parameter in self.new],
         }
 
 
@@ -69,8 +68,8 @@ def follow(layer_class, weight, bias, steps, x):
     d, k = base.in_features, base.out_features
     adapters, snapshots = {}, []
     for name, *inputs in [["start"], *steps]:
-        parameters_before = {id(parameter): parameter for parameter in nn.Module.parameters(layer)}
-        values = {key: [part.detach().clone() for part in adapter.new] for key, adapter in adapters.items()}
+        parameters_before = {id(parameter): parameter for parameter in facts.parameters(layer).values()}
+        values = {key: [facts.copied(facts.values(part)) for part in adapter.new] for key, adapter in adapters.items()}
         error = None
         if name == "fill":
             key, A, B = inputs
@@ -87,7 +86,11 @@ def follow(layer_class, weight, bias, steps, x):
         elif name != "start":
             _, error = catch(getattr(layer, name, None) or _missing_method(name), *inputs)
             if name == "add" and inputs[0] not in adapters:
-                new = [parameter for parameter in nn.Module.parameters(layer) if id(parameter) not in parameters_before]
+                new = [
+                    parameter
+                    for parameter in facts.parameters(layer).values()
+                    if id(parameter) not in parameters_before
+                ]
                 adapters[inputs[0]] = _Adapter(new, d, k, inputs[1])
         unchanged = {key: list(map(_equal, old, adapters[key].new)) for key, old in values.items()}
         snapshots.append(
@@ -106,16 +109,16 @@ def _missing_method(name):
     return call
 
 
-def _equal(a, b):
-    return a.shape == b.shape and a.dtype == b.dtype and equal(a, b)
+def _equal(before, now):
+    return facts.same_bits(before, facts.values(now))
 
 
 def _optimiser_step(layer, x):
     layer.zero_grad()
     layer(x).square().mean().backward()
     with torch.no_grad():
-        for parameter in nn.Module.parameters(layer):
-            if parameter.requires_grad and parameter.grad is not None:
+        for parameter in facts.parameters(layer).values():
+            if facts.requires_grad(parameter) and parameter.grad is not None:
                 parameter.sub_(0.1 * parameter.grad.sign())
 
 
@@ -123,13 +126,13 @@ def _snapshot(layer, base, x, adapters, parameters_before):
     out, error = catch(layer, x)
     base_layer = getattr(layer, "base_layer", None)
     tensors = [getattr(base_layer, name, None) for name in ("weight", "bias")]
-    parameter_ids = {id(parameter) for parameter in nn.Module.parameters(layer)}
+    parameter_ids = {id(parameter) for parameter in facts.parameters(layer).values()}
     active, _ = catch(getattr, layer, "active", "nothing")
     observation = {
         "active": wire.plain(active),
         "out": wire.copy(wire.plain(out)),
         "base": [wire.copy(wire.plain(tensor)) for tensor in tensors],
-        "trains": [isinstance(tensor, torch.Tensor) and tensor.requires_grad for tensor in tensors],
+        "trains": [facts.is_tensor(tensor) and facts.requires_grad(tensor) for tensor in tensors],
         "same": base_layer is base,
         "adapters": {name: adapter.state() for name, adapter in adapters.items()},
         "kept": set(parameters_before) <= parameter_ids,
@@ -197,11 +200,11 @@ def combined(function, adapters, weights):
     if not callable(function):
         return {"not_callable": wire.type_name(function)}
     adapter_tuples = [tuple(adapter) for adapter in adapters]
-    before = [(A.clone(), B.clone()) for A, B, _ in adapter_tuples]
+    before = [(facts.copied(A), facts.copied(B)) for A, B, _ in adapter_tuples]
     value, error = catch(function, adapter_tuples, list(weights))
     if error:
         return {"raised": error}
     changed = [
-        i for i, (A, B, _) in enumerate(adapter_tuples) if not (_equal(A, before[i][0]) and _equal(B, before[i][1]))
+        i for i, (A, B, _) in enumerate(adapter_tuples) if not (_equal(before[i][0], A) and _equal(before[i][1], B))
     ]
     return {"type": wire.type_name(value), "value": wire.plain(value), "changed": changed}

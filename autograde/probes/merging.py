@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn import Linear  # this one: handed-in code may put another in its place
 
 from autograde.probes.layers import adapters, as_convention, make_base, make_layer, set_adapters
-from autograde.remote import wire
-from autograde.remote.bits import same_bits
+from autograde.remote import facts, wire
+from autograde.remote.facts import same_bits
 from autograde.remote.probe import probe
 from autograde.remote.raised import catch
 
@@ -31,11 +31,11 @@ def _build_layer(source, name, weight, bias, options, A, B, device):
 
 
 def _values(layer):
-    return {name: wire.copy(wire.plain(parameter)) for name, parameter in layer.named_parameters()}
+    return {name: wire.copy(wire.plain(parameter)) for name, parameter in facts.parameters(layer).items()}
 
 
 def _ids(layer):
-    return {name: (id(parameter), parameter.requires_grad) for name, parameter in layer.named_parameters()}
+    return {name: (id(each), facts.requires_grad(each)) for name, each in facts.parameters(layer).items()}
 
 
 def _call_on_layer(function, layer):
@@ -48,13 +48,13 @@ def _call_on_layer(function, layer):
         return None, {"raised": error}
     now_values, now_ids = _values(layer), _ids(layer)
     changed = [name for name in values if name not in now_values or not same_bits(values[name], now_values[name])]
-    scaling_after = vars(layer).get("scaling")
+    scaling_after = facts.attributes(layer).get("scaling")
     return value, {
         "type": wire.type_name(value),
         "changed": changed if type(scaling_after) is float and scaling_after == scaling else [*changed, "scaling"],
         "replaced": [name for name in ids if name not in now_ids or ids[name] != now_ids[name]],
         "added": [name for name in now_ids if name not in ids],
-        "marked": bool(vars(layer).get("merged", False)),
+        "marked": bool(facts.attributes(layer).get("merged", False)),
     }
 
 
@@ -82,7 +82,8 @@ def linear_of(function, source, name, weight, bias, options, A, B, x, device="cp
         ``device``, ``parameter``, ``leaf``, ``graph`` (whether the weight has a grad_fn),
         ``inference`` (whether it was made under inference_mode), ``shares`` (``[its
         parameter, the layer's]`` for each two that share memory), ``out`` (what it makes of x, or None where it
-        raises) and ``kept`` (the layer's output before and after).
+        raises), ``kept`` (the layer's output before and after) and ``alone`` (as ``out``, once all the layer's
+        parameters have changed their signs).
     """
     layer = _build_layer(source, name, weight, bias, options, A, B, device)
     x = x.to(device)
@@ -91,30 +92,39 @@ def linear_of(function, source, name, weight, bias, options, A, B, x, device="cp
     if "type" not in observation:
         return observation
     result_weight = getattr(value, "weight", None)
-    if not isinstance(value, nn.Module) or not isinstance(result_weight, torch.Tensor):
+    if not facts.is_module(value) or not facts.is_tensor(result_weight):
         return observation | {"value": wire.plain(value)}
     out, _ = catch(value, x)
-    after, _ = catch(layer, x)
-    return observation | {
+    after = wire.copy(wire.plain(catch(layer, x)[0]))
+    observation |= {"out": wire.copy(wire.plain(out)), "kept": [before, after]} | _describe_linear(
+        value, result_weight, layer, observation["added"]
+    )
+    with torch.no_grad():
+        for parameter in facts.parameters(layer).values():
+            parameter.neg_()
+    return observation | {"alone": wire.plain(catch(value, x)[0])}
+
+
+def _describe_linear(value, result_weight, layer, added):
+    """Describe an nn.Linear with the weight `result_weight`; `added`: names of parameters that the layer got in the call."""
+    return {
         "plain": type(value) is Linear,
         "own": value is layer.base_layer,
         "sizes": [wire.plain(getattr(value, size, None)) for size in ("in_features", "out_features")],
-        "weight": wire.plain(result_weight),
-        "bias": wire.plain(getattr(value, "bias", None)),
-        "device": result_weight.device.type,
-        "parameter": isinstance(result_weight, nn.Parameter),
-        "leaf": result_weight.is_leaf,
-        "graph": result_weight.grad_fn is not None,
-        "inference": any(tensor.is_inference() for tensor in (result_weight, *value.parameters())),
+        "weight": wire.copy(wire.plain(result_weight)),
+        "bias": wire.copy(wire.plain(getattr(value, "bias", None))),
+        "device": facts.device(result_weight).type,
+        "parameter": facts.is_parameter(result_weight),
+        "leaf": facts.is_leaf(result_weight),
+        "graph": facts.has_graph(result_weight),
+        "inference": any(map(facts.is_inference, (result_weight, *facts.parameters(value).values()))),
         "shares": [
             [result_name, layer_name]
-            for result_name, result_parameter in value.named_parameters()
-            for layer_name, layer_parameter in layer.named_parameters()
-            if layer_name not in observation["added"]
-            if result_parameter.untyped_storage().data_ptr() == layer_parameter.untyped_storage().data_ptr()
+            for result_name, result_parameter in facts.parameters(value).items()
+            for layer_name, layer_parameter in facts.parameters(layer).items()
+            if layer_name not in added
+            if facts.memory(result_parameter) == facts.memory(layer_parameter)
         ],
-        "out": wire.plain(out),
-        "kept": [before, wire.plain(after)],
     }
 
 
@@ -153,7 +163,8 @@ def run_steps(layer_class, weight, bias, options, A, B, x, steps, device="cpu"):
     for name, *inputs in [["forward"], *steps]:
         gradients = None
         if name != "forward":
-            gradients, error = catch(_step, layer, x, name, [tensor.to(device) for tensor in inputs])
+            given = [tensor.to(device) for tensor in inputs]
+            gradients, error = catch(_step, layer, original, x, name, given)
             if error:
                 return {"raised": error, "during": name, "snapshots": snapshots, "start": start}
         out, error = catch(layer, x)
@@ -165,12 +176,12 @@ def run_steps(layer_class, weight, bias, options, A, B, x, steps, device="cpu"):
     return {"snapshots": snapshots, "start": start}
 
 
-def _step(layer, x, name, inputs):
+def _step(layer, original, x, name, inputs):
     if name == "set":
         set_adapters(layer, inputs)
-    elif name == "load":
+    elif name == "load":  # into the Parameter that the base came with: a layer that holds another does not follow
         with torch.no_grad():
-            layer.base_layer.weight.copy_(inputs[0])
+            original.copy_(inputs[0])
     elif name == "learn":
         adapter_pair = adapters(layer)
         for tensor, _ in adapter_pair:
@@ -189,7 +200,7 @@ def _kept_tensors(layer):
     tensors = []
 
     def walk(value, depth):
-        if isinstance(value, torch.Tensor):
+        if facts.is_tensor(value):
             tensors.append(value)
         elif depth and isinstance(value, dict):
             for item in value.values():
@@ -198,7 +209,7 @@ def _kept_tensors(layer):
             for item in value:
                 walk(item, depth - 1)
 
-    walk(vars(layer), 3)
+    walk(facts.attributes(layer), 3)
     return tensors
 
 
@@ -206,24 +217,24 @@ def _snapshot(layer, original, original_adapters):
     base = getattr(layer, "base_layer", None)
     weight, bias = getattr(base, "weight", None), getattr(base, "bias", None)
     merged, _ = catch(getattr, layer, "merged", None)
-    is_tensor = isinstance(weight, torch.Tensor)
+    is_tensor = facts.is_tensor(weight)
     return {
         "weight": wire.copy(wire.plain(weight)),
         "bias": wire.copy(wire.plain(bias)),
         "same": weight is original,
-        "leaf": is_tensor and weight.is_leaf,
-        "graph": is_tensor and weight.grad_fn is not None,
-        "trains": [isinstance(tensor, torch.Tensor) and tensor.requires_grad for tensor in (weight, bias)],
+        "leaf": is_tensor and facts.is_leaf(weight),
+        "graph": is_tensor and facts.has_graph(weight),
+        "trains": [facts.is_tensor(tensor) and facts.requires_grad(tensor) for tensor in (weight, bias)],
         "merged": wire.copy(wire.plain(merged)),
         "adapters": [
             tensor is original_adapter
             for (tensor, _), original_adapter in zip(adapters(layer), original_adapters, strict=True)
         ],
         "alias": is_tensor and any(_same_memory(tensor, weight) for tensor in _kept_tensors(layer)),
-        "zeros": any(tensor.shape == original.shape and not tensor.any() for tensor in _kept_tensors(layer)),
+        "zeros": any(facts.shape(tensor) == original.shape and not tensor.any() for tensor in _kept_tensors(layer)),
     }
 
 
 def _same_memory(one, other):
-    pointers, error = catch(lambda: (one.untyped_storage().data_ptr(), other.untyped_storage().data_ptr()))
-    return not error and pointers[0] == pointers[1]
+    same, _ = catch(lambda: facts.memory(one) == facts.memory(other))
+    return bool(same)

@@ -5,11 +5,12 @@ for the judge to know; here is only looked at what is there.
 """
 
 import torch
-from torch import equal, nn
+from torch import nn
+from torch.nn import Linear  # this one: handed-in code may put another in its place
 
 from autograde.probes.layers import shared_adapter
-from autograde.remote import wire
-from autograde.remote.bits import same_bits
+from autograde.remote import facts, wire
+from autograde.remote.facts import same_bits
 from autograde.remote.probe import probe
 from autograde.remote.raised import catch
 
@@ -35,7 +36,7 @@ def _modules(model):
         name, module = pending.pop()
         by_name[name] = module
         if name.count(".") < DEPTH:
-            children = reversed(list(nn.Module.named_children(module)))
+            children = reversed(facts.children(module).items())
             pending += [(f"{name}.{child.replace('.', '/')}".lstrip("."), part) for child, part in children]
     return by_name
 
@@ -45,7 +46,7 @@ def _parameters(model):
     return {
         f"{name}.{own}".lstrip("."): parameter
         for name, module in _modules(model).items()
-        for own, parameter in nn.Module.named_parameters(module, recurse=False)
+        for own, parameter in facts.own_parameters(module).items()
     }
 
 
@@ -55,18 +56,18 @@ def _describe_place(module, before):
         return {"kind": "same"}
     base = getattr(module, "base_layer", None)
     sides = [getattr(module, side, None) for side in SIDES]
-    if not isinstance(base, nn.Module) or not all(isinstance(side, (torch.Tensor, nn.Module)) for side in sides):
+    if not facts.is_module(base) or not all(facts.is_tensor(side) or facts.is_module(side) for side in sides):
         return {"kind": "other", "type": wire.type_name(module)}
     kind = "lora" if base is before else "copy" if type(base) is type(before) else "other"
-    if isinstance(getattr(base, "base_layer", None), nn.Module):
+    if facts.is_module(getattr(base, "base_layer", None)):
         kind = "nested"
-    tensors = [side.weight.mT if isinstance(side, nn.Module) else side for side in sides]
+    tensors = [side.weight.mT if facts.is_module(side) else side for side in sides]
     return {
         "kind": kind,
         "type": wire.type_name(module),
-        "shapes": [list(tensor.shape) for tensor in tensors],
+        "shapes": [list(facts.shape(tensor)) for tensor in tensors],
         "scaling": wire.plain(getattr(module, "scaling", None)),
-        "frozen": [not parameter.requires_grad for parameter in before.parameters()],
+        "frozen": [not facts.requires_grad(parameter) for parameter in facts.parameters(before).values()],
     }
 
 
@@ -99,9 +100,9 @@ def inject_into(function, source, seed, target_modules, rank, alpha, ids, again=
         return {"not_callable": wire.type_name(function)}
     model = build_model(source, seed)
     modules, parameters = _modules(model), _parameters(model)
-    linears = {name: module for name, module in modules.items() if isinstance(module, nn.Linear)}
-    grads = {name: parameter.requires_grad for name, parameter in parameters.items()}
-    values = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+    linears = {name: module for name, module in modules.items() if isinstance(module, Linear)}
+    grads = {name: facts.requires_grad(parameter) for name, parameter in parameters.items()}
+    values = {name: facts.copied(facts.values(parameter)) for name, parameter in parameters.items()}
     out_before, _ = catch(model, ids)
 
     observation = _call_inject(function, model, target_modules, rank, alpha)
@@ -117,10 +118,12 @@ def inject_into(function, source, seed, target_modules, rank, alpha, ids, again=
     observation["added"] = [
         name for name in modules_now if name not in modules and not any(name.startswith(f"{top}.") for top in replaced)
     ][:20]
-    replaced_parameters = {id(parameter) for name in replaced for parameter in linears[name].parameters()}
-    changed = [name for name, parameter in parameters.items() if parameter.requires_grad != grads[name]]
+    replaced_parameters = {id(parameter) for name in replaced for parameter in facts.parameters(linears[name]).values()}
+    changed = [name for name, parameter in parameters.items() if facts.requires_grad(parameter) != grads[name]]
     observation["grads"] = [name for name in changed if id(parameters[name]) not in replaced_parameters]
-    observation["changed"] = [name for name, parameter in parameters.items() if not same_bits(parameter, values[name])]
+    observation["changed"] = [
+        name for name, parameter in parameters.items() if not same_bits(facts.values(parameter), values[name])
+    ]
     out_after, _ = catch(model, ids)
     observation["out"] = [wire.plain(out_before), wire.plain(out_after)]
     if tied:
@@ -133,7 +136,7 @@ def inject_into(function, source, seed, target_modules, rank, alpha, ids, again=
 
 def _weight_at(model, path):
     module = model.get_submodule(path)
-    while isinstance(getattr(module, "base_layer", None), nn.Module):
+    while facts.is_module(getattr(module, "base_layer", None)):
         module = module.base_layer
     return module.weight
 
@@ -163,7 +166,9 @@ def _fill(model, values):
 
 
 def _snapshot(model):
-    return {name: (id(p), p.requires_grad, p.detach().clone()) for name, p in _parameters(model).items()}
+    return {
+        name: (id(p), facts.requires_grad(p), facts.copied(facts.values(p))) for name, p in _parameters(model).items()
+    }
 
 
 def _changes(model, before):
@@ -173,13 +178,9 @@ def _changes(model, before):
     return {
         "replaced": [name for name in {**before, **parameters_now} if name not in parameters_now or name not in before]
         + [name for name in in_both if id(parameters_now[name]) != before[name][0]],
-        "changed": [name for name in in_both if not _equal(parameters_now[name], before[name][2])],
-        "grads": [name for name in in_both if parameters_now[name].requires_grad != before[name][1]],
+        "changed": [name for name in in_both if not same_bits(facts.values(parameters_now[name]), before[name][2])],
+        "grads": [name for name in in_both if facts.requires_grad(parameters_now[name]) != before[name][1]],
     }
-
-
-def _equal(a, b):
-    return a.shape == b.shape and a.dtype == b.dtype and equal(a, b)
 
 
 @probe
@@ -205,7 +206,7 @@ def state_of(function, source, seed, values):
     return observation | {
         "keys": list(entries),
         "entries": [wire.plain(entry) for entry in entries.values()],
-        "graph": [key for key, entry in entries.items() if getattr(entry, "grad_fn", None) is not None],
+        "graph": [key for key, entry in entries.items() if facts.is_tensor(entry) and facts.has_graph(entry)],
     }
 
 
@@ -217,24 +218,27 @@ def load_into(function, source, seed, values, keys, tensors):
         keys, tensors: of the state, in this order.
 
     Returns:
-        ``not_callable``; or ``raised`` where it raised, and in any case what `_changes` says of the model, ``now``
-        (values of the parameters that changed, by name), ``shares`` (names of parameters that share memory with the
-        state) and ``state`` (whether the state is as it was).
+        ``not_callable``; or ``raised`` where it raised, and in any case what `_changes` says of the model, ``shares``
+        (names of parameters that share memory with the state), ``state`` (whether the state is as it was) and ``now``:
+        by name the values of the parameters that changed, as the model's first Parameters hold them once the tensors
+        of the state have changed their signs.
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}
     model = build_model(source, seed)
     _fill(model, values)
-    before = _snapshot(model)
+    before, parameters = _snapshot(model), _parameters(model)
     state = dict(zip(keys, tensors, strict=True))
-    state_before = {key: tensor.clone() for key, tensor in state.items()}
+    state_before = {key: facts.copied(tensor) for key, tensor in state.items()}
     _, error = catch(function, model, state)
     observation = {"raised": error} if error else {}
     observation |= _changes(model, before)
-    memory = {tensor.untyped_storage().data_ptr() for tensor in tensors if tensor.numel()}
-    parameters_now = _parameters(model)
-    return observation | {
-        "now": {name: wire.plain(parameters_now[name]) for name in observation["changed"]},
-        "shares": [name for name, part in parameters_now.items() if part.untyped_storage().data_ptr() in memory],
-        "state": list(state) == keys and all(_equal(state[key], state_before[key]) for key in keys),
+    memory = {facts.memory(tensor) for tensor in tensors if tensor.numel()}
+    observation |= {
+        "shares": [name for name, part in _parameters(model).items() if facts.memory(part) in memory],
+        "state": list(state) == keys and all(same_bits(facts.values(state[key]), state_before[key]) for key in keys),
     }
+    with torch.no_grad():
+        for tensor in tensors:
+            tensor.neg_()
+    return observation | {"now": {name: wire.plain(parameters[name]) for name in observation["changed"]}}

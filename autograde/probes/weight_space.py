@@ -5,8 +5,8 @@ from torch import nn
 from torch.nn import Conv2d, Linear  # these: handed-in code may put others in their place
 from torch.nn.utils import parametrize
 
-from autograde.remote import wire
-from autograde.remote.bits import same_bits
+from autograde.remote import facts, wire
+from autograde.remote.facts import same_bits
 from autograde.remote.probe import probe
 from autograde.remote.raised import catch
 
@@ -17,17 +17,17 @@ NAMES = ("A", "B")
 def _adapter_state(module, name):
     """The state of one adapter of the module; of its values only whether they are zero, equal or finite."""
     value, _ = catch(getattr, module, name, None)
-    if not isinstance(value, torch.Tensor):
+    if not facts.is_tensor(value):
         return {"type": wire.type_name(value)}
-    own = {id(parameter) for parameter in nn.Module.parameters(module)}
-    plain = value.detach().double() if not value.is_meta else None
+    own = {id(parameter) for parameter in facts.parameters(module).values()}
+    plain = facts.values(value).double() if not facts.is_meta(value) else None
     return {
         "type": wire.type_name(value),
-        "shape": list(value.shape),
+        "shape": list(facts.shape(value)),
         "registered": id(value) in own,
-        "trains": value.requires_grad,
-        "dtype": str(value.dtype),
-        "device": value.device.type,
+        "trains": facts.requires_grad(value),
+        "dtype": str(facts.dtype(value)),
+        "device": facts.device(value).type,
         "zero": plain is not None and bool((plain == 0).all()),
         "constant": plain is not None and plain.numel() > 1 and bool((plain == plain.flatten()[0]).all()),
         "finite": plain is not None and bool(plain.isfinite().all()),
@@ -61,7 +61,8 @@ def adapted_weight(module_class, sizes, options, A, B, wts, cotangent, device="c
         ``fresh`` (what A, B, scale and en are), ``at_start`` (whether the fresh module returns the weight's own bits),
         ``elsewhere`` (where A and B are when made for the meta device; None where that raises), ``out``, ``type`` and
         ``dtype`` of what came back with A and B set, ``changed`` (wts was written into), ``gradients`` of A and B for
-        ``(out * cotangent).sum()``, ``off`` (whether wts itself came back while en was false), ``off_out``, ``modes``
+        ``(out * cotangent).sum()``, ``off`` (whether wts itself came back while en was false), ``off_out``,
+        ``off_later`` (the same tensor once wts has changed its sign), ``modes``
         (the outputs after eval() while on, and after train() while off), ``moved`` (dtypes of A and B after .half());
         or ``raised`` with ``during``, ``no_module``, ``no_init`` or ``unset``.
     """
@@ -70,7 +71,7 @@ def adapted_weight(module_class, sizes, options, A, B, wts, cotangent, device="c
     module, error = catch(module_class, *sizes, **options)
     if error:
         return {"raised": error, "during": "construction"}
-    if not isinstance(module, nn.Module):
+    if not facts.is_module(module):
         return {"no_module": True, "type": wire.type_name(module)}
     if getattr(module, "_modules", None) is None:
         return {"no_init": True}
@@ -88,7 +89,7 @@ def adapted_weight(module_class, sizes, options, A, B, wts, cotangent, device="c
     out, error = catch(module, wts)
     if error:
         return observation | {"raised": error, "during": "forward"}
-    observation["at_start"] = isinstance(out, torch.Tensor) and same_bits(wire.plain(out), wire.plain(before))
+    observation["at_start"] = facts.is_tensor(out) and same_bits(wire.plain(out), wire.plain(before))
     wts = before.clone()
     if problem := _set_adapters(module, (A.to(device), B.to(device))):
         return observation | problem
@@ -107,7 +108,10 @@ def adapted_weight(module_class, sizes, options, A, B, wts, cotangent, device="c
     off, error = catch(module, wts)
     if error:
         return observation | {"raised": error, "during": "forward with en = False"}
-    observation |= {"off": off is wts, "off_out": wire.plain(off), "modes": [wire.plain(in_eval)]}
+    observation |= {"off": off is wts, "off_out": wire.copy(wire.plain(off)), "modes": [wire.copy(wire.plain(in_eval))]}
+    with torch.no_grad():
+        wts.neg_()
+    observation["off_later"] = wire.plain(off)
     module.en = True
     catch(module.half)
     observation["moved"] = [str(getattr(getattr(module, name), "dtype", None)) for name in NAMES]
@@ -131,7 +135,7 @@ def _parametrisations(layer):
 
 
 def _parameters(layer):
-    return {name: [wire.copy(wire.plain(p)), p.requires_grad] for name, p in nn.Module.named_parameters(layer)}
+    return {name: [wire.copy(wire.plain(p)), facts.requires_grad(p)] for name, p in facts.parameters(layer).items()}
 
 
 @probe
@@ -153,23 +157,23 @@ def adapted_layer(function, kind, options, weight, bias, rank, alpha, A, B, x, c
     if error:
         return {"raised": error}
     observation = {"type": wire.type_name(value), "value": None if value is None else True, "same": value is layer}
-    layer = value if isinstance(value, nn.Module) else layer  # `same` has recorded whether it is the same one
+    layer = value if facts.is_module(value) else layer  # `same` has recorded whether it is the same one
     modules = _parametrisations(layer)
     observation["parametrised"] = len(modules)
     own_bias = catch(getattr, layer, "bias", None)[0]
-    bias_now = [wire.plain(own_bias), own_bias.requires_grad] if isinstance(own_bias, torch.Tensor) else None
+    bias_now = [wire.plain(own_bias), facts.requires_grad(own_bias)] if facts.is_tensor(own_bias) else None
     if not modules:
         return observation | {"bias": bias_now, "parameters": sorted(_parameters(layer))}
     original = layer.parametrizations.weight.original
     adapter = modules[0]
-    observation |= {"original": [wire.copy(wire.plain(original)), original.requires_grad], "bias": bias_now}
+    observation |= {"original": [wire.copy(wire.plain(original)), facts.requires_grad(original)], "bias": bias_now}
     observation["fresh"] = _module_state(adapter)
     out, error = catch(layer, x)
     if error:
         return observation | {"raised": error, "during": "forward"}
     # Of the weight, not of the output: in another order of memory, the same weight may give other last bits.
-    now = layer.weight
-    observation["at_start"] = isinstance(now, torch.Tensor) and same_bits(wire.plain(now), weight.to(device))
+    weight_now = layer.weight
+    observation["at_start"] = facts.is_tensor(weight_now) and same_bits(wire.plain(weight_now), weight.to(device))
     if problem := _set_adapters(adapter, (A.to(device), B.to(device))):
         return observation | problem
     out, error = catch(layer, x)
@@ -179,7 +183,7 @@ def adapted_layer(function, kind, options, weight, bias, rank, alpha, A, B, x, c
     observation |= {"out": wire.copy(wire.plain(out)), "gradients": wire.plain(grads)}
     adapter.en = False
     out, _ = catch(layer, x)
-    observation["off"] = isinstance(out, torch.Tensor) and same_bits(wire.plain(out), wire.plain(before))
+    observation["off"] = facts.is_tensor(out) and same_bits(wire.plain(out), wire.plain(before))
     adapter.en = True
     parameters_before = _parameters(layer)
     _, error = catch(function, layer, rank, alpha)
@@ -233,10 +237,10 @@ def folded(function, source, kind, options, weight, bias, rank, alpha, A, B, en,
         "plain": type(layer) is KINDS[kind],
         "parameters": sorted(nn.Module.state_dict(layer)),
         "weight": wire.plain(weight_now),
-        "leaf": weight_now.is_leaf,
-        "parameter": isinstance(weight_now, nn.Parameter),
-        "graph": weight_now.grad_fn is not None,
-        "trains": [weight_now.requires_grad, isinstance(own_bias, torch.Tensor) and own_bias.requires_grad],
+        "leaf": facts.is_leaf(weight_now),
+        "parameter": facts.is_parameter(weight_now),
+        "graph": facts.has_graph(weight_now),
+        "trains": [facts.requires_grad(weight_now), facts.is_tensor(own_bias) and facts.requires_grad(own_bias)],
         "bias": wire.plain(own_bias),
         "out": wire.plain(out),
     }

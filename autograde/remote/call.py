@@ -5,17 +5,10 @@ from decimal import Decimal
 from fractions import Fraction
 
 import torch
-from torch import equal  # bound now: handed-in code may replace torch.equal later
 
-from autograde.remote import learner_process, wire
+from autograde.remote import facts, learner_process, wire
 from autograde.remote.probe import probe
 from autograde.remote.raised import catch
-
-
-def _unchanged(before, after):
-    if isinstance(before, torch.Tensor):
-        return before.shape == after.shape and equal(before, after.to(before.device))
-    return True
 
 
 def _number(value):
@@ -58,11 +51,15 @@ def call(function, args, device="cpu"):
     value, error = catch(function, *moved)
     if error:
         return {"raised": error}
-    changed = [i for i, arg in enumerate(moved) if not _unchanged(before[i], wire.plain(arg))]
+    changed = [
+        i
+        for i, (was, arg) in enumerate(zip(before, moved, strict=True))
+        if facts.is_tensor(arg) and not facts.same_bits(was, facts.values(arg))
+    ]
     return {
         "type": wire.type_name(value),
         "value": wire.plain(_number(value)),
-        "device": value.device.type if isinstance(value, torch.Tensor) else None,
+        "device": facts.device(value).type if facts.is_tensor(value) else None,
         "changed": changed,
         "returns": returns_something(function),
     }

@@ -50,14 +50,17 @@ def probe(function):
     return ask
 
 
-def run_probe(name, target, arguments):
+def run_probe(name, target, arguments, find=sys.modules.get):
     """Run the probe called `name` on `target`, in the process that holds the learner's code.
 
+    Args:
+        find: gives the module of a name, or None.
+
     Raises:
-        ValueError: no loaded module defines a probe of that name.
+        ValueError: no such module defines a probe of that name.
     """
     module, _, function_name = name.partition(":")
-    function = getattr(sys.modules.get(module), function_name, None)
+    function = getattr(find(module), function_name, None)
     if not getattr(function, "is_probe", False):
         raise ValueError(f"{name!r} is not a probe")
     return function(target, **arguments)

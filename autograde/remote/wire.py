@@ -14,6 +14,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from autograde.remote import facts
+from autograde.remote.facts import type_name
+
 MAX_BYTES = 64 * 2**20  # one message; the largest honest answer of the course is a thousand times smaller
 MAX_TEXT = 4_000  # characters of one string a learner's code returned
 MAX_ITEMS = 10_000  # entries of one list or dict
@@ -38,14 +41,6 @@ class Opaque:
     text: str = ""
 
 
-def type_name(value):
-    """The usual name of the type of `value`: `int`, `torch.Tensor`, `numpy.ndarray`."""
-    kind = type(value)
-    module = getattr(kind, "__module__", "")
-    name = getattr(kind, "__qualname__", str(kind))
-    return name if module in ("builtins", "__main__") else f"{module}.{name}"
-
-
 def _opaque(value):
     try:
         text = repr(value)
@@ -60,7 +55,7 @@ def _plain_tensor(tensor):
     if tensor.numel() * tensor.element_size() > MAX_BYTES // 2:
         return Opaque(type_name(tensor), f"a tensor of shape {tuple(tensor.shape)}, too large to be an answer")
     # A subclass (nn.Parameter, or one of the learner's own) is read as the plain tensor under it.
-    return tensor.detach().as_subclass(torch.Tensor).to("cpu").resolve_conj().resolve_neg()
+    return facts.values(tensor)
 
 
 def plain(value, depth=0):
@@ -89,7 +84,7 @@ def plain(value, depth=0):
 def copy(value):
     """A deep copy of plain data that keeps each tensor's strides, so that a non-contiguous input stays one."""
     if isinstance(value, torch.Tensor):
-        return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device=value.device).copy_(value)
+        return facts.copied(value)
     if isinstance(value, list):
         return [copy(item) for item in value]
     if isinstance(value, dict):

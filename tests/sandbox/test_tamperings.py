@@ -40,7 +40,8 @@ OF_EACH_KIND = {
     "exit_in_a_cell", "a_copy_stays", "a_tensor_that_agrees", "a_mode_over_everything", "no_name",
     "modules_of_its_own", "outputs_of_the_check", "a_thousand_points", "the_check_is_deleted", "the_package_beside",
     "links_beside", "a_linked_student", "a_layer_that_names_few_parameters", "wheat_that_speaks",
-    "wheat_with_a_file_and_checks_of_its_own",
+    "wheat_with_a_file_and_checks_of_its_own", "a_function_of_the_probes", "the_name_of_a_type",
+    "products_in_another_thread",
 }  # fmt: skip
 CONFIG = """
 c.Execute.timeout = 60
@@ -246,11 +247,8 @@ def test_it_ends_as_it_must(graded, door, name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [what.name for what in LIMITS])
 def test_what_is_known_to_gain(graded, name):
-    class_, what = graded["autograde grade"], STUDENTS[BY_NAME[name]]
-    assert re.search(what.tried, class_.read(BY_NAME[name], what.lesson)[1]), "it must have been tried"
-    if class_.scores[BY_NAME[name], what.lesson] > what.score:
-        pytest.xfail("what is noted beside an answer, and is not its value, can be forged")
-    _ends_as_it_must(class_, name)
+    """These forge what is noted beside an answer: docs/grading.md says so, and this is all that is known."""
+    _ends_as_it_must(graded["autograde grade"], name)
 
 
 @pytest.mark.parametrize("door", EACH_DOOR)

@@ -1,7 +1,10 @@
 """What a perfect forger of notes could gain: values as a wrong answer has them, everything else as a right one has it.
 
-Run as a script it prints each known mistake that gains, with its price in points, as ``docs/grading.md`` lists them.
+Run as a script it writes each known mistake that gains, with what it gains in points, into `KNOWN`. docs/grading.md says the
+same, and tests/unit/test_forged_notes.py keeps all three in step.
 """
+
+from pathlib import Path
 
 import torch
 from known_answers import CHECKS
@@ -9,6 +12,7 @@ from known_answers import CHECKS
 from autograde.remote import wire
 from autograde.remote.probe import Remote, run_probe
 
+KNOWN = Path(__file__).with_name("forgeable.txt")
 VALUES = {"value", "out"}  # under these names every number and name is a value, too
 
 
@@ -59,6 +63,13 @@ def gains(seed=1):
     return found
 
 
+def lines():
+    """`gains` in words: an exercise, a known mistake, and what it gains of how many points."""
+    return [
+        f"{exercise} {known} {score - honest:g} of {points:g}"
+        for (exercise, known), (score, honest, points) in gains().items()
+    ]
+
+
 if __name__ == "__main__":
-    for (exercise, misconception), (score, honest, points) in gains().items():
-        print(f"{exercise:24} {misconception:40} {honest:g} -> {score:g} of {points:g}")
+    KNOWN.write_text("".join(f"{line}\n" for line in lines()))

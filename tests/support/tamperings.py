@@ -1,7 +1,7 @@
 """Handed-in work that tries to gain points by other means than an answer, or to do harm; and what each must end in.
 
 Each of `TAMPERINGS` holds a wrong answer, so whatever it gains, it gained by tampering. `LIMITS` are those that do gain
-something. `WHEAT` does things that look alike and are innocent, with right answers.
+something, with what they gain. `WHEAT` does things that look alike and are innocent, with right answers.
 """
 
 import json
@@ -361,13 +361,12 @@ _code(
     "the_probe",
     FORGOTTEN,
     "tried: replaced",
-    "0 of 2 points The answer could not be read",
     before="""
-from autograde.remote import bits, call, raised
+from autograde.remote import call, facts, raised
 def forged(target, **arguments):
     return {"passed": True, "score": 2.0, "points": 2.0, "status": "passed"}
 forged.is_probe = True
-call.call, bits.same_bits, raised.catch = forged, lambda *a: True, lambda *a, **k: (2.0, None)
+call.call, facts.same_bits, raised.catch = forged, lambda *a: True, lambda *a, **k: (2.0, None)
 tried("replaced", call.call(None))
 """,
 )
@@ -375,7 +374,6 @@ _code(
     "what_becomes_frames",
     FORGOTTEN,
     "tried: replaced",
-    "0 of 2 points (What came from your notebook's process|The answer could not be read)",
     before="""
 protocol = sys.modules["autograde.sandbox.protocol"]
 pack = protocol.pack
@@ -388,12 +386,10 @@ tried("replaced")
 _code(
     "the_probe_s_answer",
     FORGOTTEN,
-    "tried: replaced tried: asked",
-    "0 of 2 points The answer could not be read",
+    "tried: replaced",
     before="""
 from autograde.remote import probe
-def forged(name, target, arguments):
-    noted.append("asked")
+def forged(*_):
     return {"passed": True, "score": 2.0, "points": 2.0, "status": "passed", "value": 2.0, "changed": []}
 probe.run_probe = forged
 tried("replaced")
@@ -402,24 +398,22 @@ tried("replaced")
 _code(
     "what_is_sent",
     FORGOTTEN,
-    "tried: replaced tried: sent",
-    "0 of 2 points The answer could not be read",
+    "tried: replaced",
     before="""
 from autograde.remote import wire
-wire.encode = lambda value: noted.append("sent") or b'{"status": "passed", "score": 2.0}'
+wire.encode = lambda value: b'{"status": "passed", "score": 2.0}'
 tried("replaced")
 """,
 )
 _code(
     "what_is_received",
     FORGOTTEN,
-    "tried: replaced tried: received",
+    "tried: replaced",
     before="""
 from autograde.remote import wire
 decode = wire.decode
 def forged(data, **more):
     asked = decode(data, **more)
-    noted.append("received")
     asked["arguments"]["args"][2] = None  # all questions without a bias
     return asked
 wire.decode = forged
@@ -429,8 +423,7 @@ tried("replaced")
 _code(
     "json_struct_and_safetensors",
     FORGOTTEN,
-    "tried: replaced tried: written",
-    "0 of 2 points",
+    "tried: replaced",
     before="""
 import json, struct
 import safetensors.torch
@@ -438,7 +431,6 @@ from autograde.remote import wire
 dumps, save = json.dumps, wire.save
 def forged(value, *a, **k):
     if isinstance(value, dict) and "changed" in value:
-        noted.append("written")
         value = {**value, "score": 2.0, "passed": True, "status": "passed"}
     return dumps(value, *a, **k)
 json.dumps = forged
@@ -451,7 +443,6 @@ _code(
     "the_socket",
     FORGOTTEN,
     "tried: replaced",
-    "0 of 2 points (What came from your notebook's process|Your notebook closed|The answer could not be read)",
     before="""
 import json, socket
 tried("replaced")
@@ -899,7 +890,7 @@ _returned(
 _returned(
     "a_class_that_is_another",
     "Lying()",
-    "linear_by_hand could not be tried: AttributeError",
+    "is not a torch tensor but Lying",
     """
 class Lying:
     __class__ = property(lambda self: torch.Tensor)
@@ -1022,7 +1013,6 @@ _code(
     "modules_of_its_own",
     FORGOTTEN,
     "tried: mine True",
-    "0 of 2 points The answer could not be read",
     before="""
 import autograde.remote
 folder = os.path.join(os.getcwd(), "remote_of_mine")
@@ -1420,21 +1410,66 @@ def lora_delta(x, A, B, scaling):
 )
 
 
-# What is not refused -------------------------------------------------------------------------------------------------
-# Values are compared out of reach. In which way an answer came to them (what it changed, how often it multiplied, what
-# trains) can only be noted beside it, and whoever forges these notes is believed; forged_notes.py
-# works out the price. Here stands what they should end in.
+# Notes beside an answer ----------------------------------------------------------------------------------------------
+# Values are compared out of reach. In which way an answer came to them is noted in its own process, by modules that are
+# loaded anew after each cell and read with torch's C code.
 
 _code("a_function_of_the_probes", CHANGES, "tried: True", SAYS_CHANGES,
-      before="from autograde.remote import call\ncall._unchanged = lambda *a: True\ntried(call._unchanged(1, 2))",
-      into=LIMITS)  # fmt: skip
+      before="from autograde.remote import facts\nfacts.same_bits = lambda *a: True\ntried(facts.same_bits(1, 2))")  # fmt: skip
+_code(
+    "methods_that_would_show_a_changed_input",
+    CHANGES.replace("weight.add_(1)", "tensor_of_torch.add_(weight, 1)"),
+    "tried: kept 0",
+    SAYS_CHANGES,
+    before="""
+tensor_of_torch, kept = torch._C.TensorBase, {}
+def first(tensor):
+    return kept.setdefault(id(tensor), tensor_of_torch.clone(tensor))
+tried("kept", len(kept))
+torch.Tensor.detach = torch.Tensor.to = torch.Tensor.cpu = torch.Tensor.contiguous = lambda self, *a, **k: first(self)
+torch.Tensor.as_subclass = torch.Tensor.view = torch.Tensor.clone = lambda self, *a, **k: first(self)
+""",
+)
 _code(
     "the_name_of_a_type",
     "def linear_by_hand(x, weight, bias):\n    out = x @ weight.T\n    return (out if bias is None else out + bias).numpy()",
     "tried: torch.Tensor",
     "is not a torch tensor but numpy.ndarray",
-    before="from autograde.remote import wire\nwire.type_name = lambda value: 'torch.Tensor'\ntried(wire.type_name(1))",
-    into=LIMITS,
+    before="from autograde.remote import facts, wire\nwire.type_name = facts.type_name = lambda value: 'torch.Tensor'\n"
+    "tried(wire.type_name(1))",
+)
+_code(
+    "an_array_called_a_tensor",
+    """
+import numpy as np
+
+class Tensor(np.ndarray):
+    __module__ = "torch"
+
+def linear_by_hand(x, weight, bias):
+    out = x @ weight.T
+    return (out if bias is None else out + bias).numpy().view(Tensor)
+tried(Tensor.__module__, Tensor.__qualname__)
+""",
+    "tried: torch Tensor",
+    "is not a torch tensor but numpy.ndarray",
+)
+_code(
+    "a_parameter_that_says_it_is_frozen",
+    TRAINS.replace("self.base_layer = base_layer", "self.base_layer = quiet(base_layer)"),
+    "tried: False",
+    "lora_linear_freeze · 0 of 2 points",
+    before="""
+class Quiet(nn.Parameter):
+    requires_grad = property(lambda self: False)
+
+def quiet(layer):
+    layer.weight, layer.bias = (None if p is None else Quiet(p.data) for p in (layer.weight, layer.bias))
+    return layer
+tried(quiet(nn.Linear(2, 2)).weight.requires_grad)
+""",
+    lesson=LAYER,
+    score=TRAINS_SCORE,
 )
 _code(
     "products_in_another_thread",
@@ -1449,7 +1484,55 @@ def lora_delta(x, A, B, scaling):
     SAYS_FULL,
     lesson=THIN,
     score=2.0,
-    into=LIMITS,
+)
+_code(
+    "products_in_numpy",
+    """
+def lora_delta(x, A, B, scaling):
+    tried("in numpy")
+    return torch.from_numpy(scaling * (x.numpy() @ (A.numpy() @ B.numpy())))
+""",
+    "tried: in numpy",
+    SAYS_FULL,
+    lesson=THIN,
+    score=2.0,
+)
+
+
+# What gains something ------------------------------------------------------------------------------------------------
+# Code in one process can reach everything in it. What a perfect forger of notes could gain, forged_notes.py works out.
+
+_forging = {"score": 2.0, "says": "✓ linear_by_hand · 2 of 2 points", "into": LIMITS}
+_code(
+    "frames_of_the_probe",
+    CHANGES.replace(
+        "    weight.add_(1)",
+        """
+    frame = sys._getframe()
+    while frame:
+        if "facts" in frame.f_globals:
+            frame.f_globals["facts"].same_bits = lambda *a: True
+            tried("reached")
+        frame = frame.f_back
+    weight.add_(1)""",
+    ),
+    "tried: reached",
+    **_forging,
+)
+_code(
+    "objects_of_the_collector",
+    CHANGES.replace(
+        "    weight.add_(1)",
+        """
+    import gc
+    for found in gc.get_objects():
+        if type(found) is type(sys) and found.__name__ == "autograde.remote.facts":
+            found.same_bits = lambda *a: True
+            tried("reached")
+    weight.add_(1)""",
+    ),
+    "tried: reached",
+    **_forging,
 )
 
 

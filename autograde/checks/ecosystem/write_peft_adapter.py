@@ -11,7 +11,7 @@ from autograde.judge.check import Case, Check
 from autograde.judge.compare import Fault
 from autograde.judge.misconception import Misconception
 from autograde.probes.ecosystem import written
-from autograde.remote.bits import same_bits
+from autograde.remote.facts import same_bits
 
 GIVEN = "from lora_ref.layer import LoRALinear"  # as in the lesson's first cell
 

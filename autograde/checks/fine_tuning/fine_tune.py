@@ -13,7 +13,7 @@ from autograde.judge.compare import Fault
 from autograde.judge.misconception import Misconception
 from autograde.lesson_kit.digits import digits, turned
 from autograde.probes.fine_tuning import tuned
-from autograde.remote.bits import same_bits
+from autograde.remote.facts import same_bits
 
 # Few rows, many epochs, a small rate and a large alpha: here batches of 16 with momentum do not overshoot, and one step of
 # plain SGD an epoch comes to .81, with a schedule that lowers the rate to .70 to .75. An early stop on a few rows kept

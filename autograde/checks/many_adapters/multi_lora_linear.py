@@ -15,7 +15,7 @@ from autograde.judge.compare import Fault, agree, raised_fault
 from autograde.judge.exceptions import is_untouched
 from autograde.judge.misconception import Misconception
 from autograde.probes.many_adapters import follow
-from autograde.remote.bits import same_bits
+from autograde.remote.facts import same_bits
 
 REGISTERED = "registered"  # the part of the points that is for what an optimiser and a file get
 NAMES = "names"  # the part that is for names that are not there, or there already

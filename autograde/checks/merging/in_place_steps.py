@@ -12,7 +12,7 @@ from autograde.checks.shared.lora_layers import ADAPTERS, DEFAULTS, adapter_faul
 from autograde.judge import describe, exceptions
 from autograde.judge.compare import Fault, agree, raised_fault
 from autograde.judge.exceptions import is_untouched
-from autograde.remote.bits import same_bits
+from autograde.remote.facts import same_bits
 
 EXACT = "to the last bit"  # the part of the points that is for giving back exactly what was there
 

@@ -19,7 +19,7 @@ from autograde.judge.check import ANSWER
 from autograde.judge.compare import Fault, agree
 from autograde.judge.misconception import Misconception
 from autograde.probes.merging import linear_of
-from autograde.remote.bits import same_bits
+from autograde.remote.facts import same_bits
 
 DTYPES = "every dtype"  # the part of merge's points that is for layers that are not float32
 
@@ -40,9 +40,14 @@ INFERENCE_MODE = Misconception(
 FROM_A_LAYER = "Make it with nn.Linear and the base's sizes, or with copy.deepcopy."
 
 
-def _memory_fault(observation):
+def _memory_fault(case, observation):
     if not observation["shares"]:
-        return None
+        if agree(observation["alone"], observation["out"], case.args["weight"].dtype, case.device):
+            return None
+        return Fault(
+            "The values are right, but what is done to the layer afterwards shows in the new nn.Linear.",
+            hint="Copy the values: which of your lines hands over a tensor of the layer itself?",
+        )
     its, layer_name = (describe.clean(str(name), 60) for name in observation["shares"][0])
     return Fault(
         f"The values are right, but the new {its} shares its memory with the layer's {layer_name}.",
@@ -126,7 +131,7 @@ class Merge(GivenLayerCheck):
             or self._type_fault(case, observation)
             or self._value_fault(case, observation)
             or self._graph_fault(observation)
-            or _memory_fault(observation)
+            or _memory_fault(case, observation)
         )
 
     def _type_fault(self, case, observation):

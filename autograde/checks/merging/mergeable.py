@@ -79,7 +79,8 @@ class MergeableLoRALinear(Check):
             return ["set", draw.tensor(*A.shape, dtype=A.dtype), draw.tensor(*B.shape, dtype=B.dtype)]
 
         trained_on = case("trained on between two merges", MERGE, UNMERGE)
-        trained_on.args["steps"] += [new_adapter_values(trained_on), MERGE, UNMERGE]
+        another = ["load", draw.tensor(*trained_on.args["weight"].shape)]
+        trained_on.args["steps"] += [new_adapter_values(trained_on), MERGE, UNMERGE, another]
         learns = case("a backward pass after a merge is undone", MERGE, UNMERGE)
         out_features, in_features = learns.args["weight"].shape
         learns.args["steps"] += [["learn", draw.tensor(4, out_features)]]

@@ -9,7 +9,7 @@ from autograde.judge.check import Case, Check
 from autograde.judge.compare import Fault
 from autograde.judge.misconception import CHANGED_INPUT
 from autograde.probes.transformer import state_of
-from autograde.remote.bits import same_bits
+from autograde.remote.facts import same_bits
 
 answer = RightAnswer("""
 from lora_ref.layer import LoRALinear

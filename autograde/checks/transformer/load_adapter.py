@@ -9,7 +9,7 @@ from autograde.judge.check import ANSWER, Case, Check
 from autograde.judge.compare import Fault, raised_fault
 from autograde.judge.misconception import Misconception
 from autograde.probes.transformer import load_into
-from autograde.remote.bits import same_bits
+from autograde.remote.facts import same_bits
 
 REFUSALS = "what does not fit"  # the part of the points that is for what must raise
 
@@ -157,6 +157,8 @@ def _loading_fault(check, case, observation):
         return Fault(
             f"{observation['replaced'][0]} is no longer the Parameter that it was.", misconception=NEW_PARAMETERS
         )
+    if observation["shares"]:
+        return Fault(f"{observation['shares'][0]} shares its memory with the state.", misconception=SHARED)
     state = dict(zip(case.args["keys"], case.args["tensors"], strict=True))
     for name in ADAPTERS:
         loaded = observation["now"].get(name, case.args["values"][name])
@@ -178,8 +180,6 @@ def _loading_fault(check, case, observation):
     if observation["grads"]:
         hint = "A loader does not decide which parameters train: leave requires_grad alone."
         return Fault(f"requires_grad of {observation['grads'][0]} has changed.", hint=hint)
-    if observation["shares"]:
-        return Fault(f"{observation['shares'][0]} shares its memory with the state.", misconception=SHARED)
     if observation["state"] is not True:
         return Fault("The state that was handed over has changed.", misconception=STATE_CHANGED)
     return None

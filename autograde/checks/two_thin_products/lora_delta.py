@@ -19,7 +19,7 @@ from autograde.checks.two_thin_products.flops import thin_cost
 from autograde.judge import describe
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import ANSWER, Case, Check
-from autograde.judge.compare import Fault
+from autograde.judge.compare import Fault, agree
 from autograde.probes.two_thin_products import call_and_count
 
 ORDER = "order"  # the part of the points that is for the cheap order
@@ -28,6 +28,11 @@ ORDER = "order"  # the part of the points that is for the cheap order
 # sizes of the counted cases the (d, k) product costs at least ten times as much.
 COSTLY = 3
 
+# Factors of powers of two: of x, of A, and of the first column of B. In float64 the result is then finite, and the first
+# column of A @ B is not. So the order shows in the values where an answer multiplies in a thread or in numpy, and fewer
+# FLOPs are counted than any answer takes. Where they are counted, the values do not decide: R @ B of A = Q @ R is as large.
+TINY, HUGE = 2.0**-600, 2.0**600
+
 answer = RightAnswer("""
 def lora_delta(x, A, B, scaling):
     return scaling * (x @ A) @ B
@@ -35,7 +40,9 @@ def lora_delta(x, A, B, scaling):
 
 
 class LoraDelta(Check):
-    """Compares values; in the `ORDER` cases it counts what a call costs, and leaves the values to the other cases."""
+    """Compares values; in the `ORDER` cases it counts what a call costs and looks for a full product that overflows, and
+    leaves the values to the other cases.
+    """
 
     name = "lora_delta"
     points = 3
@@ -73,6 +80,12 @@ class LoraDelta(Check):
             ((1, 5, large_in), large_out, "a larger layer, a batch of one sequence"),
         ]
         large = [case(*large_case) for large_case in larger]
+        overflowing = case(
+            (4, large_in), large_out, "a larger layer, numbers for which A @ B is infinite", dtype=torch.float64
+        )
+        for tensor, factor in (("x", TINY), ("A", HUGE)):
+            overflowing.args[tensor] *= factor
+        overflowing.args["B"][:, 0] *= HUGE
         return [
             case((n, d), k, "a batch of rows"),
             case((d,), k, "a single row, no batch"),
@@ -85,6 +98,7 @@ class LoraDelta(Check):
             *large,
             # On other numbers: what an answer has kept of the cases above would cost it nothing here.
             *(replace(case(x_shape, out, f"{label}, counted"), part=ORDER) for x_shape, out, label in larger),
+            replace(overflowing, part=ORDER),
         ]
 
     def observe(self, target, case):
@@ -99,6 +113,11 @@ class LoraDelta(Check):
             if fault is None:
                 return None
             return replace(fault, hint=fault.hint or next_steps.for_x(fault, case.args["x"], observation))
+        if self._overflowed(case, observation):
+            return Fault(
+                "The values are right, but computing them costs too much: A @ B is infinite here, and so is the result.",
+                hint="Write the shape of every intermediate result beside it. Which of them does the result need?",
+            )
         if "value" not in observation or super().fault(case, observation):
             return None
         costly, _ = cost(case, observation)
@@ -112,6 +131,15 @@ class LoraDelta(Check):
             expected=f"about {thin_cost(n, d, k, r):,} FLOPs",
             hint="Count the FLOPs of each product. Is something worked out again and again that is needed once?",
         )
+
+    def _overflowed(self, case, observation):
+        """Whether too little was counted, and the result is right but for its first column, where A @ B is infinite."""
+        value, right = observation.get("value"), self.expected(case)
+        if int(observation["flops"]) > thin_cost(*sizes_of(case)) // 2:
+            return False
+        if not isinstance(value, torch.Tensor) or value.shape != right.shape or bool(value[..., 0].isfinite().all()):
+            return False
+        return agree(value[..., 1:], right[..., 1:], device=case.device)
 
 
 lora_delta = LoraDelta()
@@ -222,7 +250,9 @@ answer.slip(
     thought="A and B are small, so their product is cheap. The values are right whichever product comes first.",
     hint="Write the shape beside every intermediate result. One of them has as many entries as a whole weight: "
     "is there an order in which none has?",
-    recognise=lambda case, observation: case.part == ORDER and cost(case, observation) == (True, True),
+    recognise=lambda case, observation: (
+        case.part == ORDER and (cost(case, observation) == (True, True) or lora_delta._overflowed(case, observation))
+    ),
 )
 answer.slip(
     VIEW_FOR_TRANSPOSE,

@@ -26,7 +26,7 @@ from autograde.judge.check import Check
 from autograde.judge.compare import Fault, fault_between
 from autograde.judge.misconception import Misconception
 from autograde.probes.weight_space import adapted_layer
-from autograde.remote.bits import same_bits
+from autograde.remote.facts import same_bits
 
 ORIGINAL_TRAINS = Misconception(
     "original_trains",

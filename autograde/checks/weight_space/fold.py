@@ -9,7 +9,7 @@ from autograde.judge.check import Case, Check
 from autograde.judge.compare import Fault, fault_between
 from autograde.judge.misconception import Misconception
 from autograde.probes.weight_space import folded
-from autograde.remote.bits import same_bits
+from autograde.remote.facts import same_bits
 
 CHANGE_LOST = Misconception(
     "change_lost",

@@ -175,7 +175,7 @@ class LoRAWeightCheck(Check):
             return Fault("With en = False the module returns None.", misconception=NOTHING_WHEN_OFF)
         if not agree(observation["off_out"], wts, wts.dtype, case.device):
             return Fault("With en = False the module still changes the weight.", misconception=SWITCH_IGNORED)
-        if observation["off"] is not True:
+        if observation["off"] is not True or not agree(observation["off_later"], -wts, wts.dtype, case.device):
             return Fault(
                 "With en = False the values are right, but it is another tensor that came back, not wts itself.",
                 misconception=COPY_WHEN_OFF,

@@ -92,7 +92,7 @@ def main(descriptor):
             control.send(json.dumps({"too little": server_walls.record()}).encode())
             return
         load_shell()
-        shell = serve.ready(asked["course"])
+        shell, modules = serve.ready(asked["course"])
         import_guard.forget_grader()
         serve.warm_up(shell)
         _optimise_for_fork()
@@ -100,7 +100,7 @@ def main(descriptor):
         control.send(json.dumps({"failed": f"{type(error).__name__}: {error}"}).encode())
         raise
     control.send(json.dumps({"ready": server_walls.record()}).encode())
-    ForkServer(control, grader, status, shell, server_walls).run()
+    ForkServer(control, grader, status, (shell, modules), server_walls).run()
 
 
 def _optimise_for_fork():
@@ -129,12 +129,12 @@ class ForkServer:
     them, and this process ends.
     """
 
-    def __init__(self, control, grader, status, shell, server_walls):
+    def __init__(self, control, grader, status, ready, server_walls):
         self.control = control.fileno()
         self.clients = {control.fileno(): control}
         self.grader = grader
         self.status = status
-        self.shell = shell
+        self.ready = ready
         self.walls = server_walls
         self.sessions = {}  # pidfd -> _Session
         self.poll = select.poll()
@@ -243,7 +243,7 @@ class ForkServer:
                 os.dup2(descriptor, number, inheritable=number < 3)
             os.closerange(len(high), 2**20)
             isolation = self.walls.raise_around_session(request)
-            serve.SessionServer(socket.socket(fileno=3), self.shell).run(isolation)
+            serve.SessionServer(socket.socket(fileno=3), *self.ready).run(isolation)
             code = 0
         except ConnectionError:
             code = protocol.CONNECTION_LOST

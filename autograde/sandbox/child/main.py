@@ -27,14 +27,14 @@ def serve_unsandboxed(connection, course, hear):
             this one.
     """
     connection.set_inheritable(False)
-    shell = serve.ready(course)
+    shell, modules = serve.ready(course)
     request = hear()
     import_guard.refuse(request["refused"], request["given"])
     if request["folder"] is not None:
         os.chdir(request["folder"])
     if os.name == "posix":
         limits.apply(request["limits"], shared=limits.address_space(), alone=False)
-    serve.SessionServer(connection, shell).run(request["isolation"])
+    serve.SessionServer(connection, shell, modules).run(request["isolation"])
 
 
 def _serve_fresh():

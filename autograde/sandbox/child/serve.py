@@ -1,5 +1,6 @@
 """The process in which handed-in code runs: it runs cells and answers probes, and knows no right answer."""
 
+import _socket
 import importlib
 import os
 import pkgutil
@@ -8,11 +9,14 @@ import sys
 import threading
 
 from autograde.sandbox import protocol
+from autograde.sandbox.child.clean_modules import CleanModules, compiled
 from autograde.sandbox.isolation import import_guard
+
+_PROTOCOL = {protocol.__name__: compiled(protocol)}  # now, since a sandbox does not show this file
 
 
 def ready(course):
-    """Import what a course needs, so that forked children have it, and create the shell; returns the shell.
+    """Import what a course needs, so that forked children have it, and create the shell: ``(shell, CleanModules)``.
 
     At the end, the process must have one thread. The course's checks are never imported here.
 
@@ -39,7 +43,8 @@ def ready(course):
     shell = make_shell()
     for module in course["preload"]:  # after the shell: matplotlib's inline backend attaches itself to it
         importlib.import_module(module)
-    return shell
+    modules = CleanModules(_PROTOCOL, ("autograde.remote", course["probes"]), shared={learner_process.__name__})
+    return shell, modules
 
 
 def warm_up(shell):
@@ -86,6 +91,9 @@ def _words(error):
         return type(error).__name__
 
 
+_send_all = _socket.socket.sendall  # in C: a cell may replace the method of `socket.socket`
+
+
 class FrameSender:
     """Sends frames to the grader. A frame is always sent completely, also if an interrupt arrives in the meantime."""
 
@@ -101,7 +109,7 @@ class FrameSender:
         self.sending = main or self.sending
         try:
             with self.lock:
-                self.connection.sendall(data)
+                _send_all(self.connection, data)
         except OSError as error:
             raise ConnectionError("the connection to the grader is gone") from error
         finally:
@@ -121,12 +129,19 @@ class FrameSender:
 
 
 class SessionServer:
-    """Serves the grader's requests over `connection`, a stream socket, until it is closed."""
+    """Serves the grader's requests over `connection`, a stream socket, until it is closed.
 
-    def __init__(self, connection, shell):
+    Args:
+        connection: the socket.
+        shell: the `Shell`.
+        modules: the `CleanModules` that answer questions.
+    """
+
+    def __init__(self, connection, shell, modules):
         from autograde.sandbox.child.shell import Interpreter
 
         self.connection = connection
+        self.modules = modules
         self.sender = FrameSender(connection)
         self.request = 0
         self.process = os.getpid()
@@ -194,11 +209,12 @@ class SessionServer:
             pass
         except Exception as error:  # the cell has damaged the event loop or the shell
             self._event("error", {"ename": type(error).__name__, "evalue": _words(error), "traceback": []})
+        self.modules.renew()
         self._send(protocol.DONE, {"ok": ok, "execution_count": count})
 
     def _probe(self, payload):
-        from autograde.remote import probe, wire
-
+        probe, wire = (self.modules.load(f"autograde.remote.{name}") for name in ("probe", "wire"))
+        protocol = self.modules.load("autograde.sandbox.protocol")
         asked = wire.decode(payload, trusted=True)
         namespace = self.interpreter.shell.user_ns
         if asked["target"] not in namespace:
@@ -206,7 +222,8 @@ class SessionServer:
         try:
             try:
                 target = namespace[asked["target"]]
-                answer = self._interruptibly(probe.run_probe, asked["probe"], target, asked["arguments"])
+                arguments, find = asked["arguments"], self.modules.load
+                answer = self._interruptibly(probe.run_probe, asked["probe"], target, arguments, find)
                 answer = wire.encode(wire.plain(answer))
             finally:
                 self.interpreter.flush()  # before the closing frame, after which none may come

@@ -1,0 +1,154 @@
+"""What a tensor, a type or a module is, read by C code.
+
+A class may override an attribute, and a cell may replace a method of torch. Neither is asked here: what is noted beside an
+answer (does a tensor train, whose memory is it) must be what is the case.
+"""
+
+import numpy as np
+from torch import Tensor, empty_strided, equal, int8, int16, int32, int64, nn
+from torch._C import DisableTorchFunction, StorageBase, TensorBase, _DisableTorchDispatch
+
+_module_of = type.__dict__["__module__"].__get__
+_name_of = type.__dict__["__qualname__"].__get__
+_is_subclass = type.__subclasscheck__  # `isinstance` believes what an object says its __class__ is
+_AS_INTEGERS = {8: int64, 4: int32, 2: int16, 1: int8}
+_attributes_of = nn.Module.__dict__["__dict__"].__get__
+
+
+def type_name(value):
+    """The usual name of the type of `value`: `int`, `torch.Tensor`, `numpy.ndarray`."""
+    kind = type(value)
+    try:
+        module = _module_of(kind)
+    except AttributeError:  # a class that has deleted it
+        module = ""
+    name = _name_of(kind) if module in ("builtins", "__main__") else f"{module}.{_name_of(kind)}"
+    # A subclass of an array is read as the array that it is, whatever it is called.
+    return name if name.startswith("numpy.") or not _is_subclass(np.ndarray, kind) else "numpy.ndarray"
+
+
+def is_tensor(value):
+    """Whether `value` is a tensor."""
+    return _is_subclass(Tensor, type(value))
+
+
+def is_module(value):
+    """Whether `value` is an nn.Module."""
+    return _is_subclass(nn.Module, type(value))
+
+
+def is_parameter(value):
+    """Whether `value` is an nn.Parameter."""
+    return _is_subclass(nn.Parameter, type(value))
+
+
+def _reader(name):
+    get = vars(TensorBase)[name].__get__
+
+    def read(tensor):
+        with DisableTorchFunction(), _DisableTorchDispatch():
+            return get(tensor)
+
+    return read
+
+
+requires_grad, is_leaf, is_meta = _reader("requires_grad"), _reader("is_leaf"), _reader("is_meta")
+shape, dtype, device, grad = _reader("shape"), _reader("dtype"), _reader("device"), _reader("grad")
+_grad_fn = _reader("grad_fn")
+
+
+def has_graph(tensor):
+    """Whether autograd has recorded how a tensor was made."""
+    return _grad_fn(tensor) is not None
+
+
+def is_inference(tensor):
+    """Whether a tensor was made under torch.inference_mode()."""
+    with DisableTorchFunction(), _DisableTorchDispatch():
+        return TensorBase.is_inference(tensor)
+
+
+def memory(tensor):
+    """The address of a tensor's memory; those that share it have the same one. 0 where there is none."""
+    with DisableTorchFunction(), _DisableTorchDispatch():
+        return StorageBase.data_ptr(TensorBase.untyped_storage(tensor))
+
+
+def values(tensor):
+    """The values of a tensor of any class: a plain tensor on the CPU, without a graph."""
+    with DisableTorchFunction(), _DisableTorchDispatch():
+        detached = TensorBase.as_subclass(TensorBase.detach(tensor), Tensor)
+        return TensorBase.resolve_neg(TensorBase.resolve_conj(TensorBase.to(detached, "cpu")))
+
+
+def copied(tensor):
+    """A copy of a plain tensor, with its strides."""
+    with DisableTorchFunction(), _DisableTorchDispatch():
+        empty = empty_strided(shape(tensor), TensorBase.stride(tensor), dtype=dtype(tensor), device=device(tensor))
+        return TensorBase.copy_(empty, tensor)
+
+
+def same_bits(a, b):
+    """Whether two tensors are the same to the last bit: 0.0 differs from -0.0, and nan equals itself."""
+    if dtype(a) != dtype(b) or shape(a) != shape(b):
+        return False
+    with DisableTorchFunction(), _DisableTorchDispatch():
+        kind = _AS_INTEGERS[TensorBase.element_size(a)]
+        return equal(*(TensorBase.view(TensorBase.contiguous(each), kind) for each in (a, b)))
+
+
+def same_values(a, b):
+    """Whether two plain tensors have the same dtype, shape and values: 0.0 equals -0.0."""
+    if dtype(a) != dtype(b) or shape(a) != shape(b):
+        return False
+    with DisableTorchFunction(), _DisableTorchDispatch():
+        return equal(a, b)
+
+
+def attributes(module):
+    """The attributes of an nn.Module, its own dict."""
+    return _attributes_of(module)
+
+
+def children(module):
+    """The modules in an nn.Module by name, each once."""
+    return _each_once(attributes(module).get("_modules"), is_module, set())
+
+
+def own_parameters(module):
+    """The parameters that an nn.Module itself holds, by name, each once."""
+    return _each_once(attributes(module).get("_parameters"), is_tensor, set())
+
+
+def parameters(module):
+    """The parameters of an nn.Module and of all modules in it: ``{full name: parameter}``, each once, in torch's order."""
+    found, seen = {}, set()
+    for name, part in modules(module).items():
+        own = _each_once(attributes(part).get("_parameters"), is_tensor, seen)
+        found |= {_path(name, key): parameter for key, parameter in own.items()}
+    return found
+
+
+def modules(module):
+    """An nn.Module, under the name "", and all modules in it by their full names, each once, in torch's order."""
+    found, seen, waiting = {}, set(), [("", module)]
+    while waiting:
+        name, part = waiting.pop()
+        if id(part) not in seen:
+            seen.add(id(part))
+            found[name] = part
+            waiting += [(_path(name, key), each) for key, each in reversed(children(part).items())]
+    return found
+
+
+def _path(name, key):
+    return f"{name}.{key}" if name else key
+
+
+def _each_once(held, wanted, seen):
+    found = {}
+    for key, each in dict.items(held) if _is_subclass(dict, type(held)) else ():
+        if wanted(each) and id(each) not in seen:
+            seen.add(id(each))
+            found[str(key)] = each
+    return found
