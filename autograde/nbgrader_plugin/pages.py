@@ -5,7 +5,7 @@ from html import escape
 
 from jinja2 import pass_context
 from nbconvert.exporters import HTMLExporter
-from nbconvert.filters import get_metadata
+from nbconvert.filters import Highlight2HTML, get_metadata
 
 from autograde.notebook import sanitize
 
@@ -19,6 +19,9 @@ FEEDBACK_POLICY = (
 )
 
 _HEAD = re.compile(r"<head[^>]*>", re.IGNORECASE)
+# Pygments takes quadratic time for some source: a fifth of a second for 10,000 characters, and half an hour for a million.
+_MAX_COLOURED = 200_000  # characters of code in one page
+_MAX_COLOURING = 5 * 10**8  # the sum of the squares of the lengths of its cells
 _LONGEST = 4 * sanitize.MAX_HTML  # sanitizing in grading can have made it longer
 
 
@@ -28,6 +31,21 @@ class CleanHTMLExporter(HTMLExporter):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.sanitize_html = True  # nbconvert's templates then show no JavaScript and no widgets, and sanitize HTML
+        self.coloured = self.colouring = 0
+        self.filters = {**self.filters, "highlight_code": self._highlighted}
+
+    def from_notebook_node(self, nb, resources=None, **kwargs):
+        """As nbconvert's method."""
+        self.coloured = self.colouring = 0
+        return super().from_notebook_node(nb, resources, **kwargs)
+
+    def _highlighted(self, source, language=None, metadata=None):
+        """Code as HTML, coloured as long as the page has not too much of it."""
+        self.coloured += len(source)
+        self.colouring += len(source) ** 2
+        if self.coloured > _MAX_COLOURED or self.colouring > _MAX_COLOURING:
+            return f'<div class="highlight"><pre>{escape(source)}\n</pre></div>'
+        return Highlight2HTML(pygments_lexer="ipython3", parent=self)(source, language=language, metadata=metadata)
 
     def default_filters(self):
         """nbconvert's filters, with our own in place of those that output HTML from a notebook."""

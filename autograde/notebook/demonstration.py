@@ -5,7 +5,7 @@ cell that runs uses a name that it defines.
 """
 
 from autograde.notebook.cells import METADATA
-from autograde.notebook.python_source import names
+from autograde.notebook.python_source import names_of_all
 
 
 def is_demonstration(cell):
@@ -30,8 +30,7 @@ def needed_by_others(cells):
         cells: code cells in the order in which they are run.
     """
     origin, uses = {}, {}  # name -> the cell that made it last; cell -> {name: the cell that had made it until then}
-    for position, cell in enumerate(cells):
-        used, bound = names(cell.source)
+    for position, (used, bound) in enumerate(names_of_all(cell.source for cell in cells)):
         uses[position] = {name: origin[name] for name in sorted(used) if name in origin}
         origin |= dict.fromkeys(bound, position)
     found = {}

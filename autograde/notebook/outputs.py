@@ -15,6 +15,7 @@ MAX_TEXT = 2_000  # characters of a name: of a mime type, of an exception
 MAX_MESSAGE = 20_000  # characters of an exception's message
 MAX_LINES = 1_000  # of a traceback
 MAX_UPDATED = 64 * 2**20  # characters that updates of displays may write, all places where each is shown counted
+UPDATE_COST = 1_000  # characters that an update counts beside its own, so that empty ones have an end too
 
 
 def clean(value, depth=0):
@@ -73,6 +74,8 @@ class Outputs:
     def begin(self):
         """Start a new cell."""
         self.cell = []
+        self.shown_before = {}  # display id -> how many outputs showed it when this cell began
+        self.pieces = []  # of the stream output that is the cell's last, not yet joined
         self.held = {"stdout": [], "stderr": []}
         self.clear_next = False
 
@@ -80,6 +83,7 @@ class Outputs:
         """The outputs of the cell, complete."""
         self.flush("stdout")
         self.flush("stderr")
+        self._join()
         return self.cell
 
     def flush(self, name):
@@ -89,11 +93,16 @@ class Outputs:
         if not text:
             return
         self._clear_if_asked()
-        last = self.cell[-1] if self.cell else {}
-        if last.get("output_type") == "stream" and last["name"] == name:
-            last["text"] += text
-        else:
-            self._append(_output("stream", name=name, text=text))
+        if not (self.pieces and self.cell[-1]["name"] == name):
+            if not self._append(_output("stream", name=name, text="")):
+                return
+        self.pieces.append(text)
+
+    def _join(self):
+        """Write the text of the last output; piece by piece, it would be copied each time."""
+        if self.pieces:
+            self.cell[-1]["text"] = "".join(self.pieces)
+            self.pieces = []
 
     def write(self, name, text):
         """Text for one of the two streams."""
@@ -146,17 +155,20 @@ class Outputs:
         more = {"execution_count": _count(content.get("execution_count"))} if kind == "execute_result" else {}
         output = _output(kind, data=data, metadata=metadata, **more)
         if self._append(output) and identity is not None:
-            self.displays.setdefault(identity, []).append(output)
+            shown = self.displays.setdefault(identity, [])
+            self.shown_before.setdefault(identity, len(shown))
+            shown.append(output)
 
     def _update(self, displays, data, metadata):
         if not displays:
             return
-        self.updated += len(displays) * sum(len(json.dumps(part)) for part in (data, metadata))
+        self.updated += len(displays) * (UPDATE_COST + sum(len(json.dumps(part)) for part in (data, metadata)))
         if self.updated <= MAX_UPDATED:
             for shown in displays:
                 shown["data"], shown["metadata"] = nbformat.from_dict(data), nbformat.from_dict(metadata)
 
     def _append(self, output):
+        self._join()
         if len(self.cell) < MAX_OUTPUTS:
             self.cell.append(output)
             return True
@@ -167,7 +179,9 @@ class Outputs:
             self._clear()
 
     def _clear(self):
-        for shown in self.displays.values():
-            shown[:] = [output for output in shown if not any(output is gone for gone in self.cell)]
+        for identity, before in self.shown_before.items():
+            del self.displays[identity][before:]
+        self.shown_before.clear()
         self.cell.clear()
+        self.pieces.clear()
         self.clear_next = False

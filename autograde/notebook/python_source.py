@@ -1,6 +1,7 @@
 """What Python source defines and calls, also where it has IPython's own syntax (``%%time``, ``!pip``) or is broken."""
 
 import ast
+import functools
 import re
 import symtable
 from dataclasses import dataclass
@@ -11,7 +12,11 @@ _IPYTHON = re.compile(r"^([ \t]*)[%!?]+\w*[ \t]*(.*)", re.MULTILINE)  # %time f(
 _DEFINITION = re.compile(r"^[ \t]*(?:def|class)[ \t]+(\w+)", re.MULTILINE)
 _CALL = re.compile(r"^[ \t]*check\.(\w+)\(\s*(\w*)", re.MULTILINE)
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+_WORD = re.compile(r"[^\W\d]\w*")
+_ASSIGNED = re.compile(r"^([^\W\d]\w*)[ \t]*=(?!=)", re.MULTILINE)
 _BROKEN = (SyntaxError, ValueError, RecursionError, MemoryError)  # MemoryError: nested too deeply for the parser
+
+MAX_PARSED = 100_000  # characters of all cells together; a million take seconds to parse, and gigabytes
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,7 @@ def as_python(source):
     return source, None
 
 
+@functools.lru_cache(4_000)
 def names(source):
     """The global names that a cell uses, and those that it defines: ``(used, defined)``, two sets.
 
@@ -65,6 +71,22 @@ def names(source):
                 elif symbol.is_referenced():
                     used.add(symbol.get_name())
     return used - made, made
+
+
+def names_of_all(sources):
+    """As `names`, for each of several cells. Where they are too long to be parsed, every word in a cell counts as used."""
+    sources = list(sources)
+    return [names(source) for source in sources] if are_short(sources) else list(map(_words, sources))
+
+
+def are_short(sources):
+    """Whether the source of several cells is short enough to be parsed."""
+    return sum(map(len, sources)) <= MAX_PARSED
+
+
+def _words(source):
+    made = meant_to_define(source) | set(_ASSIGNED.findall(source))
+    return set(_WORD.findall(source)) - made, made
 
 
 def _table(source):

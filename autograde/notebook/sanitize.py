@@ -44,11 +44,16 @@ _LINK = re.compile(
 _EMBEDDED_IMAGE = re.compile(r"data:image/(png|jpeg|gif|webp|bmp|svg\+xml);base64,[A-Za-z0-9+/=\s]*")
 _FILE = re.compile(r"(?:\w(?:[\w. -]|%20)*/)*\w(?:[\w. -]|%20)*\.(png|jpe?g|gif|webp|bmp|svg)", re.IGNORECASE)
 _NUMBER = re.compile(r"\d{1,4}")
+_COLOURED_LANGUAGES = [[name] for name in ("python", "python3", "py", "ipython", "ipython3")]
+_MAX_COLOURED = 2_000  # characters of code within Markdown
 _COLOURED = re.compile(r"highlight|hll|err|[a-z][a-z0-9]?")  # what Pygments calls its pieces
 
 # Beyond these, parsing as browsers do it takes quadratic time or memory.
 MAX_HTML = 100_000  # characters
 MAX_MARKDOWN = 20_000  # characters in one cell; the longest of a lesson has 3,000
+MAX_RENDERED = 200_000  # characters of Markdown in all cells, or all outputs, of one notebook
+_MAX_WORK = 2 * 10**8  # the sum over all of them of length times marks: 0.7 s at worst
+_MARK = re.compile(r"[^\w\s]")  # what may begin something, for which the whole rest of the text is searched
 _MAX_TAGS = 10_000
 _MAX_GROWTH = 20  # times as long, with every element closed and every link's target and rel
 _MAX_FORMATTED = 50  # browsers repeat an unclosed <b title="…"> in every paragraph that follows
@@ -56,6 +61,23 @@ _FORMATTED = re.compile(r"<(?:b|big|code|em|font|i|nobr|s|small|strike|strong|tt
 
 TOO_COMPLEX = "[HTML that is too large to show]"
 NO_PICTURE = "a picture that is not in the notebook"
+
+
+class Budget:
+    """How much Markdown of one notebook may still be rendered; what is beyond it is shown as its source.
+
+    Rendering it takes time in proportion to its length, and at worst to its length times the number of its marks. A
+    lesson has a tenth of either.
+    """
+
+    def __init__(self):
+        self.characters, self.work = MAX_RENDERED, _MAX_WORK
+
+    def allows(self, source):
+        """Whether this text may be rendered, which counts it."""
+        self.characters -= len(source)
+        self.work -= len(source) * len(_MARK.findall(source[:MAX_MARKDOWN]))
+        return self.characters >= 0 and self.work >= 0
 
 
 # HTML --------------------------------------------------------------------------------------------------------------
@@ -128,18 +150,18 @@ def _is_image(address):
 # Outputs -----------------------------------------------------------------------------------------------------------
 
 
-def output(found):
-    """Remove active content from an output (in nbformat's form), in place; returns it."""
+def output(found, budget=None):
+    """Remove active content from an output (in nbformat's form), in place; returns it. `budget`: of its notebook."""
     if "data" in found:
         alt = {mime: known.get("alt") for mime, known in found.metadata.items() if isinstance(known, dict)}
-        found.data = nbformat.from_dict({mime: data for mime, data in _data(found.data) if data is not None})
+        found.data = nbformat.from_dict({mime: data for mime, data in _data(found.data, budget) if data is not None})
         found.metadata = nbformat.from_dict(
             {mime: {"alt": str(alt[mime])} for mime in found.data if mime in _IMAGES and alt.get(mime)}
         )
     return found
 
 
-def _data(bundle):
+def _data(bundle, budget):
     for mime, data in bundle.items():
         if mime in _SHOWN:
             yield mime, data if mime == "application/json" or isinstance(data, str) else None
@@ -148,7 +170,7 @@ def _data(bundle):
         elif mime == "text/html" and isinstance(data, str):
             yield mime, html(data)
         elif mime == "text/markdown" and isinstance(data, str):
-            yield mime, markdown(data)
+            yield mime, markdown(data, budget=budget)
 
 
 def is_base64(data):
@@ -170,15 +192,16 @@ def rendered(source, attachments=None):
     return _cleaned(MarkdownWithMath(renderer, plugins=plugins).render(source))
 
 
-def markdown(source, attachments=None):
+def markdown(source, attachments=None, budget=None):
     """The Markdown itself if nbconvert renders no active content from it; else Markdown that shows its source.
 
     Args:
         source: the text.
         attachments: of the cell, ``{name: {mime type: base64}}``; None if there can be none. For a picture that is
             missing in it, a placeholder is added: without it, nbconvert fails for the whole page.
+        budget: of the notebook; None for one of this text alone.
     """
-    if len(source) > MAX_MARKDOWN:
+    if len(source) > MAX_MARKDOWN or not (budget or Budget()).allows(source):
         return _literal(source)
     from nbconvert.filters.markdown_mistune import MarkdownWithMath
 
@@ -200,11 +223,11 @@ def _literal(text):
     return f"<pre>{spelt}</pre>"
 
 
-def text_cell(cell):
-    """Sanitize a text cell in place, so that nothing in it can run in any page."""
+def text_cell(cell, budget=None):
+    """Sanitize a text cell in place, so that nothing in it can run in any page. `budget`: of its notebook."""
     if cell.cell_type == "markdown":
         attachments = cell.get("attachments", {})
-        cell.source = markdown(cell.source, attachments)
+        cell.source = markdown(cell.source, attachments, budget)
         if attachments:
             cell.attachments = nbformat.from_dict(attachments)
     elif cell.cell_type == "raw" and "<" in cell.source:  # nbconvert shows a raw cell as HTML
@@ -238,6 +261,11 @@ def _renderers():
             def block_mermaidjs(self, code):
                 return f"<pre>{escape(code)}</pre>"
 
+            def block_code(self, code, info=None):
+                # Colours take quadratic time, and in some languages more.
+                known = (info or "").split()[:1] in _COLOURED_LANGUAGES and len(code) <= _MAX_COLOURED
+                return super().block_code(code, info if known else None)
+
         class Watching(IPythonRenderer):
             active = False
 
@@ -250,6 +278,9 @@ def _renderers():
                 return ""
 
             block_html = inline_html = block_mermaidjs = _html
+
+            def block_code(self, code, info=None):
+                return self._html(code) if (info or "").startswith("mermaid") else ""  # other code is escaped
 
             def link(self, text, url, title=None):
                 self.active |= not _is_link(url)

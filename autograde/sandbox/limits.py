@@ -90,8 +90,9 @@ def apply(limits, *, shared, alone):
     }
     if shared is not None:
         wanted["RLIMIT_AS"] = shared + limits["memory"]
-    if alone:
+    if alone:  # these two are counted for each user
         wanted["RLIMIT_NPROC"] = limits["processes"]
+        wanted["RLIMIT_SIGPENDING"] = 1_024
     for name, value in wanted.items():
         if hasattr(resource, name):
             which = getattr(resource, name)

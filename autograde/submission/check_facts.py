@@ -11,9 +11,10 @@ from autograde.remote.probe import Remote
 
 _ALIAS = re.compile(r"\bimport\s+check\s+as\s+(\w+)")
 _NAMED = r"(?<![\w.])(?:\w+\.)?(?:{check})\.(\w+)\b(\s*\()?"  # an exercise, and whether it is just called
-_INPUTS = re.compile(r"(\w+)\.inputs\(\s*(?:seed\s*=\s*)?(\w+)")
+_INPUTS = re.compile(r"(?<!\w)(\w+)\.inputs\(\s*(?:seed\s*=\s*)?(\w+)")
 _IS_NUMBER = r"(?<![\w.]){name}\s*=\s*(\d{{1,18}})\b"
 MOST_NAMES = 200  # that are looked up for one notebook
+MOST_WORDS = 50  # different ones that the code is searched for: names of its own for checks, and for seeds
 MOST = 20  # inputs that are made for one notebook
 ALWAYS_THERE = "get_ipython"  # a name that every session has before its first cell
 
@@ -27,7 +28,8 @@ def tell(session, code, find):
         find: called with a name; the `Check` of that exercise, or KeyError, whose message the learner's code is told.
     """
     asked, facts = {}, {}
-    named = re.findall(_NAMED.format(check="|".join({"check", *_ALIAS.findall(code)})), code)
+    aliases = list(dict.fromkeys(["check", *_ALIAS.findall(code)]))[:MOST_WORDS]
+    named = re.findall(_NAMED.format(check="|".join(aliases)), code)
     for name, is_called in list(dict.fromkeys(named))[:MOST_NAMES]:
         try:
             check = find(name)
@@ -54,7 +56,7 @@ def _seeds(code, asked):
     Where it keeps a check under a name of its own, any of those in `asked` may be meant.
     """
     found = {}
-    for owner, seed in _INPUTS.findall(code):
+    for owner, seed in list(dict.fromkeys(_INPUTS.findall(code)))[:MOST_WORDS]:
         numbers = [seed] if seed.isdecimal() else re.findall(_IS_NUMBER.format(name=seed), code)
         for name in [owner] if owner in asked else asked:
             found |= dict.fromkeys((name, int(number)) for number in numbers if len(number) < 19)

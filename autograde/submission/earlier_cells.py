@@ -2,7 +2,9 @@
 
 from autograde.judge.describe import clean
 from autograde.notebook.cells import grade_id
-from autograde.notebook.python_source import meant_to_define, names
+from autograde.notebook.python_source import meant_to_define, names_of_all
+
+MOST_ASKED = 50  # names of one cell that a session is asked for
 
 
 class EarlierCells:
@@ -30,22 +32,25 @@ class EarlierCells:
         """
         if not any(error for _, _, error in self.cells):
             return ""
-        uses = {}  # name -> the names that the cells which define it use
+        uses = {}  # name -> for each cell that defines it, the names that this cell uses
         stopped = []  # (number, the names that the cell defines, what it stopped with)
-        for source, number, error in self.cells:
-            used, made = names(source)
+        found = names_of_all(source for source, _, _ in self.cells)
+        for (source, number, error), (used, made) in zip(self.cells, found, strict=True):
             made = made or meant_to_define(source)  # what cannot be parsed defines nothing
             for name in made:
-                uses.setdefault(name, set()).update(used)
+                uses.setdefault(name, []).append(used)
             if error:
                 stopped.append((number, made, error))
-        needed, waiting = set(), [subject]
+        needed, waiting, followed = set(), [subject], set()
         while waiting:
-            new = uses.get(waiting.pop(), set()) - needed
-            needed |= new
-            waiting += new
+            for used in uses.get(waiting.pop(), ()):
+                if id(used) not in followed:
+                    followed.add(id(used))
+                    waiting += used - needed
+                    needed |= used
         for number, made, error in stopped:
-            lost = [name for name in sorted((made & needed) - {subject}) if not is_there(name)]
+            asked = sorted((made & needed) - {subject})[:MOST_ASKED]
+            lost = [name for name in asked if not is_there(name)]
             if lost:
                 missing = " and ".join(lost[:3]) + (" are" if len(lost) > 1 else " is")
                 return f"Cell {number} stopped with {clean(error, 200)}, so {missing} missing from there on. Mend that cell first."
@@ -61,8 +66,9 @@ def answer_elsewhere(cells, check_cell, subject):
         subject: the name that the exercise asks for.
     """
     position = next(i for i, cell in enumerate(cells) if cell is check_cell)
-    for i, cell in enumerate(cells):
-        if cell.cell_type == "code" and grade_id(cell) != subject and subject in names(cell.source)[1]:
+    found = names_of_all(cell.source if cell.cell_type == "code" else "" for cell in cells)
+    for i, (cell, (_, made)) in enumerate(zip(cells, found, strict=True)):
+        if grade_id(cell) != subject and subject in made:
             place = (
                 "above it, and the cell for it then puts the stub in its place" if i < position else "below this check"
             )

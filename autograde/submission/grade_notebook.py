@@ -1,6 +1,7 @@
 """Grades one notebook: runs its cells in a session, judges its checks outside of it, and writes the verdicts into it."""
 
 import html
+import itertools
 import textwrap
 import time
 from dataclasses import dataclass, field, replace
@@ -23,7 +24,10 @@ from autograde.submission.nbgrader_rules import nbgrader_utils
 from autograde.submission.repair import runs
 
 MAX_TEXT = 100_000  # characters of one output: a page with more of them is no feedback
+MAX_SHOWN = 2_000_000  # characters of text in all outputs of a notebook: a page of more takes nbconvert minutes
+MAX_OUTPUTS = 3_000  # of a notebook
 
+TOO_MANY = "[The rest is not shown: this notebook shows too much.]\n"
 NOT_RUN = "A demonstration, not run in grading, since nothing that is graded depends on it.\n"
 AS_HANDED_IN = "A demonstration, not run again in grading. What follows was handed in with the notebook.\n"
 
@@ -135,6 +139,8 @@ class _Grading:
         self.lesson = lesson
         self.errors = {}  # of the cells so far, by grade_id: why a name is missing
         self.earlier = EarlierCells()
+        self.budget = sanitize.Budget()  # of the outputs
+        self.characters = self.outputs = 0  # shown so far
 
     def run(self, session):
         cells = self.graded.notebook.cells
@@ -200,12 +206,26 @@ class _Grading:
             _make_scorable(cell)
 
     def _show(self, cell, run):
-        cell.outputs = [sanitize.output(_shortened(nbformat.from_dict(output))) for output in run.outputs]
+        cell.outputs = [sanitize.output(output, self.budget) for output in self._fitting(run.outputs)]
         cell.execution_count = run.execution_count
         for output in cell.outputs:
             if "alt" in cell.metadata and "image/png" in output.get("data", {}):
                 output.data["text/plain"] = cell.metadata.alt
                 output.metadata["image/png"] = {"alt": cell.metadata.alt}
+
+    def _fitting(self, outputs):
+        """Those of a cell's outputs that there is room for, shortened, and the exception that ended it."""
+        for position, output in enumerate(outputs):
+            shown = _shortened(nbformat.from_dict(output))
+            self.outputs += 1
+            self.characters += _length(shown)
+            if self.outputs <= MAX_OUTPUTS and self.characters <= MAX_SHOWN:
+                yield shown
+                continue
+            yield nbformat.v4.new_output("stream", text=TOO_MANY)
+            if outputs[-1]["output_type"] == "error":
+                yield shown if position == len(outputs) - 1 else _shortened(nbformat.from_dict(outputs[-1]))
+            return
 
     def _ended(self, cell, ended):
         if check := self._check_of(cell):
@@ -259,13 +279,24 @@ def _shortened(output):
     if output.output_type == "stream":
         output.text = _cut(output.text)
     elif output.output_type == "error":
-        output.traceback = [_cut(line) for line in output.traceback[:1000]]
+        ends = itertools.accumulate(map(len, output.traceback[:1000]))
+        fitting = [line for line, end in zip(output.traceback, ends, strict=False) if end <= MAX_TEXT]
+        output.traceback = fitting or [_cut(line) for line in output.traceback[:1]]
     else:
         data = output.data
         if len(str(data.get("text/html", ""))) > MAX_TEXT:
             del data["text/html"]  # half of it would leave elements open, and the page would go on inside them
         data.update({kind: _cut(content) for kind, content in data.items() if kind.startswith("text/")})
     return output
+
+
+def _length(output):
+    """Characters of an output that a page shows as text."""
+    if output.output_type == "stream":
+        return len(output.text)
+    if output.output_type == "error":
+        return sum(map(len, output.traceback))
+    return sum(len(str(content)) for kind, content in output.data.items() if not kind.startswith("image/"))
 
 
 def limit_lines(cell, max_lines, max_traceback):

@@ -30,7 +30,7 @@ from autograde.sandbox.process import can_fork, fork  # noqa: E402
 from autograde.submission import message  # noqa: E402
 
 MEMORY = 1536 * 2**20  # bytes that the child may take beyond what it is born with
-CPU_SECONDS = 60  # of the child itself; what is handed in runs in the sandbox, by limits of its own
+CPU_SECONDS = 20  # of the child itself; what is handed in runs in the sandbox, by limits of its own
 MAX_ATTEMPTS = 2  # for a submission whose child is killed from outside
 EXTRA_SECONDS = 180  # of wall time beyond the session's
 LARGEST_ANSWER = 512 * 2**20  # bytes

@@ -10,8 +10,11 @@ from autograde.notebook import demonstration, sanitize
 from autograde.notebook.cells import METADATA, grade_id
 from autograde.notebook.outputs import Outputs
 
-MAX_SOURCE = 2**20  # characters in all cells together; a lesson has some ten thousand
+MAX_SOURCE = (
+    300_000  # characters in all cells together; a lesson has some ten thousand, and IPython reads 50,000 a second
+)
 MAX_CELLS = 2_000
+MAX_PICTURES = 1_000  # attachments of all cells together
 MAX_PARTS = 1_000_000  # lists and objects in the file; in memory an empty one takes twenty times its two characters
 
 UNREADABLE = (
@@ -63,9 +66,10 @@ def read_submission(data, released):
             raise UnusableNotebook(EMPTY)
         nbformat.validate(notebook)
         own = {cell.source for cell in released.cells if cell.cell_type != "code"}
+        budget = sanitize.Budget()
         for cell in notebook.cells:
             if cell.source not in own:
-                sanitize.text_cell(cell)
+                sanitize.text_cell(cell, budget)
         return notebook, None
     except UnusableNotebook as unusable:
         return copy.deepcopy(released), str(unusable)
@@ -111,8 +115,7 @@ def _notebook(raw, demonstrations):
         raise UnusableNotebook(
             UNREADABLE.format(f"its format is {_clean(version)[:20]}, and 4 is the newest that is known")
         )
-    if len(cells) > MAX_CELLS:
-        raise UnusableNotebook(TOO_LONG.format(f"{len(cells):,} cells"))
+    _limit_cells(cells)
     made, used = nbformat.v4.new_notebook(metadata=_notebook_metadata(raw)), set()
     for position, cell in enumerate(cells):
         if isinstance(cell, dict):
@@ -121,15 +124,25 @@ def _notebook(raw, demonstrations):
                 made.cells[-1].outputs = _outputs(cell.get("outputs"))
     if (length := sum(len(cell.source) for cell in made.cells)) > MAX_SOURCE:
         raise UnusableNotebook(TOO_LONG.format(f"{length:,} characters in its cells"))
+    if (pictures := sum(len(cell.get("attachments", ())) for cell in made.cells)) > MAX_PICTURES:
+        raise UnusableNotebook(TOO_LONG.format(f"{pictures:,} pasted pictures"))
     return made
+
+
+def _limit_cells(cells):
+    if len(cells) > MAX_CELLS:
+        raise UnusableNotebook(TOO_LONG.format(f"{len(cells):,} cells"))
 
 
 def _upgraded(raw):
     """A notebook of format 1, 2 or 3 converted to format 4, as a dict."""
     if raw.get("nbformat") not in (1, 2, 3):
         raise UnusableNotebook(UNREADABLE.format("it is JSON, but has no cells"))
-    for sheet in raw.get("worksheets", [raw]):
+    for sheet in raw.get("worksheets", [raw])[:MAX_CELLS]:
+        _limit_cells(sheet["cells"])
         for cell in sheet["cells"]:
+            if "level" in cell:
+                cell["level"] = 1  # it becomes so many characters
             if "outputs" in cell:
                 cell["outputs"] = []
     return nbformat.reads(json.dumps(raw), as_version=4)

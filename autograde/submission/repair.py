@@ -10,7 +10,7 @@ import nbformat
 
 from autograde.notebook import demonstration, sanitize
 from autograde.notebook.cells import METADATA, grade_id
-from autograde.notebook.python_source import meaning, names
+from autograde.notebook.python_source import are_short, meaning, names
 
 TWICE = (
     "{0} is defined in {1} cells of the notebook, each with another answer, so it is not clear which one counts. "
@@ -152,22 +152,28 @@ def _parts(notebook, name, original):
             found = [each for each in found if each is not cell]
     if not original.metadata.nbgrader.get("solution"):
         return _one_check(notebook, found, original)
-    kept = {}
+    kept, same = {}, _comparison(found)
     for cell in found:  # the first copy stands, before its check
-        kept.setdefault(meaning(cell.source), cell)
+        kept.setdefault(same(cell.source), cell)
     if len(kept) > 1:
-        kept.pop(meaning(original.source), None)
+        kept.pop(same(original.source), None)
     kept = list(kept.values())
     gone = [cell for cell in found if not _among(cell, kept)]
     notebook.cells = [cell for cell in notebook.cells if not _among(cell, gone)]
     return [cell for cell in found if _among(cell, kept)]
 
 
+def _comparison(cells):
+    """What makes of each cell's source a text by which to compare them: by letter where they are too long to be parsed."""
+    return meaning if are_short([cell.source for cell in cells]) else str.strip
+
+
 def _one_check(notebook, found, original):
     """Of several cells that call a check, the last that is as it was handed out. Others that are go, and changed ones
     stay, as cells of the learner's.
     """
-    same = [cell for cell in found if meaning(cell.source) == meaning(original.source)]
+    text = _comparison(found)
+    same = [cell for cell in found if text(cell.source) == text(original.source)]
     kept = (same or found)[-1:]
     for cell in found:
         if not _among(cell, kept):
@@ -180,6 +186,8 @@ def competing_answers(cells, name):
     """The message for an answer that several of `cells` define, each in its own way; None where at most one does."""
     if len(cells) < 2:
         return None
+    if not are_short([cell.source for cell in cells]):
+        return TWICE.format(name, len(cells))
     answers = {meaning(cell.source) for cell in cells if name in names(cell.source)[1]}
     return TWICE.format(name, len(answers)) if len(answers) > 1 else None
 

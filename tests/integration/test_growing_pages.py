@@ -1,5 +1,7 @@
 """Text that grows when it is shown costs neither the feedback nor formgrader's page of a submission."""
 
+import subprocess
+import sys
 import urllib.request
 from uuid import uuid4
 
@@ -9,6 +11,7 @@ from sample_course import LESSON, RIGHT, copy_of, feedback, hand_in, plant, run
 from test_jupyter_server import TOKEN, Server
 
 from autograde.nbgrader_plugin.pages import CleanHTMLExporter
+from autograde.submission.grading_process import CPU_SECONDS, MEMORY
 
 TITLED = "".join(f"<b title={i}>" for i in range(600))
 SOURCES = {
@@ -27,6 +30,20 @@ SOURCES = {
     "digits of a character": f"&#{'9' * 5000};",
     "more than is rendered": "# a\n" * 50_000,
 }
+CODE = {
+    "numbers without an end": "." * 1_000_000,
+    "attributes without an end": "a." * 100_000,
+    "blank lines": " \n" * 100_000,
+}
+SHOW = f"""
+import sys
+import nbformat
+from autograde.nbgrader_plugin.pages import CleanHTMLExporter
+from autograde.sandbox.limits import set_limits
+set_limits({MEMORY}, {CPU_SECONDS})
+notebook = nbformat.reads(sys.stdin.read(), as_version=4)
+print(len(CleanHTMLExporter(template_name="basic").from_notebook_node(notebook)[0]))
+"""
 MOST = 25  # times as long as the notebook; and a page has some 400 KB without one
 
 
@@ -50,6 +67,15 @@ def test_a_page_is_not_much_longer_than_what_it_shows(name):
     notebook = nbformat.v4.new_notebook(cells=_cells(SOURCES[name]))
     page, _ = CleanHTMLExporter(template_name="basic").from_notebook_node(notebook)
     assert len(page) < MOST * len(nbformat.writes(notebook))
+
+
+@pytest.mark.parametrize("name", CODE)
+def test_code_that_is_slow_to_colour_is_shown_without_colours(name):
+    """Within what a grading process may take for all of a notebook: coloured, it takes a hundred times as much."""
+    cells = [nbformat.v4.new_code_cell(CODE[name]), nbformat.v4.new_markdown_cell(f"```python\n{CODE[name][:19_000]}")]
+    text = nbformat.writes(nbformat.v4.new_notebook(cells=cells))
+    done = subprocess.run([sys.executable, "-c", SHOW], input=text, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and int(done.stdout) > 19_000, done.stderr[-2000:]
 
 
 @pytest.mark.slow

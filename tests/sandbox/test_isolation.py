@@ -149,6 +149,8 @@ all_of(read, ['link/gradebook.db', 'link/solutions/01.py'])""",
     "new user namespace": "outcome(call, 'unshare', 0x10000000), outcome(call, 'unshare', 0x10020000)",
     "enter another namespace": "outcome(call, 'setns', os.open('/proc/self', os.O_RDONLY), 0)",
     "open by handle": "outcome(call, 'open_by_handle_at', -100, ctypes.create_string_buffer(64), 0)",
+    "watch files, of which a user has few": "outcome(call, 'inotify_init1', 0), outcome(call, 'inotify_init')",
+    "interrupt every processor": "outcome(call, 'syscall', 324, 1, 0, 0)",
     "gift pages to a pipe": "outcome(call, 'vmsplice', os.pipe()[1], None, 0, 0)",
     "calls that libseccomp does not know by name": """outcome(call, 'syscall', 457, 0, 0, 0, 0),
 outcome(call, 'syscall', 458, 0, 0, 0, 0), outcome(call, 'syscall', 467, -100, b'/', 0, 0, 0)""",
@@ -663,6 +665,28 @@ book.execute("select number from page").fetchone()
         fcntl.flock(ours, fcntl.LOCK_EX | fcntl.LOCK_NB)
         whole = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
         assert struct.unpack("hhqqi4x", fcntl.fcntl(ours, fcntl.F_GETLK, whole))[0] == fcntl.F_UNLCK
+
+
+def test_files_of_the_machine_stay_in_memory_and_are_not_written_at_once(warm):
+    """With a descriptor that is none the kernel would refuse: here nothing asks it."""
+    code = """
+import ctypes, mmap, os
+os.sync()
+libc = ctypes.CDLL(None, use_errno=True)
+os.posix_fadvise(-1, 0, 0, os.POSIX_FADV_DONTNEED)
+print([libc.syncfs(-1), libc.madvise(1, 4096, 20), libc.madvise(1, 4096, 21), libc.madvise(1, 4096, 4)])
+"""
+    with warm.open() as session:
+        shown = session.run_cell(code)
+        assert shown.outputs[-1]["text"] == "[0, 0, 0, -1]\n", shown.outputs
+
+
+def test_signals_that_wait_are_few(warm):
+    """The kernel counts them for all processes of a user together."""
+    with warm.open() as session:
+        shown = session.run_cell("import resource\nprint(resource.getrlimit(resource.RLIMIT_SIGPENDING))")
+    if warm.level == "full":
+        assert shown.outputs[-1]["text"] == "(1024, 1024)\n", shown.outputs
 
 
 def test_calls_that_an_older_libseccomp_does_not_know_are_refused_by_number(monkeypatch):

@@ -3,7 +3,7 @@
 import pytest
 
 from autograde.notebook import script
-from autograde.notebook.python_source import check_calls, names, names_of_check
+from autograde.notebook.python_source import MAX_PARSED, check_calls, names, names_of_all, names_of_check
 from autograde.notebook.script import UnreadableScript
 
 ANSWER = "def double(x):\n    return x + x\n"
@@ -16,6 +16,12 @@ ANSWER = "def double(x):\n    return x + x\n"
 )  # fmt: skip
 def test_a_definition_is_found_beside_magics_and_where_a_line_looks_like_one(source):
     assert "double" in names(source)[1]
+
+
+def test_of_more_than_is_parsed_every_word_is_used_that_is_not_defined():
+    long = "x = 1\n" * MAX_PARSED
+    used, made = names_of_all([f"{ANSWER}y = shown == x\n", long])[0]
+    assert "shown" in used and {"double", "y"} <= made and not used & made
 
 
 @pytest.mark.parametrize(
