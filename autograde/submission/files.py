@@ -8,6 +8,7 @@ read submissions with this module.
 import errno
 import hashlib
 import os
+import re
 import stat
 import unicodedata
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ NO_DATE = (
 )
 TOO_MUCH = "has more files beside the notebook than are looked at ({0}); it is graded without them"
 
+_FORMULA = re.compile(r"[=@]|[+-].*[(|!]")  # a name such as -anna or +49 is none
 _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
 
 
@@ -261,6 +263,8 @@ def why_unusable(student):
         return "has control or invisible characters, or broken text, in its name, which no gradebook takes; rename it."
     if set(student.name) & set('<>"\\'):
         return 'has one of the characters < > " \\ in its name, which a web page could take for markup; rename it.'
+    if _FORMULA.match(student.name):
+        return "has a name that a spreadsheet takes for a formula, and `nbgrader export` writes one; rename it."
     if set(student.name) <= {"*", "?"}:
         return "has a name that nbgrader takes for all students; rename it."
     return None

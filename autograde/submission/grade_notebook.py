@@ -24,7 +24,7 @@ from autograde.submission.nbgrader_rules import nbgrader_utils
 from autograde.submission.repair import runs
 
 MAX_TEXT = 100_000  # characters of one output: a page with more of them is no feedback
-MAX_SHOWN = 2_000_000  # characters of text in all outputs of a notebook: a page of more takes nbconvert minutes
+MAX_SHOWN = 1_500_000  # characters of text in all outputs of a notebook: a page of more takes nbconvert minutes
 MAX_OUTPUTS = 3_000  # of a notebook
 
 TOO_MANY = "[The rest is not shown: this notebook shows too much.]\n"

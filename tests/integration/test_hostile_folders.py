@@ -10,7 +10,7 @@ from autograde.submission import files
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="pipes and links")]
 
-HONEST = ["aaron", "Doe Jane [12345]", "[ab]*", "a b", "--force", "~", "zoe"]
+HONEST = ["aaron", "Doe Jane [12345]", "[ab]*", "a b", "--force", "~", "-anna", "+49", "zoe"]
 SAYS = {  # what both doors say of each
     "folder_as_notebook": "but a folder of that name",
     "pipe_as_notebook": "but a pipe of that name",
@@ -22,6 +22,9 @@ SAYS = {  # what both doors say of each
     "format": "its format is",
     "zero\u200bwidth": "invisible characters",
     "<img src=x onerror=alert(1)>": "could take for markup",
+    "=1+cmd|' C'!A0": "takes for a formula",
+    "@SUM(1)": "takes for a formula",
+    "-2+3+cmd|' C'!A0": "takes for a formula",
     "esc\x1b]0;title\x07": "control or invisible characters",
 }
 MISPLACED = (  # by the program that collected the work: each is named by both doors, in the same words
