@@ -17,8 +17,10 @@ from html import escape
 import nbformat
 import nh3
 
+from autograde.notebook import svg
+
 _IMAGES = ("image/png", "image/jpeg")
-_SHOWN = {"text/plain", "text/latex", "image/svg+xml", "application/json"}  # as they are: templates escape these
+_SHOWN = {"text/plain", "text/latex", "application/json"}  # as they are: templates escape these
 _TAGS = frozenset(
     "a abbr b blockquote br caption cite code col colgroup dd del details div dl dt em figcaption figure h1 h2 h3 h4 "
     "h5 h6 hr i img ins kbd li mark ol p pre q s small span strong sub summary sup table tbody td tfoot th thead tr "
@@ -144,7 +146,9 @@ def _is_image(address):
     """Whether an address is an embedded picture, or a file beside the notebook. Nothing else is loaded: another server
     would learn who reads the page, and an address of our own might have an effect (``/logout``).
     """
-    return (_EMBEDDED_IMAGE.fullmatch(address) or _FILE.fullmatch(address)) is not None
+    if (embedded := _EMBEDDED_IMAGE.fullmatch(address)) and embedded[1].lower() == "svg+xml":
+        return svg.is_bounded_base64(address.partition(",")[2])
+    return (embedded or _FILE.fullmatch(address)) is not None
 
 
 # Outputs -----------------------------------------------------------------------------------------------------------
@@ -163,7 +167,9 @@ def output(found, budget=None):
 
 def _data(bundle, budget):
     for mime, data in bundle.items():
-        if mime in _SHOWN:
+        if mime == "image/svg+xml":
+            yield mime, data if isinstance(data, str) and svg.is_bounded(data) else None
+        elif mime in _SHOWN:
             yield mime, data if mime == "application/json" or isinstance(data, str) else None
         elif mime in _IMAGES:
             yield mime, data if is_base64(data) else None
@@ -176,6 +182,11 @@ def _data(bundle, budget):
 def is_base64(data):
     """Whether `data` is text of base64 and nothing else."""
     return isinstance(data, str) and re.fullmatch(r"[A-Za-z0-9+/=\s]*", data) is not None
+
+
+def is_picture(mime, data):
+    """Whether `data` is base64 that a browser can show as a picture in bounded time."""
+    return is_base64(data) and (mime != "image/svg+xml" or svg.is_bounded_base64(data))
 
 
 # Markdown ----------------------------------------------------------------------------------------------------------

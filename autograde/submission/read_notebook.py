@@ -206,7 +206,7 @@ def _attachments(found):
     """The pictures that were pasted into a text cell. They are shown as images, so nothing in them runs."""
     pictures = {
         _clean(name): {
-            mime: data for mime, data in bundle.items() if _PICTURE.fullmatch(mime) and sanitize.is_base64(data)
+            mime: data for mime, data in bundle.items() if _PICTURE.fullmatch(mime) and sanitize.is_picture(mime, data)
         }
         for name, bundle in (found if isinstance(found, dict) else {}).items()
         if isinstance(bundle, dict)

@@ -1,0 +1,49 @@
+"""Of SVG pictures, those stay that are as small when they are drawn as they look."""
+
+import base64
+import io
+
+import matplotlib.pyplot as plt
+import nbformat
+import pytest
+
+from autograde.notebook import sanitize, svg
+from autograde.submission import read_notebook
+
+HEAD = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">'
+DOUBLED = "".join(f'<g id="a{i}"><use xlink:href="#a{i - 1}"/><use href=" #a{i - 1}"/></g>' for i in range(1, 22))
+BOMBS = {
+    "elements that are doubled": f'{HEAD}<defs><g id="a0"/>{DOUBLED}</defs><use href="#a21"/></svg>',
+    "an element in itself": f'{HEAD}<g id="a"><use href="#a"/></g></svg>',
+    "two in each other": f'{HEAD}<g id="a"><use href="#b"/></g><g id="b"><use href="#a"/></g></svg>',
+    "masks": HEAD + "".join(f'<mask id="a{i}">' + f'<rect mask="url(#a{i - 1})"/>' * 4 + "</mask>" for i in range(12))
+    + "</svg>",
+    "a style sheet": f"{HEAD}<style>g {{ mask: url(#a) }}</style></svg>",
+    "entities": f'<!DOCTYPE svg [<!ENTITY a "aaaa">]>{HEAD}<text>&a;</text></svg>',
+    "more than can be counted": HEAD + "<g/>" * 300_000 + "</svg>",
+    "no end": HEAD,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_picture_that_grows_is_left_out_of_outputs_attachments_and_addresses(name):
+    encoded = base64.b64encode(BOMBS[name].encode()).decode()
+    output = nbformat.v4.new_output("display_data", data={"image/svg+xml": BOMBS[name], "text/plain": "x"})
+    assert set(sanitize.output(output).data) == {"text/plain"}
+    assert read_notebook._attachments({"a.svg": {"image/svg+xml": encoded}}) == {}
+    for address in (f"data:image/svg+xml;base64,{encoded}", f"data:image/SVG+XML;base64,{encoded}"):
+        assert address not in sanitize.html(f'<img src="{address}">', 10**7)
+        assert sanitize.markdown(f"![x]({address})") != f"![x]({address})"
+
+
+def test_a_figure_stays():
+    figure, axes = plt.subplots()
+    axes.scatter(range(2_000), range(2_000), label="points")
+    axes.bar([1, 2], [3, 4], hatch="/")
+    axes.legend()
+    file = io.StringIO()
+    figure.savefig(file, format="svg")
+    plt.close(figure)
+    assert svg.is_bounded(file.getvalue())
+    output = nbformat.v4.new_output("display_data", data={"image/svg+xml": file.getvalue()})
+    assert sanitize.output(output).data["image/svg+xml"] == file.getvalue()
