@@ -18,6 +18,9 @@ FEEDBACK_POLICY = (
     f"font-src data: {MATHJAX}; img-src 'self' file: data: {MATHJAX}; connect-src {MATHJAX}"
 )
 
+# Nothing in a cell covers what is outside it, such as the boxes for scores: formulas can set things where they like.
+CONTAINED = "<style>.text_cell_render, .output_area { contain: layout paint; }</style>"
+
 _HEAD = re.compile(r"<head[^>]*>", re.IGNORECASE)
 # Pygments takes quadratic time for some source: a fifth of a second for 10,000 characters, and half an hour for a million.
 _MAX_COLOURED = 200_000  # characters of code in one page
@@ -37,7 +40,8 @@ class CleanHTMLExporter(HTMLExporter):
     def from_notebook_node(self, nb, resources=None, **kwargs):
         """As nbconvert's method."""
         self.coloured = self.colouring = 0
-        return super().from_notebook_node(nb, resources, **kwargs)
+        page, resources = super().from_notebook_node(nb, resources, **kwargs)
+        return _in_head(page, CONTAINED), resources
 
     def _highlighted(self, source, language=None, metadata=None):
         """Code as HTML, coloured as long as the page has not too much of it."""
@@ -73,4 +77,8 @@ def _metadata(output, key, mime=None):
 def with_policy(page, policy):
     """The page with a Content-Security-Policy in its head, for pages that are opened as files."""
     meta = f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">'
-    return _HEAD.sub(lambda found: found[0] + meta, page, count=1)
+    return _in_head(page, meta)
+
+
+def _in_head(page, element):
+    return _HEAD.sub(lambda found: found[0] + element, page, count=1)

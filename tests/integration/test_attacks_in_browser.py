@@ -176,6 +176,33 @@ def test_the_policy_alone_keeps_scripts_from_running(watch, plain):
     assert all("canary" not in url for name, seen in did.items() for url in seen if "refresh" not in name), did
 
 
+COVER = """() => {
+    const page = document.querySelector('iframe').contentDocument, found = [];
+    for (const place of page.querySelectorAll('.text_cell_render, .output_area')) {
+        const cover = page.createElement('a');
+        cover.style = 'position: fixed; inset: 0; margin: -9999px; padding: 9999px; z-index: 9999; background: red';
+        place.append(cover);
+        for (const [x, y] of [[2, 2], [page.documentElement.clientWidth - 3, 2]])
+            found.push(page.elementFromPoint(x, y) === cover);
+        cover.remove();
+    }
+    return found;
+}"""
+
+
+def test_nothing_in_a_cell_covers_the_page_around_it(watch):
+    """As a formula could, when MathJax is there to set it."""
+    output = nbformat.v4.new_output("display_data", data={"text/latex": "$x$"})
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_markdown_cell("$x$"), nbformat.v4.new_code_cell("x", outputs=[output])]
+    )
+    page = pages.CleanHTMLExporter(template_name="classic").from_notebook_node(notebook)[0]
+    watch.open({"covered": page}, press=False)
+    assert watch.page.evaluate(COVER) == [False] * 4
+    watch.open({"covered": page.replace(pages.CONTAINED, "")}, press=False)
+    assert any(watch.page.evaluate(COVER))
+
+
 def test_honest_text_stays(watch):
     pictures = {"paste.svg": {"image/svg+xml": "PHN2Zy8+"}, "paste.bmp": {"image/bmp": "Qk0="}}
     cell = graded(nbformat.v4.new_markdown_cell(attacks.HONEST, attachments=pictures))
