@@ -13,7 +13,7 @@ from autograde.notebook.outputs import Outputs
 MAX_SOURCE = (
     300_000  # characters in all cells together; a lesson has some ten thousand, and IPython reads 50,000 a second
 )
-MAX_CELLS = 2_000
+MAX_CELLS = 1_000
 MAX_PICTURES = 1_000  # attachments of all cells together
 MAX_PARTS = 1_000_000  # lists and objects in the file; in memory an empty one takes twenty times its two characters
 

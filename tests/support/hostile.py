@@ -19,14 +19,14 @@ CODE = {
     "display('b' * 10**6, display_id='x', update=True)",
     "long_type_name": "E = type('E' * 10**6, (Exception,), {})\ndef late():\n    raise E('m' * 10**6)\n",
     "displays_shown_and_cleared": "from IPython.display import clear_output, display\n"
-    "for i in range(15_000):\n    display(i, display_id=str(i))\n    clear_output()",
+    "for i in range(6_000):\n    display(i, display_id=str(i))\n    clear_output()",
     "one_display_in_many_places": "from IPython.display import display\n"
-    "for i in range(15_000):\n    display(i, display_id='x')",
-    "flushed_piece_by_piece": "for i in range(40_000):\n    print(i, flush=True)",
+    "for i in range(6_000):\n    display(i, display_id='x')",
+    "flushed_piece_by_piece": "for i in range(15_000):\n    print(i, flush=True)",
     "more_outputs_than_a_page_holds": "from IPython.display import display\nfor i in range(1_900):\n    display('a' * 2_000)",
-    "a_word_without_end": "# " + "a" * 280_000,
-    "inputs_asked_for_by_a_name": "if False:\n" + "    check.linear_by_hand.inputs(seed=a)\n" * 6_000,
-    "many_names_for_a_check": "if False:\n" + "".join(f"    import check as a{i}\n" for i in range(9_000)),
+    "a_word_without_end": "# " + "a" * 190_000,
+    "inputs_asked_for_by_a_name": "if False:\n" + "    check.linear_by_hand.inputs(seed=a)\n" * 4_500,
+    "many_names_for_a_check": "if False:\n" + "".join(f"    import check as a{i}\n" for i in range(7_000)),
     "long_message": "print('a' * 10**6)\nimport sys\nprint('b' * 10**6, file=sys.stderr)",
 }
 
@@ -72,7 +72,7 @@ def _pictures(notebook):
 
 
 def _old_headings(course):
-    cells = [{"cell_type": "heading", "level": 10**6, "source": "x", "metadata": {}}] * 1_900
+    cells = [{"cell_type": "heading", "level": 10**6, "source": "x", "metadata": {}}] * 950
     return json.dumps({"nbformat": 3, "metadata": {}, "worksheets": [{"cells": cells}]})
 
 
@@ -93,12 +93,12 @@ FILES = {
     "lists_in_lists": _text_cell("\n".join(" " * depth + "- a" for depth in range(500))),
     "a_table_of_many_columns": _text_cell("|a" * 3000 + "\n" + "|-" * 3000 + "\n" + "|b\n" * 3000),
     "formulas_without_end": _text_cell("$" * 20_001),
-    "quadratic_markdown_in_many_cells": _text_cells("\\begin{a}" * 2_200, 14),
-    "lists_in_many_cells": _text_cells("* a\n" * 5_000, 14),
-    "much_code": _code_cell("x=1\n" * 70_000),
-    "as_many_names_in_terms_of_as_many": _code_cell("\n".join(f"a{i}=b{i}" for i in range(18_000))),
-    "code_in_many_cells": _code_cell("x=1\n" * 36, 1_900),
-    "code_that_is_slow_to_colour": _code_cell("." * 280_000),
+    "quadratic_markdown_in_many_cells": _text_cells("\\begin{a}" * 2_200, 9),
+    "lists_in_many_cells": _text_cells("* a\n" * 5_000, 9),
+    "much_code": _code_cell("x=1\n" * 45_000),
+    "as_many_names_in_terms_of_as_many": _code_cell("\n".join(f"a{i}=b{i}" for i in range(14_000))),
+    "code_in_many_cells": _code_cell("x=1\n" * 48, 950),
+    "code_that_is_slow_to_colour": _code_cell("." * 190_000),
     "many_pictures": _file(_pictures),
     "headings_of_an_old_format": _old_headings,
     "empty_cells": lambda course: '{"cells": [' + ",".join(["{}"] * 400_000) + "]}",
