@@ -5,14 +5,39 @@ answer (does a tensor train, whose memory is it) must be what is the case.
 """
 
 import numpy as np
-from torch import Tensor, empty_strided, equal, int8, int16, int32, int64, nn
-from torch._C import DisableTorchFunction, StorageBase, TensorBase, _DisableTorchDispatch
+import torch
+from torch import Tensor, nn
+from torch._C import (
+    DisableTorchFunction,
+    StorageBase,
+    TensorBase,
+    _parse_dispatch_key,
+)
+from torch._C import _dispatch_tls_is_dispatch_key_excluded as _is_excluded
+from torch._C import _dispatch_tls_set_dispatch_key_excluded as _exclude
 
 _module_of = type.__dict__["__module__"].__get__
 _name_of = type.__dict__["__qualname__"].__get__
 _is_subclass = type.__subclasscheck__  # `isinstance` believes what an object says its __class__ is
-_AS_INTEGERS = {8: int64, 4: int32, 2: int16, 1: int8}
 _attributes_of = nn.Module.__dict__["__dict__"].__get__
+_AS_INTEGERS = {8: torch.int64, 4: torch.int32, 2: torch.int16, 1: torch.int8}
+_PYTHON, _SNAPSHOT = _parse_dispatch_key("Python"), _parse_dispatch_key("PythonTLSSnapshot")
+
+
+def _in_c(function, *arguments):
+    """Call a function of torch's C code so that no override in Python is asked, of a class or of a mode.
+
+    A cell can replace `torch._C._DisableTorchDispatch.__enter__`, so its two keys are set by functions.
+    """
+    python, snapshot = _is_excluded(_PYTHON), _is_excluded(_SNAPSHOT)
+    _exclude(_PYTHON, True)
+    _exclude(_SNAPSHOT, True)
+    try:
+        with DisableTorchFunction():
+            return function(*arguments)
+    finally:
+        _exclude(_PYTHON, python)
+        _exclude(_SNAPSHOT, snapshot)
 
 
 def type_name(value):
@@ -46,7 +71,7 @@ def _reader(name):
     get = vars(TensorBase)[name].__get__
 
     def read(tensor):
-        with DisableTorchFunction(), _DisableTorchDispatch():
+        with DisableTorchFunction():  # an attribute is not dispatched
             return get(tensor)
 
     return read
@@ -54,6 +79,7 @@ def _reader(name):
 
 requires_grad, is_leaf, is_meta = _reader("requires_grad"), _reader("is_leaf"), _reader("is_meta")
 shape, dtype, device, grad = _reader("shape"), _reader("dtype"), _reader("device"), _reader("grad")
+layout, is_quantized, size_in_bytes = _reader("layout"), _reader("is_quantized"), _reader("nbytes")
 _grad_fn = _reader("grad_fn")
 
 
@@ -64,45 +90,65 @@ def has_graph(tensor):
 
 def is_inference(tensor):
     """Whether a tensor was made under torch.inference_mode()."""
-    with DisableTorchFunction(), _DisableTorchDispatch():
-        return TensorBase.is_inference(tensor)
+    return _in_c(TensorBase.is_inference, tensor)
+
+
+def strides(tensor):
+    """The strides of a tensor, as a tuple of ints."""
+    with DisableTorchFunction():
+        return TensorBase.stride(tensor)
 
 
 def memory(tensor):
     """The address of a tensor's memory; those that share it have the same one. 0 where there is none."""
-    with DisableTorchFunction(), _DisableTorchDispatch():
-        return StorageBase.data_ptr(TensorBase.untyped_storage(tensor))
+    return StorageBase.data_ptr(_in_c(TensorBase.untyped_storage, tensor))
 
 
 def values(tensor):
     """The values of a tensor of any class: a plain tensor on the CPU, without a graph."""
-    with DisableTorchFunction(), _DisableTorchDispatch():
+
+    def read():
         detached = TensorBase.as_subclass(TensorBase.detach(tensor), Tensor)
         return TensorBase.resolve_neg(TensorBase.resolve_conj(TensorBase.to(detached, "cpu")))
 
-
-def copied(tensor):
-    """A copy of a plain tensor, with its strides."""
-    with DisableTorchFunction(), _DisableTorchDispatch():
-        empty = empty_strided(shape(tensor), TensorBase.stride(tensor), dtype=dtype(tensor), device=device(tensor))
-        return TensorBase.copy_(empty, tensor)
+    return _in_c(read)
 
 
-def same_bits(a, b):
-    """Whether two tensors are the same to the last bit: 0.0 differs from -0.0, and nan equals itself."""
-    if dtype(a) != dtype(b) or shape(a) != shape(b):
-        return False
-    with DisableTorchFunction(), _DisableTorchDispatch():
-        kind = _AS_INTEGERS[TensorBase.element_size(a)]
-        return equal(*(TensorBase.view(TensorBase.contiguous(each), kind) for each in (a, b)))
+def as_bytes(tensor):
+    """The bytes of the values of a plain tensor on the CPU, row by row."""
+
+    def read():
+        row = TensorBase.reshape(TensorBase.detach(tensor), (-1,))
+        return TensorBase.numpy(TensorBase.view(row, torch.uint8)).tobytes()
+
+    return _in_c(read)
+
+
+def from_bytes(data, dtype, shape):
+    """The tensor on the CPU whose `as_bytes` are `data`."""
+    values = torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype)
+    return _in_c(TensorBase.reshape, values, shape)
+
+
+def copied(tensor, new_strides=None):
+    """A copy of a plain tensor, with its strides or with other ones."""
+    empty = torch.empty_strided(
+        shape(tensor), new_strides or strides(tensor), dtype=dtype(tensor), device=device(tensor)
+    )
+    return _in_c(TensorBase.copy_, empty, tensor)
 
 
 def same_values(a, b):
     """Whether two plain tensors have the same dtype, shape and values: 0.0 equals -0.0."""
+    return dtype(a) == dtype(b) and shape(a) == shape(b) and _in_c(torch.equal, a, b)
+
+
+def same_bits(a, b):
+    """Whether two plain tensors are the same to the last bit: 0.0 differs from -0.0, and nan equals itself."""
     if dtype(a) != dtype(b) or shape(a) != shape(b):
         return False
-    with DisableTorchFunction(), _DisableTorchDispatch():
-        return equal(a, b)
+    kind = _AS_INTEGERS[_in_c(TensorBase.element_size, a)]
+    return _in_c(lambda: torch.equal(*(TensorBase.view(TensorBase.contiguous(each), kind) for each in (a, b))))
 
 
 def attributes(module):

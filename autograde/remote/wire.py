@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors import SafetensorError, deserialize
 
 from autograde.remote import facts
 from autograde.remote.facts import type_name
@@ -22,11 +21,12 @@ MAX_TEXT = 4_000  # characters of one string a learner's code returned
 MAX_ITEMS = 10_000  # entries of one list or dict
 MAX_DEPTH = 20  # lists within lists
 
-_LENGTH = struct.Struct("<I")
-_DTYPES = {
-    torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64,
-    torch.float16, torch.bfloat16, torch.float32, torch.float64,
+_LENGTH, _HEADER_LENGTH = struct.Struct("<I"), struct.Struct("<Q")
+_DTYPES = {  # by the names of safetensors
+    "BOOL": torch.bool, "U8": torch.uint8, "I8": torch.int8, "I16": torch.int16, "I32": torch.int32, "I64": torch.int64,
+    "F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32, "F64": torch.float64,
 }  # fmt: skip
+_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
 class WireError(ValueError):
@@ -50,10 +50,12 @@ def _opaque(value):
 
 
 def _plain_tensor(tensor):
-    if tensor.layout != torch.strided or tensor.dtype not in _DTYPES or tensor.is_meta or tensor.is_quantized:
-        return Opaque(type_name(tensor), f"{tensor.dtype} tensor of shape {tuple(tensor.shape)} on {tensor.device}")
-    if tensor.numel() * tensor.element_size() > MAX_BYTES // 2:
-        return Opaque(type_name(tensor), f"a tensor of shape {tuple(tensor.shape)}, too large to be an answer")
+    dtype, shape = facts.dtype(tensor), tuple(facts.shape(tensor))
+    is_dense = facts.layout(tensor) == torch.strided and not facts.is_quantized(tensor)
+    if not is_dense or dtype not in _NAMES or facts.is_meta(tensor):
+        return Opaque(type_name(tensor), f"{dtype} tensor of shape {shape} on {facts.device(tensor)}")
+    if facts.size_in_bytes(tensor) > MAX_BYTES // 2:
+        return Opaque(type_name(tensor), f"a tensor of shape {shape}, too large to be an answer")
     # A subclass (nn.Parameter, or one of the learner's own) is read as the plain tensor under it.
     return facts.values(tensor)
 
@@ -98,12 +100,12 @@ def encode(value):
     Raises:
         WireError: the data is not plain, or holds an int that is too long for JSON.
     """
-    tensors = {}
+    tensors = []
 
     def structure(item):
         if isinstance(item, torch.Tensor):
-            tensors[str(len(tensors))] = item.clone(memory_format=torch.contiguous_format)
-            return {"$tensor": len(tensors) - 1, "stride": list(item.stride())}
+            tensors.append(item)
+            return {"$tensor": len(tensors) - 1, "stride": list(facts.strides(item))}
         if isinstance(item, Opaque):
             return {"$opaque": [item.type, item.text]}
         if isinstance(item, (list, tuple)):
@@ -116,7 +118,22 @@ def encode(value):
         head = json.dumps(structure(value)).encode()
     except (TypeError, ValueError) as error:
         raise WireError(f"not plain data: {error}") from None
-    return _LENGTH.pack(len(head)) + head + save(tensors)
+    return _LENGTH.pack(len(head)) + head + _safetensors(tensors)
+
+
+def _safetensors(tensors):
+    """Bytes in the format of safetensors, each tensor under its position. The library's own writer asks methods of the
+    tensors, which handed-in code may have replaced.
+    """
+    header, parts, end = {}, [], 0
+    for tensor in tensors:
+        parts.append(facts.as_bytes(tensor))
+        start, end = end, end + len(parts[-1])
+        shape = list(facts.shape(tensor))
+        header[len(header)] = {"dtype": _NAMES[facts.dtype(tensor)], "shape": shape, "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    return b"".join([_HEADER_LENGTH.pack(len(text)), text, *parts])
 
 
 def decode(data, *, trusted=False):
@@ -130,7 +147,10 @@ def decode(data, *, trusted=False):
     try:
         (length,) = _LENGTH.unpack_from(data)
         head = json.loads(data[_LENGTH.size : _LENGTH.size + length])
-        tensors = load(bytes(data[_LENGTH.size + length :]))
+        tensors = {
+            name: facts.from_bytes(read["data"], _DTYPES[read["dtype"]], read["shape"])
+            for name, read in deserialize(bytes(data[_LENGTH.size + length :]))
+        }
         return _restore(head, tensors, trusted, 0)
     except WireError:
         raise
@@ -149,9 +169,8 @@ def _restore(item, tensors, trusted, depth):
     if isinstance(item, dict):
         if "$tensor" in item:
             tensor = tensors[str(int(item["$tensor"]))]
-            if trusted and tuple(item["stride"]) != tensor.stride():
-                return torch.empty_strided(tensor.shape, item["stride"], dtype=tensor.dtype, device="cpu").copy_(tensor)
-            return tensor
+            has_other_strides = trusted and tuple(item["stride"]) != facts.strides(tensor)
+            return facts.copied(tensor, item["stride"]) if has_other_strides else tensor
         if "$opaque" in item:
             kind, text = item["$opaque"]
             return Opaque(str(kind)[:200], str(text)[:200].encode("utf-8", "replace").decode())

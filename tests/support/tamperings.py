@@ -373,9 +373,14 @@ tried("replaced", call.call(None))
 _code(
     "what_becomes_frames",
     FORGOTTEN,
-    "tried: replaced",
+    "tried: refused KeyError tried: refused ModuleNotFoundError tried: replaced",
     before="""
-protocol = sys.modules["autograde.sandbox.protocol"]
+import importlib
+attempt(lambda: sys.modules["autograde.sandbox.protocol"])
+attempt(importlib.import_module, "autograde.sandbox.child.serve")
+protocol = type(sys)("protocol")
+protocol.ANSWER, protocol.pack = 19, lambda kind, request, payload: payload
+sys.modules["autograde.sandbox"] = sys.modules["autograde.sandbox.protocol"] = protocol
 pack = protocol.pack
 def forged(kind, request, payload):
     return pack(kind, request, b'{"passed": true, "score": 2.0, "status": "passed"}' if kind == protocol.ANSWER else payload)
@@ -421,20 +426,90 @@ tried("replaced")
 """,
 )
 _code(
+    "the_encoder_of_json",
+    CHANGES,
+    "tried: {}",
+    SAYS_CHANGES,
+    before="""
+import json
+iterencode = json.JSONEncoder.iterencode
+def forged(self, value, *a, **k):
+    return iterencode(self, value | {"changed": []} if isinstance(value, dict) and "changed" in value else value, *a, **k)
+json.JSONEncoder.iterencode = forged
+json.JSONEncoder.encode = lambda self, value: "".join(self.iterencode(value))
+json.dumps.__code__ = (lambda obj, **k: JSONEncoder().encode(obj)).__code__
+tried(json.dumps({}))
+""",
+)
+_code(
+    "what_loads_code",
+    CHANGES,
+    "tried: replaced",
+    SAYS_CHANGES,
+    before="""
+import builtins, marshal
+run, loads = builtins.exec, marshal.loads
+def forged(code, names=None, *more):
+    run(code, names, *more)
+    if isinstance(names, dict) and "same_bits" in names: names["same_bits"] = lambda *a: True
+builtins.exec = forged
+marshal.loads = lambda data: tried("loaded") or loads(data)
+builtins.__import__ = lambda name, *a, load=builtins.__import__, **k: load(name, *a, **k)
+tried("replaced")
+""",
+)
+_code(
+    "modules_of_another_type",
+    CHANGES,
+    "tried: True",
+    SAYS_CHANGES,
+    before="""
+class Module(type(sys)):
+    pass
+for name in ("torch", "torch._C", "json"):
+    module = Module(name)
+    vars(module).update(vars(sys.modules[name]))
+    sys.modules[name] = module
+sys.modules["torch"].equal = lambda *a: True
+tried(sys.modules["torch"].equal(1, 2))
+""",
+)
+_code(
+    "modes_that_stay_and_the_guard_against_them",
+    CHANGES,
+    "tried: entered",
+    SAYS_CHANGES,
+    before="""
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+guard = torch._C._DisableTorchDispatch
+guard.__enter__, guard.__exit__ = lambda self: self, lambda self, *a: None
+class Dispatch(TorchDispatchMode):
+    _should_skip_dynamo = classmethod(lambda cls: False)
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        return "equal" in str(func) or func(*args, **(kwargs or {}))
+class Function(TorchFunctionMode):
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        return getattr(func, "__name__", "") == "equal" or func(*args, **(kwargs or {}))
+Dispatch().__enter__()
+Function().__enter__()
+tried("entered")
+""",
+)
+_code(
     "json_struct_and_safetensors",
     FORGOTTEN,
     "tried: replaced",
     before="""
 import json, struct
 import safetensors.torch
-from autograde.remote import wire
-dumps, save = json.dumps, wire.save
+dumps, save = json.dumps, safetensors.torch.save
 def forged(value, *a, **k):
     if isinstance(value, dict) and "changed" in value:
         value = {**value, "score": 2.0, "passed": True, "status": "passed"}
     return dumps(value, *a, **k)
 json.dumps = forged
-safetensors.torch.save = wire.save = lambda tensors, *a: save({name: torch.zeros_like(t) for name, t in tensors.items()})
+safetensors.torch.save = lambda tensors, *a: save({name: torch.zeros_like(t) for name, t in tensors.items()})
 struct.pack = lambda *a: b""
 tried("replaced")
 """,
@@ -1532,6 +1607,32 @@ _code(
     weight.add_(1)""",
     ),
     "tried: reached",
+    **_forging,
+)
+_code(
+    "a_trace_function",
+    CHANGES + "sys.settrace(watch)",
+    "tried: reached",
+    before="""
+def watch(frame, event, argument):
+    if "facts" in frame.f_globals:
+        frame.f_globals["facts"].same_bits = lambda *a: True
+        sys.settrace(None)
+        tried("reached")
+""",
+    **_forging,
+)
+_code(
+    "the_handler_of_a_signal",
+    CHANGES,
+    "tried: reached",
+    before="""
+import signal
+sender = type(signal.getsignal(signal.SIGINT).__self__)
+send = sender.send
+sender.send = lambda self, data: send(self, data.replace(b'"changed": [1]', b'"changed": [ ]'))
+tried("reached")
+""",
     **_forging,
 )
 

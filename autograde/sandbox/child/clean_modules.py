@@ -7,16 +7,18 @@ This makes forging harder, not impossible. Code in this process can still reach 
 """
 
 import builtins
-import marshal
 import sys
+from marshal import dumps, loads
 from types import ModuleType
+
+__builtins__ = dict(vars(builtins))  # of the functions below, which cells cannot replace in this copy
 
 _CONTAINERS = (dict, list, set)  # a module's own, such as torch's table of FLOPs
 
 
 def compiled(module):
     """The code of a module, as bytes; its file must be visible."""
-    return marshal.dumps(module.__spec__.loader.get_code(module.__name__))
+    return dumps(module.__spec__.loader.get_code(module.__name__))
 
 
 class CleanModules:
@@ -26,15 +28,17 @@ class CleanModules:
         code: ``{name: bytes}`` of loaded modules, see `compiled`.
         packages: names of loaded packages, whose modules are added to them.
         shared: names of modules in them that hold state which cells read: they are not loaded anew.
+
+    All modules that they import are imported while this object is made.
     """
 
     def __init__(self, code, packages, shared=()):
-        self._code, self._others, self._loaded = dict(code), {}, {}
+        self._code, self._shared, self._copies, self._loaded = dict(code), shared, {}, {}
         self._builtins = dict(vars(builtins), __import__=self._import)
         for name, module in list(sys.modules.items()):
             if name not in shared and any(f"{name}.".startswith(f"{package}.") for package in packages):
                 self._code[name] = compiled(module)
-        self._file = {name: sys.modules[name].__file__ for name in self._code}
+        self._specs = {name: sys.modules[name].__spec__ for name in self._code}
         for name in self._code:
             self.load(name)  # copies what they import
         self.renew()
@@ -47,34 +51,40 @@ class CleanModules:
         """The module `name`; None if it is none of these."""
         if name not in self._loaded and name in self._code:
             module = self._loaded[name] = ModuleType(name)
-            vars(module).update(__builtins__=self._builtins, __file__=self._file[name])
-            exec(marshal.loads(self._code[name]), vars(module))
+            spec = self._specs[name]
+            vars(module).update(__builtins__=self._builtins, __file__=spec.origin, __package__=spec.parent)
+            exec(loads(self._code[name]), vars(module))
         return self._loaded.get(name)
 
-    def _import(self, name, _globals=None, _locals=None, fromlist=(), _level=0):
-        """Stands in for ``__import__`` in these modules; all their imports are absolute."""
-        __import__(name)
+    def _import(self, name, namespace=None, _locals=None, fromlist=(), level=0):
+        """Stands in for ``__import__`` in these modules. A relative import may name a module beside its own, no other."""
+        if level:
+            name = f"{namespace['__package__']}.{name}"
         if not fromlist:
-            return self._copied(name.partition(".")[0])
-        module = self.load(name) or self._copied(name)
+            return self._module(name.partition(".")[0], name)
+        module = self._module(name)
         for each in fromlist:
             part = f"{name}.{each}"
-            if part in self._code or (name in self._code and part in sys.modules):
-                setattr(module, each, self.load(part) or self._copied(part))
+            if part in self._code or part in self._shared:
+                setattr(module, each, self._module(part))
         return module
 
-    def _copied(self, name):
+    def _module(self, name, imported=None):
+        return self.load(name) or self._copy(name, imported or name)
+
+    def _copy(self, name, imported):
         """A copy of another module's namespace, and of its submodules', as they were when it was first asked for."""
-        module = sys.modules[name]
-        if type(module) is not ModuleType:  # one that works out its attributes
-            return module
-        if name not in self._others:
-            copy = self._others[name] = ModuleType(name)
+        if name in self._copies:
+            return self._copies[name]
+        __import__(imported)
+        module = copy = self._copies[name] = sys.modules[name]
+        if type(module) is ModuleType:  # not one that works out its attributes
+            copy = self._copies[name] = ModuleType(name)
             for key, value in list(vars(module).items()):
                 kind = type(value)
                 if kind in _CONTAINERS:
                     value = kind(value)
-                elif kind is ModuleType and value.__name__ == f"{name}.{key}":
-                    value = self._copied(value.__name__) if value.__name__ in sys.modules else value
+                elif kind is ModuleType and value.__name__ == f"{name}.{key}" and value.__name__ in sys.modules:
+                    value = self._copy(value.__name__, value.__name__)
                 vars(copy)[key] = value
-        return self._others[name]
+        return copy

@@ -24,15 +24,20 @@ def keep_out(package):
 
 def forget_grader():
     """In a fork of the grading process: have what belongs to the grader imported no more, also where it was loaded."""
-    for name in [name for name in sys.modules if _is_kept_out(name)]:
+    forget(*_kept_out)
+
+
+def forget(*packages):
+    """Take the modules of `packages` out of those that are loaded: an import finds others, or none."""
+    for name in [name for name in sys.modules if _is_of(packages, name)]:
         package, _, own = name.rpartition(".")
         del sys.modules[name]
         if package in sys.modules:
             vars(sys.modules[package]).pop(own, None)
 
 
-def _is_kept_out(name):
-    return any(name == package or name.startswith(package + ".") for package in _kept_out)
+def _is_of(packages, name):
+    return any(name == package or name.startswith(package + ".") for package in packages)
 
 
 def refuse(reasons, given):
@@ -63,7 +68,7 @@ class Refuse(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             raise ImportError(self.reasons[top], name=name)
         if name in _checks:
             return importlib.machinery.ModuleSpec(name, self, is_package=True)
-        if _is_kept_out(name):
+        if _is_of(_kept_out, name):
             raise ImportError(f"{name} stays with the grader, outside this notebook.", name=name)
         return None
 
