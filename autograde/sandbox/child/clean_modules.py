@@ -3,7 +3,7 @@
 A cell may replace a function of a probe, of `builtins` or of torch. What is loaded here does not see that: the code of the
 modules is kept as bytes, and what they import is taken from copies of namespaces. Both are made before any handed-in code.
 
-This makes forging harder, not impossible. Code in this process can still reach its frames, `gc` and `ctypes`.
+This makes forging harder, not impossible: docs/grading.md lists how code in this process can still reach them.
 """
 
 import builtins
