@@ -119,7 +119,7 @@ def as_bytes(tensor):
 
     def read():
         row = TensorBase.reshape(TensorBase.detach(tensor), (-1,))
-        return TensorBase.numpy(TensorBase.view(row, torch.uint8)).tobytes()
+        return TensorBase.numpy(TensorBase.view(TensorBase.contiguous(row), torch.uint8)).tobytes()
 
     return _in_c(read)
 

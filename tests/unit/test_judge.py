@@ -4,11 +4,13 @@ import html
 import itertools
 import json
 import re
+import struct
 import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from encoded_session import EncodedSession
 from hypothesis import given, settings
@@ -28,7 +30,7 @@ from autograde.judge.random_inputs import Draw
 from autograde.judge.render import as_html, picture, text
 from autograde.judge.verdict import Verdict
 from autograde.notebook import sanitize
-from autograde.remote import wire
+from autograde.remote import facts, wire
 from autograde.remote.probe import Remote
 
 
@@ -135,6 +137,28 @@ def test_tensors_keep_their_bits(dtype):
     assert got.dtype == dtype
     assert torch.equal(got, tensor.T)
     assert got.stride() == tensor.T.stride()
+
+
+_ROWS = torch.arange(12.0).reshape(3, 4)
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+@pytest.mark.parametrize(
+    "tensor",
+    [_ROWS[:, 1], _ROWS[:, 1:2], _ROWS[1:, ::2], _ROWS[0].expand(2, 4), _ROWS[0, 1], _ROWS[:0], _ROWS.T[None]],
+    ids=lambda tensor: f"{list(tensor.shape)} {tensor.stride()}",
+)
+def test_tensors_arrive_from_any_order_of_memory(tensor, trusted):
+    got = wire.decode(wire.encode(tensor), trusted=trusted and 0 not in tensor.stride())
+    assert facts.same_bits(got, tensor)
+
+
+@pytest.mark.parametrize("tensor", [torch.ones(2, 3), torch.ones(()), torch.ones(0, 2)])
+def test_the_bytes_are_those_of_safetensors(tensor):
+    """The library reads what is written without it."""
+    (length,) = struct.unpack_from("<I", data := wire.encode([tensor]))
+    (name, read), *rest = safetensors.torch.load(data[4 + length :]).items()
+    assert (name, rest) == ("0", []) and facts.same_bits(read, tensor)
 
 
 @given(st.binary(max_size=200))
