@@ -10,9 +10,7 @@ from autograde.notebook import demonstration, sanitize
 from autograde.notebook.cells import METADATA, grade_id
 from autograde.notebook.outputs import Outputs
 
-MAX_SOURCE = (
-    300_000  # characters in all cells together; a lesson has some ten thousand, and IPython reads 50,000 a second
-)
+MAX_SOURCE = 200_000  # characters in all cells together; a solved lesson has 40,000, and IPython reads 80,000 a second
 MAX_CELLS = 1_000
 MAX_PICTURES = 1_000  # attachments of all cells together
 MAX_PARTS = 1_000_000  # lists and objects in the file; in memory an empty one takes twenty times its two characters
