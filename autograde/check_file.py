@@ -14,6 +14,7 @@ from autograde import registry
 from autograde.notebook import script
 from autograde.notebook.python_source import as_python, check_calls, meant_to_define, names, names_of_check
 from autograde.sandbox.environment import single_threaded
+from autograde.startup import quick_imports
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 _LINE = re.compile(r"Cell In\[\d+\], line (\d+)")
@@ -105,7 +106,8 @@ def _start(course):
     that knows a right answer.
     """
     single_threaded()
-    from autograde.sandbox import unsandboxed  # imports torch, so that it must wait for the line above
+    with quick_imports():
+        from autograde.sandbox import unsandboxed  # imports torch, so that it must wait for the line above
 
     return unsandboxed.start(course)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from autograde import __version__, terminal
-from autograde.startup import skip_slow_imports
+from autograde.startup import quick_imports, skip_slow_imports
 
 # nbgrader calls `alembic` by name; it lies beside this interpreter even when that folder is not on PATH.
 os.environ["PATH"] = str(Path(sys.executable).parent) + os.pathsep + os.environ.get("PATH", "")
@@ -163,7 +163,8 @@ def grade(lessons, jobs, scheduler, require_isolation, force, db):
     Submissions are STUDENT/LESSON/LESSON.ipynb in the folder that nbgrader_config.py names. Those that are graded and have not changed are
     skipped. The exit code is 0 when all is graded, 1 when something could not be, 2 when the command is wrong.
     """
-    from autograde.batch import command
+    with quick_imports():
+        from autograde.batch import command
     from autograde.project import CourseError
 
     if jobs and scheduler:

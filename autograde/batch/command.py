@@ -4,6 +4,10 @@ import os
 import signal
 import sys
 
+from autograde import terminal
+from autograde.batch import local_workers, pipeline, progress, table
+from autograde.nbgrader_plugin import config
+
 INTERRUPTED = 130  # exit code of a command that Ctrl-C has ended
 
 
@@ -24,10 +28,6 @@ def run(course, lessons, *, jobs, scheduler, require_isolation, force, db):
     Raises:
         CourseError, ClusterError: a problem that a person must fix first.
     """
-    from autograde import terminal
-    from autograde.batch import local_workers, pipeline, progress, table
-    from autograde.nbgrader_plugin import config
-
     console = terminal.console(soft_wrap=False, width=None if sys.stdout.isatty() else 110)
     showing = progress.Bar(console) if console.is_terminal else progress.Lines(terminal.say)
     grading = pipeline.Grading(
