@@ -3,7 +3,6 @@
 import math
 
 import torch
-from sklearn.datasets import load_digits
 from torch import nn
 
 TRAINING = 1400  # of 1,797; the others are held out
@@ -20,6 +19,8 @@ def digits(device="cpu", seed=0):
         ``(x, y), (x, y)``: 1,400 to learn from and 397 held out. x is float32 (n, 8, 8) from 0 (paper) to 1 (ink); y is
         int64 (n,).
     """
+    from sklearn.datasets import load_digits  # takes a second, which not everybody who imports this module needs
+
     dataset = load_digits()
     order = torch.randperm(len(dataset.target), generator=torch.Generator().manual_seed(seed))
     x = torch.tensor(dataset.images / 16, dtype=torch.float32)[order].to(device)

@@ -7,8 +7,14 @@ from autograde.sandbox.isolation import visible_paths
 
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
 # torch.compile gives back what it is given: a compiler takes longer than the limits of a call, and starts processes.
-# breakpoint() does nothing: nobody is there to debug.
-_SWITCHED_OFF = {"TORCHDYNAMO_DISABLE": "1", "TORCH_COMPILE_DISABLE": "1", "PYTHONBREAKPOINT": "0"}
+# breakpoint() does nothing: nobody is there to debug. Grading is done on the CPU: after a first gradient on a machine with
+# a GPU, torch computes none in forks of that process.
+_SWITCHED_OFF = {
+    "TORCHDYNAMO_DISABLE": "1",
+    "TORCH_COMPILE_DISABLE": "1",
+    "PYTHONBREAKPOINT": "0",
+    "CUDA_VISIBLE_DEVICES": "",
+}
 _KEPT = ("TZ", "TMPDIR", "SYSTEMROOT", "LD_LIBRARY_PATH")
 
 

@@ -189,6 +189,11 @@ class FineTune(Check):
     note = "any optimiser and schedule, batches or all rows at once; how often the model is called is up to you."
     next_step = "Train the lesson's network in a cell, and print the loss in every epoch: does it fall?"
 
+    def prepare(self):
+        """The known wrong answers, the data, and the network that has learned: each is made once in a process."""
+        data(), trained_state()
+        return super().prepare()
+
     def cases(self, draw):
         (x, y), _ = data()
         order = torch.randperm(len(x), generator=torch.Generator().manual_seed(draw.integer(0, 10**6)))
