@@ -3,8 +3,10 @@
 ============================  =========================================================================================
 ``checks``                    package of the checks: one module or package for each lesson, named like the lesson
                               without its number, with a list ``CHECKS``
-``probes``                    package of the probes, which observe a learner's code; visible in the sandbox
-``importable``                further packages of the course that a learner's code may import
+``probes``                    package of the probes, which observe a learner's code; visible in the sandbox. Its function
+                              ``warm_up()``, if it has one, is called once, before sandboxes are forked
+``importable``                further packages of the course that a learner's code may import; those of their modules that
+                              a notebook mentions are imported once, before its sandbox is forked
 ``preload``                   modules that are imported once, before sandboxes are forked
 ``preload_when_mentioned``    the same, but only once a notebook mentions the word: ``word = "module"``
 ``refused``                   modules that a learner's code may not import: ``module = "message for the learner"``
@@ -17,6 +19,7 @@ import difflib
 import functools
 import importlib
 import importlib.util
+import pkgutil
 import sys
 import tomllib
 from dataclasses import dataclass, field
@@ -49,6 +52,21 @@ class Registry:
     def given_to(self, lesson):
         """The parts of refused modules that a lesson's code may import."""
         return tuple(part for part, first in self.given.items() if lesson >= first)
+
+    def imported_ahead(self, code):
+        """The modules that are imported before `code` gets its sandbox, so that all later sandboxes have them too."""
+        mentioned = [module for word, module in self.preload_when_mentioned.items() if word in code]
+        return mentioned + [module for module in self._importable_modules if module in code]
+
+    @functools.cached_property
+    def _importable_modules(self):
+        return [
+            module.name
+            for package in self.importable
+            for module in pkgutil.iter_modules(
+                importlib.util.find_spec(package).submodule_search_locations, f"{package}."
+            )
+        ]
 
     def find(self, name):
         """The check called `name`.

@@ -1,4 +1,4 @@
-"""Demonstrations: cells of a lesson that train or draw, and that no graded cell depends on.
+"""Demonstrations: cells of a lesson that train, draw or print, and that no graded cell depends on.
 
 They would take most of the time of grading, so grading skips a demonstration that the learner has not changed, unless a
 cell that runs uses a name that it defines.

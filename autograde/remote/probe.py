@@ -9,6 +9,8 @@ process can see.
 import functools
 import sys
 
+import torch
+
 from autograde.remote import wire
 from autograde.remote.torch_state import known_torch_state
 
@@ -64,3 +66,9 @@ def run_probe(name, target, arguments, find=sys.modules.get):
     if not getattr(function, "is_probe", False):
         raise ValueError(f"{name!r} is not a probe")
     return function(target, **arguments)
+
+
+def warm_up():
+    """Use once what the first probe of a process would import, so that processes forked from this one have it."""
+    with known_torch_state():
+        wire.decode(wire.encode({"values": torch.zeros(1)}))

@@ -13,7 +13,7 @@ from autograde.sandbox import usage
 from autograde.sandbox.isolation import visible_paths
 from autograde.sandbox.priority import Priorities
 
-OPEN_SECONDS = 60  # forking and isolating, and at times an import of what the course has `preload_when_mentioned`
+OPEN_SECONDS = 60  # forking and isolating, and at times what the registry has `imported_ahead`
 MAX_REPORTS = 64
 KILL_SECONDS = 10  # a killed process is gone long before
 

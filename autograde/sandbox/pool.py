@@ -73,8 +73,8 @@ class SandboxPool:
             limits: a `Limits`; None for the usual ones.
             files: dict of relative names to bytes.
             given: parts of refused modules that this session may import.
-            code: what will run in it. What this mentions of the course's `preload_when_mentioned` is imported before the
-                fork, once for all sessions to come.
+            code: what will run in it. What the course has `imported_ahead` for it is imported before the fork, once for all
+                sessions to come.
             connection: of `new_client`, in a process that was forked after it; else that of this process.
 
         Raises:
@@ -82,11 +82,10 @@ class SandboxPool:
             SandboxError: no process could be had.
         """
         limits = limits or Limits()
-        imports = [module for word, module in self.course.preload_when_mentioned.items() if word in code]
         if not self.fork:
             link = FreshProcess(self.course, given, limits)
         else:
-            link = (connection or self._connected()).open(limits, given, imports)
+            link = (connection or self._connected()).open(limits, given, self.course.imported_ahead(code))
         try:
             session = Session(link, limits)
         except BaseException:

@@ -1,6 +1,7 @@
 """Forking this process: allowed only while it has one thread, and each child is held by a pidfd."""
 
 import contextlib
+import gc
 import os
 import select
 import signal
@@ -69,6 +70,16 @@ class Child:
         if self.returncode is None:
             with contextlib.suppress(OSError):
                 signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
+
+def optimise_for_fork():
+    """Make the objects that are in memory now cheap to fork: the garbage collector of a child, which would copy them all
+    by looking at them, leaves them alone.
+    """
+    gc.collect()
+    gc.freeze()
+    with contextlib.suppress(OSError):
+        syscalls.use_large_pages()
 
 
 def fork(function, *, dies_with_parent=True):

@@ -17,7 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-from autograde.startup import skip_slow_imports
+from autograde.startup import quick_imports, skip_slow_imports
 
 skip_slow_imports()
 
@@ -26,7 +26,7 @@ from autograde.project import Course  # noqa: E402
 from autograde.sandbox.connection import SandboxError  # noqa: E402
 from autograde.sandbox.limits import Limits, set_limits  # noqa: E402
 from autograde.sandbox.pool import IsolationError, SandboxPool  # noqa: E402
-from autograde.sandbox.process import can_fork, fork  # noqa: E402
+from autograde.sandbox.process import can_fork, fork, optimise_for_fork  # noqa: E402
 from autograde.submission import message  # noqa: E402
 
 MEMORY = 1536 * 2**20  # bytes that the child may take beyond what it is born with
@@ -112,6 +112,7 @@ class GradingProcess:
                 check.prepare()
             grade_submission.not_graded(question | {"names": []}, b"", [], "rehearsal")
             self.loaded.add(question["lesson"])
+            optimise_for_fork()
 
     def _grade(self, question, content, files, limits, client):
         from autograde.sandbox.session import SessionEnded
@@ -233,7 +234,8 @@ def main():
 
     try:
         course_registry = registry.of(course)
-        import torch  # noqa: F401  (once, for everything that is forked from here)
+        with quick_imports():
+            import torch  # noqa: F401  (once, for everything that is forked from here)
 
         pool = SandboxPool(
             course_registry,
@@ -242,8 +244,10 @@ def main():
             inherit=can_fork(),
         )
         with pool:
+            from autograde.remote import probe
             from autograde.submission import grade_submission  # noqa: F401  (only now: it imports right answers)
 
+            probe.warm_up()
             answer(message.pack({"ready": True}))
             process = GradingProcess(pool, course, input_fd=0 if can_fork() else None)
             with contextlib.suppress(Hangup):

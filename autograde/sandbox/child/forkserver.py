@@ -7,7 +7,6 @@ memory that the next one inherits.
 
 import contextlib
 import fcntl
-import gc
 import importlib.util
 import json
 import os
@@ -20,7 +19,8 @@ import traceback
 
 from autograde.sandbox import protocol
 from autograde.sandbox.child import serve
-from autograde.sandbox.isolation import import_guard, syscalls, visible_paths, walls
+from autograde.sandbox.isolation import import_guard, visible_paths, walls
+from autograde.sandbox.process import optimise_for_fork
 
 NICENESS = 5  # of sessions: the processes that grade come first, those that a session starts last (`sandbox.priority`)
 _FIRST_FREE = 128  # a descriptor above those that a child is given
@@ -94,21 +94,13 @@ def main(descriptor):
         load_shell()
         shell, modules = serve.ready(asked["course"])
         import_guard.forget_grader()
-        serve.warm_up(shell)
-        _optimise_for_fork()
+        serve.warm_up(shell, asked["course"]["probes"])
+        optimise_for_fork()
     except Exception as error:
         control.send(json.dumps({"failed": f"{type(error).__name__}: {error}"}).encode())
         raise
     control.send(json.dumps({"ready": server_walls.record()}).encode())
     ForkServer(control, grader, status, (shell, modules), server_walls).run()
-
-
-def _optimise_for_fork():
-    """Make the objects that are in memory now cheap to fork."""
-    gc.collect()
-    gc.freeze()
-    with contextlib.suppress(OSError):
-        syscalls.use_large_pages()
 
 
 class _Session:
@@ -213,7 +205,7 @@ class ForkServer:
             with contextlib.suppress(ImportError):  # it is not installed: the learner's import will fail
                 importlib.import_module(name)
         if new:
-            _optimise_for_fork()
+            optimise_for_fork()
 
     def _open(self, client, request, descriptors):
         self._import(request["imports"])

@@ -47,11 +47,19 @@ def ready(course):
     return shell, modules
 
 
-def warm_up(shell):
-    """Use numpy, matplotlib and IPython once, since they load much at their first use, which each session would repeat.
-    Nothing of it stays visible.
+def warm_up(shell, probes):
+    """Use numpy, torch, matplotlib and IPython once, since they load much at their first use, which each session would
+    repeat. Nothing of it stays visible.
+
+    Args:
+        shell: of `make_shell`.
+        probes: name of the package of the course's probes. If it has a function ``warm_up``, that is called too.
     """
+    import IPython.core.logger  # noqa: F401  (the shell imports it for its first cell)
     import matplotlib.pyplot as plt
+    import torch
+
+    from autograde.remote import probe
 
     _fresh_randomness()
     figure, axes = plt.subplots()
@@ -61,10 +69,13 @@ def warm_up(shell):
     shell.display_formatter.format(figure)
     plt.close(figure)
     shell.transform_cell("%matplotlib inline\n1 + 1")
+    repr(torch.eye(2) @ torch.rand(2, 2))
     try:
         exec(compile("1 / 0", "practice", "exec"))
     except ZeroDivisionError:
         shell.InteractiveTB.structured_traceback(*sys.exc_info())
+    probe.warm_up()
+    getattr(sys.modules[probes], "warm_up", lambda: None)()
 
 
 def _fresh_randomness():
