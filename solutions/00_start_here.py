@@ -111,7 +111,7 @@ Put your two numbers into the next cell, run it, and go on.
 # %%
 my_prediction = ("?", "?")
 
-# %%
+# %% demonstration=true
 layer = nn.Linear(3, 2)
 show_prediction(my_prediction, guess=(3, 2))
 print("the weight's shape:", tuple(layer.weight.shape))
@@ -146,7 +146,7 @@ $$
 Later lessons put one more step between the last two, and then the list is complete: **shape → product → scale → add**.
 """
 
-# %%
+# %% demonstration=true
 small = nn.Linear(2, 3)
 with torch.no_grad():
     small.weight.copy_(torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
@@ -236,7 +236,7 @@ result:
 """
 
 
-# %%
+# %% demonstration=true
 def keeps_it(x, weight, bias):
     result = x
 

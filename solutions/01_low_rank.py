@@ -128,7 +128,7 @@ The two columns are at right angles to each other, and so are the two rows. That
 rows in $V^\top$, which torch calls `Vh`.
 """
 
-# %%
+# %% demonstration=true
 u1, v1 = torch.tensor([1.0, 2.0, 2.0]) / 3, torch.tensor([3.0, 4.0]) / 5
 u2, v2 = torch.tensor([2.0, 1.0, -2.0]) / 3, torch.tensor([4.0, -3.0]) / 5
 large, small = 30 * torch.outer(u1, v1), 15 * torch.outer(u2, v2)
@@ -152,7 +152,7 @@ Could another matrix of rank one come closer? The theorem of Eckart and Young (1
 Try ten thousand other rows, each with the best column that goes with it.
 """
 
-# %%
+# %% demonstration=true
 angle = torch.linspace(0, torch.pi, 10_000)
 rows = torch.stack([angle.cos(), angle.sin()], dim=1)  # (10000, 2), nearly every direction
 columns = rows @ T.T  # (10000, 3), for each row the best column

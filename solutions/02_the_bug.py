@@ -59,7 +59,7 @@ somebody's first attempt at it, which we call **Attempt #1**, and the test that 
 """
 
 
-# %%
+# %% demonstration=true
 class AttemptOne(nn.Module):
     """LoRA around a linear layer."""
 
@@ -104,7 +104,7 @@ Whatever you have found, try the author's test on more inputs. The layer is the 
 # %%
 my_prediction = {"raise": "?", "say True": "?"}
 
-# %%
+# %% demonstration=true
 show_prediction(my_prediction, guess={"raise": 0, "say True": 4})
 print()
 for x_shape in [(6,), (1, 6), (3, 6), (2, 1, 6)]:
@@ -125,7 +125,7 @@ and now look at the shapes of those three: where the base gives one row, the lay
 stretched the base's output until it matched the layer's. And why does the layer return six rows? What did you find?
 """
 
-# %%
+# %% demonstration=true
 show_prediction(my_finding, guess="B starts at zero, so nothing will ever be learned")
 
 # %% [markdown]
@@ -158,7 +158,7 @@ In step 2 **every input takes part in every output**: a matrix product multiplie
 too, but no sum.
 """
 
-# %%
+# %% demonstration=true
 x = torch.tensor([1.0, 2.0, 3.0])
 A = torch.tensor([[1.0], [0.0], [2.0]])
 B = torch.tensor([[10.0, 1.0]])

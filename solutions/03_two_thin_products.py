@@ -52,7 +52,7 @@ associative, so brackets may stand anywhere and the numbers stay the same. The c
 are written as in the paper, where $x$ is a column and stands on the right; the transposes turn rows into columns and back, and cost nothing.
 """
 
-# %%
+# %% demonstration=true
 ways = {
     "1": lambda s, x, A, B: s * x @ A @ B,
     "2": lambda s, x, A, B: s * x @ (A @ B),
@@ -146,7 +146,7 @@ The next cell computes both and lets torch count.
 """
 
 
-# %%
+# %% demonstration=true
 def full_product_first(x, A, B, scaling):
     """The order of the worked example."""
     delta_W = A @ B  # (d, r) @ (r, k) -> (d, k), as large as the layer's weight
@@ -390,7 +390,7 @@ r"""
 How far from that limit are the ranks that people use?
 """
 
-# %%
+# %% demonstration=true
 print("                  largest       cost at rank 8")
 print("   d        k     cheap rank    of the base layer's")
 for d, k in ((768, 768), (768, 3072), (4096, 4096), (5000, 10000), (12288, 12288)):

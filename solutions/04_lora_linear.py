@@ -110,7 +110,7 @@ $$
 Put a zero into each of them and see what is left. The next cell does it for one random row, the four starts, and $s = 1$.
 """
 
-# %%
+# %% demonstration=true
 torch.manual_seed(4)
 # one row of d = 6 numbers; the gradient at k = 5 outputs
 x, g = torch.randn(1, 6), torch.randn(1, 5)
@@ -407,7 +407,7 @@ A textbook's layer goes from 512 to 512 features with rank 4, and freezes the ba
 counts what trains is labelled "Trainable Parameters (A+B)". It prints something else:
 """
 
-# %%
+# %% demonstration=true
 textbook = nn.Module()
 textbook.base_layer = nn.Linear(512, 512)
 textbook.base_layer.weight.requires_grad = False
@@ -459,7 +459,7 @@ def leaked_parameters(layer):
 # %% check="leaked_parameters"
 check.leaked_parameters(leaked_parameters)
 
-# %%
+# %% demonstration=true
 print("the textbook leaks", leaked_parameters(textbook))
 
 # %% [markdown]

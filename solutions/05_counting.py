@@ -71,7 +71,7 @@ How many values train, of how many in all? Write it down, then run the next cell
 """
 
 
-# %%
+# %% demonstration=true
 def adapted(base, r):
     """What lesson 04's layer holds, without its forward: a frozen ``nn.Linear``, A and B."""
     layer = nn.Module()
@@ -200,7 +200,7 @@ def count_parameters(module):
 # %% check="count_parameters"
 check.count_parameters(count_parameters)
 
-# %%
+# %% demonstration=true
 print("the worked example:", count_parameters(small))
 
 reads, writes = nn.Embedding(1000, 64), nn.Linear(64, 1000, bias=False)
@@ -265,7 +265,7 @@ weights or $r = 4$ if we adapt two types, for all 96 layers" (section 7.1). Each
 on WikiSQL are the paper's (Table 5), four of its seven columns, and it gives ± 0.5 for them.
 """
 
-# %%
+# %% demonstration=true
 budget = 18_874_368
 print(
     "a million values in one 4096 → 4096 layer: rank",
@@ -290,7 +290,7 @@ The next cell takes one step of Adam with the worked example's layer, and then l
 gradient and of its square: its two *moments*.
 """
 
-# %%
+# %% demonstration=true
 torch.manual_seed(0)
 x = torch.randn(5, 30)
 optimiser = torch.optim.Adam([small.lora_A, small.lora_B])
@@ -358,7 +358,7 @@ r"""
 GPT-3 as the paper adapts it: the queries and values of 96 layers, $d = k = 12{,}288$, $r = 4$. 16 bits are 2 bytes.
 """
 
-# %%
+# %% demonstration=true
 # what trains: the budget of the table above, spent on q and v
 gpt3, adapters = 175_000_000_000, 18_874_368
 
@@ -402,7 +402,7 @@ takes every number to be equally wide, and it leaves out activations, which depe
 To save more, the frozen weights themselves must shrink. QLoRA keeps them in 4 bits, "enough to finetune a 65B parameter model on a single 48GB GPU" (abstract of arXiv 2305.14314).
 """
 
-# %%
+# %% demonstration=true
 print(f"the paper's figures: {1200 / 350:.1f} times less")
 print(f"65 billion frozen values, half a byte each: {training_bytes(65e9, 0, 0.5) / 1e9} GB")
 

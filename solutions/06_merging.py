@@ -84,7 +84,7 @@ One number is enough to see why. bfloat16 keeps 8 binary digits. From 1 to 2 its
 the end:
 """
 
-# %%
+# %% demonstration=true
 w = torch.tensor(1 + 2**-7, dtype=torch.bfloat16)
 print("w         ", w.item())
 print("w + 1     ", (w + 1).item())
@@ -159,7 +159,7 @@ The number from input 2 to output 0 is 40, in row 2, column 0 of s A B. In W the
 Multiply your new $W$ with $x$ and add $b$. It must give what the layer gives:
 """
 
-# %%
+# %% demonstration=true
 small = LoRALinear(nn.Linear(3, 2), rank=1, alpha=2)
 x = torch.tensor([1.0, 2.0, 3.0])
 with torch.no_grad():
@@ -209,7 +209,7 @@ def delta_weight(layer):
 # %% check="delta_weight"
 check.delta_weight(delta_weight)
 
-# %%
+# %% demonstration=true
 with torch.no_grad():
     print("change", delta_weight(small).tolist())
     after = small.base_layer.weight + delta_weight(small)
@@ -222,7 +222,7 @@ The bug of lesson [02](../02_the_bug/02_the_bug.ipynb) lives here too, in other 
 raises. On a square one it runs, and the test "is it still right?" passes as long as $B$ is zero:
 """
 
-# %%
+# %% demonstration=true
 torch.manual_seed(1)
 square = LoRALinear(nn.Linear(4, 4), rank=2, alpha=6)
 x = torch.randn(5, 4)
@@ -250,7 +250,7 @@ the cell it is `up @ down`.)
 # %%
 my_second_prediction = {"add_": "?", "+=": "?"}
 
-# %%
+# %% demonstration=true
 torch.manual_seed(6)
 up, down = nn.Parameter(torch.randn(2, 1)), nn.Parameter(torch.randn(1, 3))  # these two train
 
@@ -311,7 +311,7 @@ r"""
 Everything that uses the weight from now on drags this along:
 """
 
-# %%
+# %% demonstration=true
 frozen = nn.Linear(3, 2, bias=False).requires_grad_(False)
 with_add(frozen)
 

@@ -233,7 +233,7 @@ r"""
 The worked example, in your module. Was your second kernel right?
 """
 
-# %%
+# %% demonstration=true
 by_hand = LoRAWeight(2, 4, rank=1, alpha=2)
 with torch.no_grad():
     by_hand.A.copy_(torch.tensor([[1.0, 0.0, 2.0, -1.0]]))
@@ -318,7 +318,7 @@ r"""
 `layer.weight` a value that is worked out by `module` when somebody asks for it:
 """
 
-# %%
+# %% demonstration=true
 layer = nn.Linear(6, 4)
 original = layer.weight
 parametrize.register_parametrization(layer, "weight", LoRAWeight(4, 6, rank=2))

@@ -137,7 +137,7 @@ A model is a tree: modules hold modules. Replacing one of them takes four steps.
 replaced sits two levels deep:
 """
 
-# %%
+# %% demonstration=true
 small = nn.Sequential(nn.Linear(4, 3), nn.Sequential(nn.ReLU(), nn.Linear(3, 2)))
 for name, module in small.named_modules():
     print(f"{name!r:6} {type(module).__name__}")
@@ -150,7 +150,7 @@ r"""
 4. **put back** · under the same name, in the parent.
 """
 
-# %%
+# %% demonstration=true
 parent, name = small[1], "1"
 parent.register_module(name, LoRALinear(getattr(parent, name), rank=2, alpha=4))
 print(small)
@@ -160,7 +160,7 @@ r"""
 Now look at the names again. What would a second pass over this model find, if it looked for every `nn.Linear`?
 """
 
-# %%
+# %% demonstration=true
 for name, module in small.named_modules():
     print(f"{name!r:18} {type(module).__name__}")
 

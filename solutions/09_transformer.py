@@ -114,7 +114,7 @@ Step 2 looks harmless. Somebody asks for `q_proj`, and a model holds layers with
 > `name.endswith("q_proj")`?
 """
 
-# %%
+# %% demonstration=true
 some_names = [
     "q_proj",
     "blocks.0.attention.q_proj",
@@ -124,7 +124,7 @@ some_names = [
 ]
 my_second_prediction = {"meant": "?", "in": "?", "endswith": "?"}
 
-# %%
+# %% demonstration=true
 show_prediction(
     my_second_prediction,
     guess={"meant": "first two", "in": "all five", "endswith": "first two"},

@@ -342,7 +342,7 @@ The adapters of a layer lie in two tensors: all $A$s in one of shape $(m, d, r)$
 such a list:
 """
 
-# %%
+# %% demonstration=true
 A = torch.tensor([[[10.0]], [[20.0]], [[30.0]]])  # m = 3 adapters, d = r = 1
 ids = torch.tensor([0, 2, -1, 0])
 print(A[ids].flatten())
@@ -590,7 +590,7 @@ $$w_1 s_1 A_1 B_1 + w_2 s_2 A_2 B_2$$
 Is there an $A$ and a $B$ that give exactly this sum? Here is the obvious try, on adapters with a single number in each matrix:
 """
 
-# %%
+# %% demonstration=true
 A1, B1, A2, B2 = 1.0, 2.0, 3.0, 4.0
 print("wanted:              ", A1 * B1 + A2 * B2)
 print("sum of the factors:  ", (A1 + A2) * (B1 + B2))
