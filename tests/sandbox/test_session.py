@@ -51,6 +51,14 @@ def text(run):
     return run.outputs[-1]["data"]["text/plain"]
 
 
+def test_what_a_notebook_needs_is_imported_before_it_has_its_sandbox(forked):
+    with forked.open(code="from autograde.lesson_kit.tables import Table") as session:
+        session.run_cell("import sys\nhere = set(sys.modules)\ndef double(x):\n    return 2 * x")
+        assert session.run_cell("'autograde.lesson_kit.tables' in here").outputs[0]["data"]["text/plain"] == "True"
+        session.ask(CALL, "double", {"args": [torch.ones(2)]})
+        assert text(session.run_cell("sorted(set(sys.modules) - here)")) == "[]", "the first probe has imported nothing"
+
+
 def test_cells_share_a_namespace(session):
     assert session.run_cell("x = 20").ok
     run = session.run_cell("print('x is', x)\nx + 1")

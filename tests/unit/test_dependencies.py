@@ -155,3 +155,16 @@ def test_git_leaves_out_what_is_made_and_what_is_handed_in(tmp_path):
     kept = ["notebooks/b/b.ipynb", "solutions/b/b.ipynb", "lora_ref/layer.py"]
     assert git("check-ignore", "--no-index", *made, *kept).split() == made
     assert git("check-attr", "eol", kept[0]).endswith(": lf\n"), "built files are the same bytes on every machine"
+
+
+def test_importing_all_checks_imports_no_other_library():
+    """Each `check.<exercise>` in a notebook does it. scikit-learn, for one, would take a second."""
+    code = (
+        "from autograde import registry\n"
+        "course = registry.current()\n"
+        "assert all(course.checks_of(lesson) for lesson in course.course.lessons[:-1])\n"
+        "import sys\n"
+        "print(sorted({'sklearn', 'scipy', 'matplotlib', 'sympy', 'peft'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stdout + done.stderr
