@@ -2,7 +2,10 @@
 
 
 def warm_up():
-    """Compute a grouped convolution, which lesson 07 asks for: the first one of a process takes 35 ms more than the second."""
+    """Compute a grouped convolution and its gradients, which lesson 07 asks for: the first ones of a process take 40 ms
+    more than the second.
+    """
     import torch
 
-    torch.conv2d(torch.zeros(2, 4, 3, 3), torch.zeros(4, 2, 2, 2), groups=2)
+    weight = torch.zeros(4, 2, 2, 2, requires_grad=True)
+    torch.conv2d(torch.zeros(2, 4, 3, 3), weight, groups=2).sum().backward()

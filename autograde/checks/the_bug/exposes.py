@@ -14,7 +14,9 @@ from autograde.judge.answer import RightAnswer
 from autograde.judge.check import Case, Check
 from autograde.judge.compare import Fault
 from autograde.judge.misconception import Misconception
+from autograde.judge.random_inputs import Draw
 from autograde.probes.the_bug import try_on
+from autograde.remote.torch_state import known_torch_state
 from autograde.remote.wire import Opaque
 
 BUG, OTHERS = "the bug", "other kinds"
@@ -103,6 +105,15 @@ class Exposes(Check):
         single.dtype = "float32"
         in_float32 = Check.judge(single, target, seed)
         return in_float32 if in_float32.score > verdict.score else verdict
+
+    def prepare(self):
+        """The known wrong tests, and what they say of each layer, which takes most of the time of a diagnosis."""
+        known_wrong = super().prepare()
+        with known_torch_state():
+            for case in self.cases(Draw(0)):
+                for test in known_wrong:
+                    self.observe(test, case)
+        return known_wrong
 
     def observe(self, target, case):
         """Run the test on one layer. The answers of the known wrong tests do not depend on the draw, so they are cached."""
