@@ -58,8 +58,10 @@ def _count(value):
     return value if type(value) is int and 0 < value < 10**6 else None
 
 
-def _output(kind, **fields):
-    # nbformat.v4.new_output validates each one against the schema, which takes longer than the cell did.
+def new_output(kind, **fields):
+    """An output with exactly these fields. `nbformat.v4.new_output` validates each one against the schema, which takes longer
+    than the cell did; the whole notebook is validated when it is written.
+    """
     return nbformat.from_dict({"output_type": kind} | fields)
 
 
@@ -94,7 +96,7 @@ class Outputs:
             return
         self._clear_if_asked()
         if not (self.pieces and self.cell[-1]["name"] == name):
-            if not self._append(_output("stream", name=name, text="")):
+            if not self._append(new_output("stream", name=name, text="")):
                 return
         self.pieces.append(text)
 
@@ -111,7 +113,7 @@ class Outputs:
     def error(self, ename, evalue, traceback):
         """An exception's output."""
         self._clear_if_asked()
-        self._append(_output("error", ename=ename, evalue=evalue, traceback=traceback))
+        self._append(new_output("error", ename=ename, evalue=evalue, traceback=traceback))
 
     def add(self, event):
         """Take one event from the sandbox; malformed parts of it are left out."""
@@ -153,7 +155,7 @@ class Outputs:
             return
         self._clear_if_asked()
         more = {"execution_count": _count(content.get("execution_count"))} if kind == "execute_result" else {}
-        output = _output(kind, data=data, metadata=metadata, **more)
+        output = new_output(kind, data=data, metadata=metadata, **more)
         if self._append(output) and identity is not None:
             shown = self.displays.setdefault(identity, [])
             self.shown_before.setdefault(identity, len(shown))

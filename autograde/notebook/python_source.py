@@ -52,7 +52,7 @@ def as_python(source):
 
 @functools.lru_cache(4_000)
 def names(source):
-    """The global names that a cell uses, and those that it defines: ``(used, defined)``, two sets.
+    """The global names that a cell uses, and those that it defines: ``(used, defined)``, two frozensets.
 
     A name that the cell both defines and uses counts as defined. A cell that is not valid Python uses and defines nothing:
     it stops before its first line.
@@ -70,7 +70,7 @@ def names(source):
                     made.add(symbol.get_name())
                 elif symbol.is_referenced():
                     used.add(symbol.get_name())
-    return used - made, made
+    return frozenset(used - made), frozenset(made)
 
 
 def names_of_all(sources):

@@ -14,6 +14,7 @@ from autograde.judge.render import WIDTH, as_html, text
 from autograde.notebook import sanitize
 from autograde.notebook.cells import METADATA, called_check, grade_id
 from autograde.notebook.demonstration import is_demonstration
+from autograde.notebook.outputs import new_output
 from autograde.remote.call import is_defined
 from autograde.remote.probe import Missing, Remote
 from autograde.remote.wire import WireError
@@ -176,7 +177,7 @@ class _Grading:
         elif not runs(cell) or (_is_graded(cell) and grade_id(cell) in self.damage):
             cell.outputs, cell.execution_count = [_error(self.damage[grade_id(cell)])], None
         elif is_demonstration(cell):
-            note = nbformat.v4.new_output("stream", text=AS_HANDED_IN if cell.outputs else NOT_RUN)
+            note = new_output("stream", name="stdout", text=AS_HANDED_IN if cell.outputs else NOT_RUN)
             self._show(cell, CellRun([note, *cell.outputs], True, None))
         else:
             self._execute(cell, session)
@@ -240,8 +241,8 @@ class _Grading:
         # nbgrader refuses a score above what its gradebook says the cell can give, which may be an older course's word.
         score = verdict.score / verdict.points * cell.metadata.nbgrader.points if verdict.points else 0.0
         cell.outputs = [
-            nbformat.v4.new_output("display_data", data={"text/plain": text(verdict), "text/html": as_html(verdict)}),
-            nbformat.v4.new_output("execute_result", data={"text/plain": str(float(score))}),
+            new_output("display_data", data={"text/plain": text(verdict), "text/html": as_html(verdict)}, metadata={}),
+            new_output("execute_result", data={"text/plain": str(float(score))}, metadata={}, execution_count=None),
         ]
 
 
@@ -271,7 +272,7 @@ def _make_scorable(cell):
 
 
 def _error(message):
-    return nbformat.v4.new_output("error", ename="NotRun", evalue=message, traceback=textwrap.wrap(message, WIDTH))
+    return new_output("error", ename="NotRun", evalue=message, traceback=textwrap.wrap(message, WIDTH))
 
 
 def _shortened(output):

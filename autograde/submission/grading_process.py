@@ -10,6 +10,7 @@ an exception, a limit or a crash of Python itself, costs this submission alone.
 """
 
 import contextlib
+import copy
 import os
 import select
 import signal
@@ -110,6 +111,8 @@ class GradingProcess:
             # Much is imported and compiled at its first use: here, once, with nothing that was handed in.
             for check in checks:
                 check.prepare()
+            released = grade_submission.parsed(question["reference"])
+            grade_submission.prepare(question["reference"].encode(), copy.deepcopy(released))
             grade_submission.not_graded(question | {"names": []}, b"", [], "rehearsal")
             self.loaded.add(question["lesson"])
             optimise_for_fork()
