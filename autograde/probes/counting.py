@@ -1,10 +1,8 @@
 """The probe of lesson 05: call a learner's function with a module that is made from source text."""
 
-import functools
-
 import torch
-from torch import nn
 
+from autograde.probes.given import run_source
 from autograde.remote import facts, wire
 from autograde.remote.facts import same_bits
 from autograde.remote.probe import probe
@@ -21,10 +19,8 @@ def call_on_module(function, source):
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}
-    namespace = {"__name__": "given", "torch": torch, "nn": nn}
     with torch.random.fork_rng(devices=[]):  # the notebook's random state stays as it was
-        exec(_compiled(source), namespace)
-    module = namespace["module"]
+        module = run_source(source)["module"]
     before, state_before = _snapshot(module), _tensor_state(module)
     value, error = catch(function, module)
     if error:
@@ -37,13 +33,6 @@ def call_on_module(function, source):
         else ["values"]
     )
     return {"type": wire.type_name(value), "value": wire.plain(value), "changed": changed}
-
-
-@functools.lru_cache(maxsize=64)
-def _compiled(source):
-    return compile(
-        source, f"{__file__}:given", "exec"
-    )  # a path in this package: its lines are not reported as the learner's
 
 
 def _snapshot(module):

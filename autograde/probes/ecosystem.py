@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from autograde.probes.given import run_source
 from autograde.probes.layers import make_base
 from autograde.remote import facts, wire
 from autograde.remote.facts import same_bits
@@ -33,8 +34,7 @@ def _module(part, layer_class, rank, alpha):
 
 def make_model(parts, layer_source, rank, alpha):
     """A model with a module at the full name of each part. `layer_source` defines the class LoRALinear."""
-    names = {"__name__": "__main__"}
-    exec(layer_source, names)
+    names = run_source(layer_source)
     model = nn.Module()
     for part in parts:
         *path, last = part["name"].split(".")

@@ -3,10 +3,10 @@
 import importlib
 
 import torch
-from torch import nn
 from torch.nn import Linear  # this one: handed-in code may put another in its place
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from autograde.probes.given import run_source
 from autograde.probes.layers import ADAPTERS, adapter, as_convention, attribute, set_adapters, shared_adapter
 from autograde.remote import facts, wire
 from autograde.remote.facts import same_bits, same_values
@@ -24,9 +24,7 @@ def _build_model(source, state, layer, adapted, frozen=()):
         adapted: ``[[path, rank, alpha, A, B]]``: where such a layer stands already, with its adapters' values.
         frozen: names of parameters that somebody has frozen.
     """
-    names = {"__name__": "__main__", "torch": torch, "nn": nn}
-    exec(compile(source, f"{__file__}:given", "exec"), names)
-    model = names["Model"]()
+    model = run_source(source)["Model"]()
     model.load_state_dict(state)
     for name in frozen:
         model.get_parameter(name).requires_grad_(False)

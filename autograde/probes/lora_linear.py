@@ -5,6 +5,7 @@ import inspect
 import torch
 from torch import nn
 
+from autograde.probes.given import run_source
 from autograde.probes.layers import (
     ADAPTERS,
     adapter_state,
@@ -254,9 +255,7 @@ def names_of(function, source, options):
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}
-    namespace = {"__name__": "given", "torch": torch, "nn": nn}
-    exec(source, namespace)
-    layer = namespace["Layer"](**options)
+    layer = run_source(source)["Layer"](**options)
     value, error = catch(function, layer)
     if error:
         return {"raised": error}

@@ -3,12 +3,10 @@
 They report values, which tensors are the same object, which share memory, and what autograd has recorded.
 """
 
-import functools
-
 import torch
-from torch import nn
 from torch.nn import Linear  # this one: handed-in code may put another in its place
 
+from autograde.probes.given import run_source
 from autograde.probes.layers import adapters, as_convention, make_base, make_layer, set_adapters
 from autograde.remote import facts, wire
 from autograde.remote.facts import same_bits
@@ -16,16 +14,9 @@ from autograde.remote.probe import probe
 from autograde.remote.raised import catch
 
 
-@functools.lru_cache(maxsize=8)
-def _compiled(source):
-    return compile(source, f"{__file__}:given", "exec")
-
-
 def _build_layer(source, name, weight, bias, options, A, B, device):
     """A layer of the class called `name` that `source` defines, its adapters set to A and B."""
-    names = {"__name__": "__main__", "torch": torch, "nn": nn}
-    exec(_compiled(source), names)
-    layer = names[name](make_base(weight, bias, device), **options)
+    layer = run_source(source)[name](make_base(weight, bias, device), **options)
     set_adapters(layer, (A.to(device), B.to(device)))
     return layer
 

@@ -6,17 +6,15 @@ import traceback
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import nn
 
+from autograde.probes import given
+from autograde.probes.given import run_source
 from autograde.remote import wire
 from autograde.remote.call import returns_something
 from autograde.remote.probe import probe
 from autograde.remote.raised import catch
 
 MAX_CALLS = 100  # different calls noted of one test
-# The given layer's file name. Being in this package, its lines are never taken for the learner's own.
-_GIVEN = f"{__file__}:given"
 
 
 @probe
@@ -58,7 +56,7 @@ def try_on(test, source, name, seed, dtype):
     if not callable(test):
         return {"not_callable": wire.type_name(test)}
     calls, in_layer, layer_raised = {}, [], []
-    layer_class = _class_from(source, name)
+    layer_class = run_source(source)[name]
     _record_calls(layer_class, calls, layer_raised)
 
     def run_test(layer_class):
@@ -74,17 +72,6 @@ def try_on(test, source, name, seed, dtype):
     if error:
         return noted | {"raised": error, "in_layer": any(in_layer)}
     return noted | {"type": wire.type_name(value), "value": wire.plain(value)}
-
-
-@functools.lru_cache(maxsize=256)
-def _compiled(source):
-    return compile(source, _GIVEN, "exec")
-
-
-def _class_from(source, name):
-    names = {"__name__": "given", "torch": torch, "nn": nn, "F": F}
-    exec(_compiled(source), names)
-    return names[name]
 
 
 def _record_calls(layer_class, calls, layer_raised):
@@ -117,7 +104,7 @@ def _record_call(layer, x, calls):
 
 def _raised_in_forward(error):
     codes = (frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__))
-    return any(code.co_filename == _GIVEN and code.co_name == "forward" for code in codes)
+    return any(code.co_filename == given.FILE and code.co_name == "forward" for code in codes)
 
 
 class _KnownRandomState:
