@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, deserialize
+from safetensors import deserialize
 
 from autograde.remote import facts
 from autograde.remote.facts import type_name
@@ -20,6 +20,9 @@ MAX_BYTES = 64 * 2**20  # one message; the largest honest answer of the course i
 MAX_TEXT = 4_000  # characters of one string a learner's code returned
 MAX_ITEMS = 10_000  # entries of one list or dict
 MAX_DEPTH = 20  # lists within lists
+MAX_HEAD = 8 * 2**20  # bytes of the structure of an answer: what takes time to read is not its tensors' bytes
+MAX_TENSORS = 10_000  # in one answer
+MAX_DIMENSIONS = 64  # of a tensor in an answer
 
 _LENGTH, _HEADER_LENGTH = struct.Struct("<I"), struct.Struct("<Q")
 _DTYPES = {  # by the names of safetensors
@@ -146,15 +149,18 @@ def decode(data, *, trusted=False):
         raise WireError(f"the message has {len(data):,} bytes, more than the {MAX_BYTES:,} allowed")
     try:
         (length,) = _LENGTH.unpack_from(data)
-        head = json.loads(data[_LENGTH.size : _LENGTH.size + length])
-        tensors = {
-            name: facts.from_bytes(read["data"], _DTYPES[read["dtype"]], read["shape"])
-            for name, read in deserialize(bytes(data[_LENGTH.size + length :]))
-        }
+        (header_length,) = _HEADER_LENGTH.unpack_from(data, _LENGTH.size + length)
+        if not trusted and (length > MAX_HEAD or header_length > MAX_HEAD):
+            raise WireError("the message has too many parts")
+        head = json.loads(data[_LENGTH.size : _LENGTH.size + length].decode())
+        read = deserialize(bytes(data[_LENGTH.size + length :]))
+        if not trusted and (len(read) > MAX_TENSORS or any(len(each["shape"]) > MAX_DIMENSIONS for _, each in read)):
+            raise WireError("the message has too many parts")
+        tensors = {name: facts.from_bytes(each["data"], _DTYPES[each["dtype"]], each["shape"]) for name, each in read}
         return _restore(head, tensors, trusted, 0)
     except WireError:
         raise
-    except (struct.error, ValueError, KeyError, TypeError, RecursionError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # whatever it was, these bytes led to it
         raise WireError(f"the message cannot be read: {type(error).__name__}") from None
 
 
@@ -162,8 +168,7 @@ def _restore(item, tensors, trusted, depth):
     if depth > MAX_DEPTH + 10:
         raise WireError("the message is nested too deeply")
     if isinstance(item, str):
-        text = item if trusted else item[:MAX_TEXT]  # as `plain` cuts it, unless the sender has been tampered with
-        return text.encode("utf-8", "replace").decode()  # a lone surrogate could not be written to a file later
+        return _text(item if trusted else item[:MAX_TEXT])  # as `plain` cuts it, unless the sender was tampered with
     if isinstance(item, list):
         return [_restore(part, tensors, trusted, depth + 1) for part in item]
     if isinstance(item, dict):
@@ -173,7 +178,12 @@ def _restore(item, tensors, trusted, depth):
             return facts.copied(tensor, item["stride"]) if has_other_strides else tensor
         if "$opaque" in item:
             kind, text = item["$opaque"]
-            return Opaque(str(kind)[:200], str(text)[:200].encode("utf-8", "replace").decode())
+            return Opaque(_text(str(kind)[:200]), _text(str(text)[:200]))
         return {_restore(key, tensors, trusted, depth): _restore(part, tensors, trusted, depth + 1)
                 for key, part in item.items()}  # fmt: skip
     return item
+
+
+def _text(text):
+    """The text without lone surrogates, which could not be written to a file later."""
+    return text.encode("utf-8", "replace").decode()

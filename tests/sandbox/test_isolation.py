@@ -21,6 +21,7 @@ from autograde.sandbox.isolation import seccomp
 from autograde.sandbox.limits import MIB, Limits
 from autograde.sandbox.pool import IsolationError, SandboxPool
 from autograde.sandbox.session import SessionEnded
+from autograde.sandbox.usage import SOCKET_BYTES
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="boxes are a matter of Linux")
 
@@ -194,6 +195,11 @@ outcome(lambda: fcntl.fcntl(reader, fcntl.F_SETOWN, O['victim']))""",
     "shared memory of System V": "outcome(call, 'shmget', 7, 4096, 0o1666)",
     "message queue": "outcome(call, 'mq_open', b'/queue', os.O_CREAT | os.O_RDWR, 0o600, None)",
     "memory that no limit counts": "outcome(os.memfd_create, 'a')",
+    "memory that stays when it is no longer mapped": """import mmap
+outcome(mmap.mmap, -1, 4096), outcome(lambda: mmap.mmap(os.open('/dev/zero', os.O_RDWR), 4096))""",
+    "events of the disk, of which a machine has few": "outcome(call, 'syscall', 206, 1, ctypes.byref(ctypes.c_long()))",
+    "watch a folder": """import fcntl
+all_of(lambda path: fcntl.fcntl(os.open(path, os.O_RDONLY), fcntl.F_NOTIFY, fcntl.DN_ACCESS), ['.', '/usr/lib'])""",
     "keyring": "outcome(call, 'syscall', 248, b'user', b'a', b'b', 1, -3)",
     "io_uring": "outcome(call, 'syscall', 425, 8, 0)",
     "bpf": "outcome(call, 'syscall', 321, 0, 0, 0)",
@@ -593,6 +599,47 @@ def test_sockets_count_as_memory(warm):
     ):
         session.run_cell(code)
     assert ended.value.reason == "memory"
+
+
+def test_a_socket_holds_no_more_than_is_counted_for_it(warm):
+    if warm.level == "partial":
+        pytest.skip("no socket can be made there")
+    code = """
+import socket
+ours, theirs = socket.socketpair()
+for option in (socket.SO_SNDBUF, 32):
+    ours.setsockopt(socket.SOL_SOCKET, option, 2**22)
+ours.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+"""
+    with warm.open() as session:
+        assert int(session.run_cell(code).outputs[-1]["data"]["text/plain"]) <= SOCKET_BYTES
+
+
+def test_what_notebooks_share_between_their_processes_still_works(warm):
+    if warm.level == "partial":
+        pytest.skip("no process can be started there")
+    code = """
+import multiprocessing, torch
+from multiprocessing.shared_memory import SharedMemory
+from torch.utils.data import DataLoader
+fork = multiprocessing.get_context("fork")
+array, queue, shared = fork.Array("d", 3), fork.Queue(), SharedMemory(create=True, size=100)
+def work():
+    array[1] = 2.0
+    shared.buf[5] = 7
+    queue.put("done")
+process = fork.Process(target=work)
+process.start()
+got = queue.get(timeout=60)
+process.join()
+loaded = sum(batch.sum().item() for batch in DataLoader(torch.ones(64), batch_size=8, num_workers=2))
+with open("/dev/zero", "rb") as zeros:
+    zero = zeros.read(3)
+got, array[1], shared.buf[5], loaded, zero
+"""
+    with warm.open(limits=PATIENT) as session:
+        run = session.run_cell(code)
+    assert run.outputs[-1]["data"]["text/plain"] == r"('done', 2.0, 7, 64.0, b'\x00\x00\x00')", run.outputs
 
 
 def test_sockets_of_many_processes_count_as_memory(warm):

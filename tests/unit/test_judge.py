@@ -122,6 +122,56 @@ def test_fuzzed_answers_never_pass(reply):
 # The wire ----------------------------------------------------------------------------------------------------------
 
 
+def _message(head, tensors=b"{}", data=b""):
+    """Bytes as an answer has them, of whatever head and description of its tensors."""
+    return struct.pack("<I", len(head)) + head + struct.pack("<Q", len(tensors)) + tensors + data
+
+
+def _tensors(*, dtype="F32", shape=(1,), offsets=(0, 4)):
+    return json.dumps({"0": {"dtype": dtype, "shape": shape, "data_offsets": offsets}}).encode()
+
+
+_TENSOR = b'{"$tensor": 0, "stride": [1]}'
+MALFORMED = {
+    "an infinite tensor": _message(b'{"$tensor": Infinity}'),
+    "a tensor that is too large a float": _message(b'{"$tensor": 1e999}', _tensors(), bytes(4)),
+    "a tensor that is no number": _message(b'{"$tensor": NaN}'),
+    "a list as tensor": _message(b'{"$tensor": [0]}'),
+    "a tensor of 5,000 digits": _message(b'{"$tensor": "' + b"1" * 5000 + b'"}'),
+    "an int of 5,000 digits": _message(b"1" * 5000),
+    "half an opaque": _message(b'{"$opaque": ["a"]}'),
+    "a deep opaque": _message(b'{"$opaque": [' + b"[" * 9000 + b"]" * 9000 + b", 1]}"),
+    "lists in lists": _message(b"[" * 10**5 + b"]" * 10**5),
+    "another encoding": _message('"a"'.encode("utf-16")),
+    "offsets beyond the end": _message(_TENSOR, _tensors(shape=[4], offsets=[0, 16]), bytes(4)),
+    "offsets below zero": _message(_TENSOR, _tensors(offsets=[-4, 0]), bytes(4)),
+    "offsets the wrong way round": _message(_TENSOR, _tensors(offsets=[4, 0]), bytes(4)),
+    "a hole": _message(_TENSOR, _tensors(offsets=[4, 8]), bytes(8)),
+    "another shape": _message(_TENSOR, _tensors(shape=[3]), bytes(4)),
+    "another dtype": _message(_TENSOR, _tensors(dtype="F64"), bytes(4)),
+    "a dtype that is never sent": _message(_TENSOR, _tensors(dtype="F8_E4M3", offsets=[0, 1]), bytes(1)),
+    "nothing, in a dimension of 2**63": _message(_TENSOR, _tensors(shape=[0, 2**63], offsets=[0, 0])),
+    "a thousand dimensions": _message(_TENSOR, _tensors(shape=[1] * 1000), bytes(4)),
+    "many tensors": _message(b"1", json.dumps(
+        {str(i): {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(10_001)}).encode()),
+    "a long structure": _message(b"[" + b"0," * 5_000_000 + b"0]"),
+    "a description without end": struct.pack("<I", 1) + b"1" + b"\xff" * 8,
+    "a description cut off": struct.pack("<I", 1) + b"1" + bytes(7),
+    "a structure cut off": struct.pack("<I", 2**32 - 1) + b"1",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_bytes_that_no_answer_has_are_refused(name):
+    with pytest.raises(wire.WireError):
+        wire.decode(MALFORMED[name])
+
+
+def test_no_lone_surrogate_arrives():
+    got = wire.decode(_message(rb'[{"$opaque": ["\ud800", "\ud800"]}, {"\udfff": "\ud800"}]'))
+    assert got == [wire.Opaque("?", "?"), {"?": "?"}]
+
+
 def test_plain_data_arrives_as_it_left():
     sent = {"a": [1, 2.5, None, True, "ß"], "t": torch.arange(6).reshape(2, 3), "o": wire.Opaque("X", "y"), "d": {}}
     got = wire.decode(wire.encode(sent))

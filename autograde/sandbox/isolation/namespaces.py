@@ -22,6 +22,7 @@ _ALL = (
     | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWCGROUP
 )  # fmt: skip
 LEARNER = 1000  # the user and group id inside, where root can give one away
+ZEROS = 2**30  # bytes that /dev/zero holds
 TERMINALS = 32  # at most in a session: the machine has some thousands for everyone
 BOX = "/box"  # where a session's own file system is mounted
 WORK, HOME, TEMPORARY = f"{BOX}/work", f"{BOX}/home", f"{BOX}/tmp"
@@ -172,6 +173,8 @@ def _devices():
     for path in visible_paths.DEVICES:
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o666))
         syscalls.mount("/outside" + path, path, flags=syscalls.MS_BIND)
+    with open("/dev/zero", "wb") as file:  # a file with a hole: mapped, the device gives memory that no limit counts
+        file.truncate(ZEROS)
     for link, target in {
         "/dev/fd": "/proc/self/fd", "/dev/stdin": "/proc/self/fd/0", "/dev/stdout": "/proc/self/fd/1",
         "/dev/stderr": "/proc/self/fd/2", "/dev/shm": TEMPORARY, "/dev/ptmx": "pts/ptmx",

@@ -27,7 +27,7 @@ FORBIDDEN = """
     shmget shmat shmctl shmdt semget semop semctl semtimedop msgget msgsnd msgrcv msgctl
     mq_open mq_unlink mq_timedsend mq_timedreceive mq_notify mq_getsetattr
     migrate_pages move_pages set_mempolicy mbind set_mempolicy_home_node
-    inotify_init inotify_init1 membarrier
+    inotify_init inotify_init1 membarrier io_setup
 """.split()
 
 # What slows everybody else: writing the whole machine's files to disk, and taking files that others read out of memory.
@@ -48,8 +48,14 @@ NUMBERS = {
 # A lock on a file that is shown to everyone would be felt outside. Nobody else works on a session's own files: there
 # a call that says it has locked, and has not, serves as well.
 _LOCKS = (6, 7, 37, 38)  # fcntl's F_SETLK, F_SETLKW, F_OFD_SETLK, F_OFD_SETLKW
-_F_SETLEASE = 1024
+_F_SETLEASE, _F_NOTIFY = 1024, 1026
 _AS_IF_DONE = 0
+
+# Memory that two processes share without a file counts for a process only as long as it is in its page table, and stays
+# when it no longer is. What waits in a socket counts as much as a socket usually holds, so it must not hold more.
+_SHARED_AND_ANONYMOUS = 0x21  # bits of mmap's flags
+_SOL_SOCKET = 1
+_SEND_BUFFERS = (7, 32)  # SO_SNDBUF, SO_SNDBUFFORCE
 
 # Where no namespace hides the other processes and files of this user, these reach them although Landlock is there.
 FORBIDDEN_OUTSIDE_NAMESPACES = """
@@ -149,7 +155,13 @@ def program(*, namespaces, process=None):
         filter_.refuse("madvise", (2, _MASKED, _WORD, advice), error=_AS_IF_DONE)
     for command in _LOCKS:
         filter_.refuse("fcntl", (1, _MASKED, _WORD, command), error=_AS_IF_DONE)
-    filter_.refuse("fcntl", (1, _MASKED, _WORD, _F_SETLEASE))
+    for command in (_F_SETLEASE, _F_NOTIFY):
+        filter_.refuse("fcntl", (1, _MASKED, _WORD, command))
+    for name in ("mmap", "mmap2"):
+        filter_.refuse(name, (3, _MASKED, _SHARED_AND_ANONYMOUS, _SHARED_AND_ANONYMOUS))
+    for option in _SEND_BUFFERS:
+        conditions = (1, _MASKED, _WORD, _SOL_SOCKET), (2, _MASKED, _WORD, option)
+        filter_.refuse("setsockopt", *conditions, error=_AS_IF_DONE)
     if namespaces:
         filter_.refuse("socket", (0, _NOT_EQUAL, _AF_UNIX, 0), error=errno.EACCES)
         return filter_.program()

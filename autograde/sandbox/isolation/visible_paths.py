@@ -24,7 +24,7 @@ SYSTEM = """
     /etc/alternatives /etc/fonts /etc/localtime /etc/mime.types
 """.split()
 OF_PREFIX = ("bin", "lib", "lib64", "include", "share", "etc", "pyvenv.cfg")
-DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+DEVICES = ("/dev/null", "/dev/full", "/dev/random", "/dev/urandom")
 
 
 def _python():
