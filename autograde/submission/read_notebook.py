@@ -10,9 +10,10 @@ from autograde.notebook import demonstration, sanitize
 from autograde.notebook.cells import METADATA, grade_id
 from autograde.notebook.outputs import Outputs
 
-MAX_SOURCE = 200_000  # characters in all cells together; a solved lesson has 40,000, and IPython reads 80,000 a second
-MAX_CELLS = 1_000
-MAX_PICTURES = 1_000  # attachments of all cells together
+MAX_CODE = 100_000  # characters in all code cells together; a solved lesson has 20,000, and IPython reads 80,000 a second
+MAX_SOURCE = 2**20  # characters in all cells together; a text cell may hold a picture as a data: URI
+MAX_CELLS = 500  # a lesson has 65, and the shell takes two milliseconds for each
+MAX_PICTURES = 500  # attachments of all cells together
 MAX_PARTS = 1_000_000  # lists and objects in the file; in memory an empty one takes twenty times its two characters
 
 UNREADABLE = (
@@ -114,16 +115,20 @@ def _notebook(raw, demonstrations):
             UNREADABLE.format(f"its format is {_clean(version)[:20]}, and 4 is the newest that is known")
         )
     _limit_cells(cells)
+    attachments = [cell.get("attachments") for cell in cells if isinstance(cell, dict)]
+    if (pictures := sum(len(held) for held in attachments if isinstance(held, dict))) > MAX_PICTURES:
+        raise UnusableNotebook(TOO_LONG.format(f"{pictures:,} pasted pictures"))
     made, used = nbformat.v4.new_notebook(metadata=_notebook_metadata(raw)), set()
     for position, cell in enumerate(cells):
         if isinstance(cell, dict):
             made.cells.append(_cell(cell, position, used))
             if made.cells[-1].cell_type == "code" and made.cells[-1].source in demonstrations:
                 made.cells[-1].outputs = _outputs(cell.get("outputs"))
-    if (length := sum(len(cell.source) for cell in made.cells)) > MAX_SOURCE:
+    lengths = [(cell.cell_type, len(cell.source)) for cell in made.cells]
+    if (code := sum(length for kind, length in lengths if kind == "code")) > MAX_CODE:
+        raise UnusableNotebook(TOO_LONG.format(f"{code:,} characters of code"))
+    if (length := sum(length for _, length in lengths)) > MAX_SOURCE:
         raise UnusableNotebook(TOO_LONG.format(f"{length:,} characters in its cells"))
-    if (pictures := sum(len(cell.get("attachments", ())) for cell in made.cells)) > MAX_PICTURES:
-        raise UnusableNotebook(TOO_LONG.format(f"{pictures:,} pasted pictures"))
     return made
 
 

@@ -24,9 +24,9 @@ CODE = {
     "for i in range(6_000):\n    display(i, display_id='x')",
     "flushed_piece_by_piece": "for i in range(15_000):\n    print(i, flush=True)",
     "more_outputs_than_a_page_holds": "from IPython.display import display\nfor i in range(1_900):\n    display('a' * 2_000)",
-    "a_word_without_end": "# " + "a" * 190_000,
-    "inputs_asked_for_by_a_name": "if False:\n" + "    check.linear_by_hand.inputs(seed=a)\n" * 4_500,
-    "many_names_for_a_check": "if False:\n" + "".join(f"    import check as a{i}\n" for i in range(7_000)),
+    "a_word_without_end": "# " + "a" * 90_000,
+    "inputs_asked_for_by_a_name": "if False:\n" + "    check.linear_by_hand.inputs(seed=a)\n" * 2_300,
+    "many_names_for_a_check": "if False:\n" + "".join(f"    import check as a{i}\n" for i in range(3_700)),
     "long_message": "print('a' * 10**6)\nimport sys\nprint('b' * 10**6, file=sys.stderr)",
 }
 
@@ -72,7 +72,7 @@ def _pictures(notebook):
 
 
 def _old_headings(course):
-    cells = [{"cell_type": "heading", "level": 10**6, "source": "x", "metadata": {}}] * 950
+    cells = [{"cell_type": "heading", "level": 10**6, "source": "x", "metadata": {}}] * 480
     return json.dumps({"nbformat": 3, "metadata": {}, "worksheets": [{"cells": cells}]})
 
 
@@ -80,7 +80,7 @@ FILES = {
     "digits_of_a_character": _text_cell(f"&#{'9' * 5000};"),
     "markdown_in_quadratic_time": _text_cell("![" * 20_000),
     "source_too_deep": _code_cell("x = " + "(" * 20_000 + ")" * 20_000),
-    "sum_too_long": _code_cell("x = " + "+".join(["1"] * 50_000)),
+    "sum_too_long": _code_cell("x = " + "+".join(["1"] * 45_000)),
     "format_of_many_letters": _file(lambda notebook: notebook.update(nbformat="4" * 3_000_000)),
     "format_of_many_digits": lambda course: '{"cells": [{}], "nbformat": ' + "4" * 5000 + "}",
     "deep_json": lambda course: '{"cells": ' + "[" * 100_000 + "]" * 100_000 + "}",
@@ -95,10 +95,10 @@ FILES = {
     "formulas_without_end": _text_cell("$" * 20_001),
     "quadratic_markdown_in_many_cells": _text_cells("\\begin{a}" * 2_200, 9),
     "lists_in_many_cells": _text_cells("* a\n" * 5_000, 9),
-    "much_code": _code_cell("x=1\n" * 45_000),
-    "as_many_names_in_terms_of_as_many": _code_cell("\n".join(f"a{i}=b{i}" for i in range(14_000))),
-    "code_in_many_cells": _code_cell("x=1\n" * 48, 950),
-    "code_that_is_slow_to_colour": _code_cell("." * 190_000),
+    "much_code": _code_cell("x=1\n" * 24_000),
+    "as_many_names_in_terms_of_as_many": _code_cell("\n".join(f"a{i}=b{i}" for i in range(7_500))),
+    "code_in_many_cells": _code_cell("x=1\n" * 48, 480),
+    "code_that_is_slow_to_colour": _code_cell("." * 95_000),
     "many_pictures": _file(_pictures),
     "headings_of_an_old_format": _old_headings,
     "empty_cells": lambda course: '{"cells": [' + ",".join(["{}"] * 400_000) + "]}",

@@ -60,6 +60,36 @@ def test_an_undamaged_notebook_stays_as_it_is(released):
     assert all(repair.runs(cell) for cell in notebook.cells)
 
 
+def _with_cells(*cells):
+    return nbformat.writes(nbformat.v4.new_notebook(cells=cells)).encode()
+
+
+def test_a_notebook_may_be_long(released):
+    picture = f"![mine](data:image/bmp;base64,{'A' * 700_000})"  # 500 by 350 pixels, pasted as text
+    code = [nbformat.v4.new_code_cell("x = 1\n" * 500) for _ in range(30)]
+    content = _with_cells(nbformat.v4.new_markdown_cell(picture), *code)
+    _, message = read_notebook.read_submission(content, released)
+    assert message is None
+
+
+@pytest.mark.parametrize(
+    "cells, said",
+    [
+        ([nbformat.v4.new_code_cell("x = 1\n" * 9_000) for _ in range(2)], "108,000 characters of code"),
+        ([nbformat.v4.new_markdown_cell("a" * 600_000) for _ in range(2)], "1,200,000 characters in its cells"),
+        ([nbformat.v4.new_markdown_cell("a") for _ in range(501)], "501 cells"),
+        (
+            [nbformat.v4.new_markdown_cell("a", attachments={f"{i}.png": {"image/png": "aaaa"} for i in range(501)})],
+            "501 pasted pictures",
+        ),
+    ],
+    ids=["code", "text", "cells", "pictures"],
+)
+def test_a_notebook_may_be_too_long(released, cells, said):
+    _, message = read_notebook.read_submission(_with_cells(*cells), released)
+    assert f"too long ({said})" in message
+
+
 def test_lost_cells_come_back_where_they_were(released):
     answered = sample_course.plant(released, sample_course.RIGHT)
     order = [grade_id(cell) for cell in released.cells if grade_id(cell)]
