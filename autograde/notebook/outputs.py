@@ -166,8 +166,9 @@ class Outputs:
             return
         self.updated += len(displays) * (UPDATE_COST + sum(len(json.dumps(part)) for part in (data, metadata)))
         if self.updated <= MAX_UPDATED:
+            data, metadata = nbformat.from_dict(data), nbformat.from_dict(metadata)
             for shown in displays:
-                shown["data"], shown["metadata"] = nbformat.from_dict(data), nbformat.from_dict(metadata)
+                shown["data"], shown["metadata"] = data, metadata
 
     def _append(self, output):
         self._join()
