@@ -10,7 +10,7 @@ from autograde.notebook import demonstration, sanitize
 from autograde.notebook.cells import METADATA, grade_id
 from autograde.notebook.outputs import Outputs
 
-MAX_CODE = 100_000  # characters in all code cells together; a solved lesson has 20,000, and IPython reads 80,000 a second
+MAX_CODE = 100_000  # characters in all code cells together; a lesson has 20,000, and IPython reads 80,000 a second
 MAX_SOURCE = 2**20  # characters in all cells together; a text cell may hold a picture as a data: URI
 MAX_CELLS = 500  # a lesson has 65, and the shell takes two milliseconds for each
 MAX_PICTURES = 500  # attachments of all cells together
