@@ -1,7 +1,9 @@
 """Reads and writes the rows of one lesson in nbgrader's tables, for many students at once."""
 
-from nbgrader import api, utils
+from nbgrader import api
 from sqlalchemy import insert, select, update
+
+from autograde.submission.files import parsed_time
 
 STUDENT, SUBMISSION, NOTEBOOK = api.Student, api.SubmittedAssignment, api.SubmittedNotebook
 GRADE, COMMENT, CELL = api.Grade, api.Comment, api.BaseCell
@@ -69,7 +71,7 @@ class Rows:
             SUBMISSION.assignment_id == self.assignment, SUBMISSION.student_id.in_(wanted)
         )
         found = dict(db.execute(chosen).all())
-        times = {student: parsed(result.timestamp) for student, result in wanted.items()}
+        times = {student: parsed_time(result.timestamp) for student, result in wanted.items()}
         new = [
             {"id": api.new_uuid(), "assignment_id": self.assignment, "student_id": student, "timestamp": times[student]}
             for student in wanted
@@ -186,14 +188,6 @@ class Rows:
             return None if points is None else step._check_late_penalty(notebook, points)
 
         return penalty
-
-
-def parsed(timestamp):
-    """A hand-in time as nbgrader stores it, in UTC; None if there is none, or if it is invalid."""
-    try:
-        return utils.parse_utc(timestamp) if timestamp else None
-    except (ValueError, OverflowError, TypeError):
-        return None
 
 
 def _add(db, table, rows):

@@ -35,6 +35,10 @@ NO_DATE = (
 TOO_MUCH = "has more files beside the notebook than are looked at ({0}); it is graded without them"
 
 _FORMULA = re.compile(r"[=@]|[+-].*[(|!]")  # a name such as -anna or +49 is none
+# Letters and marks that show nothing, which Unicode does not count among the format characters.
+_BLANK = re.compile(
+    r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
 
 
@@ -143,13 +147,22 @@ def hand_in_time(folder):
     """``(text of nbgrader's timestamp file, or None, whether the file exists without a valid date)``."""
     try:
         text = read_regular(Path(folder, TIMESTAMP), 200).decode("utf-8").strip()
-        if text:
-            nbgrader_utils().parse_utc(text)
-        return text or None, not text
+        is_date = parsed_time(text) is not None
+        return (text, False) if is_date else (None, True)
     except FileNotFoundError:
         return None, False
-    except (NotRegular, TooLarge, OSError, ValueError, OverflowError, TypeError):
+    except (NotRegular, TooLarge, OSError, ValueError):
         return None, True
+
+
+def parsed_time(text):
+    """A hand-in time as nbgrader stores it, in UTC; None if there is none, or if it is invalid."""
+    if not text:
+        return None
+    try:
+        return nbgrader_utils().parse_utc(text)
+    except Exception:  # dateutil promises ValueError and OverflowError, and raises more: InvalidOperation for 60 digits
+        return None
 
 
 def files_beside(submission, course):
@@ -259,7 +272,7 @@ def why_unusable(student):
         return "is a file, not a student's folder; left alone."
     if len(student.name) > LONGEST_NAME:
         return f"has a name of more than {LONGEST_NAME} characters, which no gradebook takes; rename it."
-    if any(unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") for character in student.name):
+    if any(_is_invisible(character) for character in student.name):
         return "has control or invisible characters, or broken text, in its name, which no gradebook takes; rename it."
     if set(student.name) & set('<>"\\'):
         return 'has one of the characters < > " \\ in its name, which a web page could take for markup; rename it.'
@@ -268,6 +281,10 @@ def why_unusable(student):
     if set(student.name) <= {"*", "?"}:
         return "has a name that nbgrader takes for all students; rename it."
     return None
+
+
+def _is_invisible(character):
+    return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") or _BLANK.match(character) is not None
 
 
 def _quoted(name):

@@ -1,5 +1,6 @@
 """Folders as a hostile student or a careless archive leaves them: both doors grade everybody else, and say what is there."""
 
+import copy
 import os
 
 import nbformat
@@ -21,6 +22,7 @@ SAYS = {  # what both doors say of each
     "name_of_lesson": "the notebook of another lesson",
     "format": "its format is",
     "zero\u200bwidth": "invisible characters",
+    "zoe\u3164": "invisible characters",
     "<img src=x onerror=alert(1)>": "could take for markup",
     "=1+cmd|' C'!A0": "takes for a formula",
     "@SUM(1)": "takes for a formula",
@@ -39,9 +41,14 @@ ODD_BUT_GRADED = {
     "pipe_as_time": files.NO_DATE,
     "word_as_time": files.NO_DATE,
     "overflowing_time": files.NO_DATE,
+    "many_digits_as_time": files.NO_DATE,
+    "year_one": None,
     "many_files": "1,000 files",
     "sparse_beside": "64 MB",
     "pipe_beside": None,
+    "undecodable_beside": None,
+    "deep_beside": None,
+    "commands_the_terminal": None,
     "lesson_files_shadowed": None,
 }
 
@@ -80,6 +87,26 @@ def lay(course, name, answered):
             time.write_text("yesterday, I think")
         case "overflowing_time":
             time.write_text("99999999999999999999999999")
+        case "many_digits_as_time":  # dateutil raises what it does not promise
+            time.write_text("1" * 70)
+        case "year_one":
+            time.write_text("0001-01-02 00:00:00 Etc/GMT-14")
+        case "undecodable_beside":
+            (folder / os.fsdecode(b"a\xff\x1b]0;title\x07.txt")).touch()
+        case "deep_beside":
+            (folder / "/".join(["d" * 200] * 15)).mkdir(parents=True)
+            (folder / "/".join(["d" * 200] * 15) / "a.txt").touch()
+        case "commands_the_terminal":
+            shouts = copy.deepcopy(answered)
+            name, said = "\x1b]0;title\x07\nE", "\x1b[2J\r\x9b31m\u202e"
+            for source in (
+                f"type({name!r}, (Exception,), {{}})",
+                "'\\\x1b]0;title\x07'\n1 is 1\nassert (1, '\x1b[2J')",
+            ):
+                shouts.cells.insert(
+                    0, nbformat.v4.new_code_cell(f"raise {source}({said!r})" if "type" in source else source)
+                )
+            nbformat.write(shouts, notebook)
         case "many_files":
             for i in range(20_000):
                 (folder / f"{i}.txt").touch()
