@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, fields
 
 from autograde.judge.render import text
+from autograde.terminal import harmless
 
 STATUSES = ("passed", "failed", "not_started", "missing", "stopped", "damaged")
 
@@ -14,6 +15,9 @@ class Line:
     label: str
     text: str
     code: bool = False
+
+    def __post_init__(self):
+        _clean(self, "label", "text")
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,9 @@ class Verdict:
     replay: str = ""
     seed: int | None = None
     picture: tuple | None = None
+
+    def __post_init__(self):
+        _clean(self, "exercise", "status", "headline", "misconception", "thought", "hint", "replay")
 
     @property
     def passed(self):
@@ -93,6 +100,14 @@ class Verdict:
         if texts["status"] not in STATUSES:
             raise ValueError(f"not a verdict: its status is {texts['status']!r}")
         return cls(lines=lines, **texts, **numbers, **named)
+
+
+def _clean(part, *names):
+    """Take control characters out of texts: a check may quote a name that an answer gave."""
+    for name in names:
+        value = getattr(part, name)
+        if value:
+            object.__setattr__(part, name, harmless(value))
 
 
 def _or_none(kind, value):

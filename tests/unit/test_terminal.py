@@ -1,8 +1,10 @@
 """Nothing that others wrote commands the terminal that shows it."""
 
 import io
+import json
 import logging
 import os
+import re
 import subprocess
 import sys
 
@@ -12,6 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from autograde import terminal
+from autograde.judge.render import as_html
+from autograde.judge.verdict import Line, Verdict
 
 COMMANDS = [
     "\x1b]0;another title\x07",
@@ -31,6 +35,16 @@ def test_no_command_is_left(text, capsys):
     terminal.say(text)
     terminal.say(text, error=True)
     assert not set("".join(capsys.readouterr())) & set("\x1b\x9b\x07\x08\r\x00\u202e\ud800")
+
+
+@pytest.mark.parametrize("text", COMMANDS)
+def test_no_verdict_holds_a_command_that_an_answer_gave(text):
+    """Not even where a check quotes a name as it came."""
+    quoted = dict.fromkeys(("status", "headline", "misconception", "thought", "hint", "replay"), text)
+    verdict = Verdict("linear_by_hand", 2.0, 0.0, lines=(Line(text, text),), **quoted)
+    for shown in (verdict.message, as_html(verdict), json.dumps(verdict.as_data(), ensure_ascii=False)):
+        assert not set(shown) & set("\x1b\x9b\x07\x08\r\x00\x7f\u202e\u202c\u2066\u200b\ud800")
+        assert not re.search(r"\\u00[0189]", shown)
 
 
 def test_honest_text_stays():
