@@ -161,7 +161,9 @@ def parsed_time(text):
         return None
     try:
         return nbgrader_utils().parse_utc(text)
-    except Exception:  # dateutil promises ValueError and OverflowError, and raises more: InvalidOperation for 60 digits
+    except (
+        Exception
+    ):  # dateutil promises ValueError and OverflowError, and raises more: InvalidOperation for 12:111… of 70 digits
         return None
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from encoded_session import EncodedSession
+from encoded_session import EncodedSession, encoded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -117,6 +117,17 @@ def test_fuzzed_answers_never_pass(reply):
         verdict = registry.current().find(name).judge(Remote("any", Fuzzer()), 3)
         assert not verdict.passed
         assert text(verdict)
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, AssertionError, StopIteration, LookupError])
+def test_whatever_an_answer_makes_a_check_raise_is_a_verdict(monkeypatch, error):
+    def fault(*_):
+        raise error
+
+    check = registry.current().find("linear_by_hand")
+    monkeypatch.setattr(type(check), "fault", fault)
+    verdict = check.judge(encoded(lambda x, weight, bias: x), 3)
+    assert not verdict.passed and error.__name__ in verdict.headline
 
 
 # The wire ----------------------------------------------------------------------------------------------------------
