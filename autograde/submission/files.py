@@ -161,9 +161,7 @@ def parsed_time(text):
         return None
     try:
         return nbgrader_utils().parse_utc(text)
-    except (
-        Exception
-    ):  # dateutil promises ValueError and OverflowError, and raises more: InvalidOperation for 12:111… of 70 digits
+    except Exception:  # more than dateutil promises: InvalidOperation where a minute has 70 digits
         return None
 
 
