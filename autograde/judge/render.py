@@ -56,9 +56,14 @@ def as_html(verdict):
 
 
 def _cell(line):
-    if line.code:
-        return f'<code style="white-space:pre-wrap;background:none;padding:0">{html.escape(line.text)}</code>'
-    return html.escape(line.text)
+    return _code(line.text) if line.code else html.escape(line.text)
+
+
+def _code(source):
+    """Source as HTML, with its line breaks and indentation."""
+    lines = [(len(line) - len(line.lstrip(" ")), line.lstrip(" ")) for line in source.splitlines()]
+    shown = "<br>".join("&nbsp;" * indent + html.escape(line) for indent, line in lines)
+    return f'<code style="white-space:pre-wrap;background:none;padding:0">{shown}</code>'
 
 
 def _image(verdict):

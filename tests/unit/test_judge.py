@@ -432,6 +432,13 @@ def test_text_and_html_say_the_same():
     assert sorted(words) == sorted(re.findall(r"\w+", said))
 
 
+def test_code_keeps_its_lines_on_a_page_without_styles():
+    verdict = registry.current().find("lora_parameters").judge(lambda d, k, r: d, 5)
+    shown = sanitize.html(as_html(verdict))
+    assert "style" not in shown
+    assert re.search(r"<code>lora_parameters\(d, k, r\)<br>(&nbsp;|\xa0){2}d = \d+<br>", shown)
+
+
 def test_what_a_learner_wrote_cannot_write_the_page():
     def evil(x, weight, bias):
         raise ValueError("<script>alert(1)</script>\x1b[2J\u202e")
