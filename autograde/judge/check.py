@@ -13,7 +13,7 @@ from autograde.judge.misconception import CHANGED_INPUT, Program, misconception
 from autograde.judge.present import present
 from autograde.judge.random_inputs import Draw, devices
 from autograde.remote.call import call
-from autograde.remote.probe import Missing, ProbeStopped, Remote
+from autograde.remote.probe import Missing, ProbeStopped, ProcessEnded, Remote
 from autograde.remote.torch_state import known_torch_state
 from autograde.remote.wire import WireError
 
@@ -238,6 +238,8 @@ class Check:
             return make_verdict.stopped(self, str(error))
         except WireError as error:
             return make_verdict.unreadable(self, str(error))
+        except ProcessEnded:
+            raise  # there is nobody left to ask, for any other check either
         except Exception as error:
             if not remote:
                 raise

@@ -32,6 +32,10 @@ class Missing(Exception):
     """The other process holds no object of that name."""
 
 
+class ProcessEnded(Exception):
+    """The other process has ended, and with it everything that it held; the message says why."""
+
+
 class ProbeStopped(wire.WireError):
     """A probe gave no answer, and the other process still runs; the message is for the learner."""
 

@@ -15,6 +15,7 @@ from pathlib import PurePosixPath
 
 from autograde.notebook.outputs import Outputs
 from autograde.remote import probe, wire
+from autograde.remote.probe import ProcessEnded
 from autograde.sandbox import protocol
 from autograde.sandbox.allowance import Allowance
 from autograde.sandbox.usage import available_memory, exact_memory
@@ -36,7 +37,7 @@ class CellRun:
     execution_count: int | None
 
 
-class SessionEnded(Exception):
+class SessionEnded(ProcessEnded):
     """The learner's process is gone; every later request raises this again.
 
     Attributes:

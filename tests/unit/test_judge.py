@@ -31,7 +31,7 @@ from autograde.judge.render import as_html, picture, text
 from autograde.judge.verdict import Verdict
 from autograde.notebook import sanitize
 from autograde.remote import facts, wire
-from autograde.remote.probe import Remote
+from autograde.remote.probe import ProcessEnded, Remote
 
 
 def right(x, weight, bias):
@@ -419,6 +419,18 @@ def test_the_tolerance_grows_with_the_terms_and_not_with_a_mistake():
     assert not tolerance.close(expected * 1.01, expected)
     assert not tolerance.close(torch.tensor([float("nan"), 1.0]), expected)
     assert not tolerance.close(torch.tensor([float("inf"), 1.0]), expected)
+
+
+class _Gone:
+    """A session whose process has ended."""
+
+    def ask(self, *_question):
+        raise ProcessEnded("it has ended")
+
+
+def test_a_process_that_has_ended_is_no_matter_of_one_check():
+    with pytest.raises(ProcessEnded):
+        registry.current().find("linear_by_hand").judge(Remote("linear_by_hand", _Gone()))
 
 
 # Words -------------------------------------------------------------------------------------------------------------
