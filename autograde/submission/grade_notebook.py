@@ -223,7 +223,7 @@ class _Grading:
             if self.outputs <= MAX_OUTPUTS and self.characters <= MAX_SHOWN:
                 yield shown
                 continue
-            yield nbformat.v4.new_output("stream", text=TOO_MANY)
+            yield new_output("stream", name="stdout", text=TOO_MANY)
             if outputs[-1]["output_type"] == "error":
                 yield shown if position == len(outputs) - 1 else _shortened(nbformat.from_dict(outputs[-1]))
             return
