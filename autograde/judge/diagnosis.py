@@ -57,7 +57,7 @@ def diagnose(check, cases, observations, faults):
     decisive = [i for i, case in enumerate(cases) if case.part == next(iter(check.parts))]
     on_purpose = not set(decisive) <= set(failed) and any(seen.get("returns") for seen in observations)
     if nothing and not on_purpose:
-        found.append(Candidate(RETURNED_NONE, EVERYWHERE, tuple(failed), len(cases)))
+        return Candidate(RETURNED_NONE, EVERYWHERE, tuple(failed), len(cases))
     if cause := check.cause_in_all(cases, observations):
         found.append(Candidate(cause, EVERYWHERE, tuple(failed), len(cases)))
     everywhere_only = _crashed(observations)
@@ -65,11 +65,22 @@ def diagnose(check, cases, observations, faults):
     for cause in causes:
         explains = tuple(i for i in failed if faults[i].misconception == cause)
         found.append(Candidate(cause, OBSERVED, explains, len(explains), by_fault=True))
+    recognised = []
     for known in check.misconceptions:
-        candidate = _candidate(check, known, cases, observations, failed)
-        if candidate and (candidate.strength == EVERYWHERE or not everywhere_only):
+        if known.recognise is not None:
+            explains = tuple(i for i in failed if known.recognise(cases[i], observations[i]))
+            if explains:
+                recognised.append((known, explains))
+        elif candidate := _same_answers(check, known, cases, observations, failed):
             found.append(candidate)
-    return strongest(found)
+    named = {candidate.misconception.id for candidate in found} | {known.id for known, _ in recognised}
+    for known, explains in recognised:
+        # Of one misconception alone, it makes no difference how strong it is: its wrong answer is not run.
+        rivals = len(named) > 1 or everywhere_only
+        everywhere = rivals and _agrees_everywhere(check, known, cases, observations, failed)
+        strength = (EVERYWHERE, len(cases)) if everywhere else (OBSERVED, len(explains))
+        found.append(Candidate(known.misconception, strength[0], explains, strength[1]))
+    return strongest([each for each in found if each.strength == EVERYWHERE or not everywhere_only])
 
 
 def strongest(candidates):
@@ -94,20 +105,20 @@ def _crashed(observations):
     return len(errors) == len(observations) > 1 and len(lines) == 1 and kinds.isdisjoint({"", exceptions.SHAPE})
 
 
-def _candidate(check, known, cases, observations, failed):
+def _agrees_everywhere(check, known, cases, observations, failed):
+    others = [i for i in range(len(cases)) if i not in failed]  # asked last: on these, many wrong answers agree
+    return all(check.same(cases[i], observations[i], check.observe(known.wrong, cases[i])) for i in [*failed, *others])
+
+
+def _same_answers(check, known, cases, observations, failed):
+    """The `Candidate` that `known` is by the answers of its wrong answer, or None."""
+
     def agrees(i):
         if i not in answers:
             answers[i] = check.observe(known.wrong, cases[i])
         return check.same(cases[i], observations[i], answers[i])
 
     everything, answers = range(len(cases)), {}
-    if known.recognise is not None:
-        explains = tuple(i for i in failed if known.recognise(cases[i], observations[i]))
-        if not explains:
-            return None
-        if all(agrees(i) for i in [*failed, *everything]):
-            return Candidate(known.misconception, EVERYWHERE, explains, len(cases))
-        return Candidate(known.misconception, OBSERVED, explains, len(explains))
     # Most known wrong answers differ from the learner's in the first failed case, and are not run on the others.
     values = [i for i in failed if "raised" not in observations[i]]
     if not all(agrees(i) for i in values or failed):

@@ -188,19 +188,11 @@ def _step(layer, original, x, name, inputs):
 
 def _kept_tensors(layer):
     """The tensors that `layer` keeps as attributes, buffers or Parameters of its own, inside lists and dicts too."""
-    tensors = []
-
-    def walk(value, depth):
-        if facts.is_tensor(value):
-            tensors.append(value)
-        elif depth and isinstance(value, dict):
-            for item in value.values():
-                walk(item, depth - 1)
-        elif depth and isinstance(value, (list, tuple)):
-            for item in value:
-                walk(item, depth - 1)
-
-    walk(facts.attributes(layer), 3)
+    tensors, held = [], [facts.attributes(layer)]
+    for _ in range(3):
+        values = [each for one in held for each in (one.values() if isinstance(one, dict) else one)]
+        tensors += [value for value in values if facts.is_tensor(value)]
+        held = [value for value in values if isinstance(value, (dict, list, tuple))]
     return tensors
 
 
@@ -209,6 +201,7 @@ def _snapshot(layer, original, original_adapters):
     weight, bias = getattr(base, "weight", None), getattr(base, "bias", None)
     merged, _ = catch(getattr, layer, "merged", None)
     is_tensor = facts.is_tensor(weight)
+    kept = _kept_tensors(layer)
     return {
         "weight": wire.copy(wire.plain(weight)),
         "bias": wire.copy(wire.plain(bias)),
@@ -221,8 +214,8 @@ def _snapshot(layer, original, original_adapters):
             tensor is original_adapter
             for (tensor, _), original_adapter in zip(adapters(layer), original_adapters, strict=True)
         ],
-        "alias": is_tensor and any(_same_memory(tensor, weight) for tensor in _kept_tensors(layer)),
-        "zeros": any(facts.shape(tensor) == original.shape and not tensor.any() for tensor in _kept_tensors(layer)),
+        "alias": is_tensor and any(_same_memory(tensor, weight) for tensor in kept),
+        "zeros": any(facts.shape(tensor) == original.shape and not tensor.any() for tensor in kept),
     }
 
 

@@ -1,8 +1,10 @@
 """The probe for exercises that ask for a function: call it, and report what it returned."""
 
 import dis
+import functools
 from decimal import Decimal
 from fractions import Fraction
+from types import CodeType
 
 import torch
 
@@ -25,8 +27,13 @@ def _number(value):
 def returns_something(function):
     """Whether `function` has a return statement with a value: if so, a None that it returns is deliberate."""
     code = getattr(function, "__code__", None)
+    return type(code) is CodeType and _returns_something(code)
+
+
+@functools.cache
+def _returns_something(code):
     before = None
-    for step in dis.get_instructions(code) if code else ():
+    for step in dis.get_instructions(code):
         constant = before is not None and before.opname == "LOAD_CONST" and before.argval is None
         # A conditional expression jumps to its return with the other value.
         if step.opname == "RETURN_VALUE" and (step.is_jump_target or not constant):

@@ -2,23 +2,22 @@
 
 import builtins
 import difflib
+import functools
 import linecache
 import os
 import sysconfig
 import traceback
 
-_LIBRARIES = tuple(
-    os.path.realpath(path) + os.sep
-    for path in (
-        sysconfig.get_paths()["stdlib"],
-        sysconfig.get_paths()["purelib"],
-        os.path.dirname(os.path.dirname(__file__)),  # this package
-    )
-)
+
+@functools.cache
+def _libraries():
+    paths = sysconfig.get_paths()
+    this_package = os.path.dirname(os.path.dirname(__file__))
+    return tuple(os.path.realpath(path) + os.sep for path in (paths["stdlib"], paths["purelib"], this_package))
 
 
 def _is_learner_code(filename):
-    return not filename.startswith("<frozen") and not os.path.realpath(filename).startswith(_LIBRARIES)
+    return not filename.startswith("<frozen") and not os.path.realpath(filename).startswith(_libraries())
 
 
 def _closest_name(error):

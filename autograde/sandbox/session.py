@@ -233,6 +233,8 @@ class Session:
         allowance.begin(self.link.waits())
         stopped = interrupt_again_at = kill_at = None
         if out:
+            out = self._write(out)
+        if out:
             self.selector.modify(self.link.socket, selectors.EVENT_READ | selectors.EVENT_WRITE, "frames")
         while True:
             now = time.monotonic()
@@ -263,6 +265,8 @@ class Session:
                 if key.data == "frames":
                     if ready & selectors.EVENT_WRITE:
                         out = self._write(out)
+                        if not out:
+                            self.selector.modify(self.link.socket, selectors.EVENT_READ, "frames")
                     if ready & selectors.EVENT_READ:
                         closed = self._read_frames(closing)
                 elif key.data == "death":
@@ -282,10 +286,7 @@ class Session:
             return out
         except OSError:
             raise _Ending("gone") from None
-        out = out[sent:]
-        if not out:
-            self.selector.modify(self.link.socket, selectors.EVENT_READ, "frames")
-        return out
+        return out[sent:]
 
     def _read_frames(self, closing):
         """Read the available frames; returns the closing frame if it is among them."""

@@ -143,8 +143,11 @@ def _tree(root):
 
 
 def _waited(process, thread):
-    with open(f"/proc/{process}/task/{thread}/schedstat") as file:
-        return int(file.read().split()[1]) / 1e9
+    descriptor = os.open(f"/proc/{process}/task/{thread}/schedstat", os.O_RDONLY)
+    try:  # read at each request: Python's file objects take three times as long
+        return int(os.read(descriptor, 100).split()[1]) / 1e9
+    finally:
+        os.close(descriptor)
 
 
 def _stat(process):

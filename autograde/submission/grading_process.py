@@ -18,6 +18,8 @@ import sys
 import time
 from pathlib import Path
 
+import nbformat
+
 from autograde.startup import quick_imports, skip_slow_imports
 
 skip_slow_imports()
@@ -111,9 +113,11 @@ class GradingProcess:
             # Much is imported and compiled at its first use: here, once, with nothing that was handed in.
             for check in checks:
                 check.prepare()
+            registry.of(self.course).imported_ahead("")
             released = grade_submission.parsed(question["reference"])
             grade_submission.prepare(question["reference"].encode(), copy.deepcopy(released))
             grade_submission.not_graded(question | {"names": []}, b"", [], "rehearsal")
+            nbformat.from_dict({"execution_count": 1})  # abstract classes ask their subclasses about each type once
             self.loaded.add(question["lesson"])
             optimise_for_fork()
 

@@ -1,14 +1,14 @@
-"""The probes as they were before the first cell ran: their modules are executed anew, from bytes.
+"""The probes as they were before the first cell ran: their modules are executed anew.
 
 A cell may replace a function of a probe, of `builtins` or of torch. What is loaded here does not see that: the code of the
-modules is kept as bytes, and what they import is taken from copies of namespaces. Both are made before any handed-in code.
+modules is kept, which nothing can change, and what they import is taken from copies of namespaces. Both are made before any
+handed-in code.
 
 This makes forging harder, not impossible: docs/grading.md lists how code in this process can still reach them.
 """
 
 import builtins
 import sys
-from marshal import dumps, loads
 from types import ModuleType
 
 __builtins__ = dict(vars(builtins))  # of the functions below, which cells cannot replace in this copy
@@ -17,15 +17,15 @@ _CONTAINERS = (dict, list, set)  # a module's own, such as torch's table of FLOP
 
 
 def compiled(module):
-    """The code of a module, as bytes; its file must be visible."""
-    return dumps(module.__spec__.loader.get_code(module.__name__))
+    """The code object of a module; its file must be visible."""
+    return module.__spec__.loader.get_code(module.__name__)
 
 
 class CleanModules:
     """Loads modules anew.
 
     Args:
-        code: ``{name: bytes}`` of loaded modules, see `compiled`.
+        code: ``{name: code object}`` of loaded modules, see `compiled`.
         packages: names of loaded packages, whose modules are added to them.
         shared: names of modules in them that hold state which cells read: they are not loaded anew.
 
@@ -53,7 +53,7 @@ class CleanModules:
             module = self._loaded[name] = ModuleType(name)
             spec = self._specs[name]
             vars(module).update(__builtins__=self._builtins, __file__=spec.origin, __package__=spec.parent)
-            exec(loads(self._code[name]), vars(module))
+            exec(self._code[name], vars(module))
         return self._loaded.get(name)
 
     def _import(self, name, namespace=None, _locals=None, fromlist=(), level=0):

@@ -44,6 +44,7 @@ def ready(course):
     for module in course["preload"]:  # after the shell: matplotlib's inline backend attaches itself to it
         importlib.import_module(module)
     modules = CleanModules(_PROTOCOL, ("json", "autograde.remote", course["probes"]), shared={learner_process.__name__})
+    import_guard.forget("autograde.sandbox")  # so that no cell imports what serves it, to replace its functions
     return shell, modules
 
 
@@ -55,7 +56,9 @@ def warm_up(shell, probes):
         shell: of `make_shell`.
         probes: name of the package of the course's probes. If it has a function ``warm_up``, that is called too.
     """
-    import IPython.core.logger  # noqa: F401  (the shell imports it for its first cell)
+    import bdb  # noqa: F401  (the shell imports these two for its first cell)
+
+    import IPython.core.logger  # noqa: F401
     import matplotlib.pyplot as plt
     import torch
 
@@ -149,15 +152,13 @@ class SessionServer:
     """
 
     def __init__(self, connection, shell, modules):
-        from autograde.sandbox.child.shell import Interpreter
-
         self.connection = connection
         self.modules = modules
         self.sender = FrameSender(connection)
         self.request = 0
         self.process = os.getpid()
         _fresh_randomness()
-        self.interpreter = Interpreter(shell, self._event, self.sender.interrupt)
+        self.interpreter = shell.interpreter(self._event, self.sender.interrupt)
         self.serve = {protocol.FILES: self._files, protocol.CELL: self._cell, protocol.PROBE: self._probe}
 
     def _send(self, kind, content):
@@ -171,7 +172,6 @@ class SessionServer:
 
     def run(self, isolation):
         """Send the isolation record, then serve requests until the grader closes the connection."""
-        import_guard.forget("autograde.sandbox")  # so that no cell imports what serves it, to replace its functions
         self._ignore_interrupts()  # between requests there is nothing to interrupt
         self._send(protocol.READY, isolation)
         reader = protocol.Reader(dict.fromkeys(self.serve, 2**32))

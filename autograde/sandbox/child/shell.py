@@ -125,6 +125,10 @@ class NoKernel:
 class Shell(ZMQInteractiveShell):
     """ipykernel's shell, for a process that has no kernel and no graphical event loop."""
 
+    def interpreter(self, hand_over, interrupt):
+        """An `Interpreter` that runs cells in this shell."""
+        return Interpreter(self, hand_over, interrupt)
+
     def enable_gui(self, gui=None):
         """Accept what a kernel accepts; no event loop runs here."""
         if gui not in loop_map:
