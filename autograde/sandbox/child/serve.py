@@ -1,5 +1,6 @@
 """The process in which handed-in code runs: it runs cells and answers probes, and knows no right answer."""
 
+import _signal
 import _socket
 import importlib
 import os
@@ -105,7 +106,8 @@ def _words(error):
         return type(error).__name__
 
 
-_send_all, _receive = _socket.socket.sendall, _socket.socket.recv  # in C: a cell may replace those of `socket.socket`
+# In C: a cell may replace those of `socket.socket` and `signal`.
+_send_all, _receive, _set_handler = _socket.socket.sendall, _socket.socket.recv, _signal.signal
 
 
 class FrameSender:
@@ -191,7 +193,7 @@ class SessionServer:
         """
         self.sender.interrupted = False
         try:
-            signal.signal(signal.SIGINT, self.sender.interrupt)
+            _set_handler(signal.SIGINT, self.sender.interrupt)
             return function(*arguments)
         finally:
             self._ignore_interrupts()
@@ -201,7 +203,7 @@ class SessionServer:
     def _ignore_interrupts(self):
         while True:
             try:
-                signal.signal(signal.SIGINT, signal.SIG_IGN)
+                _set_handler(signal.SIGINT, _signal.SIG_IGN)
                 return
             except KeyboardInterrupt:  # it came just now
                 continue
@@ -236,7 +238,7 @@ class SessionServer:
                 target = namespace[asked["target"]]
                 arguments, find = asked["arguments"], self.modules.load
                 answer = self._interruptibly(probe.run_probe, asked["probe"], target, arguments, find)
-                answer = wire.encode(wire.plain(answer))
+                answer = wire.encode(answer)
             finally:
                 self.interpreter.flush()  # before the closing frame, after which none may come
         except KeyboardInterrupt:

@@ -125,6 +125,13 @@ class NoKernel:
 class Shell(ZMQInteractiveShell):
     """ipykernel's shell, for a process that has no kernel and no graphical event loop."""
 
+    transformed = None, None  # the cell that is run next, and the same as plain Python
+
+    def transform_cell(self, raw_cell):
+        """A cell as plain Python. `run_cell` asks for it, when `Interpreter` has it already: long cells take a second."""
+        (cell, found), self.transformed = self.transformed, (None, None)
+        return found if cell is raw_cell else super().transform_cell(raw_cell)
+
     def interpreter(self, hand_over, interrupt):
         """An `Interpreter` that runs cells in this shell."""
         return Interpreter(self, hand_over, interrupt)
@@ -218,6 +225,7 @@ class Interpreter:
             shell.loop_runner is _asyncio_runner
             and shell.should_run_async(source, transformed_cell=transformed, preprocessing_exc_tuple=failed)
         ):
+            shell.transformed = (source, transformed) if failed is None else (None, None)
             return shell.run_cell(source, store_history=True)
         cell = asyncio.ensure_future(
             shell.run_cell_async(
