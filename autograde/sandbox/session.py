@@ -20,7 +20,7 @@ from autograde.sandbox import protocol
 from autograde.sandbox.allowance import Allowance
 from autograde.sandbox.usage import available_memory, exact_memory
 
-MEASURE_INTERVAL = 0.05  # seconds between two measurements of what a running session uses
+MEASURE_INTERVAL = 0.05  # seconds between two measurements of what a running session uses, if these are quicker
 SHORT_OF_MEMORY = 1 / 4  # of what a session uses: with less left on the machine it is ended, the largest session first
 EXACT_SECONDS = 0.5  # that measuring the memory of many processes may take
 EVENT_COST = 64  # bytes that an event counts beside its own, so that empty ones have an end too
@@ -87,7 +87,7 @@ class Session:
         self.cells = 0
         self.starved = False
         self.request_seconds = 0.0  # spent in requests so far
-        self.last_measured = time.monotonic()  # when the session's use of resources was last measured
+        self.measure_at = time.monotonic() + MEASURE_INTERVAL  # when the session's use of resources is measured next
         self.output_bytes = 0  # of all cells
         self.request = 0
         self.collecting = None  # the Outputs that events go to; None while a probe runs
@@ -238,9 +238,10 @@ class Session:
             self.selector.modify(self.link.socket, selectors.EVENT_READ | selectors.EVENT_WRITE, "frames")
         while True:
             now = time.monotonic()
-            if now >= self.last_measured + MEASURE_INTERVAL or (stopped is None and now >= started + allowance.wall):
+            if now >= self.measure_at or (stopped is None and now >= started + allowance.wall):
                 self._watch(allowance)
-                now = self.last_measured = time.monotonic()
+                before, now = now, time.monotonic()
+                self.measure_at = now + max(MEASURE_INTERVAL, now - before)
             if kill_at is not None and now >= kill_at:
                 raise _Ending(stopped)
             if stopped is None and allowance.is_over(now - started):
@@ -257,9 +258,7 @@ class Session:
             if interrupt_again_at is not None and now >= interrupt_again_at:
                 self.link.interrupt()
                 interrupt_again_at = None
-            until = min(
-                self.last_measured + MEASURE_INTERVAL, interrupt_again_at or kill_at or started + allowance.wall
-            )
+            until = min(self.measure_at, interrupt_again_at or kill_at or started + allowance.wall)
             closed = None
             for key, ready in self.selector.select(max(0.0, until - now)):
                 if key.data == "frames":
