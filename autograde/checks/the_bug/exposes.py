@@ -1,6 +1,5 @@
 """exposes: a test that tells wrong layers from right ones."""
 
-import copy
 import secrets
 from dataclasses import dataclass
 
@@ -83,10 +82,9 @@ class Exposes(Check):
             part = BUG if layer.right or layer is ATTEMPT_ONE else OTHERS
             words = Opaque(f"a {'right ' if layer.right else ''}layer {layer.words}")
             cases.append(LayerCase({"layer_class": words}, "", part, layer=layer, seed=draw.integer(0, 2**31)))
-        return list({case.part: case for case in cases if not case.layer.right}.values()) if self.sampled else cases
+        return cases
 
     dtype = "float64"  # default dtype while the learner's test runs
-    sampled = False  # one wrong layer of each part, and no other
 
     def __init__(self):
         super().__init__()
@@ -102,12 +100,9 @@ class Exposes(Check):
         verdict = super().judge(target, seed)
         if verdict.status != "failed" or verdict.score:
             return verdict
-        single = copy.copy(self)
-        single.dtype, single.sampled = "float32", True
-        if not Check.judge(single, target, seed).score:  # then neither part is right in float32
+        if not _FewLayersInFloat32(self).judge(target, seed).score:  # then neither part is right in float32
             return verdict
-        single.sampled = False
-        in_float32 = Check.judge(single, target, seed)
+        in_float32 = _InFloat32(self).judge(target, seed)
         return in_float32 if in_float32.score > verdict.score else verdict
 
     def prepare(self):
@@ -187,6 +182,28 @@ class Exposes(Check):
         if "value" in a and "value" in b:
             return verdict_in(a["value"]) is verdict_in(b["value"])
         return "raised" in a and "raised" in b
+
+
+class _InFloat32(Exposes):
+    """The check with layers in float32.
+
+    Args:
+        exposes: the check that knows the wrong tests, and what they say.
+    """
+
+    dtype = "float32"
+    judge = Check.judge
+
+    def __init__(self, exposes):
+        super().__init__()
+        self._programs, self._cache = exposes._programs, exposes._cache
+
+
+class _FewLayersInFloat32(_InFloat32):
+    """One wrong layer of each part, and no other."""
+
+    def cases(self, draw):
+        return list({case.part: case for case in super().cases(draw) if not case.layer.right}.values())
 
 
 exposes = Exposes()
