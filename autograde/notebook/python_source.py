@@ -96,6 +96,7 @@ def _table(source):
         return None
 
 
+@functools.lru_cache(4_000)
 def meaning(source):
     """A text that is the same for two cells which differ in comments and layout alone."""
     try:

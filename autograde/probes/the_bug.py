@@ -33,7 +33,7 @@ def call_with_shape(function, shape, sizes):
         "type": wire.type_name(value),
         "value": wire.plain(value),
         "changed": [],
-        "returns": returns_something(function),
+        "returns": value is not None or returns_something(function),
     }
 
 

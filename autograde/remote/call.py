@@ -1,7 +1,6 @@
 """The probe for exercises that ask for a function: call it, and report what it returned."""
 
 import dis
-import functools
 from decimal import Decimal
 from fractions import Fraction
 from types import CodeType
@@ -27,13 +26,8 @@ def _number(value):
 def returns_something(function):
     """Whether `function` has a return statement with a value: if so, a None that it returns is deliberate."""
     code = getattr(function, "__code__", None)
-    return type(code) is CodeType and _returns_something(code)
-
-
-@functools.cache
-def _returns_something(code):
     before = None
-    for step in dis.get_instructions(code):
+    for step in dis.get_instructions(code) if type(code) is CodeType else ():
         constant = before is not None and before.opname == "LOAD_CONST" and before.argval is None
         # A conditional expression jumps to its return with the other value.
         if step.opname == "RETURN_VALUE" and (step.is_jump_target or not constant):
@@ -49,7 +43,8 @@ def call(function, args, device="cpu"):
     Returns:
         A dict with ``not_callable``, the name of the type; or ``raised`` (see `raised`); or ``type``, the name of the
         returned type, ``value``, its plain form, ``device``, the device of a returned tensor, ``changed``, the
-        positions of the tensors in `args` that the call changed in place, and ``returns`` (see `returns_something`).
+        positions of the tensors in `args` that the call changed in place, and ``returns``: whether it returned a value
+        or could have (see `returns_something`).
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}
@@ -68,7 +63,7 @@ def call(function, args, device="cpu"):
         "value": wire.plain(_number(value)),
         "device": facts.device(value).type if facts.is_tensor(value) else None,
         "changed": changed,
-        "returns": returns_something(function),
+        "returns": value is not None or returns_something(function),
     }
 
 
