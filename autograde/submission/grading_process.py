@@ -113,7 +113,7 @@ class GradingProcess:
             # Much is imported and compiled at its first use: here, once, with nothing that was handed in.
             for check in checks:
                 check.prepare()
-            registry.of(self.course).imported_ahead("")
+            registry.of(self.course).imported_ahead("")  # reads the folders of the course's packages
             released = grade_submission.parsed(question["reference"])
             grade_submission.prepare(question["reference"].encode(), copy.deepcopy(released))
             grade_submission.not_graded(question | {"names": []}, b"", [], "rehearsal")
