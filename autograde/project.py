@@ -83,7 +83,7 @@ def find_course(start=None):
     here = Path(start or ".").resolve()
     named = os.environ.get(COURSE_VARIABLE)
     for folder in (here, *here.parents, *([Path(named)] if named else []), Path(__file__).resolve().parents[1]):
-        if (folder / CONFIG).is_file() and (folder / "pyproject.toml").is_file():
+        if all(os.path.isfile(folder / name) for name in (CONFIG, "pyproject.toml")):  # False where it may not be read
             return Course(folder)
     raise CourseError(f"no course here: run this inside a checkout, where {CONFIG} and pyproject.toml are")
 

@@ -4,6 +4,7 @@ import os
 import sys
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 
 from traitlets.config import Config
 
@@ -78,18 +79,19 @@ def configure(c, root):
     # SQLAlchemy warns about how nbgrader makes its rows, several times for each submission. The rows are right.
     warnings.filterwarnings("ignore", "Object of type <Submitted", module="nbgrader.api")
 
-    _guard_nbgrader()
+    _guard_nbgrader(root)
 
 
-def _guard_nbgrader():
+def _guard_nbgrader(root):
     """If this process is nbgrader's, protect it from submissions (its log, its search for files, formgrader's pages), and have
     its Validate say what grading says."""
     if "nbgrader.converters.base" not in sys.modules:
         return
     from autograde import terminal
     from autograde.nbgrader_plugin import folders, formgrader, validate
+    from autograde.project import Course
 
     terminal.guard_logs()
-    folders.guard()
+    folders.guard(Course(Path(root)))
     formgrader.guard()
     validate.guard()

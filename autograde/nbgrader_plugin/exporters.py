@@ -26,7 +26,7 @@ from autograde.nbgrader_plugin.pages import FEEDBACK_POLICY, CleanHTMLExporter, 
 from autograde.notebook.cells import METADATA
 from autograde.project import Course
 from autograde.submission import files, grader_version
-from autograde.submission.files import Submission, why_unusable
+from autograde.submission.files import Submission, may_open, why_unusable
 from autograde.terminal import one_line
 
 REPLACED = "replaced"  # folder beside the graded notebooks, for files that nbgrader's --force would have deleted
@@ -89,7 +89,7 @@ class SubmissionExporter(_Exporter, NotebookExporter):
     def _filter(self, converter, folder):
         """Remove unusable folders, and notebooks that do not belong to the lesson, from nbgrader's list: `files.find` has said so."""
         student, lesson = Path(folder).parent, Path(folder).name
-        if why_unusable(student) or Path(folder).is_symlink():
+        if why_unusable(student) or not may_open(student) or Path(folder).is_symlink():
             del converter.assignments[folder]
             return
         if known := self._known[lesson]:  # nbgrader would log a message for each of the others
@@ -134,7 +134,7 @@ class SubmissionExporter(_Exporter, NotebookExporter):
         """Add what nbgrader skips: folders without notebooks, and notebooks under other names."""
         students = self._path(self._folders.submitted_directory, ".", ".") / self._folders.student_id
         for folder in map(Path, find_folders(str(students))):
-            if names and not folder.name.startswith(".") and (folder / assignment).is_dir():
+            if names and not folder.name.startswith(".") and may_open(folder) and (folder / assignment).is_dir():
                 found = converter.assignments.setdefault(str(folder / assignment), [])
                 found += [path for name in names if (path := str(folder / assignment / f"{name}.ipynb")) not in found]
 

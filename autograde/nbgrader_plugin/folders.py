@@ -5,9 +5,9 @@ forever at a named pipe, and takes hours for a folder of 20,000 files. It has no
 three functions of its converters.
 """
 
-import contextlib
 import datetime
 import fnmatch
+import functools
 import glob
 import os
 import sys
@@ -15,16 +15,20 @@ from pathlib import Path
 
 from nbgrader.utils import parse_utc
 
-from autograde.project import CourseError, find_course
 from autograde.submission.files import Submission, hand_in_time, without_conflicts
 
 
-def guard():
-    """Replace the functions in this process, if nbgrader has imported its converters."""
+def guard(course):
+    """Replace the functions in this process, if nbgrader has imported its converters.
+
+    Args:
+        course: the `Course` that this process grades. It is not looked for from a folder of submissions: a configuration
+            that lies in one would be run.
+    """
     base = sys.modules.get("nbgrader.converters.base")
     if base is not None:
         base.glob = _Glob
-        base.find_all_files = files_beside
+        base.find_all_files = functools.partial(files_beside, course)
         sys.modules["nbgrader.coursedir"].CourseDirectory.get_existing_timestamp = _timestamp
 
 
@@ -32,6 +36,8 @@ def find_folders(pattern):
     """As `glob.glob`, but a path that exists under exactly that name is taken as it is, and so is the folder of a notebook."""
     folder, name = os.path.split(pattern)
     if name.endswith(".ipynb") and os.path.isdir(folder):
+        if not os.access(folder, os.R_OK):  # whether there is a notebook is found out when it is read
+            return []
         return sorted(os.path.join(folder, found) for found in os.listdir(folder) if _fits(found, name))
     if "*" not in pattern.split(os.sep) and os.path.lexists(pattern):
         return [pattern]
@@ -49,22 +55,20 @@ def _fits(name, pattern):
     return not name.startswith(".") and fnmatch.fnmatch(name, pattern)
 
 
-def files_beside(folder, exclude=()):
+def files_beside(course, folder, exclude=()):
     """The files that nbgrader copies along with the notebooks of a folder: those of `Submission.others`.
 
     Args:
-        folder: path.
+        course: the `Course`.
+        folder: path, of a submission or of a lesson's source.
         exclude: patterns for names of files and folders.
     """
     folder = Path(folder)
     found, _ = Submission("", "", folder).others()
-    with contextlib.suppress(
-        CourseError
-    ):  # nbgrader copies the lesson's own files over them, and fails if one of them is a folder
-        lesson = find_course(folder).solved(folder.name).parent
-        found = (
-            found if lesson == folder.resolve() else without_conflicts(found, Submission("", "", lesson).others()[0])
-        )
+    lesson = course.solved(folder.name).parent
+    if lesson.resolve() != folder.resolve():
+        # nbgrader copies the lesson's own files over them, and fails if one of them is a folder
+        found = without_conflicts(found, Submission("", "", lesson).others()[0])
     timestamp = [Path("timestamp.txt")] if hand_in_time(folder)[0] else []
     return [
         str(folder / path)

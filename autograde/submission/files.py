@@ -29,10 +29,14 @@ A_LINK = "The notebook that was handed in is a link to another place. Hand in th
 NO_FILE = "The folder that was handed in holds no {0}.ipynb, but {1} of that name. Hand in the notebook itself."
 TOO_LARGE = "The file that was handed in has {0:.0f} MB. Clear the outputs (Edit, Clear Outputs of All Cells) and save."
 NOT_READ = "The file that was handed in could not be read ({0})."
-NO_DATE = (
-    f"has a {TIMESTAMP} that holds no date, so it is graded as handed in at an unknown time: mend or remove that file"
-)
+NO_DATE = f"has a {TIMESTAMP} in which no date can be read, so it is graded as handed in at an unknown time: mend or remove that file"
 TOO_MUCH = "has more files beside the notebook than are looked at ({0}); it is graded without them"
+ALLOW = "allow that, with `chmod -R u+rX` if it is yours, and grade again"
+CLOSED = f"may not be read by the account that grades, so nothing in it is graded: {ALLOW}."
+CLOSED_NOTEBOOK = f"holds a notebook that may not be read by the account that grades, so it gets no points: {ALLOW}"
+CLOSED_BESIDE = (
+    f"also holds {{0}}, which may not be read by the account that grades; it is graded without that: {ALLOW}"
+)
 
 _FORMULA = re.compile(r"[=@]|[+-].*[(|!]")  # a name such as -anna or +49 is none
 # Letters and marks that show nothing, which Unicode does not count among the format characters.
@@ -117,12 +121,15 @@ class Submission:
         """The other files in the folder.
 
         Returns:
-            ``(sorted paths relative to the folder, None)``, of regular files only, since links may lead anywhere; or
-            ``([], message)`` if there are too many files, or too large ones.
+            ``(sorted paths relative to the folder, message)``: of regular files that can be read, since links may lead
+            anywhere. The message says what was left out, of the files that cannot be read the first; None if nothing was.
+            There are no paths if there are too many files, or too large ones.
         """
-        found, size, seen = [], 0, 0
+        found, size, seen, closed = [], 0, 0, []
         for folder, folders, files in os.walk(self.folder):
             folders[:] = [name for name in folders if name[0] != "." and not name.endswith(".ipynb")]
+            inner = [Path(folder, name) for name in folders]
+            closed += [path for path in inner if not os.path.islink(path) and not may_open(path)]
             seen += len(folders) + len(files)
             if seen > MAX_FILES:
                 return [], TOO_MUCH.format(f"{MAX_FILES:,} files")
@@ -135,12 +142,17 @@ class Submission:
                     status = path.lstat()
                 except OSError:  # it has been removed in the meantime
                     continue
-                if stat.S_ISREG(status.st_mode) and len(os.fsencode(relative)) <= MAX_PATH:
+                if not stat.S_ISREG(status.st_mode) or len(os.fsencode(relative)) > MAX_PATH:
+                    continue
+                if os.access(path, os.R_OK):
                     found.append(relative)
                     size += status.st_size
+                else:
+                    closed.append(path)
             if size > MAX_BYTES:
                 return [], TOO_MUCH.format(f"{MAX_BYTES // 2**20} MB")
-        return sorted(found), None
+        first = min((path.relative_to(self.folder).as_posix() for path in closed), default=None)
+        return sorted(found), CLOSED_BESIDE.format(_quoted(first)) if first else None
 
 
 def hand_in_time(folder):
@@ -225,6 +237,9 @@ def find(course, lessons, student=None):
             is_file = not folder.is_symlink() and not folder.is_dir()
             notices.append(f"{where} {misplaced.in_place_of_student(folder, known) + '.' if is_file else problem}")
             continue
+        if not may_open(folder):
+            notices.append(f"{where} {CLOSED}")
+            continue
         for inner in _entries(folder):
             inside = f"{where}/{one_line(inner.name)}"
             if inner.name not in known:
@@ -235,6 +250,11 @@ def find(course, lessons, student=None):
                 found.append(Submission(folder.name, inner.name, inner))
                 notices += [f"{inside} {problem}." for problem in warnings_about(found[-1])]
     return sorted(found, key=lambda one: (one.lesson, one.student)), notices
+
+
+def may_open(folder):
+    """Whether this process may list what a folder holds, and reach it: for graders that are not root, a folder may forbid that."""
+    return os.access(folder, os.R_OK | os.X_OK)
 
 
 def student_folders(course):
@@ -250,11 +270,21 @@ def warnings_about(submission):
     if extra and os.path.lexists(submission.notebook):
         more = f" and {len(extra) - 1} more, which are no notebooks" if len(extra) > 1 else ", which is no notebook"
         found.append(f"also holds {one_line(extra[0])}{more} of it; left alone")
-    if hand_in_time(submission.folder)[1]:
+    if not _may_read(submission):
+        found.append(CLOSED_NOTEBOOK)
+    if os.access(submission.folder, os.X_OK) and hand_in_time(submission.folder)[1]:
         found.append(NO_DATE)
-    if too_much := submission.others()[1]:
-        found.append(too_much)
+    if left_out := submission.others()[1]:
+        found.append(left_out)
     return found
+
+
+def _may_read(submission):
+    """Whether the right to read the notebook is not what is missing."""
+    if not os.access(submission.folder, os.X_OK):
+        return False
+    path = submission.notebook
+    return os.access(path, os.R_OK) or not os.path.lexists(path) or path.is_symlink()
 
 
 def _entries(folder):

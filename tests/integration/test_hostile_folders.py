@@ -36,6 +36,10 @@ MISPLACED = (  # by the program that collected the work: each is named by both d
     f"packed/{LESSON}.tar.gz",
     f"twice/twice/{LESSON}/{LESSON}.ipynb",
 )
+RUN_BY_PROGRAMS = (
+    "nbgrader_config.py", "jupyter_config.py", "jupyter_nbconvert_config.py", "sitecustomize.py", "autograde.py",
+    "nbgrader.py", "alembic.py",
+)  # fmt: skip
 ODD_BUT_GRADED = {
     "folder_as_time": files.NO_DATE,
     "pipe_as_time": files.NO_DATE,
@@ -49,6 +53,7 @@ ODD_BUT_GRADED = {
     "undecodable_beside": None,
     "deep_beside": None,
     "commands_the_terminal": None,
+    "a_course_of_its_own": None,
     "lesson_files_shadowed": None,
 }
 
@@ -107,6 +112,11 @@ def lay(course, name, answered):
                     0, nbformat.v4.new_code_cell(f"raise {source}({said!r})" if "type" in source else source)
                 )
             nbformat.write(shouts, notebook)
+        case "a_course_of_its_own":  # whose configuration a command would run that looked for the course from here
+            for place in (folder, folder.parent):
+                (place / "pyproject.toml").write_text("[project]\nname = 'theirs'\n")
+                for file in RUN_BY_PROGRAMS:
+                    (place / file).write_text(f"open({str(course.root / 'ran')!r}, 'w').close()\n")
         case "many_files":
             for i in range(20_000):
                 (folder / f"{i}.txt").touch()
@@ -133,7 +143,8 @@ def course(sample, tmp_path_factory):
     return course
 
 
-def check(course, log):
+def check(course, handed_in, log):
+    assert not (handed_in.root / "ran").exists(), "code that was handed in has run outside the sandbox"
     for student in [*HONEST, *ODD_BUT_GRADED]:
         assert scores(course, student) == POINTS, student
     flat = " ".join(log.split())
@@ -149,19 +160,20 @@ def check(course, log):
 
 
 def test_our_door(course, tmp_path):
-    course = copy_of_class(course, tmp_path / "course")
+    handed_in, course = course, copy_of_class(course, tmp_path / "course")
     log = run(course, "autograde", "grade", "--jobs", "2")
-    check(course, log)
+    check(course, handed_in, log)
     run(course, "autograde", "report")
     page = (course.autograded.parent / "report.html").read_text(encoding="utf-8")
     assert "<bdi>moodle</bdi>" in page and "<bdi>Doe Jane [12345]</bdi>" in page and "onerror" not in page
 
 
 def test_nbgraders_door(course, tmp_path):
-    course = copy_of_class(course, tmp_path / "course")
+    handed_in, course = course, copy_of_class(course, tmp_path / "course")
     log = run(course, "nbgrader", "autograde", LESSON)
-    check(course, log)
+    check(course, handed_in, log)
     log = run(course, "nbgrader", "generate_feedback", LESSON)
+    assert not (handed_in.root / "ran").exists()
     for student in [*HONEST, *ODD_BUT_GRADED]:
         assert (course.feedback / student / LESSON / f"{LESSON}.html").exists(), log[-3000:]
 
