@@ -34,6 +34,9 @@ class LocalWorkers:
 
         Args:
             tasks: objects with a method ``question()`` that returns a message; called when a worker is free.
+
+        Raises:
+            CannotGrade: this account may start no more threads.
         """
         waiting = iter(tasks)
         turn = threading.Lock()
@@ -52,7 +55,10 @@ class LocalWorkers:
                 done.put(error)
 
         for grader in self.graders:
-            threading.Thread(target=serve, args=(grader,), daemon=True).start()
+            try:
+                threading.Thread(target=serve, args=(grader,), daemon=True).start()
+            except RuntimeError as error:
+                raise CannotGrade(f"no thread could be started ({error}): see `ulimit -u`") from None
         return self._results(done)
 
     def _results(self, done):

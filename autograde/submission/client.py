@@ -57,10 +57,18 @@ class Grader:
         self.lock = threading.Lock()
 
     def start(self):
-        """Start the process, if there is none, and do not wait for it."""
+        """Start the process, if there is none, and do not wait for it.
+
+        Raises:
+            CannotStart: this account may start no more processes or threads, or open no more files.
+            GraderDied: this grader was closed.
+        """
         with self.lock:
             if self.process is None:
-                self._start()
+                try:
+                    self._start()
+                except (OSError, RuntimeError) as error:  # RuntimeError: no thread could be started
+                    raise CannotStart(f"no grading process could be started: {error}") from None
 
     def ask(self, question):
         """Send a message, and return the answer, also a message.

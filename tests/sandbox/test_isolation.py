@@ -819,12 +819,14 @@ def test_warm_process_killed(warm):
     alive(warm)
 
 
-def test_required_isolation():
+def test_required_isolation(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     with (
         pytest.raises(IsolationError, match="full sandbox"),
         SandboxPool(require_isolation=True, without=("namespaces",)),
     ):
         pass
+    assert not list(tmp_path.glob("autograde-*")), "a folder of the fork server is left"
     with pytest.raises(IsolationError, match="Linux"):
         SandboxPool(require_isolation=True, fork=False)
 

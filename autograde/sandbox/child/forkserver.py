@@ -78,6 +78,7 @@ def main(descriptor):
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # whatever the grader's thread had blocked
     asked = json.loads(control.recv(2**20))
     grader = os.pidfd_open(os.getppid())
+    server_walls = None
     try:
         load_shell = _prefetch("autograde.sandbox.child.shell")
         server_walls = walls.Walls(asked["places"], asked["without"], asked["note"])
@@ -89,6 +90,7 @@ def main(descriptor):
         status = _Status()
         server_walls.raise_around_server()
         if asked["required"] and server_walls.record()["level"] != "full":
+            visible_paths.remove(server_walls.home)
             control.send(json.dumps({"too little": server_walls.record()}).encode())
             return
         load_shell()
@@ -97,6 +99,8 @@ def main(descriptor):
         serve.warm_up(shell, asked["course"]["probes"])
         optimise_for_fork()
     except Exception as error:
+        if server_walls is not None:
+            visible_paths.remove(server_walls.home)
         control.send(json.dumps({"failed": f"{type(error).__name__}: {error}"}).encode())
         raise
     control.send(json.dumps({"ready": server_walls.record()}).encode())
