@@ -5,7 +5,7 @@ import unicodedata
 import numpy as np
 import torch
 
-from autograde.remote.wire import Opaque
+from autograde.remote.wire import MAX_DIMENSIONS, Opaque, WireError
 
 
 def dtype_name(dtype):
@@ -31,7 +31,17 @@ def counted(number, noun):
 
 
 def shape(size):
-    """`(3, 5)`; `()` for a scalar tensor."""
+    """`(3, 5)`; `()` for a scalar tensor.
+
+    Raises:
+        WireError: it is the shape of no tensor. What a probe notes may have been replaced on the way.
+    """
+    if (
+        not isinstance(size, (list, tuple))
+        or len(size) > MAX_DIMENSIONS
+        or any(type(length) is not int for length in size)
+    ):
+        raise WireError("a shape that no tensor has")
     return str(tuple(size))
 
 

@@ -6,6 +6,7 @@ from autograde.judge.render import text
 from autograde.terminal import harmless
 
 STATUSES = ("passed", "failed", "not_started", "missing", "stopped", "damaged")
+MOST_CHARACTERS = 10_000  # of one text
 
 
 @dataclass(frozen=True)
@@ -103,11 +104,11 @@ class Verdict:
 
 
 def _clean(part, *names):
-    """Take control characters out of texts: a check may quote a name that an answer gave."""
+    """Take control characters out of texts, and cut them: a check may quote what an answer gave."""
     for name in names:
         value = getattr(part, name)
         if value:
-            object.__setattr__(part, name, harmless(value))
+            object.__setattr__(part, name, harmless(value[:MOST_CHARACTERS]))
 
 
 def _or_none(kind, value):

@@ -373,7 +373,7 @@ class Session:
         allowed = min(self.limits.memory, available / SHORT_OF_MEMORY if available is not None else self.limits.memory)
         if used <= allowed:
             return
-        exact = exact_memory(list(usage.processes), EXACT_SECONDS)
+        exact = exact_memory(usage.processes, EXACT_SECONDS)
         if exact is not None:
             used = max(0, exact - shared) + usage.buffers
         if used > self.limits.memory:

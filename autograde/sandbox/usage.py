@@ -7,7 +7,6 @@ import signal
 import threading
 
 SOCKET_BYTES = 212_992  # what the kernel buffers for a socket, where nobody has changed that
-FEW_DESCRIPTORS = 64  # of all processes of a session together: the sockets among them are not counted one by one
 TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 
@@ -54,7 +53,7 @@ class Meter:
 
     Args:
         pidfd: of the process.
-        folder: where it may write outside its own file systems, or None.
+        folder: where it may write outside its own file systems; None if it has such, and a network of its own.
     """
 
     def __init__(self, pidfd, folder):
@@ -71,7 +70,7 @@ class Meter:
 
     def read(self):
         """A `Usage`."""
-        resident = threads = descriptors = 0
+        resident = threads = 0
         cpu = 0.0
         found, waits = {}, {}
         for process, tasks in _tree(self.root) if self.root is not None else ():
@@ -80,12 +79,11 @@ class Meter:
                 found[process] = int(fields[3]), tasks
                 cpu += sum(int(ticks) for ticks in fields[11:15]) / TICKS  # its own, and of what it has waited for
                 threads += int(fields[17])
-                resident += _kilobytes(f"/proc/{process}/status", ("RssAnon:", "RssShmem:"))
-                descriptors += _descriptors(process)
+                resident += _resident(process, tasks)
             for thread in tasks:
                 with contextlib.suppress(OSError, ValueError, IndexError):
                     waits[thread] = _waited(process, thread)
-        buffers = _sockets(found) * SOCKET_BYTES if descriptors > FEW_DESCRIPTORS else 0
+        buffers = 0 if self.folder else _sockets(found) * SOCKET_BYTES
         disk = _size(self.folder) if self.folder else 0
         return Usage(resident * 1024, buffers, found, threads, cpu, disk, waits)
 
@@ -100,22 +98,35 @@ def waits_of(process):
 
 
 def exact_memory(processes, seconds):
-    """Bytes that the processes hold between them, pages that several share counted in parts; milliseconds of work.
+    """Bytes that the processes (see `Usage`) hold between them, pages that several share counted in parts; milliseconds of work.
 
     The kernel waits for a process that is changing its own memory, and one of low priority may be at that for long: None
     where it takes more than `seconds`.
     """
     found = []
-    thread = threading.Thread(target=lambda: found.append(sum(map(_exact, processes))), daemon=True)
+    thread = threading.Thread(
+        target=lambda: found.append(sum(_exact(*each) for each in processes.items())), daemon=True
+    )
     thread.start()
     thread.join(seconds)
     return found[0] * 1024 if found else None
 
 
-def _exact(process):
-    for name, lines in (("smaps_rollup", ("Pss_Anon:", "Pss_Shmem:")), ("status", ("RssAnon:", "RssShmem:"))):
+def _exact(process, about):
+    _, tasks = about
+    return _of_any_thread(process, tasks, "smaps_rollup", ("Pss_Anon:", "Pss_Shmem:")) or _resident(process, tasks)
+
+
+def _resident(process, tasks):
+    return _of_any_thread(process, tasks, "status", ("RssAnon:", "RssShmem:"))
+
+
+def _of_any_thread(process, tasks, name, lines):
+    """The kilobytes of a process. Its first thread may have ended, which then holds nothing any more: the next is asked."""
+    for thread in tasks:
         with contextlib.suppress(OSError):
-            return _kilobytes(f"/proc/{process}/{name}", lines)
+            if found := _kilobytes(f"/proc/{process}/task/{thread}/{name}", lines):
+                return found
     return 0
 
 
@@ -155,21 +166,20 @@ def _stat(process):
         return file.read().rpartition(")")[2].split()
 
 
-def _descriptors(process):
-    """For how many open files a process has room."""
-    with open(f"/proc/{process}/status") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("FDSize:"))
-
-
 def _sockets(processes):
-    """How many sockets the processes hold, each counted once. What waits in one is memory that no limit counts."""
-    found = set()
-    for process in processes:
-        with contextlib.suppress(OSError):
-            for descriptor in os.listdir(f"/proc/{process}/fd"):
-                with contextlib.suppress(OSError):
-                    found.add(os.readlink(f"/proc/{process}/fd/{descriptor}"))
-    return sum(target.startswith("socket:") for target in found)
+    """How many sockets there are in the network of the processes. What waits in one is memory that no limit counts.
+
+    Those count too that no descriptor leads to: on the way to another process, not yet accepted, or closed with something
+    unread.
+    """
+    for process, (_, tasks) in processes.items():
+        for thread in tasks:
+            with (
+                contextlib.suppress(OSError, StopIteration),
+                open(f"/proc/{process}/task/{thread}/net/sockstat") as file,
+            ):
+                return next(int(line.split()[2]) for line in file if line.startswith("sockets: used"))
+    return 0
 
 
 def available_memory():

@@ -200,6 +200,16 @@ outcome(mmap.mmap, -1, 4096), outcome(lambda: mmap.mmap(os.open('/dev/zero', os.
     "events of the disk, of which a machine has few": "outcome(call, 'syscall', 206, 1, ctypes.byref(ctypes.c_long()))",
     "watch a folder": """import fcntl
 all_of(lambda path: fcntl.fcntl(os.open(path, os.O_RDONLY), fcntl.F_NOTIFY, fcntl.DN_ACCESS), ['.', '/usr/lib'])""",
+    "wait by epoll, of which a user has few": "import select\noutcome(select.epoll)",
+    "rules that the kernel keeps": """rights = ctypes.byref((ctypes.c_uint64 * 2)(0, 3))
+all_of(lambda arguments: call('syscall', *arguments), [(444, rights, 16, 0), (445, 3, 2, None, 0), (446, 3, 0)])""",
+    "filters that the kernel keeps": """ours, theirs = socket.socketpair()
+outcome(call, 'syscall', 317, 1, 0, None), outcome(call, 'prctl', 22, 2, None, 0, 0), all_of(
+    lambda option: ours.setsockopt(socket.SOL_SOCKET, option, bytes(16)), [26, 50, 51, 52])""",
+    "pairs of other sockets": "all_of(lambda family: socket.socketpair(family), [2, 10, 16, 17, 30, 31, 40])",
+    "another discipline of a terminal": """import fcntl
+outcome(fcntl.ioctl, 0, 0x5423, bytes(4))""",
+    "a thread with files of its own": "outcome(call, 'syscall', 56, 0x10900, None, None, None, None)",
     "keyring": "outcome(call, 'syscall', 248, b'user', b'a', b'b', 1, -3)",
     "io_uring": "outcome(call, 'syscall', 425, 8, 0)",
     "bpf": "outcome(call, 'syscall', 321, 0, 0, 0)",
@@ -601,6 +611,70 @@ def test_sockets_count_as_memory(warm):
     assert ended.value.reason == "memory"
 
 
+# Sockets that no descriptor leads to: what waits in them is kept all the same.
+UNREACHABLE = {
+    "not accepted": """
+listener = socket.socket(socket.AF_UNIX)
+listener.bind("listener")
+listener.listen(4096)
+listener.setblocking(False)
+for _ in range(1_000):
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect("listener")
+        client.send(bytes(30_000))
+""",
+    "closed by their senders": """
+kept = []
+for number in range(30):
+    kept.append(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+    kept[-1].bind(f"receiver-{number}")
+    for _ in range(10):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.connect(f"receiver-{number}")
+            sender.send(bytes(100_000))
+""",
+    "on their way": """
+kept, others = socket.socketpair()
+for _ in range(120):
+    for each in (pair := socket.socketpair()):
+        socket.send_fds(kept, [b"x"], [each.fileno()])
+        each.close()
+""",
+}
+
+
+@pytest.mark.parametrize("how", UNREACHABLE)
+def test_sockets_count_that_no_descriptor_leads_to(warm, how):
+    if warm.level == "partial":
+        pytest.skip("no socket can be made there")
+    code = f"import socket, time\n{UNREACHABLE[how]}\ntime.sleep(100)"
+    limits = dataclasses.replace(PATIENT, memory=40 * MIB)
+    with warm.open(limits=limits) as session, pytest.raises(SessionEnded) as ended:
+        session.run_cell(code)
+    assert ended.value.reason == "memory"
+
+
+def test_memory_counts_of_processes_whose_first_threads_have_ended(warm):
+    """Their /proc/PID says nothing of memory any more."""
+    if warm.level == "partial":
+        pytest.skip("no child can be started there")
+    code = """
+import ctypes, os, threading, time
+def fill():
+    time.sleep(0.1)
+    kept = b"x" * (100 * 2**20)
+    time.sleep(100)
+for _ in range(6):
+    if os.fork() == 0:
+        threading.Thread(target=fill).start()
+        ctypes.CDLL(None).syscall({"x86_64": 60, "aarch64": 93}[os.uname().machine], 0)
+time.sleep(100)
+"""
+    with warm.open(limits=PATIENT) as session, pytest.raises(SessionEnded) as ended:
+        session.run_cell(code)
+    assert ended.value.reason == "memory"
+
+
 def test_a_socket_holds_no_more_than_is_counted_for_it(warm):
     if warm.level == "partial":
         pytest.skip("no socket can be made there")
@@ -719,13 +793,16 @@ def test_files_of_the_machine_stay_in_memory_and_are_not_written_at_once(warm):
     code = """
 import ctypes, mmap, os
 os.sync()
+with open(os.__file__) as file:
+    os.fsync(file)
+    os.fdatasync(file)
 libc = ctypes.CDLL(None, use_errno=True)
 os.posix_fadvise(-1, 0, 0, os.POSIX_FADV_DONTNEED)
-print([libc.syncfs(-1), libc.madvise(1, 4096, 20), libc.madvise(1, 4096, 21), libc.madvise(1, 4096, 4)])
+print([libc.syncfs(-1), libc.fsync(-1), libc.fdatasync(-1), libc.madvise(1, 4096, 20), libc.madvise(1, 4096, 21), libc.madvise(1, 4096, 4)])
 """
     with warm.open() as session:
         shown = session.run_cell(code)
-        assert shown.outputs[-1]["text"] == "[0, 0, 0, -1]\n", shown.outputs
+        assert shown.outputs[-1]["text"] == "[0, 0, 0, 0, 0, -1]\n", shown.outputs
 
 
 def test_signals_that_wait_are_few(warm):

@@ -172,7 +172,7 @@ class AddLora(Check):
             scale = place["scaling"]
             right = is_number(scale) and agree(float(as_number(scale)), args["alpha"] / rank)
             if place["shapes"] != [[d, rank], [rank, k]] or not right:
-                shapes = " and ".join(str(tuple(shape or ())) for shape in place["shapes"])
+                shapes = " and ".join(describe.shape(shape or ()) for shape in place["shapes"])
                 return Fault(
                     f"At {path}, A and B have shapes {shapes}, and scaling is {describe.contents(scale)}.",
                     expected=f"{(d, rank)} and {(rank, k)}, and {describe.contents(args['alpha'] / rank)}",

@@ -13,8 +13,9 @@ from autograde.checks.shared.lora_layers import (
 )
 from autograde.judge.answer import RightAnswer
 from autograde.judge.compare import Fault, agree
-from autograde.judge.describe import contents, number
+from autograde.judge.describe import contents, number, shape
 from autograde.probes.lora_linear import start
+from autograde.remote.wire import WireError
 
 SENSIBLE_STD = (1e-5, 10.0)  # any usual initialisation lies far inside; this refuses only slips
 UNSET_STD = (1e-12, 1e6)  # beyond these nobody has chosen the numbers: they were in memory
@@ -56,9 +57,13 @@ class LoraLinearInit(LayerCheck):
         for name in ADAPTERS:
             if not states[name]["registered"]:
                 return unregistered(name)
-        return _start_fault(states["lora_A"]["values"], states["lora_B"]["values"], observation) or bias_fault(
-            [name for name in ADAPTERS if states[name].get("bias")]
-        )
+        A, B, other_A = states["lora_A"]["values"], states["lora_B"]["values"], observation["other_A"]
+        for values, like in ((A, "lora_A"), (B, "lora_B"), (other_A, "lora_A")):
+            if isinstance(values, torch.Tensor) and list(values.shape) != states[like]["shape"]:
+                raise WireError("values that are not of the shape that was noted")
+        if isinstance(A, torch.Tensor) and not isinstance(other_A, torch.Tensor):
+            raise WireError("no values of a second layer")
+        return _start_fault(A, B, observation) or bias_fault([name for name in ADAPTERS if states[name].get("bias")])
 
 
 lora_linear_init = LoraLinearInit()
@@ -106,7 +111,8 @@ def features(case, observation):
             observation.get("not_callable"),
         )
     if adapter_fault(case, observation["held"]):
-        shapes = (str(observation["held"][name].get("shape", observation["held"][name]["type"])) for name in ADAPTERS)
+        held = [observation["held"][name] for name in ADAPTERS]
+        shapes = (shape(each["shape"]) if "shape" in each else each["type"] for each in held)
         return ("held", *shapes, bool(observation["held"].get("others")), bool(observation["held"].get("listed")))
     states = [observation["held"][name] for name in ADAPTERS]
     kinds = [kind_of(state["values"]) for state in states]

@@ -114,7 +114,7 @@ def adapter_fault(case, states):
         if state["shape"] != expected_shapes[name]:
             if all(states[adapter].get("shape") == expected_shapes[adapter][::-1] for adapter in ADAPTERS):
                 return _transposed_fault(states, expected_shapes)
-            problem = f"{name} has shape {tuple(state['shape'])}, not {(rows, columns)}."
+            problem = f"{name} has shape {describe.shape(state['shape'])}, not {(rows, columns)}."
             if "Linear" in state["type"]:
                 problem = f"{name} is an nn.Linear from {state['shape'][0]} to {state['shape'][1]} numbers."
             hint = f"{name} takes {rows} numbers and gives {columns}: nn.Parameter of ({rows}, {columns}), "
@@ -142,7 +142,8 @@ def absent_fault(states):
 def _transposed_fault(states, expected_shapes):
     """The fault of A as (r, d) and B as (k, r)."""
     shapes = [
-        f"{name} has shape {tuple(states[name]['shape'])}, not {tuple(expected_shapes[name])}" for name in ADAPTERS
+        f"{name} has shape {describe.shape(states[name]['shape'])}, not {tuple(expected_shapes[name])}"
+        for name in ADAPTERS
     ]
     hint = "The paper writes A as (r, d) and B as (k, r), for an x that is a column. Here x is a row and stands on the left: "
     if "Linear" in states["lora_A"]["type"]:

@@ -124,7 +124,7 @@ class LoraDelta(Check):
         if not costly:
             return None
         n, d, k, r = sizes_of(case)
-        largest = describe.shape([int(size) for size in observation["largest"]])
+        largest = describe.shape(observation["largest"])
         return Fault(
             f"The values are right, but computing them costs too much: {observation['flops']:,} FLOPs.",
             returned=f"{observation['flops']:,} FLOPs; the largest tensor made on the way has shape {largest}",

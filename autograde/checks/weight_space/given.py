@@ -132,7 +132,7 @@ def fresh_module_fault(state, expected_shapes, alpha, rank, whose):
                 "Both are the other way round: A is (rank, out_f) and B is (in_f, rank), so that B stands on the left."
             )
             return Fault(
-                f"{name} of {whose[0].lower() + whose[1:]} has shape {tuple(adapter_state['shape'])}, not {tuple(size)}.",
+                f"{name} of {whose[0].lower() + whose[1:]} has shape {describe.shape(adapter_state['shape'])}, not {tuple(size)}.",
                 hint=hint if swapped else "A is (rank, out_f), and B is (in_f, rank).",
                 misconception=SIZES_SWAPPED if _has_sizes_exchanged(state, expected_shapes) else None,
             )

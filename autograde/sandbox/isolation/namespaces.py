@@ -200,19 +200,18 @@ class ProcessNamespaces:
         return process
 
 
-def settle(limits, refused, shown, given, own_network):
-    """In a session's first process: a /proc and a file system of its own, no sight of the paths `refused`, an id
-    without rights. The working directory is then `WORK`.
+def settle(limits, refused, shown, given):
+    """In a session's first process: a /proc, a file system and a network of its own, no sight of the paths `refused`, an
+    id without rights. The working directory is then `WORK`. The network reaches nothing; its sockets can be counted.
 
     Args:
         limits: a dict of `Limits`.
         refused: paths in the fork server's file system.
         shown: files below them that stay.
         given: whether to change to the id `LEARNER`.
-        own_network: whether to have a network apart from other sessions'.
     """
     user, group = (LEARNER, LEARNER) if given else (os.geteuid(), os.getegid())
-    syscalls.call("unshare", syscalls.CLONE_NEWNS | (syscalls.CLONE_NEWNET if own_network else 0))
+    syscalls.call("unshare", syscalls.CLONE_NEWNS | syscalls.CLONE_NEWNET)
     with contextlib.suppress(OSError):
         syscalls.mount("proc", "/proc", "proc", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
     size = f"size={limits['disk']},nr_inodes=20000,mode=0700,uid={user},gid={group}"

@@ -27,12 +27,13 @@ FORBIDDEN = """
     shmget shmat shmctl shmdt semget semop semctl semtimedop msgget msgsnd msgrcv msgctl
     mq_open mq_unlink mq_timedsend mq_timedreceive mq_notify mq_getsetattr
     migrate_pages move_pages set_mempolicy mbind set_mempolicy_home_node
-    inotify_init inotify_init1 membarrier io_setup
+    inotify_init inotify_init1 membarrier io_setup epoll_create epoll_create1
+    seccomp landlock_create_ruleset landlock_add_rule landlock_restrict_self
 """.split()
 
 # What slows everybody else: writing the whole machine's files to disk, and taking files that others read out of memory.
 # A call says that it is done, which for a session's own files makes no difference.
-AS_IF_DONE = "sync syncfs fadvise64".split()
+AS_IF_DONE = "sync syncfs fsync fdatasync sync_file_range fadvise64".split()
 _ADVICE = (20, 21)  # madvise's MADV_COLD, MADV_PAGEOUT
 
 # Numbers of the calls that an older libseccomp does not know by name. Since 2019 a call has the same number on all
@@ -40,7 +41,8 @@ _ADVICE = (20, 21)  # madvise's MADV_COLD, MADV_PAGEOUT
 NUMBERS = {
     "pidfd_send_signal": 424, "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427, "open_tree": 428,
     "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432, "fspick": 433, "pidfd_open": 434, "clone3": 435,
-    "pidfd_getfd": 438, "process_madvise": 440, "mount_setattr": 442, "quotactl_fd": 443, "memfd_secret": 447,
+    "pidfd_getfd": 438, "process_madvise": 440, "mount_setattr": 442, "quotactl_fd": 443,
+    "landlock_create_ruleset": 444, "landlock_add_rule": 445, "landlock_restrict_self": 446, "memfd_secret": 447,
     "set_mempolicy_home_node": 450, "fchmodat2": 452, "statmount": 457, "listmount": 458, "setxattrat": 463,
     "removexattrat": 466, "open_tree_attr": 467, "file_setattr": 469,
 }  # fmt: skip
@@ -56,6 +58,7 @@ _AS_IF_DONE = 0
 _SHARED_AND_ANONYMOUS = 0x21  # bits of mmap's flags
 _SOL_SOCKET = 1
 _SEND_BUFFERS = (7, 32)  # SO_SNDBUF, SO_SNDBUFFORCE
+_ATTACH_FILTERS = (26, 50, 51, 52)  # SO_ATTACH_FILTER, _BPF, _REUSEPORT_CBPF, _REUSEPORT_EBPF: programs in the kernel
 
 # Where no namespace hides the other processes and files of this user, these reach them although Landlock is there.
 FORBIDDEN_OUTSIDE_NAMESPACES = """
@@ -67,12 +70,12 @@ _ONLY_MYSELF = ("kill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo")
 _ONLY_WITHOUT_A_NAME = ("prlimit64", "sched_setscheduler", "sched_setparam", "sched_setattr", "sched_setaffinity")
 
 _NEW_NAMESPACES = (17, 25, 26, 27, 28, 29, 30)  # bits of clone's flags
-_CLONE_THREAD = 0x00010000
+_CLONE_FILES, _CLONE_THREAD = 0x00000400, 0x00010000
 _AF_UNIX = 1
 _WORD = 0xFFFFFFFF  # what the kernel looks at of an int; a caller may put anything above it
-_TERMINAL_INPUT, _OWNER_OF_SOCKET, _GROUP_OF_SOCKET = 0x5412, 0x8901, 0x8902
+_TERMINAL_INPUT, _TERMINAL_DISCIPLINE, _OWNER_OF_SOCKET, _GROUP_OF_SOCKET = 0x5412, 0x5423, 0x8901, 0x8902
 _F_SETOWN, _F_SETSIG, _F_SETOWN_EX = 8, 10, 15
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_SECCOMP = 1, 22
 
 
 class _Compare(ctypes.Structure):
@@ -148,7 +151,11 @@ def program(*, namespaces, process=None):
     filter_.refuse("clone3", error=errno.ENOSYS)
     for bit in _NEW_NAMESPACES:
         filter_.refuse("clone", (0, _MASKED, 1 << bit, 1 << bit))
-    filter_.refuse("ioctl", (1, _MASKED, _WORD, _TERMINAL_INPUT))
+    # A thread with open files of its own: they would not count among those of its process.
+    filter_.refuse("clone", (0, _MASKED, _CLONE_THREAD | _CLONE_FILES, _CLONE_THREAD))
+    for request in (_TERMINAL_INPUT, _TERMINAL_DISCIPLINE):
+        filter_.refuse("ioctl", (1, _MASKED, _WORD, request))
+    filter_.refuse("prctl", (0, _MASKED, _WORD, _PR_SET_SECCOMP))
     for name in (*AS_IF_DONE, "flock"):
         filter_.refuse(name, error=_AS_IF_DONE)
     for advice in _ADVICE:
@@ -162,6 +169,9 @@ def program(*, namespaces, process=None):
     for option in _SEND_BUFFERS:
         conditions = (1, _MASKED, _WORD, _SOL_SOCKET), (2, _MASKED, _WORD, option)
         filter_.refuse("setsockopt", *conditions, error=_AS_IF_DONE)
+    for option in _ATTACH_FILTERS:
+        filter_.refuse("setsockopt", (1, _MASKED, _WORD, _SOL_SOCKET), (2, _MASKED, _WORD, option))
+    filter_.refuse("socketpair", (0, _NOT_EQUAL, _AF_UNIX, 0), error=errno.EACCES)
     if namespaces:
         filter_.refuse("socket", (0, _NOT_EQUAL, _AF_UNIX, 0), error=errno.EACCES)
         return filter_.program()

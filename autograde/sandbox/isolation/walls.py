@@ -27,6 +27,7 @@ import contextlib
 import errno
 import importlib
 import os
+import selectors
 import signal
 import tempfile
 
@@ -97,9 +98,7 @@ class Walls:
         given = visible_paths.given_files(modules, request["given"])
         import_guard.refuse(self.plan["refused"], given)
         if self.namespaces:
-            # Sessions share a network that reaches nothing. Without Landlock's scopes they could meet there.
-            own_network = "landlock" in self.without or landlock.version() < landlock.FIRST_SCOPES
-            namespaces.settle(limits_, modules.values(), given.values(), self.given, own_network)
+            namespaces.settle(limits_, modules.values(), given.values(), self.given)
             folder = namespaces.BOX
         else:
             _set_folders(folder, folder)
@@ -119,6 +118,7 @@ class Walls:
             filter_ = self.filter
             if not self.namespaces:
                 filter_ = seccomp.program(namespaces=False, process=os.getpid())
+            selectors.DefaultSelector = selectors.PollSelector  # of asyncio; the filter refuses epoll
             syscalls.install_filter(filter_)
         return record(self.namespaces, version, self.filter is not None, notes)
 
