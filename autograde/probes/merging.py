@@ -135,15 +135,15 @@ def run_steps(layer_class, weight, bias, options, A, B, x, steps, device="cpu"):
         ``leaf``, ``graph`` (it has a grad_fn), ``trains`` (which of base weight and bias require a gradient),
         ``merged``, ``out`` and, after learning, ``gradients`` of A and B; ``adapters`` (whether each is the Parameter
         that it was at first), ``alias`` (whether the layer keeps the weight's own memory under another name) and
-        ``zeros`` (whether it keeps a matrix of zeros of the weight's size). With the snapshots comes ``start``: whether
-        lora_A and lora_B of a new layer are zero (None: there is no such tensor).
+        ``zeros`` (whether it keeps a matrix of zeros of the weight's size). With the snapshots comes ``start``:
+        lora_A and lora_B of a new layer (None: there is no such tensor).
     """
     base = make_base(weight, bias, device)
     original, x = base.weight, x.to(device)
     layer, problem = make_layer(layer_class, base, options)
     if problem:
         return problem
-    start = [None if tensor is None or tensor.is_meta else not bool(tensor.any()) for tensor, _ in adapters(layer)]
+    start = [None if tensor is None else wire.copy(wire.plain(tensor)) for tensor, _ in adapters(layer)]
     _, error = catch(layer.to, device=device, dtype=weight.dtype)
     if error:
         return {"raised": error, "during": "move"}

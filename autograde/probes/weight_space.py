@@ -16,12 +16,11 @@ NAMES = ("A", "B")
 
 
 def _adapter_state(module, name):
-    """The state of one adapter of the module; of its values only whether they are zero, equal or finite."""
+    """The state of one adapter of the module; ``values`` is None on the meta device."""
     value, _ = catch(getattr, module, name, None)
     if not facts.is_tensor(value):
         return {"type": wire.type_name(value)}
     own = {id(parameter) for parameter in facts.parameters(module).values()}
-    plain = facts.values(value).double() if not facts.is_meta(value) else None
     return {
         "type": wire.type_name(value),
         "shape": list(facts.shape(value)),
@@ -29,9 +28,7 @@ def _adapter_state(module, name):
         "trains": facts.requires_grad(value),
         "dtype": str(facts.dtype(value)),
         "device": facts.device(value).type,
-        "zero": plain is not None and bool((plain == 0).all()),
-        "constant": plain is not None and plain.numel() > 1 and bool((plain == plain.flatten()[0]).all()),
-        "finite": plain is not None and bool(plain.isfinite().all()),
+        "values": None if facts.is_meta(value) else wire.copy(wire.plain(value)),
     }
 
 

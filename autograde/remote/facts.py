@@ -131,10 +131,11 @@ def from_bytes(data, dtype, shape):
 
 
 def copied(tensor, new_strides=None):
-    """A copy of a plain tensor, with its strides or with other ones."""
-    empty = torch.empty_strided(
-        shape(tensor), new_strides or strides(tensor), dtype=dtype(tensor), device=device(tensor)
-    )
+    """A copy of a plain tensor, with its strides or with other ones; a contiguous one of an expanded tensor."""
+    wanted = new_strides or strides(tensor)
+    if any(stride == 0 and size > 1 for stride, size in zip(wanted, shape(tensor), strict=True)):
+        return _in_c(TensorBase.clone, tensor)
+    empty = torch.empty_strided(shape(tensor), wanted, dtype=dtype(tensor), device=device(tensor))
     return _in_c(TensorBase.copy_, empty, tensor)
 
 

@@ -123,9 +123,8 @@ class LoraLinearForward(LayerCheck):
                 hint="Look in forward for what writes into x (+=, *=, a name ending in _), and make a new tensor instead.",
                 misconception=CHANGED_INPUT,
             )
-        # Nothing flows back from an empty batch, and nothing has to.
-        gradients = gradients if case.args["x"].numel() else []
-        for name, gradient, right in zip(("x", "lora_A", "lora_B"), observation["gradients"], gradients, strict=False):
+        compared = zip(("x", "lora_A", "lora_B"), observation["gradients"], gradients, strict=True)
+        for name, gradient, right in compared if case.args["x"].numel() else ():  # an empty batch has none to give
             if gradient is None:
                 return Fault(
                     f"The output is right, but no gradient reaches {name}.",

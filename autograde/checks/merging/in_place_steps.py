@@ -13,6 +13,7 @@ from autograde.judge import describe, exceptions
 from autograde.judge.compare import Fault, agree, raised_fault
 from autograde.judge.exceptions import is_untouched
 from autograde.remote.facts import same_bits
+from autograde.remote.wire import WireError
 
 EXACT = "to the last bit"  # the part of the points that is for giving back exactly what was there
 
@@ -103,7 +104,7 @@ def follow(case, observation):
         return fault, ""
     if "unset" in observation:
         return adapter_fault(case, observation["held"]), ""
-    if not case.args["steps"] and (start := start_fault(observation.get("start"))):
+    if not case.args["steps"] and "start" in observation and (start := start_fault(case, observation["start"])):
         return start
     layer, steps, snapshots = ExpectedLayer(case), [[], *case.args["steps"]], observation.get("snapshots", [])
     if "raised" not in observation and len(snapshots) != len(steps):
@@ -119,14 +120,14 @@ def follow(case, observation):
     return None, ""
 
 
-def start_fault(zero):
+def start_fault(case, start):
     """``(fault, id)`` of adapters with wrong initial values, by which of them are zero; None where they are right."""
-    if not isinstance(zero, list) or zero == [False, True] or not all(isinstance(is_zero, bool) for is_zero in zero):
+    if [values.numel() for values in start] != [case.args[side].numel() for side in "AB"]:
+        raise WireError("no adapters of a new layer")  # the probe could not have written into them
+    zero = tuple(not values.any() for values in start)
+    if zero == (False, True):
         return None
-    mistakes = {(True, True): "both_zero", (False, False): "both_random", (True, False): "zero_and_random_swapped"}
-    mistake = mistakes.get(tuple(zero))
-    if not mistake:
-        return None
+    mistake = {(True, True): "both_zero", (False, False): "both_random"}.get(zero, "zero_and_random_swapped")
     descriptions = {
         "both_zero": "lora_A and lora_B are both zero",
         "both_random": "neither lora_A nor lora_B is zero",

@@ -8,6 +8,7 @@ from autograde.judge import describe
 from autograde.judge.check import Case
 from autograde.judge.compare import Fault, agree, as_number, is_number, raised_fault
 from autograde.judge.misconception import RETURNED_NONE, Misconception
+from autograde.remote.wire import WireError
 
 BOTH_ZERO = families.BOTH_ZERO.reworded(
     thought="An update that starts at zero has both matrices at zero.",
@@ -148,19 +149,33 @@ def fresh_module_fault(state, expected_shapes, alpha, rank, whose):
         )
     if state["en"] is not True:
         return Fault("en is not True at the start.", describe.contents(state["en"]), "True")
-    a, b = state["A"], state["B"]
-    if a["zero"] and b["zero"]:
+    a, b = (_filled(state[name]) for name in "AB")
+    if a == b == "zero":
         return Fault("A and B are both zero: their gradients are zero too, at every step.", misconception=BOTH_ZERO)
-    if not a["zero"] and not b["zero"]:
+    if "zero" not in (a, b):
         return Fault(
             "Neither A nor B is zero, so a fresh module changes the weight already.", misconception=BOTH_RANDOM
         )
-    random, name = (b, "B") if a["zero"] else (a, "A")
-    if random["constant"] or not random["finite"]:
-        description = "all its entries are the same" if random["constant"] else "it holds inf or nan"
+    random, name = (b, "B") if a == "zero" else (a, "A")
+    if random != "random":
+        description = "all its entries are the same" if random == "constant" else "it holds inf or nan"
         hint = "With equal entries all directions of the rank learn the same. Draw them at random."
         return Fault(f"{name} is not random: {description}.", hint=hint)
     return None
+
+
+def _filled(adapter_state):
+    """How an adapter of a fresh module was filled: zero, constant, not finite or random."""
+    values = adapter_state["values"]
+    if not isinstance(values, torch.Tensor):  # on the meta device
+        return "not finite"
+    if list(values.shape) != adapter_state["shape"]:
+        raise WireError("values that are not of the shape that was noted")
+    if not values.any():
+        return "zero"
+    if values.numel() > 1 and bool((values == values.flatten()[0]).all()):
+        return "constant"
+    return "random" if bool(values.isfinite().all()) else "not finite"
 
 
 SIZES_SWAPPED = Misconception(
@@ -212,10 +227,10 @@ def gradient_fault(observation, expected, dtype, device):
 def _initial_state(state):
     """The initial state of a module, whichever of its matrices is the random one."""
     pair = [state["A"], state["B"]]
-    random = [matrix for matrix in pair if not matrix.get("zero")]
+    filled = ["none" if "shape" not in matrix else _filled(matrix) for matrix in pair]
     return {
-        "zero": len(pair) - len(random),
-        "useless": any(matrix.get("constant") or not matrix.get("finite") for matrix in random),
+        "zero": filled.count("zero"),
+        "useless": not {*filled} <= {"zero", "random"},
         "scale": float(as_number(state["scale"])) if is_number(state["scale"]) else describe.contents(state["scale"]),
         "en": state["en"],
         "tensors": [
