@@ -5,6 +5,7 @@ file is that person's own, on their own machine: it runs in a process of its own
 """
 
 import ast
+import difflib
 import re
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
@@ -213,6 +214,13 @@ def _in_the_file(course, cells, defined):
     return [check for check in checks if check.name in called or check.subject in defined]
 
 
+def _misspelt(course, defined):
+    """Says which names that the file defines are close to those of exercises; empty if none is."""
+    subjects = {check.subject for lesson in course.course.lessons for check in course.checks_of(lesson)}
+    near = {name: difflib.get_close_matches(name, sorted(subjects), n=1, cutoff=0.8) for name in sorted(defined)}
+    return "".join(f"; it defines {name}: did you mean {matches[0]}?" for name, matches in near.items() if matches)
+
+
 def _refuse_unknown(course, path, cells):
     """Raise an `AnswerFileError` where a file that imports ``check`` calls one that the course does not have."""
     if any(names_of_check(cell.source) for cell in cells):
@@ -243,7 +251,8 @@ def _run(course, process, path, cells, wanted, goes_on):
     wanted = wanted or _in_the_file(course, cells, defined)
     if not wanted:
         raise AnswerFileError(
-            _syntax_error(path, cells) or f"{path} calls no check, and defines none of the course's exercises"
+            _syntax_error(path, cells)
+            or f"{path} calls no check, and defines none of the course's exercises{_misspelt(course, defined)}"
         )
     chosen = {check.name for check in wanted}
     last = max(lesson for lesson in course.course.lessons if chosen & {c.name for c in course.checks_of(lesson)})
@@ -281,7 +290,7 @@ def _judged(check, target, session, trouble):
         target = _ANSWER if session.run_cell(f"{_ANSWER} = ({target})").ok else ""
     verdict = check.judge(Remote(target or check.subject, session))
     if verdict.status == "missing" and trouble:
-        return make_verdict.missing(check, f"The file stopped before: {trouble}")
+        return make_verdict.missing(check, f"The file stopped earlier: {trouble}", of="file")
     return verdict
 
 

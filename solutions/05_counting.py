@@ -63,11 +63,11 @@ A layer takes $d = 30$ numbers to $k = 20$, with a bias, and gets an adapter of 
 more, and ask of each what it has to keep. The first two are begun for you.
 
 1. **shape** · $A$ is $(30, 2)$ and $B$ is $(2, 20)$. $A$ holds $30 \cdot 2 = 60$ numbers. And $B$?
-2. **product** · $xA$ and $(xA)B$ are worked out anew for every $x$. Nothing of them is a parameter.
+2. **product** · $xA$ and $(xA)B$ are computed anew for every $x$. Neither is a parameter.
 3. **scale** · $\alpha / r$: is it a parameter?
 4. **add** · to the base. How many numbers does its weight hold, and its bias? Do they train?
 
-How many values train, of how many in all? Write it down, then run the next cell.
+How many values train, and how many are there in all? Write both down, then run the next cell.
 """
 
 
@@ -102,7 +102,7 @@ The same two counts for any layer.
 Step 1 of the worked example. Where do 60, 40 and 600 come from?
 </details>
 <details><summary>Hint 2: the idea</summary>
-The weight and the adapter do the same job, taking <code>d</code> numbers to <code>k</code>. How often does the smaller one go into the larger?
+The weight and the adapter do the same job, taking <code>d</code> numbers to <code>k</code>. What is the ratio of their sizes?
 </details>
 <details><summary>Hint 3: nearly there</summary>
 For <code>d = 30, k = 20, r = 2</code> your functions must say 100 and 6.0, and for <code>d = 3, k = 4, r = 2</code> they must say 14 and a little less than
@@ -223,16 +223,16 @@ r"""
 
 *About 3 minutes · difficulty 1 of 5 · 1 point*
 
-Now the other way round. You may train 1,000,000 values in one layer from 4096 to 4096 features. Which rank does that pay for?
+Now the other way round. You may train 1,000,000 values in one layer from 4096 to 4096 features. What is the largest rank that you can afford?
 
 <details><summary>Hint 1: what to look at</summary>
 Go from rank 2 to rank 3 in the worked example. How many values are added to <code>A</code>, and how many to <code>B</code>?
 </details>
 <details><summary>Hint 2: the idea</summary>
-Every rank costs the same. How many times can you pay that price?
+Each further rank costs the same number of values. How many times does that number fit into the budget?
 </details>
 <details><summary>Hint 3: nearly there</summary>
-In the worked example a budget of 100 pays for rank 2, a budget of 149 as well, and a budget of 49 for none at all.
+In the worked example a budget of 100 is enough for rank 2, a budget of 149 is still rank 2, and a budget of 49 is not enough for rank 1.
 </details>
 """
 
@@ -286,7 +286,7 @@ Rank 8 in the queries alone is clearly worse than rank 2 in all four places. The
 
 ## What training keeps
 
-The next cell takes one step of Adam with the worked example's layer, and then looks at what lies beside each parameter. `exp_avg` and `exp_avg_sq` are Adam's running averages of the
+The next cell takes one step of Adam with the worked example's layer, and then looks at what is stored beside each parameter. `exp_avg` and `exp_avg_sq` are Adam's running averages of the
 gradient and of its square: its two *moments*.
 """
 
@@ -391,12 +391,12 @@ plot_memory(full, lora, fewer, less, mark=(gpt3 / adapters, sum(full) / sum(lora
 
 # %% [markdown]
 r"""
-10,000 is tempting because it is roughly true, of another number: about that many times fewer values *train*, and gradients and moments shrink as much. But the frozen values stay in memory,
+10,000 is tempting because it is roughly right for another number: about that many times fewer values *train*, and gradients and moments shrink by the same factor. But the frozen values stay in memory,
 because every row still goes through them. Under full fine-tuning four numbers are kept for every value: the value, its gradient, two moments. Freezing it leaves one. So no adapter,
-however small, takes the whole below **a quarter**. The 350 GB that are left are little else than 175 billion values of 2 bytes.
+however small, takes the whole below **a quarter**. Nearly all of the 350 GB that are left are the frozen weights: 175 billion values of 2 bytes.
 
 The paper itself says: "On GPT-3 175B, we reduce the VRAM consumption during training from 1.2TB to 350GB" (section 4.2). That is 3.4 times less. Our count is simpler than a real run. It
-takes every number to be equally wide, and it leaves out activations, which depend on the batch. Nor is training 10,000 times faster: "We also observe a 25% speedup during training"
+assumes that every number has the same width, and it leaves out activations, which depend on the batch. Nor is training 10,000 times faster: "We also observe a 25% speedup during training"
 (same section).
 
 To save more, the frozen weights themselves must shrink. QLoRA keeps them in 4 bits, "enough to finetune a 65B parameter model on a single 48GB GPU" (abstract of arXiv 2305.14314).
@@ -410,8 +410,8 @@ print(f"65 billion frozen values, half a byte each: {training_bytes(65e9, 0, 0.5
 r"""
 ## The claims audit
 
-Ten published figures, each with the line that it stands in. Call a claim **exact**, **near** (within 10 % of what you get when you work it out) or **wrong**. First go by feeling, and
-write your verdicts down.
+Here are ten published figures, each with the line that states it. Call a claim **exact**, **near** (within 10 % of what you get when you work it out) or **wrong**. First judge without
+calculating, and write your verdicts down.
 
 | | the line | what is claimed | from |
 |---|---|---|---|
@@ -463,7 +463,7 @@ D asks for bytes, and a number in 16 bit takes two of them. Claim E has four pro
 
 # %% exercise="worked_out"
 def worked_out(claim):
-    """What comes out for claim D, E or F of the table.
+    """Your own figure for claim D, E or F of the table.
 
     Args:
         claim: "D", "E" or "F".
@@ -485,8 +485,8 @@ check.worked_out(worked_out)
 
 # %% [markdown]
 r"""
-For H, the model itself is counted. On the *meta* device a tensor has a shape and no memory, so even this one can be built anywhere. (If you tell shared parameters by their address in
-memory, you get a strange count for it: nothing here has an address.) For I, lesson [04](../04_lora_linear/04_lora_linear.ipynb)'s layer, its bias left to train.
+For H, the model itself is counted. On the *meta* device a tensor has a shape and no memory, so even this one can be built anywhere. (If you recognise shared parameters by their address
+in memory, your count will be wrong here: tensors on the meta device have no address.) For I, we count lesson [04](../04_lora_linear/04_lora_linear.ipynb)'s layer with a bias that still trains.
 
 Open the answers one at a time, and say your verdict before you look.
 """
@@ -513,14 +513,14 @@ reveal(
 
 # %% [markdown]
 r"""
-Three kinds of trouble: a figure that was rounded and then repeated as if it were exact, a slip in arithmetic that nobody worked out again, and a figure that is right for one thing and
-quoted for another.
+The audit shows three kinds of error: a figure that was rounded and then repeated as if it were exact, a mistake in arithmetic that nobody checked, and a figure that is right for one
+thing and quoted for another.
 
 ## What to remember
 
 - An adapter's size follows from two shapes. Work out a claim before you repeat it.
-- Count the model as well as the formula: what trains, what there is in all, shared parameters once.
-- LoRA takes away nearly all gradients and moments, and no weights: with Adam, at most three quarters of it all.
+- Check the formula against the model: count what trains and what there is in all, shared parameters once.
+- LoRA saves nearly all gradients and moments, but no weights. With Adam that is at most three quarters of the memory.
 
 **Next:** [06 · Merging](../06_merging/06_merging.ipynb) folds the adapter into the weight, so that using it costs nothing at all.
 """

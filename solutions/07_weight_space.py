@@ -123,8 +123,8 @@ print("matrices that are not zero after training:", len(moved))
 
 # %% [markdown]
 r"""
-It is tempting to expect that it falls: the module has parameters, they require gradients, and the optimiser has got them. But
-the loss wobbles from batch to batch and gets nowhere. Here is how the module is made. Which line would you change?
+It is tempting to expect that it falls: the module has parameters, they require gradients, and the optimiser has them. But
+the loss only fluctuates from batch to batch. Here is how the module is made. Which line would you change?
 """
 
 # %% demonstration=true
@@ -132,8 +132,8 @@ print(inspect.getsource(LoRA.__init__))
 
 # %% [markdown]
 r"""
-You have met this in lesson [04](../04_lora_linear/04_lora_linear.ipynb): the gradient of each matrix contains the other one. The rest of the module is sound, and its
-idea is a good one. You are going to write it anew, alive.
+You have met this in lesson [04](../04_lora_linear/04_lora_linear.ipynb): the gradient of each matrix contains the other one. The rest of the module is correct, and its
+idea is a good one. You are going to write a version that learns.
 
 ## A worked example, small enough to check by hand
 
@@ -146,12 +146,12 @@ A = \begin{pmatrix} 1 & 0 & 2 & -1 \end{pmatrix} \qquad
 W = \begin{pmatrix} 10 & 10 & 10 & 10 \\ 20 & 20 & 20 & 20 \end{pmatrix} \text{, as a matrix}
 $$
 
-1. **shape** · $(2, 1)$ meets $(1, 4)$: a matrix of $(2, 4)$. A weight is stored as (out, in), so the outputs come first,
+1. **shape** · $(2, 1)$ times $(1, 4)$ is $(2, 4)$. A weight is stored as (out, in), so the outputs come first,
    and $B$ stands on the left. This is the order of the paper.
 2. **product** · $BA = \begin{pmatrix} 3 & 0 & 6 & -3 \\ 1 & 0 & 2 & -1 \end{pmatrix}$
 3. **scale** · by $\alpha / r = 2$: $\begin{pmatrix} 6 & 0 & 12 & -6 \\ 2 & 0 & 4 & -2 \end{pmatrix}$
-4. **add** · each row goes back into a kernel, row by row. The first one becomes
-   $\begin{pmatrix} 10 + 6 & 10 + 0 \\ 10 + 12 & 10 - 6 \end{pmatrix}$. The second one is yours.
+4. **add** · each row of the product is shaped like a kernel and added to it. The first kernel becomes
+   $\begin{pmatrix} 10 + 6 & 10 + 0 \\ 10 + 12 & 10 - 6 \end{pmatrix}$. Work out the second one yourself.
 """
 
 # %% [markdown]
@@ -173,8 +173,8 @@ The product is a matrix, and the weight may have four axes. Both hold the same n
 is to give the product the shape of the weight.
 </details>
 <details><summary>Hint 3: nearly there</summary>
-Three questions for the finished module. Fresh, does it return the weight unchanged, and is one of its matrices not zero?
-Switched off, does it return the very tensor that came in? And is that tensor the same afterwards, when it is on?
+Three questions for the finished module. When it is new, does it return the weight unchanged, and is one of its matrices not zero?
+Switched off, does it return the very tensor that came in? And when it is on, does that tensor keep its values?
 </details>
 """
 
@@ -257,7 +257,10 @@ print(f"the loss of the last 20 steps, mended:       {sum(alive_losses[-20:]) / 
 before, after = (accuracy(m, tilted_held_out, y_held_out) for m in (network, alive))
 print(f"turned digits read: {before:.0%} before, {after:.0%} after")
 mended.en = False
-print("switched off, it computes what it did:", torch.equal(alive(upright), network(upright)))
+print(
+    "switched off, it computes the same as before:",
+    torch.equal(alive(upright), network(upright)),
+)
 
 figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
 axis.plot(dead_losses, "--", color="0.5", label="both matrices zero, as published")
@@ -270,23 +273,23 @@ plt.show()
 r"""
 ### Experiment: the sizes swapped
 
-`in_f` and `out_f` are easily taken for a layer's in and out features. Then the module is made with the sizes the wrong way
+It is easy to mistake `in_f` and `out_f` for a layer's in and out features. Then the module gets its sizes the wrong way
 round. For a weight of $(12, 8)$, the product is $(8, 12)$; both have 96 entries, so `.view` gives it the right shape and
 nothing raises.
 
-> The module has rank 2. What is the rank of the change that it makes, made rightly as `LoRAWeight(12, 8, rank=2)`? And with
-> the sizes swapped, `LoRAWeight(8, 12, rank=2)`?
+> The module has rank 2. What is the rank of the change that it makes with the correct sizes, `LoRAWeight(12, 8, rank=2)`? And
+> with the sizes swapped, `LoRAWeight(8, 12, rank=2)`?
 """
 
 # %%
-my_second_prediction = {"rightly": "?", "swapped": "?"}
+my_second_prediction = {"correct": "?", "swapped": "?"}
 
-# %% demonstration=true alt="Two heat maps of a change of a 12 by 8 weight, in grey. Left, made rightly: every row is a combination of the same two patterns, so that the columns look alike up to sign and strength. Right, with the sizes swapped: no such structure. The titles give the ranks 2 and 8."
+# %% demonstration=true alt="Two heat maps of a change of a 12 by 8 weight, in grey. Left, with the correct sizes: every row is a combination of the same two patterns, so that the columns look alike up to sign and strength. Right, with the sizes swapped: no such structure. The titles give the ranks 2 and 8."
 torch.manual_seed(3)
 weight = torch.randn(12, 8)
-show_prediction(my_second_prediction, guess={"rightly": "2", "swapped": "2"})
+show_prediction(my_second_prediction, guess={"correct": "2", "swapped": "2"})
 figure, axes = plt.subplots(1, 2, figsize=(7, 4), layout="constrained")
-for axis, name, sizes in zip(axes, ("rightly", "swapped"), ((12, 8), (8, 12))):
+for axis, name, sizes in zip(axes, ("correct", "swapped"), ((12, 8), (8, 12))):
     module = LoRAWeight(*sizes, rank=2)
     with torch.no_grad():
         module.A.normal_()
@@ -304,9 +307,9 @@ plt.show()
 
 # %% [markdown]
 r"""
-2 and 2 is tempting, since $BA$ has rank 2 in both. But `.view` cuts the rows of the second product anew, and the rank does not
-survive that: the swapped one is no low-rank update. It has as many parameters and it trains; a loss would not tell you. But its $A$ and
-$B$ mean nothing to anybody else: a file made of them, read by another program, computes something else. **The rank of the
+2 and 2 is tempting, since $BA$ has rank 2 in both. But `.view` cuts the second product into rows of another length, and that
+raises the rank: with the sizes swapped, the update is not low-rank. The module has as many parameters and it trains, so the loss would not tell you. But no other
+program understands its $A$ and $B$: if one reads them from a file, it computes something else. **The rank of the
 change is the test**, and you can apply it to any code that claims to be LoRA.
 """
 
@@ -314,8 +317,8 @@ change is the test**, and you can apply it to any code that claims to be LoRA.
 r"""
 ## What torch does with it
 
-`parametrize.register_parametrization(layer, "weight", module)` keeps the Parameter under another name and makes
-`layer.weight` a value that is worked out by `module` when somebody asks for it:
+`parametrize.register_parametrization(layer, "weight", module)` keeps the Parameter under another name. From then on,
+whoever reads `layer.weight` gets a value that `module` computes at that moment:
 """
 
 # %% demonstration=true
@@ -368,11 +371,11 @@ with torch.no_grad(), parametrize.cached():
 
 # %% [markdown]
 r"""
-`layer.weight` looks like a value that lies there, so once is tempting. It is a computation, made anew at each access.
+`layer.weight` looks like a stored value, so once is tempting. But it is computed anew at each access.
 
-So this is the price. `LoRALinear` never makes the product $BA$; here it is made, as large as the weight, at every call. What
-it costs does not depend on how many rows come in, so it weighs little beside a large batch, and much beside a single row.
-`cached()` is for a piece of work during which nothing learns: one forward pass that uses a weight often, or evaluation.
+That is the price of this design. `LoRALinear` never computes the product $BA$; here it is computed at every call, and it is as large as the weight.
+The cost does not depend on how many rows come in: it matters little for a large batch, and much for a single row.
+Use `cached()` while nothing learns: in one forward pass that uses a weight often, or in evaluation.
 """
 
 # %% [markdown]
@@ -498,10 +501,10 @@ plt.show()
 
 # %% [markdown]
 r"""
-All three are called rank 2, so it is tempting to expect the same of all. The first two are one thing written in two ways: a convolution with a kernel that is a product is two convolutions in a row.
-The third one is another family of updates. What it calls 2 stands for more parameters and for a change of full rank; here it
-is more a *size* than a rank. That does not make it bad. But "r = 2" in one paper and in another need not be the same, and a
-file written by one is not read by the other.
+All three are called rank 2, so it is tempting to expect the same of all. The first two are the same thing written in two ways: convolving with a kernel that is a product is the same as two convolutions in a row.
+The third one is a different kind of update. With r = 2 it has more parameters, and its change has full rank; here r
+is a *size*, not a rank. That does not make it bad. But "r = 2" may mean different things in two papers, and one library
+cannot read the file of the other.
 """
 
 # %% [markdown]
@@ -517,7 +520,7 @@ Torch has a function that undoes a parametrisation. Read its documentation (`hel
 <code>help(parametrize.remove_parametrizations)</code> describes two cases. In which of them is the change in the weight?
 </details>
 <details><summary>Hint 2: the idea</summary>
-It is one call. What is left is to find out what that call does with a module that has no parametrisation, and whether
+It is one call. You still have to find out what that call does with a module that has no parametrisation, and whether
 something needs to be frozen or unfrozen afterwards. Try it on a layer with a frozen weight and a bias that trains.
 </details>
 <details><summary>Hint 3: nearly there</summary>
@@ -553,7 +556,7 @@ check.fold(fold)
 
 # %% [markdown]
 r"""
-Now the network of the beginning as a whole: LoRA of rank 4 on both convolutions and on the linear layer, trained on turned
+Now the whole network from the beginning: LoRA of rank 4 on both convolutions and on the linear layer, trained on turned
 digits, and folded.
 """
 
@@ -605,11 +608,11 @@ for name, each in [("the folded copy", folded), ("the original", layer)]:
 
 # %% [markdown]
 r"""
-A deep copy shares nothing with its original: that is what makes "both work" tempting. It does share one thing. To make
-`layer.weight` a computed value, torch makes a new *class* for the layer; a copy shares it. Removing the
-parametrisation takes `weight` off that class, and so off every copy. Copy the plain layer *before* you adapt it, or move the
+"Both work" is tempting, since a deep copy is said to share nothing with its original. But here it shares one thing: its class. To make
+`layer.weight` a computed value, torch makes a new *class* for the layer, and the copy has the same one. Removing the
+parametrisation takes `weight` out of that class, and so away from every copy. Copy the plain layer *before* you adapt it, or move the
 values through a `state_dict`, which works in any case. `fold` in `lora_ref/weight_space.py` gives the module a class of its
-own first: one line, and you now know what it is there for.
+own first. It takes one line, and now you know why that line is there.
 """
 
 # %% [markdown]
@@ -618,9 +621,9 @@ r"""
 
 - LoRA can sit on the weight: a module takes $W$ and returns $W + \frac{\alpha}{r} BA$, and one such module serves every
   layer that has a weight.
-- A kernel is a matrix with one row for each output. Check the **rank** of the change: a wrong order or a wrong size still
-  trains, and only the rank gives it away.
-- The product is made at each access. That is the price, and `LoRALinear` does not pay it.
+- A convolution's weight is a matrix with one row for each output. Check the **rank** of the change: with a wrong order or a
+  wrong size the module still trains, and only the rank shows the mistake.
+- The product is computed at each access. That is the price, and `LoRALinear` does not pay it.
 
 **Next:** [08 · Fine-tuning](../08_fine_tuning/08_fine_tuning.ipynb) puts layers into a network and trains it: what does LoRA
 buy, and what does it cost?

@@ -10,8 +10,8 @@
 r"""
 # 10 · Many adapters
 
-At the end of this lesson one base serves a language to each row of a batch. You can say which of four ways to do that suits
-which batch, and make one adapter out of several without training.
+At the end of this lesson you can serve every row of a batch with its own adapter, from one base. You can say which of four
+ways to do that suits which batch, and make one adapter out of several without training.
 
 *About 45 minutes · difficulty 4 of 5 · builds on: [09](../09_transformer/09_transformer.ipynb) for the model,
 [03](../03_two_thin_products/03_two_thin_products.ipynb) for the cost of thin products*
@@ -20,12 +20,12 @@ which batch, and make one adapter out of several without training.
 
 Three questions about earlier lessons. Answer aloud or on paper, then open the answers.
 
-1. A file lost all its $B$s, and a loader only warns. What does the model compute, and why exactly that?
+1. An adapter's file has lost all its $B$s, and the loader only warns. What does the model compute, and why?
 2. $A$ is $(d, r_1)$ and $B$ is $(r_1, k)$. What is the highest rank that $AB$ can have? And the sum of two such products, of $r_1$ and $r_2$?
-3. Somebody asks for `q_proj`. Does a layer called `seq_proj` get an adapter, when the rule is `name.endswith("q_proj")`?
+3. Adapters are to go on `q_proj`, and the rule is `name.endswith("q_proj")`. Does a layer called `seq_proj` get one?
 
 <details><summary>Answers</summary>
-1. What the base computes: a fresh B is zero, and so the adapter's part is zero, too (04, 09).<br>
+1. What the base computes: a new B is zero, and so the adapter's part is zero, too (04, 09).<br>
 2. r₁, as long as it is below d and k; and r₁ + r₂ for the sum (01).<br>
 3. Yes: se<b>q_proj</b> ends in these six characters. The rule has to ask for a dot before them (09).
 </details>
@@ -52,7 +52,7 @@ r"""
 ## One base in memory
 
 Six customers want the small GPT of lesson [09](../09_transformer/09_transformer.ipynb), each in a language of their own. Full fine-tuning makes six models out of one. Adapters of rank 4
-on all layers are added to one base that stays what it is.
+on all layers are added to one base that does not change.
 
 > How many such adapters need as much memory as a second copy of the base would?
 """
@@ -75,14 +75,14 @@ print(f"{numbers / one_adapter:.0f} adapters are as large as the base")
 
 # %% [markdown]
 r"""
-"Several hundred" is tempting, and for a large model it is the right order. But this base is tiny. The wider a layer, the smaller the share that a thin adapter takes of it: $r(d + k)$ against $dk$. So the question for a
+"Several hundred" is tempting, and for a large model it is the right order of magnitude. But this base is tiny. The wider a layer, the smaller a thin adapter is beside it: $r(d + k)$ numbers against $dk$. So the question for a
 service is no longer how many models fit in memory. It is how one layer handles many adapters.
 
 ## Exercise: `MultiLoRALinear`
 
 *About 12 minutes · difficulty 3 of 5 · 4 points: 2 for what it computes, 1 for what is registered and trains, 1 for names*
 
-A layer that holds any number of adapters under names. One of them is active, or none. Grading refuses `MultiLoRALinear` from `lora_ref`, and hands
+Write a layer that holds any number of adapters, each under a name. One of them is active, or none. Grading refuses `MultiLoRALinear` from `lora_ref`, and hands
 you `LoRALinear`, which you may use.
 
 <details><summary>Hint 1: what to look at</summary>
@@ -90,11 +90,11 @@ Put a dict of Parameters on a module, <code>module.adapters = {"de": nn.Paramete
 <code>list(module.parameters())</code>. What would an optimiser get, and what would be saved?
 </details>
 <details><summary>Hint 2: the idea</summary>
-PyTorch has containers that are looked up by a name and that register what they hold: one for Parameters, one for modules.
+PyTorch has containers that work like a dict and register what they hold: one for Parameters, one for modules.
 </details>
 <details><summary>Hint 3: nearly there</summary>
-Three things happen at different times: the adapter is made (once), it is chosen (often), it is computed (in every call). Where a name is not known,
-the error belongs to the moment of choosing.
+Three things happen at different times: the adapter is made (once), it is chosen (often), it is computed (in every call). If a name is not known,
+the error must come when it is chosen.
 </details>
 """
 
@@ -169,7 +169,7 @@ r"""
 ## Six languages
 
 Your layer now goes around all the `nn.Linear`s in the blocks of the GPT. Then each language gets an adapter in every layer, and only
-that one is active while the model reads the language: a gradient reaches what took part in the forward, and nothing else.
+that one is active while the model reads the language: a gradient reaches only what took part in the forward pass.
 """
 
 # %% demonstration=true
@@ -317,7 +317,7 @@ plt.show()
 # %% [markdown]
 r"""
 Nobody told the model which languages are sisters; you can read it off the second-smallest number of each column. It is tempting to expect
-harm from an adapter for the wrong language. But each of them is better than none: part of what it has learned is not its language, but that this is not English any more.
+harm from an adapter for the wrong language. But each of them is better than none: part of what it has learned is not about its language at all, only that the text is no longer English.
 
 Twelve adapters have been trained on this base by now. Has it changed?
 """
@@ -335,8 +335,8 @@ print(
 r"""
 ## One batch, several languages
 
-Switching serves one customer after the other. But a GPU is only busy when many rows go through it together, and the rows in a queue want different
-adapters. So a batch comes with a list of numbers, one for each row: which adapter it wants, or −1 for none.
+So far you switch adapters and serve one customer after the other. But a GPU is only fully used when many rows go through it together, and waiting rows
+need different adapters. So a batch comes with a list of numbers, one for each row: the index of its adapter, or −1 for none.
 
 The adapters of a layer lie in two tensors: all $A$s in one of shape $(m, d, r)$, all $B$s in one of shape $(m, r, k)$. Watch what indexing does with
 such a list:
@@ -349,8 +349,8 @@ print(A[ids].flatten())
 
 # %% [markdown]
 r"""
-The third row asked for no adapter and got the last one's. No error and no warning: a customer who wanted plain English gets the language of whoever
-signed up last.
+The third row asked for no adapter and got the last one, without an error or a warning: a customer who wanted plain English gets the language of
+the last adapter in the tensor.
 
 ## Exercise: `route`
 
@@ -366,8 +366,8 @@ Shapes first. <code>x</code> is <code>(n, d)</code>; what is the shape of <code>
 A batched product, <code>torch.bmm</code> or <code>torch.einsum</code>, multiplies n pairs of matrices at once. A row is a matrix with one row.
 </details>
 <details><summary>Hint 3: nearly there</summary>
-For −1: what may such a row compute, as long as it is made zero at the end? Which tensor, made out of <code>adapter_ids</code>, is 1 where a row has an
-adapter and 0 where it has none? And do not write into <code>adapter_ids</code>: it belongs to the caller.
+A row with −1 may compute anything, as long as it is made zero at the end. Which tensor, made out of <code>adapter_ids</code>, is 1 where a row has an
+adapter and 0 where it has none? And do not change <code>adapter_ids</code>: it belongs to the caller.
 </details>
 """
 
@@ -404,8 +404,8 @@ check.route(route)
 
 # %% [markdown]
 r"""
-Your function in the model: a layer that computes its base once for all rows and adds to each row what its adapter says. One batch of seven rows, one pass
-for each character, seven languages.
+Now your function works in the model: a layer computes its base once for all rows and adds to each row its adapter's part. One batch has seven rows in
+seven languages, and each pass writes one character of every row.
 """
 
 
@@ -478,12 +478,12 @@ r"""
 | way | what it does | known from |
 |---|---|---|
 | gather | copies its adapter's matrices for every row, then one batched product | what you may have written |
-| loop | for each adapter: find its rows, compute, put back | PEFT's mixed batches |
-| side by side | all rows through all adapters as through one of rank $mr$, then zeros for what is not a row's own | few adapters |
-| segments | sort the rows by adapter, compute piece by piece, undo the sorting | serving systems, with a kernel that takes all pieces at once |
+| loop | for each adapter: finds its rows, computes, puts the results back | PEFT's mixed batches |
+| side by side | all rows through all adapters, as through one of rank $mr$; what is not a row's own becomes zero | small services with few adapters |
+| segments | sorts the rows by adapter, computes piece by piece, undoes the sorting | serving systems, with a kernel that takes all pieces at once |
 
-And batches come in four kinds, by the names of the papers on serving: **distinct** (every row another adapter), **identical** (all the same), **uniform**
-(drawn at random), **skewed** (few are popular, most are rare). The code is in `autograde/lesson_kit/routing.py`, read it when you have written your own.
+There are four kinds of batches, named as in the papers on serving: **distinct** (every row another adapter), **identical** (all the same), **uniform**
+(drawn at random), **skewed** (few are popular, most are rare). The code is in `autograde/lesson_kit/routing.py`. Read it when you have written your own.
 
 Count first. A layer of 256 → 256 features, rank 8, a batch of 256 rows, 32 adapters:
 """
@@ -569,17 +569,18 @@ for axis, rows in zip(axes, (32, 256)):
         xscale="log", yscale="log", xlabel="number of adapters", title=f"{rows} rows, uniform"
     )
     axis.set_xticks(counts, counts)
+    axis.yaxis.set_major_formatter("{x:g}")
 axes[0].set_ylabel("milliseconds")
 axes[0].legend()
 plt.show()
 
 # %% [markdown]
 r"""
-*Gather* is tempting because it has no loop, and *side by side* because it is one large product. But no way wins everywhere. With few adapters the wasted operations of *side by side* cost less than any looking, sorting or copying; then its time grows with $m$,
-as its count says. *Gather* does not notice how many adapters there are, and pays for each row. *Segments* does the least work, in as many pieces as there
-are adapters, and so profits most where many rows want the same one. Where the lines cross depends on machine, sizes and rows: a serving system measures
-before it chooses. `lora_ref`'s `route` has three of them: *gather* where a row is a whole text, beside
-which the copy is small; else *side by side* as long as all adapters together are thin, and *segments* beyond that.
+*Gather* is tempting because it has no loop, and *side by side* because it is one large product. But no way wins everywhere. With few adapters the wasted operations of *side by side* cost less than searching, sorting or copying. With many, its time grows with $m$,
+as its count says. The time of *gather* depends on the number of rows, not on the number of adapters. *Segments* does the least work, in as many pieces as there
+are adapters, and so gains most when many rows use the same one. Where the lines cross depends on the machine, the sizes and the rows: a serving system measures
+before it chooses. `route` in `lora_ref` uses three of them: *gather* if each row is a whole text, since the copy is small
+compared with a text; otherwise *side by side* as long as all adapters together are thin, and *segments* beyond that.
 
 ## One adapter out of several
 
@@ -587,7 +588,7 @@ You have an adapter for Spanish and one for Portuguese, and want *one* for both.
 
 $$w_1 s_1 A_1 B_1 + w_2 s_2 A_2 B_2$$
 
-Is there an $A$ and a $B$ that give exactly this sum? Here is the obvious try, on adapters with a single number in each matrix:
+Is there an $A$ and a $B$ that give exactly this sum? Here is the obvious attempt, on adapters with a single number in each matrix:
 """
 
 # %% demonstration=true
@@ -598,7 +599,7 @@ print("A1 * B2 and A2 * B1: ", A1 * B2, "and", A2 * B1)
 
 # %% [markdown]
 r"""
-Adding the factors adds two products that nobody has asked for: the cross terms $A_1 B_2$ and $A_2 B_1$.
+If you add the factors, you get two products that you did not want: the cross terms $A_1 B_2$ and $A_2 B_1$.
 
 ### Exercise: `combine`
 
@@ -609,10 +610,10 @@ The question from the beginning: what rank can the sum of two products have? So 
 </details>
 <details><summary>Hint 2: the idea</summary>
 Write out a product of two matrices, (4, 2) times (2, 3), as a sum over its inner axis. Each term is a column of the left one times a row of the right one.
-Whose columns could they be?
+Which adapter could each column and each row come from?
 </details>
 <details><summary>Hint 3: nearly there</summary>
-Each weight and each scaling has to be in the product once. Both matrices, or one of them? And is there a way that also works for a negative weight?
+Each weight and each scaling must be a factor of the product once. Should it go into both matrices, or into one of them? Does your way also work for a negative weight?
 </details>
 """
 
@@ -645,7 +646,7 @@ check.combine(combine)
 
 # %% [markdown]
 r"""
-Now with the adapters that you have trained: candidates for one adapter that serves both Spanish and Portuguese.
+Now use the adapters that you have trained. Here are candidates for one adapter that serves both Spanish and Portuguese.
 
 > Which of the candidates is best on both languages together? And which is closest to having no adapter at all?
 """
@@ -719,14 +720,14 @@ plt.show()
 
 # %% [markdown]
 r"""
-Adding both in full is tempting, but each was trained to stand alone, and together they go too far. The sum that `combine` makes is exact, and at half weight it serves both languages: neither as well as its own adapter does, both better
+Adding both in full is tempting, but each was trained to be used alone, and together they change the base too much. The sum that `combine` makes is exact, and at half weight it serves both languages: neither as well as its own adapter does, both better
 than the other's. Averaging the factors gives a quarter of each adapter and a quarter of the cross terms, and is worse on both. Summing them brings the
 cross terms in at full size, and most of what was learned is lost.
 
 ### What a library does
 
-PEFT joins adapters with `add_weighted_adapter`. Its `combination_type` says how, and there are eleven of them. Four, on one layer of yours, against the
-sum that was asked for (the error is relative to its size):
+PEFT joins adapters with `add_weighted_adapter`. Its `combination_type` says how, and there are eleven of them. The next cell compares four of them, on one of your layers, with the
+sum that you want (the error is relative to its size):
 """
 
 # %% demonstration=true
@@ -759,17 +760,17 @@ with warnings.catch_warnings():
 
 # %% [markdown]
 r"""
-`cat` is your `combine`. `linear` sums the factors, each with the root of its weight: cheap, and a rough approximation, as PEFT's own documentation
-says. `svd`, the default, forms the exact sum and cuts it at the rank of one of the two. Each has its use, as long as you know which you have called.
+`cat` is your `combine`. `linear` sums the factors, each multiplied by the square root of its weight: it is cheap, and a rough approximation, as PEFT's own documentation
+says. `svd`, the default, computes the exact sum and truncates it to the rank of one of the two. Each has its use, as long as you know which one you call.
 """
 
 # %% [markdown]
 r"""
 ## What to remember
 
-- Adapters are cheap to keep: the base is there once, frozen, bit for bit, however many of them are trained on it.
-- A batch with several adapters needs an answer for −1: Python's indexing has one, and it is wrong. The fastest way to route depends on the batch.
-- Sums of adapters are exact when ranks add up: factors side by side. Sums of factors have cross terms.
+- Adapters are cheap to keep: there is one frozen base, and it stays the same bit for bit, however many adapters are trained on it.
+- A row without an adapter needs care: as an index, −1 means the last adapter. The fastest way to route depends on the batch.
+- Put factors side by side, and the sum of adapters is exact; the ranks add up. If you add the factors instead, you get cross terms.
 
 **Next:** [11 · The ecosystem](../11_ecosystem/11_ecosystem.ipynb) takes an adapter out of this course and into the libraries that other people use.
 """

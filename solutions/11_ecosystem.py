@@ -62,10 +62,10 @@ r"""
 ## An adapter in somebody else's library
 
 The base is a small network that reads handwritten digits: scikit-learn's, 8 × 8 pixels. When they are turned by 30 degrees, it
-gets more than half of them wrong. An adapter of rank 4 on its three layers mends that.
+gets more than half of them wrong. An adapter of rank 4 on its three layers corrects that.
 
-This one was made and trained with [PEFT](https://github.com/huggingface/peft), the library that most people use LoRA through, and
-PEFT wrote it into a folder.
+This one was made and trained with [PEFT](https://github.com/huggingface/peft), the library through which most people use LoRA, and
+PEFT saved it in a folder.
 """
 
 # %% demonstration=true
@@ -88,10 +88,10 @@ print(f"turned digits that the adapted model reads: {accuracy(adapted, turned.te
 r"""
 ## Predict first
 
-A folder goes through many hands before somebody loads it. Here are seven copies of it. Each has one thing changed, except the first.
+A folder is often copied and converted before somebody loads it. Here are seven copies. Each has one thing changed, except the first.
 
-> For each: does PEFT **raise** an error, does it **warn**, or does it say **nothing**? And do you still get about 95 % of the turned
-> digits right?
+> For each: does PEFT **raise** an error, does it **warn**, or does it say **nothing**? And are still about 95 % of the turned
+> digits read correctly?
 
 | | what is different |
 |---|---|
@@ -99,9 +99,9 @@ A folder goes through many hands before somebody loads it. Here are seven copies
 | 2 | all the $B$s are missing |
 | 3 | every name has lost its beginning, `base_model.model.` |
 | 4 | all matrices are transposed |
-| 5 | the config does not say `lora_alpha` |
+| 5 | `lora_alpha` is missing from the config |
 | 6 | the config says that the adapter was started with PiSSA, a variant that you will meet below |
-| 7 | there is one more tensor, for a part that no model has |
+| 7 | there is one more tensor, for a layer that the model does not have |
 """
 
 # %%
@@ -175,13 +175,13 @@ for number, change in enumerate(CHANGES, 1):
 
 # %% [markdown]
 r"""
-It is tempting to expect an error wherever something is missing. **One of the six faults is an error.** The others give you a model that runs. Without its $B$s, or with names that fit nothing, an
-adapter is at the start of training: it computes the base. PEFT warns, in a line that is easily lost among others. `lora_alpha` is
-8 where nothing is said, so the adapter speaks at a quarter of its strength. And a PiSSA flag left in the config **changes the
-base's weights** while loading, and next to nothing is right any more. Of both, PEFT says not a word.
+It is tempting to expect an error wherever something is missing. **Only one of the six faults raises an error.** The others give you a model that runs. Without its $B$s, or with names that match nothing, the
+adapter is as it was before training: the model computes what the base computes. PEFT warns, in a line that is easily lost among others. `lora_alpha` is
+8 by default, so the adapter works at a quarter of its strength. And a PiSSA flag left in the config **changes the
+base's weights** while loading, and hardly any digit is read correctly. PEFT reports neither.
 
-Nobody is to blame: a library that has to read files from everywhere must be generous. But it follows that a file which loads
-is not a file which works. Whoever writes one has to get it exactly right, and whoever ships one has to *run* it.
+Nobody is to blame: a library that reads files from many sources has to be tolerant. But it means that a file which loads
+need not work. If you write one, get it exactly right; if you ship one, *run* it first.
 """
 
 # %% [markdown]
@@ -212,30 +212,30 @@ Lesson [04](../04_lora_linear/04_lora_linear.ipynb)'s four steps once more, this
 4. **add** · `target_modules` says where: a *list* of names, each of which matches as in `inject`. (A single string is
    something else, a regular expression for the whole name.)
 
-Everything else in the config has a default that plain LoRA can live with. You need `peft_type` (which is `"LORA"`), `r`,
+For everything else in the config the default is right for plain LoRA. You need `peft_type` (which is `"LORA"`), `r`,
 `lora_alpha` and `target_modules`.
 
-One small thing costs people an evening. safetensors writes memory as it lies, so it refuses a view such as a transposed matrix. It wants a
+One small thing costs people an evening. safetensors writes memory as it is, so it refuses a view such as a transposed matrix. It needs a
 tensor that is *contiguous*.
 
 ## Exercise: `write_peft_adapter`
 
 *About 12 minutes · difficulty 3 of 5 · 4 points*
 
-From here to PEFT. Your function gets a model in which some `nn.Linear`s have been replaced by `LoRALinear`s, as `inject` does it.
-`lora_ref` has a function of the same name; grading refuses it, and it refuses PEFT, since PEFT is the judge.
+Now take an adapter from this course to PEFT. Your function gets a model in which `LoRALinear`s have replaced some `nn.Linear`s, as `inject` does it.
+`lora_ref` has a function of the same name; grading refuses it. It also refuses PEFT, which is used to judge your files.
 
 <details><summary>Hint 1: what to look at</summary>
 Print the names and classes that <code>model.named_modules()</code> goes through, and compare them with the names in the folder
 above. Whose name do you need?
 </details>
 <details><summary>Hint 2: the idea</summary>
-Two things are to be made: a dict of tensors for <code>save_file</code>, and a dict of four entries for <code>json</code>. For the
-first, go through the modules and leave out all that are no LoRALinear.
+You need two things: a dict of tensors for <code>save_file</code>, and a dict of four entries for <code>json</code>. For the
+first, go through the modules and use only the LoRALinears.
 </details>
 <details><summary>Hint 3: nearly there</summary>
-Write the folder and read it with <code>peft.tensors_of</code> and <code>peft.config_of</code> from the cells above. Beside the
-folder that PEFT wrote, is there any difference in the names, in the shapes, in the four entries?
+Write the folder and read it with <code>peft.tensors_of</code> and <code>peft.config_of</code> from the cells above. Compared with
+the folder that PEFT wrote, is there any difference in the names, in the shapes, in the four entries?
 </details>
 """
 
@@ -285,7 +285,7 @@ check.write_peft_adapter(write_peft_adapter)
 # %% [markdown]
 r"""
 There and back: `lora_ref` reads PEFT's folder into LoRALinears, your function writes them, PEFT reads what you wrote. Unlike
-PEFT, `lora_ref.read_peft_adapter` refuses a folder that does not fit as a whole. Try it on the copies above.
+PEFT, `lora_ref.read_peft_adapter` refuses a folder unless all of it fits. Try it on the copies above.
 """
 
 # %% demonstration=true
@@ -317,7 +317,7 @@ r"""
 ## Variant 1: another scaling
 
 > You raise the rank from 4 to 256 and leave $\alpha$ at 16. In the first step of training, how large is the gradient of $B$,
-> compared with that at rank 4: the same, 8 times smaller, or 64 times smaller? And where $\alpha$ is always $2r$, as many guides
+> compared with that at rank 4: the same, 8 times smaller, or 64 times smaller? And if $\alpha$ is always $2r$, as many guides
 > recommend?
 """
 
@@ -363,14 +363,15 @@ for name, (scaling, style) in rules.items():
 axis.set(xscale="log", yscale="log", xlabel="rank r", ylabel="norm of B's first gradient")
 axis.set_title("Three rules for the scaling")
 axis.set_xticks(RANKS, RANKS)
+axis.yaxis.set_major_formatter("{x:g}")
 axis.legend()
 plt.show()
 
 # %% [markdown]
 r"""
-$xA$ has $r$ numbers, so the gradient of $B$ has $r$ rows, and its norm grows with $\sqrt r$. Dividing by $r$ takes away too much: at a
+$xA$ has $r$ numbers, so the gradient of $B$ has $r$ rows, and its norm grows with $\sqrt r$. Dividing by $r$ makes it too small: at a
 high rank training starts slowly, and people concluded that high ranks do not help. **rsLoRA** divides by $\sqrt r$ (Kalajdzievski
-2023, arXiv 2312.03732). And $\alpha = 2r$ is no cure: it fixes the scaling at 2, and the gradient grows with the rank.
+2023, arXiv 2312.03732). And $\alpha = 2r$ does not help: it fixes the scaling at 2, so the gradient grows with the rank.
 
 In PEFT it is one entry of the config, `"use_rslora": true`.
 
@@ -378,14 +379,14 @@ In PEFT it is one entry of the config, `"use_rslora": true`.
 
 *About 4 minutes · difficulty 1 of 5 · 1 point each*
 
-But there are readers that do not know the entry. They divide by $r$, as ever. So you give them an $\alpha$ with which dividing by $r$ is
+But some programs do not know this entry and always divide by $r$. So give them an $\alpha$ for which dividing by $r$ is
 right.
 
 <details><summary>Hint 1: what to look at</summary>
 Write down both scalings for <code>alpha = 16, r = 4</code>.
 </details>
 <details><summary>Hint 2: the idea</summary>
-For the second one, call the alpha that you look for β. What must β / r be equal to?
+For the second one, call the alpha that you need β. What must β / r be equal to?
 </details>
 <details><summary>Hint 3: nearly there</summary>
 For <code>alpha = 16, r = 4</code> your functions must say 8 and 32.
@@ -422,7 +423,7 @@ def portable_alpha(alpha, r):
         r: its rank, a whole number from 1.
 
     Returns:
-        A number, not rounded. With it the reader computes what the adapter was trained for.
+        A number, not rounded. With it the reader's scaling is the one used in training.
     """
     ### BEGIN SOLUTION
     return alpha * math.sqrt(r)
@@ -436,21 +437,21 @@ check.portable_alpha(portable_alpha)
 r"""
 ## Who reads what
 
-What each reader makes of an adapter, as its own source or documents say. (Read for this lesson in November 2026. Software moves:
-before you rely on a line, look it up again.)
+The table says what each program does with an adapter, according to its own source or documents. (They were read for this lesson in November 2026. Software
+changes: before you rely on a line, look it up again.)
 
 | reader | what it takes | plain LoRA of one rank | rsLoRA | DoRA, trained biases, other layers | source |
 |---|---|---|---|---|---|
 | **PEFT** 0.21 | its own folder | yes | yes | yes | run in this lesson |
 | **vLLM** | PEFT's folder | yes, up to `max_lora_rank`, which is **16** by default | yes | refuses | `vllm/lora/peft_helper.py`, `vllm/config/lora.py` |
 | **SGLang** | PEFT's folder | yes | **ignores the entry**, says nothing | | `srt/lora/lora_config.py`; issue 40835 |
-| **llama.cpp** | GGUF, made by `convert_lora_to_gguf.py` from PEFT's folder | yes | **the entry is lost**: only `lora_alpha` is copied | ends at a tensor that is no A or B (norms excepted) | `convert_lora_to_gguf.py` |
+| **llama.cpp** | GGUF, made by `convert_lora_to_gguf.py` from PEFT's folder | yes | **the entry is lost**: only `lora_alpha` is copied | stops with an error at a tensor that is not A or B (except norms) | `convert_lora_to_gguf.py` |
 | **Ollama** | `ADAPTER` in a Modelfile: PEFT's folder or GGUF | yes, for some architectures | **not read**; and `lora_alpha` must be a **whole number** | | `convert/convert.go`, docs "Importing a model" |
 | **MLX-LM** | its own `adapters.safetensors` and config | `lora_a` is (in, r), `lora_b` is (r, out), as in this course; the config holds `scale` itself | write the scale | DoRA: yes, its own | `mlx_lm/tuner/lora.py`, `utils.py` |
 | **diffusers** | PEFT's names, or Kohya's `lora_unet_….lora_down.weight`, `….lora_up.weight` | Kohya: an `.alpha` for **each** module; without it, the rank | write the alpha | DoRA: `dora_scale` | `loaders/lora_conversion_utils.py` |
 
-So there is one file that all readers of PEFT's folders understand: **plain LoRA, one rank (at most 16, if it is not to ask for
-settings), no trained bias, `use_rslora` absent, and an α that makes up for it.** Your two functions make it, except for one thing:
+So there is one file that all readers of PEFT's folders understand: **plain LoRA, one rank (at most 16, unless the reader's
+settings are changed), no trained bias, no `use_rslora`, and an α that makes up for that.** Your two functions give you all of it, except for one thing:
 """
 
 # %% demonstration=true
@@ -465,13 +466,13 @@ for r in (4, 8, 16, 32, 64):
 
 # %% [markdown]
 r"""
-Where $\sqrt r$ is no whole number, multiply $B$ by what is left instead, and write a whole $\alpha$. A product does not mind which of its
-factors is scaled.
+If $\sqrt r$ is not a whole number, write a whole $\alpha$ and multiply $B$ by the factor that is missing. It makes no difference which factor of a
+product is scaled.
 
 ## Variant 2: direction and length
 
 **DoRA** (Liu et al. 2024, arXiv 2402.09353) splits a weight into lengths and directions. Each row of $W$, the weights of one output, has a
-length and a direction. LoRA works on the direction; the $k$ lengths, called *magnitudes* $m$, are trained as themselves:
+length and a direction. LoRA changes the direction; the $k$ lengths, called *magnitudes* $m$, are parameters of their own:
 
 $$
 W' = m \cdot \frac{W + \Delta W}{\lVert W + \Delta W \rVert} \qquad \text{row by row}
@@ -497,6 +498,7 @@ for name, (row, look) in looks.items():
     axis.annotate(name, (x, y), xytext=(8, -4), textcoords="offset points")
 axis.text(0.12, m - 0.22, "length m", color="0.4")
 axis.set(xlim=(0, 3.4), ylim=(0, 2.8), aspect="equal", title="One row of a weight, two inputs")
+axis.set(xlabel="weight of input 1", ylabel="weight of input 2")
 plt.show()
 
 # %% [markdown]
@@ -506,15 +508,14 @@ r"""
 *About 6 minutes · difficulty 2 of 5 · 3 points*
 
 <details><summary>Hint 1: what to look at</summary>
-Take one row of the picture. Which two numbers must its length be divided by and multiplied with?
+Take one row of the picture. Which number must it be divided by, and which number multiplied by?
 </details>
 <details><summary>Hint 2: the idea</summary>
 A row's length is the square root of the sum of its squares, along the second dimension. You get k of them, and you have k
 magnitudes.
 </details>
 <details><summary>Hint 3: nearly there</summary>
-A vector of k numbers lines up with the last dimension of a (k, d) matrix. Which shape makes it line up with the rows? Test: all
-rows of your result must have the lengths that magnitude says.
+A vector of k numbers lines up with the last dimension of a (k, d) matrix. Which shape makes it line up with the rows? To test it: the lengths of the rows of your result must be those in <code>magnitude</code>.
 </details>
 """
 
@@ -563,8 +564,8 @@ print("rank of DoRA's change", torch.linalg.matrix_rank(change, rtol=1e-6).item(
 
 # %% [markdown]
 r"""
-5 is tempting: LoRA's 4, and one more for a single vector of magnitudes. But each row of $W$ itself is made longer or shorter, so the change contains rows of $W$, and $W$ has full rank. **No LoRA file, of any rank worth the name, can hold
-a DoRA adapter.** That is why readers have to know DoRA or refuse it, and why the way out is a merge.
+5 is tempting: LoRA's 4, and one more for a single vector of magnitudes. But each row of $W$ itself is made longer or shorter, so the change contains rows of $W$, and $W$ has full rank. **No low-rank file can hold
+a DoRA adapter.** So a reader has to support DoRA or refuse it; if it refuses, merge the adapter into the weight.
 
 ## Variant 3: another start
 
@@ -575,8 +576,8 @@ $$
 W^\top = \underbrace{(W^\top - A_0 B_0)}_{\text{frozen}} + A_0 B_0
 $$
 
-One reason to do so: the frozen part can be stored in 4 bits. What is rounded then is not all of $W$ but what is left of it without its
-largest directions, and the adapter stays precise.
+One reason to do so: the frozen part can be stored in 4 bits. Then only the part of $W$ without its
+largest directions is rounded, and the adapter stays precise.
 
 > The middle layer in 4 bits has an error of some 9 per cent. With PiSSA's cut at rank 16: how large is the error? And if the same is
 > done with a matrix of random numbers?
@@ -634,29 +635,29 @@ plt.show()
 
 # %% [markdown]
 r"""
-It is tempting to expect the same gain twice, since the same method is applied. But the gain is not in the method alone: it is in the **weight**. Training has gathered much of $W$ in a few directions. Without them the numbers that are
-left are smaller and more alike, and 4 bits fit them better. Random numbers have no such directions, and there PiSSA gains no more than any other
-correction of the same size. (This is one weight of a small network, trained in the first cell. How large the gain is on another, its singular
-values decide.)
+It is tempting to expect the same gain twice, since the same method is applied. But the gain comes from the **weight** as well as from the method. Training has concentrated much of $W$ in a few directions. Without them the numbers that are
+left are smaller and more alike, and 4 bits represent them better. Random numbers have no such directions, and there PiSSA gains no more than any other
+correction of the same size. (This is one weight of a small network, trained in the first cell. For another weight, its singular values decide how large
+the gain is.)
 
 ## Exercise: `pissa_as_lora`
 
 *About 6 minutes · difficulty 3 of 5 · 2 points*
 
-Back to the sixth folder, which ruined the base. A PiSSA adapter belongs to a base with a piece cut out, and nobody else has that base. They have $W$.
-So what is the change that *they* must add?
+Back to the sixth folder, which ruined the base. A PiSSA adapter belongs to a base from which a part was subtracted, and only you have that base. Everybody else has $W$.
+What change must *they* add to it?
 
 Everything here has scaling 1, for the input and for the result.
 
 <details><summary>Hint 1: what to look at</summary>
-Write down what the trained model computes with: the frozen part and the adapter. Subtract W.
+Write down the weight with which the trained model computes: the frozen part plus the adapter. Subtract W.
 </details>
 <details><summary>Hint 2: the idea</summary>
 What you get is a difference of two products, and an adapter holds one product. You have met that before: the third question at the
 beginning.
 </details>
 <details><summary>Hint 3: nearly there</summary>
-Two pairs side by side give a sum. Where does a minus have to stand, and how many times, so that it becomes a difference?
+Two pairs side by side give a sum. Where must a minus sign go, and how often, to make it a difference?
 </details>
 """
 
@@ -686,8 +687,8 @@ check.pissa_as_lora(pissa_as_lora)
 
 # %% [markdown]
 r"""
-Now the whole way: PiSSA on the middle layer, trained on turned digits; turned into plain LoRA by your function, written by your other one, and read
-by PEFT over the **untouched** base.
+Now all the steps together. PiSSA goes on the middle layer and is trained on turned digits. One of your functions turns it into plain LoRA, the other writes
+the files, and PEFT loads them over the **untouched** base.
 """
 
 # %% demonstration=true
@@ -721,14 +722,14 @@ r"""
 ## A finding and its control
 
 A paper looked at the singular vectors of fine-tuned weights and found **intruder dimensions**: after LoRA, among the largest directions of the
-weight there are some that resemble none of the original's. After full fine-tuning there are hardly any, and the intruders go with forgetting
+weight there are some that resemble none of the original's. After full fine-tuning there are hardly any, and where there are more intruders, more was forgotten
 (Shuttleworth et al. 2024, arXiv 2410.21228).
 
-The measure: for each of the ten largest directions of $W'$, its largest $|\cos|$ with any direction of $W$. Small means: an intruder. In the next cell the
+The measure is, for each of the ten largest directions of $W'$, its largest $|\cos|$ with any direction of $W$. A small value means an intruder. In the next cell the
 middle layer is adapted to turned digits at rank 4, and in full.
 
-> A third change has learned **nothing**: random numbers, of the same rank and the same size as LoRA's $\Delta W$. How many intruders will it
-> bring, none, fewer than LoRA, or more?
+> A third change has learned **nothing**: random numbers, of the same rank and the same size as LoRA's $\Delta W$. Will it
+> have no intruders, fewer than LoRA, or at least as many?
 """
 
 # %%
@@ -802,8 +803,8 @@ plt.show()
 
 # %% [markdown]
 r"""
-"None" is tempting, since nothing was learned that could intrude. But what has learned nothing brings as many intruders as LoRA, or more. So on this weight, an intruder is what *any* change brings that is of low rank and
-large beside $W$: its few directions are strong enough to stand among the largest. The measure alone says nothing about learning or forgetting. Full
+"None" is tempting, since nothing was learned that could intrude. But the change that has learned nothing has as many intruders as LoRA, or more. So on this weight, *any* change of low rank that is large compared with
+$W$ brings intruders: its few directions are strong enough to be among the largest. The measure alone says nothing about learning or forgetting. Full
 fine-tuning spreads a smaller change over many directions.
 
 This is one small network. It does not refute the paper, whose models are a thousand times larger, and which has more evidence than this. It shows
@@ -817,7 +818,7 @@ r"""
 
 *About 8 minutes · no points*
 
-In lesson [05](../05_counting/05_counting.ipynb) you could check claims with a formula. These are from guides, from the trade press, and from the very texts that this course grew from.
+In lesson [05](../05_counting/05_counting.ipynb) you could check claims with a formula. These are from guides, from the trade press, and from the texts on which this course is based.
 Call each one **holds**, **depends**, **wrong**, or **no source** (it might be true, but nobody says how they know).
 
 | | claim | from |
@@ -837,9 +838,9 @@ my_verdicts = dict.fromkeys("ABCDEFGH", "?")
 
 # %% [markdown]
 r"""
-Now one after the other. Change your verdict before you run the next cell, if you like.
+Now go through them one by one. You can still change your verdict before you run the next cell.
 
-**A** · *exactly rank 16.* No such paper could be found under that name or any other. But the claim can be put to a test, however small: the same task, rank after rank.
+**A** · *exactly rank 16.* No such paper could be found. But the claim can be tested, if only on a small scale: the same task, rank after rank.
 """
 
 # %% demonstration=true
@@ -859,8 +860,8 @@ print("A: no source")
 
 # %% [markdown]
 r"""
-On this task 16 is no peak. Which rank suffices depends on the task: lesson [08](../08_fine_tuning/08_fine_tuning.ipynb) has measured that. "Exactly", "most" and "IQ" in one sentence are a reason to
-ask for the table.
+On this task accuracy does not peak at 16. Which rank is enough depends on the task, as you measured in lesson [08](../08_fine_tuning/08_fine_tuning.ipynb). If one sentence says "exactly", "most" and "IQ",
+ask for the measurements.
 
 **B** · *1,000 adapters without memory overhead.* Take lesson [05](../05_counting/05_counting.ipynb)'s count for a model of 7 billion values.
 """
@@ -876,8 +877,8 @@ print("B: wrong, and no source for it either")
 
 # %% [markdown]
 r"""
-Serving thousands of adapters from one base is real work by real systems (S-LoRA, arXiv 2311.03285: it keeps them in the machine's main memory and fetches those that are asked for).
-What is not real is that it costs nothing.
+Some systems do serve thousands of adapters from one base (S-LoRA, arXiv 2311.03285: it keeps them in the machine's main memory and fetches those that are asked for).
+But the adapters do take memory.
 
 **C** · *40 % better than GPT-4o.*
 """
@@ -892,9 +893,9 @@ print("C: no source")
 
 # %% [markdown]
 r"""
-No post of that name could be found. And without what was measured, on which questions, and per cent of what, the number cannot even be wrong: from
-a good starting point it leads beyond 100 %. Claims of this kind can be made so that they can be checked: for 260 legal tasks, fine-tuned models
-against GPT-4, there is a table with a row for each (arXiv 2407.16615).
+No post of that name could be found. The claim does not say what was measured, on which questions, or 40 % of what, so it cannot be checked. If the
+starting point is good, it even leads beyond 100 %. Such a claim can be made in a way that can be checked: one paper compares fine-tuned models with GPT-4
+on 260 legal tasks, in a table with a row for each (arXiv 2407.16615).
 
 **D** · *a few megabytes.*
 """
@@ -923,11 +924,11 @@ From a few megabytes to more than a gigabyte, for the same model.
 show_prediction(my_verdicts["E"], guess="holds")
 few, many = ([first_gradient(r, 2.0, seed) for seed in range(5)] for r in (4, 256))
 print(f"α = 2r, rank 4 to 256: the gradient of B grows {sum(many) / sum(few):.1f} times")
-print("E: wrong; its square root of the rank would be right")
+print("E: wrong; what keeps the gradient level is alpha proportional to the square root of r")
 
 # %% [markdown]
 r"""
-It may still be a good starting point for the ranks that people use, 8 to 64, where the gradient changes by a factor below 3. The reason that is given for it is not one.
+It may still be a good starting point for the ranks that people use, 8 to 64, where the gradient changes by a factor below 3. But the reason given for it is wrong.
 
 **F** · *a default of 2 r.* Ask the library.
 """
@@ -939,7 +940,7 @@ print("F: depends on the library; of the most widely used one it is not true")
 
 # %% [markdown]
 r"""
-MLX-LM has no alpha at all: its `scale` is 20 unless you say otherwise. A default is a fact about one version of one program.
+MLX-LM has no alpha at all: its `scale` is 20 unless you say otherwise. A default holds for one version of one program.
 
 **G** · *$W = W_0 + BA$.*
 """
@@ -959,7 +960,7 @@ print("G: wrong, except where alpha equals r")
 
 # %% [markdown]
 r"""
-The notes themselves have $\alpha / r$ in their forward pass, a page earlier.
+The same notes use $\alpha / r$ in their forward pass, a page earlier.
 
 **H** · *many adapters, one base.*
 """
@@ -970,7 +971,7 @@ untouched = copy.deepcopy(base.state_dict())
 another = copy.deepcopy(base)
 read_peft_adapter(another, folder / "from_peft")
 same = all(torch.equal(untouched[name], tensor) for name, tensor in base.state_dict().items())
-print("after all of this lesson, the base is what it was to the last bit:", same)
+print("after loading another adapter, the base is unchanged to the last bit:", same)
 print("H: holds")
 
 # %% [markdown]
@@ -979,9 +980,9 @@ That is what the whole course has been about.
 
 ## What to remember
 
-- A file that loads is not a file that works. Write it exactly, and run what you ship. Names, orientation, alpha and the start are where it breaks, and mostly in silence.
-- The portable file is plain LoRA: one rank, no bias, no flags. rsLoRA fits into alpha, PiSSA into twice the rank; DoRA does not fit.
-- Ask of a finding what it would say if nothing had been learned, and of a claim where its table is.
+- A file that loads need not work. Write it exactly, and run what you ship. Names, orientation, alpha and initialisation are where it breaks, mostly without an error.
+- The portable file is plain LoRA: one rank, no bias, no flags. rsLoRA can be written as plain LoRA with another alpha, PiSSA with twice the rank; DoRA cannot.
+- Ask of a finding what the measure would say if nothing had been learned, and of a claim where its measurements are.
 
 **Next:** [12 · Encore](../12_encore/12_encore.ipynb) puts your own functions to work on a language model of 135 million parameters.
 """

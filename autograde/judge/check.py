@@ -14,6 +14,7 @@ from autograde.judge.present import present
 from autograde.judge.random_inputs import Draw, devices
 from autograde.remote.call import call
 from autograde.remote.probe import Missing, ProbeStopped, ProcessEnded, Remote
+from autograde.remote.raised import raised
 from autograde.remote.torch_state import known_torch_state
 from autograde.remote.wire import WireError
 
@@ -258,7 +259,11 @@ class Check:
             target: your function or class, under the exercise's name.
             seed: the seed of an earlier report, to see the same inputs again.
         """
-        present(self.judge(target, seed))
+        try:
+            verdict = self.judge(target, seed)
+        except KeyboardInterrupt as stop:  # a traceback would show the check's own code, and the learner's far below it
+            verdict = make_verdict.interrupted(self, raised(stop)["where"])
+        present(verdict)
 
 
 def exact(args):

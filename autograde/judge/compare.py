@@ -32,6 +32,18 @@ class Fault:
     where: dict | None = None
 
 
+_FIND_NAN = (
+    "nan comes from 0 / 0, from inf - inf, or from the root or the logarithm of a negative number, and every later step "
+    "keeps it. Print each step, and find the first that has it."
+)
+
+
+def _has_nan(value):
+    if isinstance(value, torch.Tensor):
+        return value.is_floating_point() and bool(value.double().isnan().any())
+    return isinstance(value, float) and math.isnan(value)
+
+
 def raised_fault(what, error, hint=""):
     """The fault of an exception: `what` raised it.
 
@@ -125,13 +137,13 @@ def fault_between(value, type_name, expected, *, dtype=None, device="cpu", what=
         return Fault(f"{what} is not the right name.", *shown)
     if expected is not None and not isinstance(expected, bool) and not is_number(value):
         return Fault(f"{what} is not a number.", *shown)
-    return Fault(f"{what} is not the right one.", *shown)
+    return Fault(f"{what} is not the right one.", *shown, hint=_FIND_NAN if _has_nan(value) else "")
 
 
 def _tensor_fault(value, type_name, expected, dtype, device, what):
     wanted = f"{describe.dtype_name(dtype)} tensor of shape {describe.shape(expected.shape)}"
     if not isinstance(value, torch.Tensor) or type_name.startswith("numpy."):
-        kind = type_name or describe.contents(value)
+        kind = "None" if value is None else type_name or describe.contents(value)
         returned = kind if isinstance(value, torch.Tensor) else describe.contents(value)
         return Fault(f"{what} is not a torch tensor but {kind}.", returned, wanted)
     shown = describe.contents(value), describe.contents(expected.to(dtype))
@@ -145,7 +157,9 @@ def _tensor_fault(value, type_name, expected, dtype, device, what):
             return Fault(f"{what} is right to seven digits only, and it is float64.", *shown, hint=hint)
     elif not tolerance.close(value, expected, dtype, device):
         difference = describe.largest_difference(value, expected)
-        return Fault(f"{what} has the right shape but wrong values: {difference}.", *shown, tensors=(value, expected))
+        hint = _FIND_NAN if _has_nan(value) and not _has_nan(expected) else ""
+        problem = f"{what} has the right shape but wrong values: {difference}."
+        return Fault(problem, *shown, hint=hint, tensors=(value, expected))
     if value.dtype != dtype:
         names = f"{describe.dtype_name(value.dtype)}, not {describe.dtype_name(dtype)}"
         hint = "Let the dtype follow from the inputs: do not convert, and make new tensors with dtype=x.dtype."

@@ -45,6 +45,12 @@ _ABBREVIATIONS = {
     "torch": "import torch",
 }
 
+# Raised by the call itself, before any line of the learner's has run.
+_OTHER_PARAMETERS = re.compile(r"positional argument|unexpected keyword argument|required keyword-only argument")
+PARAMETERS_CHANGED = (
+    "The check calls it with the parameters that the cell came with. Give it these again, in their order."
+)
+
 STUB_LEFT = (
     "This is the line that the cell came with. Python still reaches it: delete it where your answer takes its place."
 )
@@ -87,6 +93,8 @@ def hint_for(error):
     """What to do about an exception, by its kind; empty if the kind is unknown or gives no advice."""
     if is_stub(error):
         return STUB_LEFT
+    if error["type"] == "TypeError" and error["where"] is None and _OTHER_PARAMETERS.search(str(error["message"])):
+        return PARAMETERS_CHANGED
     kind, message = kind_of(error), str(error["message"])
     if kind in _HINTS:
         return _HINTS[kind]

@@ -26,9 +26,9 @@ def not_started(check):
     return Verdict(check.name, check.points, 0.0, "not_started", headline)
 
 
-def missing(check, reason=""):
-    """The verdict when the notebook, run to this point, holds no object of that name."""
-    headline = f"After running the notebook to this point there is no {check.subject}."
+def missing(check, reason="", of="notebook"):
+    """The verdict when the notebook, or whatever `of` names, holds no object of that name when it has run to this point."""
+    headline = f"After running the {of} to this point there is no {check.subject}."
     hint = f"Keep the name {check.subject} exactly as it was given, and see that its cell runs without an error."
     lines = (Line("what happened", reason),) if reason else ()
     return Verdict(check.name, check.points, 0.0, "missing", headline, lines, hint=hint)
@@ -49,6 +49,14 @@ def unreadable(check, reason):
 def stopped(check, reason):
     """The verdict when the learner's process ended, or gave no answer, before or during this check."""
     return Verdict(check.name, check.points, 0.0, "stopped", reason)
+
+
+def interrupted(check, where):
+    """The verdict when the learner has interrupted the check; `where` is their line, as `remote.raised` gives it."""
+    lines = (Line("your line", your_line(where), code=True),) if where else ()
+    hint = "If it went on for more than a few seconds, look for a loop that never ends: what ends it, and does that happen?"
+    headline = "The check was interrupted while your code was running." if where else "The check was interrupted."
+    return Verdict(check.name, check.points, 0.0, "stopped", headline, lines, hint=hint if where else "")
 
 
 def damaged(check, reason):

@@ -149,7 +149,7 @@ def test_a_script_that_stops_says_where(tmp_path, text, code):
     done = autograde("check", path)
     assert done.returncode == code and "line 2: " in done.stderr
     if code == 1:
-        assert "The file stopped before: line 2: " in done.stdout
+        assert "The file stopped earlier: line 2: " in done.stdout
 
 
 def test_a_script_that_python_runs_prints_its_report_on_any_terminal(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 from known_answers import CHECKS, COURSE, SAMPLES, checks_of, defined
 
 from autograde.judge import exceptions
+from autograde.judge.present import CheckFailed
 from autograde.remote.call import call
 
 RAISING = {
@@ -95,3 +96,55 @@ def test_a_module_that_was_not_imported(name, line):
     error = {"type": "NameError", "bases": ["NameError"], "message": f"name '{name}' is not defined", "near": "format"}
     hint = exceptions.hint_for(error)
     assert (f"write {line} at the top" in hint) if line else ("Did you mean format?" in hint)
+
+
+def changed_parameters(source, subject):
+    """The source of an answer whose function, or whose class's ``__init__``, has lost its last parameter, or got one more."""
+    for change in (
+        lambda arguments: arguments.args.pop(),
+        lambda arguments: arguments.args.append(ast.arg("one_more")),
+    ):
+        tree = ast.parse(source)
+        found = next(node for node in tree.body if getattr(node, "name", None) == subject)
+        if isinstance(found, ast.ClassDef):
+            found = next(node for node in found.body if getattr(node, "name", None) == "__init__")
+        change(found.args)
+        found.args.defaults = []
+        yield ast.unparse(tree)
+
+
+@pytest.mark.parametrize("name", ["linear_by_hand", "merge", "lora_parameters", "adapt_weight"])
+def test_other_parameters_than_those_of_the_stub(name):
+    check, sample = next(pair for pair in RIGHT if pair[0].name == name)
+    for source in changed_parameters(sample.source, check.subject):
+        verdict = check.judge(defined(source, check.subject), 3)
+        assert verdict.hint == exceptions.PARAMETERS_CHANGED, verdict.message
+
+
+def test_parameters_of_a_function_of_their_own_are_another_matter():
+    def helper(x):
+        return x
+
+    def answer(x):
+        return helper(x, x)
+
+    assert exceptions.hint_for(call(answer, args=[1])["raised"]) == ""
+
+
+def test_nan_is_followed_to_where_it_comes_from():
+    for name, source in [
+        ("linear_by_hand", "linear_by_hand = lambda x, weight, bias: x @ weight.T * float('nan')"),
+        ("reduction", "reduction = lambda d, k, r: float('nan')"),
+    ]:
+        verdict = COURSE.find(name).judge(defined(source, name), 3)
+        assert verdict.hint.startswith("nan comes from"), verdict.message
+
+
+def test_an_interrupted_check_shows_the_learner_s_line():
+    def linear_by_hand(x, weight, bias):
+        raise KeyboardInterrupt  # as the stop button raises it, in whatever line is running
+
+    with pytest.raises(CheckFailed) as stop:
+        COURSE.find("linear_by_hand")(linear_by_hand)
+    assert "The check was interrupted while your code was running." in str(stop.value)
+    assert "of linear_by_hand: raise KeyboardInterrupt" in str(stop.value)
