@@ -53,7 +53,7 @@ def _lessons(course, words):
         raise _Problem(str(error)) from None
 
 
-@main.command()
+@main.command(short_help="Make the notebooks from their sources.")
 @click.argument("lessons", nargs=-1, metavar="[LESSON]...")
 @click.option("--check", "only_check", is_flag=True, help="Verify the notebooks; write nothing.")
 @click.option(
@@ -90,15 +90,15 @@ def build(lessons, only_check, run_all, force):
         sys.exit(1)
 
 
-@main.command()
+@main.command(short_help="Judge a .py or .ipynb file of your own.")
 @click.argument("file", metavar="FILE")
 @click.argument("exercises", nargs=-1, metavar="[EXERCISE]...")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdicts as JSON.")
 def check(file, exercises, as_json):
     """Judge a .py or .ipynb FILE of your own.
 
-    Judges each EXERCISE; when none is named, those whose checks the file calls and those whose names it defines. The exit code is 0 when all pass, 1 when one does not
-    or could not be judged.
+    Judges each EXERCISE; when none is named, those whose checks the file calls and those whose names it defines. The exit
+    code is 0 when all pass, 1 when one does not or could not be judged.
     """
     import json
 
@@ -120,7 +120,7 @@ def check(file, exercises, as_json):
         sys.exit(1)
 
 
-@main.command()
+@main.command(short_help="Say how far you have come.")
 def progress():
     """Say how far you have come in the notebooks of this course."""
     from autograde import registry
@@ -148,7 +148,7 @@ def progress():
             terminal.say(f"    {title(verdict)}")
 
 
-@main.command()
+@main.command(short_help="Grade what was handed in.")
 @click.argument("lessons", nargs=-1, metavar="[LESSON]...")
 @click.option(
     "--jobs", type=click.IntRange(1), metavar="N", help="Workers on this machine; one for each core if left out."
@@ -160,8 +160,8 @@ def progress():
 def grade(lessons, jobs, scheduler, require_isolation, force, db):
     """Grade what was handed in for each LESSON (all when none is named) into the gradebook.
 
-    Submissions are STUDENT/LESSON/LESSON.ipynb in the folder that nbgrader_config.py names. Those that are graded and have not changed are
-    skipped. The exit code is 0 when all is graded, 1 when something could not be, 2 when the command is wrong.
+    Submissions are STUDENT/LESSON/LESSON.ipynb in the folder that nbgrader_config.py names. Those that are graded and
+    have not changed are skipped. The exit code is 0 when all is graded, 1 when something could not be, 2 when the command is wrong.
     """
     with quick_imports():
         from autograde.batch import command
@@ -177,7 +177,7 @@ def grade(lessons, jobs, scheduler, require_isolation, force, db):
         raise _Problem(str(error)) from None
 
 
-@main.command("sample-class")
+@main.command("sample-class", short_help="Make a class of invented students.")
 @click.option("--force", is_flag=True, help="Replace an earlier sample class; other submissions stay.")
 @click.option("--if-empty", is_flag=True, help="Do nothing where there are submissions already.")
 @click.option("--remove", is_flag=True, help="Remove the sample class; other submissions stay.")
@@ -194,7 +194,8 @@ def sample_class(force, if_empty, remove):
         return
     try:
         if remove:
-            sample_files.remove(course)
+            count = sample_files.remove(course)
+            terminal.say(f"{count} submissions of invented students removed; what grading has made of them stays")
         else:
             count = sample_files.write(course, force)
             terminal.say(f"{count} submissions of invented students, in {os.path.relpath(course.submitted)}")
@@ -202,7 +203,7 @@ def sample_class(force, if_empty, remove):
         raise _Problem(str(error)) from None
 
 
-@main.command()
+@main.command(short_help="Show the class on one page.")
 @click.argument("lessons", nargs=-1, metavar="[LESSON]...")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="The page, if elsewhere.")
 def report(lessons, output):
@@ -217,7 +218,7 @@ def report(lessons, output):
         raise _Problem(str(error)) from None
 
 
-@main.command()
+@main.command(short_help="Write the solved lessons as web pages.")
 @click.argument("folder", metavar="[DIR]", default="site", type=click.Path(file_okay=False, path_type=Path))
 def site(folder):
     """Write the reading edition, all lessons solved and executed, as static pages into DIR (site/ if left out)."""

@@ -1,7 +1,7 @@
 """LoRA into a model that somebody else wrote: its nn.Linears are replaced in place, by name or all of them.
 
-What is no nn.Linear is left alone, its requires_grad too: a norm that trained goes on training. `adapters.freeze_base`
-freezes the rest.
+Modules that are no nn.Linear are left alone, and so is their requires_grad: a norm that was trained goes on training.
+`adapters.freeze_base` freezes them.
 """
 
 from collections.abc import Iterable
@@ -21,8 +21,8 @@ def inject(model, target_modules, rank=4, alpha=1):
     An adapter that is there stays as it is: a second call with the same names returns []. A Linear at several places
     becomes one LoRALinear at all of them, and a weight that is tied to another module stays tied, since the LoRALinear
     keeps the very nn.Linear that stood there.
-    Raises TypeError for a single string and for what is no name, ValueError where nothing matches or a rank does not fit; then nothing has
-    changed.
+    Raises TypeError for a single string and for what is no name, ValueError where nothing matches or a rank does not
+    fit; then nothing has changed.
     """
     found = find_linears(model, target_modules)
     _replace(model, found, rank, alpha)

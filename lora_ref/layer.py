@@ -14,7 +14,7 @@ class LoRALinear(nn.Module):
 
     base_layer  an nn.Linear of d in_features and k out_features; its weight and bias are frozen here
     rank        r, from 1 to min(d, k)
-    alpha       how loud the adapter speaks; dividing by rank keeps that comparable from one rank to another
+    alpha       how strong the adapter's part is; dividing by rank keeps that comparable from one rank to another
 
     lora_A `(d, r)` and lora_B `(r, k)` are made in the base's dtype and on its device, and follow `.to()`.
     Raises TypeError for a base that is no plain nn.Linear, a rank that is no int, an alpha that is no number;

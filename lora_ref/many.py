@@ -148,8 +148,8 @@ def route(x, A, B, scaling, adapter_ids, out=None):
 
     x `(n, ..., d)`, A `(m, d, r)` and B `(m, r, k)` or lists of matrices whose ranks may differ, scaling `(m,)`, and
     adapter_ids `(n,)` of integers: a = adapter_ids[i], and -1 stands for no adapter, whose row is zero.
-    Returns `(n, ..., k)`; with `out`, a tensor of this shape, it is added to that, in place. Raises IndexError for an id outside of -1 ... m - 1: to Python, -2 would be the one before
-    the last.
+    Returns `(n, ..., k)`; with `out`, a tensor of this shape, it is added to that, in place. Raises IndexError for an id
+    outside of -1 ... m - 1: to Python, -2 would be the one before the last.
     """
     if len(adapter_ids) != len(x):
         raise ValueError(f"{len(x)} rows need as many adapter ids, not {len(adapter_ids)}.")

@@ -1,7 +1,8 @@
 """Make .venv, or bring it up to date: `python tools/setup.py EXTRA...`, with extras from pyproject.toml.
 
 venv and pip do the work. This file decides whether there is any, and handles what can go wrong: the network or the disk
-fails, someone presses Ctrl-C, the course's folder is moved, two setups run at once, or `.venv` is not the course's own. Every target of the Makefile runs it. Standard library only: nothing is installed yet.
+fails, someone presses Ctrl-C, the course's folder is moved, two setups run at once, or `.venv` is not the course's own.
+Every target of the Makefile runs it. Standard library only: nothing is installed yet.
 """
 
 import contextlib

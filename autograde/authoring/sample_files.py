@@ -42,11 +42,14 @@ def write(course, force=False):
         target.write_bytes(content)
     lines = (f"{_hash(content)}  {path}\n" for path, content in files.items())
     (course.submitted / MANIFEST).write_text("".join(lines), encoding="utf-8")
-    return len({path.rsplit("/", 1)[0] for path in files})
+    return _submissions(files)
 
 
 def remove(course):
     """Remove the sample class; other submissions stay.
+
+    Returns:
+        The number of submissions.
 
     Raises:
         CourseError: a file of it was changed since it was written.
@@ -55,12 +58,17 @@ def remove(course):
     _refuse_changed(course, ours)
     _delete(course, ours)
     (course.submitted / MANIFEST).unlink(missing_ok=True)
+    return _submissions(ours)
 
 
 def is_empty(course):
     """Whether nothing was handed in. Hidden files, as editors and file managers leave them, do not count."""
     folder = course.submitted
     return not folder.exists() or all(path.name.startswith(".") for path in folder.iterdir())
+
+
+def _submissions(paths):
+    return len({path.rsplit("/", 1)[0] for path in paths})
 
 
 def _ours(course):

@@ -51,6 +51,9 @@ PARAMETERS_CHANGED = (
     "The check calls it with the parameters that the cell came with. Give it these again, in their order."
 )
 
+_CHANGED_IN_LOOP = re.compile(r"(?:changed|changed size|mutated) during iteration")
+CHANGED_IN_LOOP = "The body of this loop changes what the loop goes through. Make a list first: for … in list(…)."
+
 STUB_LEFT = (
     "This is the line that the cell came with. Python still reaches it: delete it where your answer takes its place."
 )
@@ -95,6 +98,8 @@ def hint_for(error):
         return STUB_LEFT
     if error["type"] == "TypeError" and error["where"] is None and _OTHER_PARAMETERS.search(str(error["message"])):
         return PARAMETERS_CHANGED
+    if _CHANGED_IN_LOOP.search(str(error["message"])):
+        return CHANGED_IN_LOOP
     kind, message = kind_of(error), str(error["message"])
     if kind in _HINTS:
         return _HINTS[kind]

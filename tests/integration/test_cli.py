@@ -41,6 +41,11 @@ def written(folder, text, name="answers.py"):
     return path
 
 
+def test_the_list_of_commands_says_what_each_does_in_full():
+    listed = CliRunner().invoke(main, ["--help"], terminal_width=80).stdout.partition("Commands:")[2]
+    assert "..." not in listed and all(name in listed for name in main.commands)
+
+
 def test_a_right_file_passes(tmp_path):
     done = started("check", written(tmp_path, RIGHT))
     assert done.returncode == 0, done.stderr
@@ -106,6 +111,7 @@ def test_notebooks_solved_and_unsolved():
         ("notes.txt", "x", "", "neither a .py nor an .ipynb"),
         ("broken.ipynb", "{", "", "is not a notebook"),
         ("empty.py", "x = 1\n", "", "defines none of the course's exercises"),
+        ("near.py", "def linear_by_hands(x):\n    return x\n", "", "linear_by_hands: did you mean linear_by_hand?"),
         ("answers.py", RIGHT, "linear_by_hnd", "did you mean 'linear_by_hand'?"),
     ],
 )

@@ -165,7 +165,8 @@ def test_where_work_was_handed_in_nothing_is_written(course):
     assert [path.name for path in course.submitted.iterdir()] == ["mine"]
     assert command(course, "--force").returncode == 0
     assert (course.submitted / "student-01").exists() and mine.read_text() == "my own"
-    assert command(course, "--remove").returncode == 0
+    removed = command(course, "--remove")
+    assert removed.returncode == 0 and "submissions of invented students removed" in removed.stdout
     assert [path.name for path in course.submitted.iterdir()] == ["mine"] and mine.read_text() == "my own"
 
 

@@ -1,6 +1,7 @@
 """An exception of the learner's code is answered by its kind, whatever the exercise, and charged once."""
 
 import ast
+import collections
 
 import pytest
 from known_answers import CHECKS, COURSE, SAMPLES, checks_of, defined
@@ -129,6 +130,21 @@ def test_parameters_of_a_function_of_their_own_are_another_matter():
         return helper(x, x)
 
     assert exceptions.hint_for(call(answer, args=[1])["raised"]) == ""
+
+
+def test_a_loop_over_what_its_body_changes():
+    def grows(x):
+        for key in x:
+            x[key + 1] = key
+
+    def shrinks(x):
+        items = collections.deque(x)
+        for item in items:
+            items.remove(item)
+
+    for function in (grows, shrinks):
+        hint = exceptions.hint_for(call(function, args=[{1: 1, 2: 2}])["raised"])
+        assert hint == exceptions.CHANGED_IN_LOOP
 
 
 def test_nan_is_followed_to_where_it_comes_from():

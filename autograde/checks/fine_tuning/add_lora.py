@@ -7,6 +7,7 @@ from autograde.judge import describe
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import Case, Check
 from autograde.judge.compare import Fault, agree, as_number, fault_between, is_number, raised_fault
+from autograde.judge.exceptions import hint_for
 from autograde.judge.misconception import RETURNED_NONE, Misconception
 from autograde.probes.fine_tuning import lora_added
 
@@ -215,8 +216,9 @@ class AddLora(Check):
     def _second_call_fault(self, observation):
         second_call = observation["again"]
         if second_call["raised"]:
-            hint = "A model that holds LoRALinears already is no error. What does your code do when it meets one?"
-            return raised_fault("A second call", second_call["raised"], hint)
+            hint = "A model may hold LoRALinears already. What does your code do when it meets one?"
+            raised = second_call["raised"]
+            return raised_fault("A second call", raised, hint_for(raised) or hint)
         if second_call["layers"]:
             return Fault("A second call has put LoRALinears around layers of LoRALinears.", misconception=NEVER_TWICE)
         if second_call["kept"] is not True:
