@@ -20,6 +20,11 @@ FEEDBACK_POLICY = (
 
 # Nothing in a cell covers what is outside it, such as the boxes for scores: formulas can set things where they like.
 CONTAINED = "<style>.text_cell_render, .output_area { contain: layout paint; }</style>"
+# A report (`judge.render`) has lost its own styles to the sanitizer.
+TABLES = (
+    "<style>.output_html table th, .output_html table td { padding: 1px 14px 1px 0; vertical-align: top; } "
+    ".output_html table code { padding: 0; background: none; color: inherit; }</style>"
+)
 
 _HEAD = re.compile(r"<head[^>]*>", re.IGNORECASE)
 # Pygments takes quadratic time for some source: a fifth of a second for 10,000 characters, and half an hour for a million.
@@ -41,7 +46,7 @@ class CleanHTMLExporter(HTMLExporter):
         """As nbconvert's method."""
         self.coloured = self.colouring = 0
         page, resources = super().from_notebook_node(nb, resources, **kwargs)
-        return _in_head(page, CONTAINED), resources
+        return _in_head(page, CONTAINED + TABLES), resources
 
     def _highlighted(self, source, language=None, metadata=None):
         """Code as HTML, coloured as long as the page has not too much of it."""
