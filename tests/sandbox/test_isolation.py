@@ -767,6 +767,26 @@ def test_when_the_machine_is_short_of_memory_the_largest_session_goes_first(warm
         assert small.run_cell("time.sleep(0.5)").ok and not small.starved
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give each session a user of its own")
+def test_descriptors_on_their_way_do_not_count_for_a_neighbour(warm):
+    if warm.level == "partial":
+        pytest.skip("no process can be started there")
+    hoard = """
+import array, os, socket
+pairs = [socket.socketpair() for _ in range(5)]
+try:
+    for ours, _ in pairs:
+        ours.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0] * 250))])
+except OSError as error:
+    print(os.strerror(error.errno), os.getuid())
+"""
+    send = "import socket\nours, theirs = socket.socketpair()\nsocket.send_fds(ours, [b'x'], [0])"
+    with warm.open() as hostile, warm.open() as honest:
+        assert hostile.run_cell(hoard).outputs[0]["text"].startswith("Too many references")
+        assert not hostile.run_cell(send).ok
+        assert honest.run_cell(send).ok
+
+
 def test_locks_are_not_felt_outside(warm, outside):
     file = Path(json.__file__)  # shown to everyone who runs this Python
     code = f"""

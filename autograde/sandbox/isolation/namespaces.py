@@ -22,6 +22,7 @@ _ALL = (
     | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWUTS | syscalls.CLONE_NEWCGROUP
 )  # fmt: skip
 LEARNER = 1000  # the user and group id inside, where root can give one away
+IDS = 512  # for so many sessions at once: what the kernel counts for a user, such as pipes, is then each session's own
 ZEROS = 2**30  # bytes that /dev/zero holds
 TERMINALS = 32  # at most in a session: the machine has some thousands for everyone
 BOX = "/box"  # where a session's own file system is mounted
@@ -37,25 +38,29 @@ def _write(path, text):
 
 
 def _outside_ids():
-    """User ids of the outside to give to handed-in code, best first: one that nobody else has, then nobody's."""
-    return (1_600_000_000 + os.getpid(), 65_534)
+    """User ids of the outside to give to handed-in code, best first, as a first one and how many: some that nobody else
+    has, then nobody's.
+    """
+    return ((1_600_000_000 + os.getpid() * IDS, IDS), (65_534, 1))
 
 
 def _map_as_root(process, started):
-    """In a child that stays outside: once told, give `process`'s namespace root's id and one more without rights."""
+    """In a child that stays outside: once told, give `process`'s namespace root's id and more without rights. It ends
+    with the exit code 0 when there is one for each session, 2 when there is one for all.
+    """
     if os.read(started, 1):
-        for outside in _outside_ids():
+        for outside, count in _outside_ids():
             with contextlib.suppress(OSError):
                 for kind in ("uid_map", "gid_map"):
-                    _write(f"/proc/{process}/{kind}", f"0 0 1\n{LEARNER} {outside} 1\n")
-                os._exit(0)
+                    _write(f"/proc/{process}/{kind}", f"0 0 1\n{LEARNER} {outside} {count}\n")
+                os._exit(0 if count == IDS else 2)
     os._exit(1)
 
 
-def _map_myself(user, group):
+def _map_myself(user, group, inside=None):
     _write("/proc/self/setgroups", "deny")
-    _write("/proc/self/gid_map", f"{group} {group} 1")
-    _write("/proc/self/uid_map", f"{user} {user} 1")
+    _write("/proc/self/gid_map", f"{inside or group} {group} 1")
+    _write("/proc/self/uid_map", f"{inside or user} {user} 1")
 
 
 def enter(give_away):
@@ -66,7 +71,7 @@ def enter(give_away):
         give_away: whether root may have handed-in code run under an id without rights.
 
     Returns:
-        Whether it may: sessions can change to the id `LEARNER`.
+        How many ids sessions can change to, from `LEARNER` on; 0 where they cannot.
 
     Raises:
         OSError: the machine does not allow it.
@@ -89,7 +94,7 @@ def enter(give_away):
         if helper is not None:
             os.close(writing)
             _, status = os.waitpid(helper, 0)
-    given = helper is not None and status == 0
+    given = {0: IDS, 2: 1}.get(os.waitstatus_to_exitcode(status), 0) if helper is not None else 0
     if not given:
         _map_myself(user, group)
     return given
@@ -200,7 +205,7 @@ class ProcessNamespaces:
         return process
 
 
-def settle(limits, refused, shown, given):
+def settle(limits, refused, shown, learner):
     """In a session's first process: a /proc, a file system and a network of its own, no sight of the paths `refused`, an
     id without rights. The working directory is then `WORK`. The network reaches nothing; its sockets can be counted.
 
@@ -208,9 +213,9 @@ def settle(limits, refused, shown, given):
         limits: a dict of `Limits`.
         refused: paths in the fork server's file system.
         shown: files below them that stay.
-        given: whether to change to the id `LEARNER`.
+        learner: the id to change to, which this process then sees as `LEARNER`; None: to stay as it is.
     """
-    user, group = (LEARNER, LEARNER) if given else (os.geteuid(), os.getegid())
+    user, group = (learner, learner) if learner else (os.geteuid(), os.getegid())
     syscalls.call("unshare", syscalls.CLONE_NEWNS | syscalls.CLONE_NEWNET)
     with contextlib.suppress(OSError):
         syscalls.mount("proc", "/proc", "proc", syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC)
@@ -232,7 +237,7 @@ def settle(limits, refused, shown, given):
             syscalls.seal(path)
         else:
             syscalls.mount("/dev/null", path, flags=syscalls.MS_BIND)
-    if given:
+    if learner:
         os.setgroups([])
         os.setresgid(group, group, group)
         os.setresuid(user, user, user)
@@ -240,7 +245,7 @@ def settle(limits, refused, shown, given):
     if user != 0 and os.path.exists("/proc/self/uid_map"):
         # The kernel counts a user's processes within each user namespace: in its own, a session has its own count.
         syscalls.call("unshare", syscalls.CLONE_NEWUSER)
-        _map_myself(user, group)
+        _map_myself(user, group, learner and LEARNER)
     _rooms()
 
 

@@ -49,7 +49,8 @@ class Walls:
         self.without = without
         self.notes = []
         self.namespaces = "namespaces" not in without and namespaces.possible(plan["open"])
-        self.given = self.namespaces and namespaces.enter(plan["open"])
+        self.given = namespaces.enter(plan["open"]) if self.namespaces else 0  # ids for sessions
+        self.sessions = 0
         self.home = None  # a folder to be removed in the end
         self.filter = None
         self.process_namespaces = None
@@ -80,7 +81,8 @@ class Walls:
         return record(self.namespaces, version, self.filter is not None, self.notes)
 
     def fork(self):
-        """Fork, if possible into a new process namespace."""
+        """Fork a session, if possible into a new process namespace."""
+        self.sessions += 1
         return self.process_namespaces.fork() if self.process_namespaces else os.fork()
 
     def raise_around_session(self, request):
@@ -98,7 +100,8 @@ class Walls:
         given = visible_paths.given_files(modules, request["given"])
         import_guard.refuse(self.plan["refused"], given)
         if self.namespaces:
-            namespaces.settle(limits_, modules.values(), given.values(), self.given)
+            learner = namespaces.LEARNER + self.sessions % self.given if self.given else None
+            namespaces.settle(limits_, modules.values(), given.values(), learner)
             folder = namespaces.BOX
         else:
             _set_folders(folder, folder)
