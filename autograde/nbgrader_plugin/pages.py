@@ -19,13 +19,19 @@ FEEDBACK_POLICY = (
 )
 
 # Nothing in a cell covers what is outside it, such as the boxes for scores: formulas can set things where they like.
-CONTAINED = "<style>.text_cell_render, .output_area { contain: layout paint; }</style>"
+# And a long word, or text in place of a picture, makes no page wider than its window.
+CONTAINED = (
+    "<style>.text_cell_render, .output_area { contain: layout paint; } body { overflow-wrap: break-word; } "
+    ".inner_cell, .output_subarea { min-width: 0; } .text_cell_render img, .output_area img { max-width: 100%; }</style>"
+)
 # A report (`judge.render`) has lost its own styles to the sanitizer.
 TABLES = (
     "<style>.output_html table th, .output_html table td { padding: 1px 14px 1px 0; vertical-align: top; } "
     ".output_html table code { padding: 0; background: none; color: inherit; }</style>"
 )
 
+# Of nbgrader's style sheet for feedback: it names files that are not there, which the policy would refuse, and no icon is used.
+_ICON_FONT = re.compile(r"@font-face\s*\{[^{}]*glyphicons[^{}]*\}")
 _HEAD = re.compile(r"<head[^>]*>", re.IGNORECASE)
 # Pygments takes quadratic time for some source: a fifth of a second for 10,000 characters, and half an hour for a million.
 _MAX_COLOURED = 200_000  # characters of code in one page
@@ -80,7 +86,8 @@ def _metadata(output, key, mime=None):
 
 
 def with_policy(page, policy):
-    """The page with a Content-Security-Policy in its head, for pages that are opened as files."""
+    """The page with a Content-Security-Policy in its head, for pages that are opened as files; without its font of icons."""
+    page = _ICON_FONT.sub("", page, count=1)
     meta = f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">'
     return _in_head(page, meta)
 

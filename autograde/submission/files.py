@@ -43,6 +43,11 @@ _FORMULA = re.compile(r"[=@]|[+-].*[(|!]")  # a name such as -anna or +49 is non
 _BLANK = re.compile(
     r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
+# What every object of JavaScript has: formgrader's pages look up students by name in one, and list nobody when one is found.
+_OF_OBJECTS = {
+    "constructor", "hasOwnProperty", "isPrototypeOf", "propertyIsEnumerable", "toLocaleString", "toString", "valueOf",
+    "__proto__", "__defineGetter__", "__defineSetter__", "__lookupGetter__", "__lookupSetter__",
+}  # fmt: skip
 _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
 
 
@@ -308,6 +313,8 @@ def why_unusable(student):
         return 'has one of the characters < > " \\ in its name, which a web page could take for markup; rename it.'
     if _FORMULA.match(student.name):
         return "has a name that a spreadsheet takes for a formula, and `nbgrader export` writes one; rename it."
+    if student.name in _OF_OBJECTS:
+        return "has a name that formgrader's pages take for a part of JavaScript, and list no student; rename it."
     if set(student.name) <= {"*", "?"}:
         return "has a name that nbgrader takes for all students; rename it."
     return None

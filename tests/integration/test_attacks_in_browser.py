@@ -203,6 +203,27 @@ def test_nothing_in_a_cell_covers_the_page_around_it(watch):
     assert any(watch.page.evaluate(COVER))
 
 
+def test_a_long_word_makes_no_page_wider_than_its_window(watch):
+    word = "W" * 3_000
+    cells = [
+        text_cell(f"# {word}\n\n{word} ![{word}](nothing.png)"),
+        raw_cell(word),
+        text_cell(f"- {word}\n\n> {word}"),
+    ]
+    for bundle in ({"text/plain": word}, {"text/html": f"<p>{word}</p>"}, {"text/markdown": f"## {word}"}):
+        cells.append(code_cell(bundle, {}))
+    cells.append(code_cell({"image/png": "AAAA"}, {"image/png": {"alt": word}}))
+    for number, cell in enumerate(cells):
+        cell["id"] = f"cell-{number}"
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    page = pages.CleanHTMLExporter(template_name="classic").from_notebook_node(notebook)[0]
+    width = "() => document.querySelector('iframe').contentDocument.documentElement.scrollWidth"
+    watch.open({"wide": page}, press=False)
+    assert watch.page.evaluate(width) < 1_000
+    watch.open({"wide": page.replace(pages.CONTAINED, "")}, press=False)
+    assert watch.page.evaluate(width) > 10_000
+
+
 def test_honest_text_stays(watch):
     pictures = {"paste.svg": {"image/svg+xml": "PHN2Zy8+"}, "paste.bmp": {"image/bmp": "Qk0="}}
     cell = graded(nbformat.v4.new_markdown_cell(attacks.HONEST, attachments=pictures))

@@ -241,7 +241,12 @@ def test_feedback_and_report(course, page):
     feedback = course.feedback / "eve" / LESSON / f"{LESSON}.html"
     for path in (feedback, course.autograded.parent / "report.html"):
         assert "Content-Security-Policy" in path.read_text(encoding="utf-8")[:2000]
+        refused = []
+        page.on(
+            "console", lambda said, kept=refused: kept.append(said.text) if "Security Policy" in said.text else None
+        )
         page.goto(path.as_uri(), wait_until="load")
+        assert not refused, "our own page asks for what its policy refuses"
         page.evaluate(
             "() => document.querySelectorAll('#notebook-container *').forEach(it => it.dispatchEvent(new Event('mouseover')))"
         )

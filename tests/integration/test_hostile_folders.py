@@ -26,6 +26,8 @@ SAYS = {  # what both doors say of each
     "<img src=x onerror=alert(1)>": "could take for markup",
     "=1+cmd|' C'!A0": "takes for a formula",
     "@SUM(1)": "takes for a formula",
+    "__proto__": "a part of JavaScript",
+    "constructor": "a part of JavaScript",
     "-2+3+cmd|' C'!A0": "takes for a formula",
     "esc\x1b]0;title\x07": "control or invisible characters",
 }
