@@ -2,6 +2,7 @@
 
 import base64
 import html
+import re
 import textwrap
 
 WIDTH = 96
@@ -51,12 +52,17 @@ def as_html(verdict):
     return (
         f'<div role="status" style="border-left:4px solid {colour};padding:6px 12px;margin:4px 0;max-width:60em;'
         f'line-height:1.45"><div><strong><span style="color:{colour}">{mark}</span> {html.escape(rest)}</strong></div>'
-        f"<div>{html.escape(verdict.headline)}</div>{table if rows else ''}{_image(verdict)}</div>"
+        f"<div>{prose(verdict.headline)}</div>{table if rows else ''}{_image(verdict)}</div>"
     )
 
 
 def _cell(line):
-    return _code(line.text) if line.code else html.escape(line.text)
+    return _code(line.text) if line.code else prose(line.text)
+
+
+def prose(text):
+    """Text as HTML, with the parts between backticks set as code."""
+    return re.sub(r"`([^`]+)`", r'<code style="background:none;padding:0">\1</code>', html.escape(text))
 
 
 def _code(source):

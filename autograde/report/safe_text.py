@@ -1,8 +1,8 @@
 """Makes text from outside, such as names and messages, safe to show on a page."""
 
-import re
 from html import escape
 
+from autograde.judge import render
 from autograde.terminal import one_line
 
 
@@ -18,4 +18,4 @@ def named(text, limit=200):
 
 def prose(text, limit=600):
     """Text as HTML, with the parts between backticks set as code."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(plain(text, limit)))
+    return render.prose(plain(text, limit))

@@ -451,6 +451,14 @@ def test_code_keeps_its_lines_on_a_page_without_styles():
     assert re.search(r"<code>lora_parameters\(d, k, r\)<br>(&nbsp;|\xa0){2}d = \d+<br>", shown)
 
 
+def test_code_within_a_sentence_is_set_as_code():
+    verdict = Verdict("area", 1, 0.0, "failed", "Look at `<b>` and at `*`.", hint="Which operator? Not `@`.")
+    shown = sanitize.html(as_html(verdict))
+    assert "Look at <code>&lt;b&gt;</code> and at <code>*</code>." in shown
+    assert "Not <code>@</code>." in shown
+    assert "`*`" in text(verdict)
+
+
 def test_what_a_learner_wrote_cannot_write_the_page():
     def evil(x, weight, bias):
         raise ValueError("<script>alert(1)</script>\x1b[2J\u202e")
