@@ -104,6 +104,24 @@ def _truth(value):
     return value if isinstance(value, bool) else None
 
 
+_FORMS = {
+    "NoneType": "For this input the function ends without giving a value. Which path through it reaches no return?",
+    "str": "Return the value itself, and not a text of it: no quotes, no f-string, no str().",
+    "generator": "A generator holds no values yet, only a way to make them. Make them before you return: list(…) or tuple(…).",
+}
+
+
+def _form_hint(value):
+    """What to do about a result of the wrong kind, by its kind; empty where that gives no advice."""
+    if value is None or isinstance(value, str):
+        return _FORMS["NoneType" if value is None else "str"]
+    if isinstance(value, Opaque) and value.type in _FORMS:
+        return _FORMS[value.type]
+    if isinstance(value, list) and len(value) == 1:
+        return "This is a sequence of one. Is there a comma at the end of a line, or a pair of brackets too many?"
+    return "One value is asked for here. Return it alone." if isinstance(value, list) else ""
+
+
 def fault_between(value, type_name, expected, *, dtype=None, device="cpu", what="The result"):
     """How `value`, of the learner's type `type_name`, differs from `expected`, as a `Fault`; None if it does not.
 
@@ -122,12 +140,13 @@ def fault_between(value, type_name, expected, *, dtype=None, device="cpu", what=
         if not isinstance(value, list):
             if isinstance(value, torch.Tensor) and value.ndim == 1 and agree(value.tolist(), expected):
                 return None
-            return Fault(f"{what} is not a sequence of {len(expected)}.", *shown)
+            hint = "" if isinstance(value, torch.Tensor) else _form_hint(value)
+            return Fault(f"{what} is not a sequence of {len(expected)}.", *shown, hint=hint)
         if len(value) != len(expected):
             return Fault(f"{what} has {describe.counted(len(value), 'entry')}, not {len(expected)}.", *shown)
         for i, (item, right) in enumerate(zip(value, expected, strict=True)):
             if fault := fault_between(item, "", right, dtype=dtype, device=device, what=f"Entry {i} of {what.lower()}"):
-                return Fault(fault.problem, *shown)
+                return Fault(fault.problem, *shown, hint=fault.hint)
         return None
     if agree(value, expected):
         return None
@@ -136,7 +155,7 @@ def fault_between(value, type_name, expected, *, dtype=None, device="cpu", what=
     if isinstance(expected, str):
         return Fault(f"{what} is not the right name.", *shown)
     if expected is not None and not isinstance(expected, bool) and not is_number(value):
-        return Fault(f"{what} is not a number.", *shown)
+        return Fault(f"{what} is not a number.", *shown, hint=_form_hint(value))
     return Fault(f"{what} is not the right one.", *shown, hint=_FIND_NAN if _has_nan(value) else "")
 
 
@@ -145,7 +164,11 @@ def _tensor_fault(value, type_name, expected, dtype, device, what):
     if not isinstance(value, torch.Tensor) or type_name.startswith("numpy."):
         kind = "None" if value is None else type_name or describe.contents(value)
         returned = kind if isinstance(value, torch.Tensor) else describe.contents(value)
-        return Fault(f"{what} is not a torch tensor but {kind}.", returned, wanted)
+        from_numpy = (
+            "A torch tensor is asked for. torch.from_numpy makes one of a numpy array, without a change of dtype."
+        )
+        hint = from_numpy if type_name.startswith("numpy.") else _form_hint(value)
+        return Fault(f"{what} is not a torch tensor but {kind}.", returned, wanted, hint=hint)
     shown = describe.contents(value), describe.contents(expected.to(dtype))
     if value.shape != expected.shape:
         sizes = f"{describe.shape(value.shape)}, not {describe.shape(expected.shape)}"

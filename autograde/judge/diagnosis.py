@@ -16,7 +16,7 @@ strong, neither is named.
 from dataclasses import dataclass, replace
 
 from autograde.judge import exceptions
-from autograde.judge.misconception import RETURNED_NONE, Misconception
+from autograde.judge.misconception import ARGUMENTS_REORDERED, RETURNED_NONE, Misconception
 
 EVERYWHERE, OBSERVED, WHERE_WRONG, OF_TWO = 3, 2, 1, 0
 MIN_SHARE = 0.75  # with less, an answer that fails in an edge case would be given the name of another mistake
@@ -58,6 +58,8 @@ def diagnose(check, cases, observations, faults):
     on_purpose = not set(decisive) <= set(failed) and any(seen.get("returns") for seen in observations)
     if nothing and not on_purpose:
         return Candidate(RETURNED_NONE, EVERYWHERE, tuple(failed), len(cases))
+    if _reordered(cases, observations):
+        return Candidate(ARGUMENTS_REORDERED, EVERYWHERE, tuple(failed), len(cases))
     if cause := check.cause_in_all(cases, observations):
         found.append(Candidate(cause, EVERYWHERE, tuple(failed), len(cases)))
     everywhere_only = _crashed(observations)
@@ -103,6 +105,12 @@ def _crashed(observations):
     lines = {(error["type"], tuple((error["where"] or {}).items())) for error in errors}
     kinds = {exceptions.kind_of(error) for error in errors}
     return len(errors) == len(observations) > 1 and len(lines) == 1 and kinds.isdisjoint({"", exceptions.SHAPE})
+
+
+def _reordered(cases, observations):
+    """Whether the learner's function takes arguments of the given names in another order."""
+    given, taken = max((list(case.args) for case in cases), key=len), observations[0].get("parameters")
+    return bool(taken) and taken != given and sorted(taken) == sorted(given)
 
 
 def _agrees_everywhere(check, known, cases, observations, failed):

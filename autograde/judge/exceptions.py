@@ -5,7 +5,7 @@ import sys
 
 from autograde.judge.describe import clean
 
-DTYPE, DEVICE, NONE, SHAPE, ATTRIBUTE, NAME, BACKWARD, INPUT = (
+DTYPE, DEVICE, NONE, SHAPE, ATTRIBUTE, NAME, BACKWARD, INPUT, TRUTH, NO_GRAPH, WHOLE, NOTHING_TO_TRAIN = (
     "dtype",
     "device",
     "None",
@@ -14,6 +14,10 @@ DTYPE, DEVICE, NONE, SHAPE, ATTRIBUTE, NAME, BACKWARD, INPUT = (
     "name",
     "second backward",
     "input",
+    "truth of a tensor",
+    "no graph",
+    "whole numbers",
+    "nothing to train",
 )
 
 # The first pattern that matches counts: torch mentions shapes in messages of other kinds too.
@@ -21,6 +25,10 @@ _PATTERNS = (
     (BACKWARD, r"backward through the graph a second time"),
     (DEVICE, r"same device|copy out of meta|found at least two devices|Expected .* device"),
     (DTYPE, r"same dtype|dtypes match|to have the same dtype|dtypes? .*(?:!=|but got)|expected scalar type|expected m1 and m2|Found dtype"),
+    (TRUTH, r"Boolean value of Tensor|truth value of an array"),
+    (NO_GRAPH, r"does not require grad and does not have a grad_fn"),
+    (WHOLE, r"not implemented for '(?:Long|Int|Short|Byte|Char)'"),
+    (NOTHING_TO_TRAIN, r"optimizer got an empty parameter list"),
     (NONE, r"'?NoneType'?|must be Tensor, not None|but found None|got None"),
     (SHAPE, r"cannot be multiplied|must match the size|size mismatch|incorrect batch size|is invalid for input|"
             r"Expected size|inconsistent tensor size|must have the same size|expanded size|doesn't match the broadcast shape"),
@@ -31,6 +39,14 @@ _HINTS = {
     DEVICE: "Two tensors on different devices meet in this line. Print the device of each, and see where the other one was made.",
     NONE: "Something in this line is None. Which name is it, and in which case does nothing stand behind it?",
     INPUT: "This line waits for somebody to type, and in grading nobody is there. Give the value in the code, or leave the line out.",
+    TRUTH: "`if`, `not`, `and`, `or` and bool() need a single True or False, and this tensor holds several values. What do you "
+    "want to know: whether all of them are true, whether one is, or whether the tensor is there at all (is not None)?",
+    NO_GRAPH: "No path leads from this value back to anything that trains. Look before this line for what cuts it: no_grad(), "
+    ".detach(), .data, .item(), argmax, a comparison, or a new tensor made of numbers.",
+    WHOLE: "This operation works on floats, and a tensor of whole numbers reached it. Which argument is that, and does it stand "
+    "in the right place?",
+    NOTHING_TO_TRAIN: "No parameter reached the optimiser. Print len(list(…)) of what you hand over. A generator is empty once it "
+    "has been gone through.",
     BACKWARD: "A graph that was built in an earlier call is used again. What does the layer keep from one call to the next?",
 }
 
@@ -87,6 +103,22 @@ def kind_of(error):
     return ATTRIBUTE if error["type"] == "AttributeError" else ""
 
 
+# Of Python's and numpy's own objects whose attributes are asked for by mistake, mostly in place of a tensor's.
+_NO_TENSORS = (
+    r"'(float|int|bool|str|tuple|list|dict|set|generator|map|filter|zip|numpy\.\w+|function|method|builtin\w*)' object"
+)
+
+
+def _arguments_hint(error):
+    """What to do about a call in the learner's code with too many, too few or unknown arguments; empty for any other exception."""
+    wrong = (
+        r"takes .*positional arguments?|missing \d+ required|unexpected keyword argument|multiple values for argument"
+    )
+    if error["type"] != "TypeError" or not re.search(wrong, str(error["message"])):
+        return ""
+    return "Compare this call with the def line of what it calls. Which arguments does that take?"
+
+
 def _import_of(name):
     """The line that imports a well-known module under this name; empty if there is none."""
     return _ABBREVIATIONS.get(name) or (f"import {name}" if name in sys.stdlib_module_names else "")
@@ -103,6 +135,10 @@ def hint_for(error):
     kind, message = kind_of(error), str(error["message"])
     if kind in _HINTS:
         return _HINTS[kind]
+    if hint := _arguments_hint(error):
+        return hint
+    if kind == ATTRIBUTE and (other := re.search(_NO_TENSORS + r" has no attribute '(\w+)'", message)):
+        return f"What stands before .{other.group(2)} is of type {other.group(1)}. What did you expect there, and which line made it?"
     missing = re.search(r"(?:name|variable|attribute) '(\w+)'", message)
     if kind not in (NAME, ATTRIBUTE) or not missing:
         return ""

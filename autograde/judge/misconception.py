@@ -95,6 +95,11 @@ RETURNED_NONE = Misconception(
     thought="The result is computed or printed, but not returned: the function gives None.",
     hint="End the function with a return statement, and see that every path through it reaches one.",
 )
+ARGUMENTS_REORDERED = Misconception(
+    "arguments_reordered",
+    thought="Each argument has its name, so their order is free.",
+    hint="A call gives them by position. Compare the order in your def line with the one that you were given.",
+)
 CHANGED_INPUT = Misconception(
     "changed_input",
     thought="Working in place only saves memory, and no other code uses the input.",

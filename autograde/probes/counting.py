@@ -15,7 +15,8 @@ def call_on_module(function, source):
 
     Returns:
         As `autograde.remote.call.call`; ``changed`` is ``["module"]`` if the call changed which parameters
-        the module has or which are frozen, and ``["values"]`` if it changed their values, their gradients or the mode.
+        the module has or which are frozen, and ``["values"]`` if it changed their values, their gradients or the mode;
+        ``again`` is what a second call with the same module returned (None where it raised).
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}
@@ -32,7 +33,9 @@ def call_on_module(function, source):
         if _unchanged(state_before, _tensor_state(module))
         else ["values"]
     )
-    return {"type": wire.type_name(value), "value": wire.plain(value), "changed": changed}
+    first = wire.copy(wire.plain(value))
+    again, _ = catch(function, module)
+    return {"type": wire.type_name(value), "value": first, "changed": changed, "again": wire.plain(again)}
 
 
 def _snapshot(module):

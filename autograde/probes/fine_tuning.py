@@ -64,7 +64,8 @@ def _describe_place(model, path, linear):
     """Describe the module that is now at the path of `linear`."""
     replacement, _ = catch(model.get_submodule, path)
     if replacement is None or replacement is linear:
-        return {"adapted": False, "gone": replacement is None}
+        trains = any(map(facts.requires_grad, facts.parameters(linear).values()))
+        return {"adapted": False, "gone": replacement is None, "frozen": not trains}
     base = attribute(replacement, "base_layer")
     shapes = [adapter(replacement, name) for name in ADAPTERS]
     scaling = attribute(replacement, "scaling")
@@ -163,8 +164,9 @@ def collected(function, source, state, layer, adapted, twice):
 
     Returns:
         ``type``, and ``items``: for each thing that came back the name of the model's parameter that it is, or ``copy`` with
-        the name of one whose memory or values it has, or ``other`` with its type and ``text``, whether it is or holds a
-        str; or ``raised``.
+        the name of one whose memory or values it has, or ``other`` with its type, ``text`` (whether it is or holds a
+        str), ``parameters`` (whether it holds Parameters of the model alone) and ``foreign`` (whether it is a Parameter of
+        something else); or ``raised``.
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}
@@ -180,7 +182,9 @@ def collected(function, source, state, layer, adapted, twice):
     if error:
         return observation
     names = {id(parameter): name for name, parameter in parameters.items()}
-    observation["items"] = [_describe_item(item, names, parameters) for item in items[:200]]
+    observation["items"] = [
+        _describe_item(item, names, parameters) for item in (items if len(items) < 200 else items[:100] + items[-100:])
+    ]
     return observation
 
 
@@ -191,8 +195,14 @@ def _describe_item(item, names, parameters):
         for name, parameter in parameters.items():
             if facts.shape(item) == facts.shape(parameter) and same_bits(wire.plain(item), wire.plain(parameter)):
                 return {"copy": name}
-    parts = item if isinstance(item, tuple) else (item,)
-    return {"other": wire.type_name(item), "text": any(isinstance(part, str) for part in parts)}
+    parts = item if isinstance(item, (tuple, list)) else (item,)
+    own = [id(part) in names for part in parts]
+    return {
+        "other": wire.type_name(item),
+        "text": any(isinstance(part, str) for part in parts),
+        "parameters": bool(own) and all(own),
+        "foreign": isinstance(item, torch.nn.Parameter),
+    }
 
 
 def _rows(batch):

@@ -63,8 +63,10 @@ def forward(layer_class, weight, bias, options, x, A, B, cotangent, by_position=
     """Move the layer to x's dtype, set the adapters to A and B, run it on x, and take the gradients of
     ``(output * cotangent).sum()``; then run it again in other ways.
 
+    Before the first call another layer is made, with the alpha `OTHER_ALPHA`.
+
     Returns:
-        ``out``, ``scaling``, ``biased`` (the adapters that are an nn.Linear with a bias), ``changed`` (whether the call
+        ``out``, ``scaling``, ``own_scaling`` (the layer's before the other one was made), ``biased`` (the adapters that are an nn.Linear with a bias), ``changed`` (whether the call
         changed x), under ``gradients`` those of x, A and B (None where there is none), and under ``again`` what else
         the layer gave: ``[way, "out" or "raised", value]`` for each way of `WAYS`. Or ``unset``, the adapter that could not be
         set, with ``held``; or ``raised`` with ``during``. With each of these ``defaults``, those of rank and alpha
@@ -83,6 +85,8 @@ def forward(layer_class, weight, bias, options, x, A, B, cotangent, by_position=
     return signature_facts | _forward(layer_class, (weight, bias), options, x, (A, B), cotangent, by_position, device)
 
 
+OTHER_ALPHA = 97
+
 # The ways in which a layer is run again, in this order, with the sign of the values that are written into lora_B before.
 SAME, OPPOSITE = 1, -1
 WAYS = {
@@ -100,6 +104,8 @@ def _forward(layer_class, base, options, x, values, cotangent, by_position, devi
     problem = problem or move(layer, x.dtype, device) or set_adapters(layer, (A, B))
     if problem:
         return problem
+    own_scaling = wire.copy(wire.plain(attribute(layer, "scaling")))
+    make_layer(layer_class, make_base(*base, device), {**options, "alpha": OTHER_ALPHA}, by_position)
     adapter_pair = adapters(layer)
     for tensor, _ in adapter_pair:
         catch(tensor.requires_grad_)  # whether they train is another question
@@ -112,6 +118,7 @@ def _forward(layer_class, base, options, x, values, cotangent, by_position, devi
         "type": wire.type_name(out),
         "out": wire.copy(wire.plain(out)),
         "scaling": wire.plain(attribute(layer, "scaling")),
+        "own_scaling": own_scaling,
     }
     observation["biased"] = [name for name in ADAPTERS if adapter_state(layer, name).get("bias")]
     observation["changed"] = not same_bits(facts.values(x_copy), facts.values(x))

@@ -125,8 +125,9 @@ def run_steps(layer_class, weight, bias, options, A, B, x, steps, device="cpu"):
 
     Args:
         steps: lists: ``["merge"]``, ``["unmerge"]``, ``["train"]``, ``["eval"]``, ``["set", A, B]`` (other values for
-            the adapters), ``["load", weight]`` (another weight for the base) or ``["learn", cotangent]`` (the
-            gradients of ``(layer(x) * cotangent).sum()``).
+            the adapters), ``["load", weight]`` (another weight for the base), ``["learn", cotangent]`` (the
+            gradients of ``(layer(x) * cotangent).sum()``) or ``["other", weight]`` (another layer of the class is made
+            around this weight, and merged).
 
     Returns:
         ``snapshots``, one before the first step and one after each, and ``raised`` with ``during`` (a step's name,
@@ -155,7 +156,13 @@ def run_steps(layer_class, weight, bias, options, A, B, x, steps, device="cpu"):
         gradients = None
         if name != "forward":
             given = [tensor.to(device) for tensor in inputs]
-            gradients, error = catch(_step, layer, original, x, name, given)
+            if name == "other":
+                gradients, error = (
+                    None,
+                    _merge_other(layer_class, given[0], bias, options, (A.to(device), B.to(device))),
+                )
+            else:
+                gradients, error = catch(_step, layer, original, x, name, given)
             if error:
                 return {"raised": error, "during": name, "snapshots": snapshots, "start": start}
         out, error = catch(layer, x)
@@ -165,6 +172,15 @@ def run_steps(layer_class, weight, bias, options, A, B, x, steps, device="cpu"):
             _snapshot(layer, original, original_adapters) | {"out": wire.plain(out), "gradients": wire.plain(gradients)}
         )
     return {"snapshots": snapshots, "start": start}
+
+
+def _merge_other(layer_class, weight, bias, options, values):
+    """Make another layer of the class and merge it; the exception that this raises, or None."""
+    other, problem = make_layer(layer_class, make_base(weight, bias, weight.device), options)
+    if problem:
+        return problem.get("raised")
+    set_adapters(other, values)
+    return catch(lambda: other.merge())[1]
 
 
 def _step(layer, original, x, name, inputs):

@@ -10,7 +10,7 @@ import torch
 from autograde.probes import given
 from autograde.probes.given import run_source
 from autograde.remote import wire
-from autograde.remote.call import returns_something
+from autograde.remote.call import parameters, returns_something
 from autograde.remote.probe import probe
 from autograde.remote.raised import catch
 
@@ -28,12 +28,13 @@ def call_with_shape(function, shape, sizes):
         return {"not_callable": wire.type_name(function)}
     value, error = catch(function, tuple(shape), *sizes)
     if error:
-        return {"raised": error}
+        return {"raised": error, "parameters": parameters(function)}
     return {
         "type": wire.type_name(value),
         "value": wire.plain(value),
         "changed": [],
         "returns": value is not None or returns_something(function),
+        "parameters": parameters(function),
     }
 
 

@@ -36,6 +36,12 @@ def returns_something(function):
     return False
 
 
+def parameters(function):
+    """The names of the parameters that a function takes by position; none for another callable object."""
+    code = getattr(function, "__code__", None)
+    return list(code.co_varnames[: code.co_argcount]) if type(code) is CodeType else []
+
+
 @probe
 def call(function, args, device="cpu"):
     """Call ``function(*args)`` with every tensor on `device`.
@@ -44,7 +50,7 @@ def call(function, args, device="cpu"):
         A dict with ``not_callable``, the name of the type; or ``raised`` (see `raised`); or ``type``, the name of the
         returned type, ``value``, its plain form, ``device``, the device of a returned tensor, ``changed``, the
         positions of the tensors in `args` that the call changed in place, and ``returns``: whether it returned a value
-        or could have (see `returns_something`).
+        or could have (see `returns_something`). With each of the last two ``parameters`` (see there).
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}
@@ -52,7 +58,7 @@ def call(function, args, device="cpu"):
     before = wire.copy([wire.plain(arg) for arg in moved])
     value, error = catch(function, *moved)
     if error:
-        return {"raised": error}
+        return {"raised": error, "parameters": parameters(function)}
     changed = [
         i
         for i, (was, arg) in enumerate(zip(before, moved, strict=True))
@@ -64,6 +70,7 @@ def call(function, args, device="cpu"):
         "device": facts.device(value).type if facts.is_tensor(value) else None,
         "changed": changed,
         "returns": value is not None or returns_something(function),
+        "parameters": parameters(function),
     }
 
 

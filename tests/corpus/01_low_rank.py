@@ -875,3 +875,59 @@ def rank_for_energy(M, fraction):
 # %% chaff="infinity" exercise="rank_for_energy" misconception=""
 def rank_for_energy(M, fraction):
     return float("inf")
+
+
+# %% wheat="recursion, one piece at a time" exercise="best_low_rank"
+def best_low_rank(M, rank):
+    if rank == 0:
+        return M.new_zeros(M.shape[0], 0), M.new_zeros(0, M.shape[1])
+    U, S, Vh = torch.linalg.svd(M)
+    u, s, v = U[:, :1], S[0], Vh[:1]
+    A, B = best_low_rank(M - s * u @ v, rank - 1)
+    return torch.hstack([s * u, A]), torch.vstack([v, B])
+
+
+# %% wheat="least squares for the second factor" exercise="best_low_rank"
+def best_low_rank(M, rank):
+    U = torch.linalg.svd(M)[0][:, :rank]
+    return U, torch.linalg.lstsq(U, M).solution
+
+
+# %% chaff="a generator" exercise="best_low_rank" misconception=""
+def best_low_rank(M, rank):
+    U, S, Vh = torch.linalg.svd(M, full_matrices=False)
+    return (t for t in (U[:, :rank] * S[:rank], Vh[:rank]))
+
+
+# %% chaff="A alone" exercise="best_low_rank" misconception=""
+def best_low_rank(M, rank):
+    U, S, Vh = torch.linalg.svd(M, full_matrices=False)
+    return U[:, :rank] * S[:rank]
+
+
+# %% wheat="decimals" exercise="rank_for_energy"
+from decimal import Decimal
+def rank_for_energy(M, fraction):
+    squares = [Decimal(s) ** 2 for s in torch.linalg.svdvals(M.double()).tolist()]
+    goal = Decimal(fraction) * sum(squares) * (1 - Decimal(10) ** -12)
+    return min(r for r in range(1, len(squares) + 1) if sum(squares[:r]) >= goal)
+
+
+# %% wheat="recursion" exercise="rank_for_energy"
+def rank_for_energy(M, fraction, r=1):
+    S = torch.linalg.svdvals(M)
+    return r if r == len(S) or (S[:r] ** 2).sum() / (S ** 2).sum() >= fraction else rank_for_energy(M, fraction, r + 1)
+
+
+# %% chaff="the number as text" exercise="rank_for_energy" misconception=""
+def rank_for_energy(M, fraction):
+    E = torch.linalg.svdvals(M) ** 2
+    return str(int((E.cumsum(0) / E.sum() < fraction).sum()) + 1)
+
+
+# %% chaff="a range that ends too early" exercise="rank_for_energy" misconception=""
+def rank_for_energy(M, fraction):
+    S = torch.linalg.svdvals(M)
+    for r in range(1, len(S)):
+        if (S[:r] ** 2).sum() >= fraction * (S ** 2).sum():
+            return r

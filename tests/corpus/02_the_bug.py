@@ -104,7 +104,7 @@ def product_shape(x_shape, d, k):
     return tuple(product.shape)
 
 
-# %% chaff="swaps d and k in its signature" exercise="product_shape" misconception="weight_swapped"
+# %% chaff="swaps d and k in its signature" exercise="product_shape" misconception="arguments_reordered"
 def product_shape(x_shape, k, d):
     try:
         return torch.broadcast_shapes((d, k), x_shape)
@@ -1503,3 +1503,74 @@ def exposes(layer_class):
         except RuntimeError:
             return 1
     return 0
+
+
+# %% wheat="suppress, on meta" exercise="product_shape"
+from contextlib import suppress
+def product_shape(x_shape, d, k):
+    with suppress(RuntimeError):
+        return (torch.empty(d, k, device="meta") * torch.empty(x_shape, device="meta")).shape
+
+
+# %% wheat="a callable object" exercise="product_shape"
+class Shape:
+    def __call__(self, x_shape, d, k):
+        try:
+            return torch.mul(torch.ones(d, 2) @ torch.ones(2, k), torch.ones(*x_shape)).size()
+        except RuntimeError:
+            return None
+product_shape = Shape()
+
+
+# %% chaff="d and k first" exercise="product_shape" misconception="arguments_reordered"
+def product_shape(d, k, x_shape):
+    try: return tuple(torch.broadcast_shapes((d, k), x_shape))
+    except RuntimeError: return None
+
+
+# %% wheat="a generator of mismatches, and any" exercise="exposes"
+def _mismatches(layer_class):
+    for d, k in ((5, 3), (4, 4), (2, 6)):
+        for bias in (True, False):
+            base = nn.Linear(d, k, bias=bias)
+            layer = layer_class(base, rank=2, alpha=7)
+            layer.lora_A.data = torch.randn(d, 2); layer.lora_B.data = torch.randn(2, k)
+            for shape in ((d,), (3, d), (2, 3, d), (d, d)):
+                x = torch.randn(shape)
+                y = base(x) + 3.5 * torch.einsum("...d,dr,rk->...k", x, layer.lora_A, layer.lora_B)
+                yield layer(x).shape != y.shape or not torch.allclose(layer(x), y, atol=1e-4)
+def exposes(layer_class) -> bool:
+    try:
+        return any(_mismatches(layer_class))
+    except Exception:
+        return True
+
+
+# %% chaff="the last round decides" exercise="exposes" misconception="evidence_dropped"
+def exposes(layer_class):
+    wrong = False
+    for d, k in [(5, 3), (4, 4), (3, 6)]:
+        for sh in [(d,), (7, d), (2, 7, d)]:
+            base = nn.Linear(d, k)
+            try:
+                layer = layer_class(base, rank=2, alpha=6)
+                nn.init.normal_(layer.lora_B)
+                x = torch.randn(sh)
+                wrong = not torch.allclose(layer(x), base(x) + 3 * (x @ layer.lora_A @ layer.lora_B), atol=1e-4)
+            except Exception:
+                wrong = True
+    return wrong
+
+
+# %% chaff="nothing at the end, two sizes" exercise="exposes" misconception="no_false_at_the_end"
+def exposes(layer_class):
+    for d, k in [(5, 3), (4, 4)]:
+        base = nn.Linear(d, k)
+        layer = layer_class(base, rank=2, alpha=6)
+        nn.init.normal_(layer.lora_B)
+        try:
+            x = torch.randn(3, d)
+            if not torch.allclose(layer(x), base(x) + 3 * (x @ layer.lora_A @ layer.lora_B), atol=1e-4):
+                return True
+        except Exception:
+            return True

@@ -618,7 +618,7 @@ def flops_thin(n, d, k, r):
     return 2 * n * r * (d + k) + n * k
 
 
-# %% chaff="arguments in another order" exercise="flops_thin" misconception=""
+# %% chaff="arguments in another order" exercise="flops_thin" misconception="arguments_reordered"
 def flops_thin(n, d, r, k):
     return 2 * n * r * (d + k)
 
@@ -742,7 +742,7 @@ def flops_full(n, d, k, r):
     return 2 * n * r * (d + k) + 2 * n * d * k
 
 
-# %% chaff="arguments in another order" exercise="flops_full" misconception=""
+# %% chaff="arguments in another order" exercise="flops_full" misconception="arguments_reordered"
 def flops_full(d, k, r, n):
     return 2 * d * r * k + 2 * n * d * k
 
@@ -1002,3 +1002,42 @@ def largest_cheap_rank(d, k):
 # %% chaff="infinity" exercise="flops_thin" misconception=""
 def flops_thin(n, d, k, r):
     return float("inf")
+
+
+# %% wheat="a case for each number of axes" exercise="lora_delta"
+def lora_delta(x, A, B, scaling):
+    match x.dim():
+        case 1:
+            return scaling * torch.mv(B.T, torch.mv(A.T, x))
+        case 2:
+            return torch.mm(torch.mm(x, A), B) * scaling
+        case _:
+            flat = x.reshape(-1, x.shape[-1])
+            return (torch.mm(torch.mm(flat, A), B) * scaling).reshape(*x.shape[:-1], -1) if flat.numel() else x.new_zeros(*x.shape[:-1], B.shape[1])
+
+
+# %% wheat="a module made for the call" exercise="lora_delta"
+class Delta(nn.Module):
+    def __init__(self, A, B, scaling):
+        super().__init__()
+        self.A = nn.Parameter(A.clone()); self.register_parameter("B", nn.Parameter(B.clone())); self.s = scaling
+    def forward(self, x):
+        return F.linear(F.linear(x, self.A.T), self.B.T) * self.s
+def lora_delta(x, A, B, scaling):
+    return Delta(A, B, scaling)(x).detach()
+
+
+# %% chaff="a comma at the end" exercise="lora_delta" misconception=""
+def lora_delta(x, A, B, scaling):
+    out = scaling * (x @ A) @ B,
+    return out
+
+
+# %% chaff="A and B first" exercise="lora_delta" misconception="arguments_reordered"
+def lora_delta(A, B, x, scaling):
+    return scaling * (x @ A) @ B
+
+
+# %% chaff="the bracket forgotten" exercise="flops_thin" misconception="brackets_lost"
+def flops_thin(n, d, k, r):
+    return 2 * n * r * d + k

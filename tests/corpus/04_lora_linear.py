@@ -684,7 +684,7 @@ class LoRALinear(nn.Module):
         return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
 
 
-# %% chaff="rounded down" exercise="lora_linear_forward" misconception=""
+# %% chaff="rounded down" exercise="lora_linear_forward" misconception="alpha_floored"
 class LoRALinear(nn.Module):
     def __init__(self, base_layer, rank=4, alpha=1):
         super().__init__()
@@ -1350,3 +1350,120 @@ def to_linear_weights(lora_A, lora_B):
 # %% chaff="only A" exercise="to_linear_weights" misconception=""
 def to_linear_weights(lora_A, lora_B):
     return lora_A.T
+
+
+# %% wheat="a backward of its own" exercise="LoRALinear"
+class _Thin(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, A, B, s):
+        ctx.save_for_backward(x, A, B); ctx.s = s
+        return s * (x @ A) @ B
+    @staticmethod
+    def backward(ctx, g):
+        x, A, B = ctx.saved_tensors
+        gx = ctx.s * (g @ B.T) @ A.T
+        X, G = x.reshape(-1, x.shape[-1]), g.reshape(-1, g.shape[-1])
+        return gx, ctx.s * X.T @ (G @ B.T), ctx.s * (X @ A).T @ G, None
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank).to(base_layer.weight) / rank)
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features).to(base_layer.weight))
+    def forward(self, x):
+        return self.base_layer(x) + _Thin.apply(x, self.lora_A, self.lora_B, self.scaling)
+
+
+# %% wheat="the scaling a property" exercise="LoRALinear"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer: nn.Linear, rank: int = 4, alpha: float = 1) -> None:
+        super().__init__()
+        self.rank, self.alpha = rank, alpha
+        self.base_layer = base_layer.requires_grad_(False)
+        kw = dict(device=base_layer.weight.device, dtype=base_layer.weight.dtype)
+        self.lora_A = nn.Linear(base_layer.in_features, rank, bias=False, **kw)
+        self.lora_B = nn.Linear(rank, base_layer.out_features, bias=False, **kw)
+        nn.init.zeros_(self.lora_B.weight)
+    @property
+    def scaling(self):
+        return self.alpha / self.rank
+    def extra_repr(self): return f"r={self.rank}"
+    def forward(self, x):
+        h = self.lora_B(self.lora_A(x))
+        return self.base_layer(x) + h * self.scaling
+
+
+# %% chaff="the scaling on the class" exercise="lora_linear_forward" misconception="kept_on_the_class"
+class LoRALinear(nn.Module):
+    scaling = 1
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        LoRALinear.scaling = alpha / rank
+        w = base_layer.weight
+        self.lora_A = nn.Parameter(w.new_empty(w.shape[1], rank).normal_()); self.lora_B = nn.Parameter(w.new_zeros(rank, w.shape[0]))
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="the product of the first call" exercise="lora_linear_forward" misconception="product_kept"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        w = base_layer.weight
+        self.lora_A = nn.Parameter(w.new_empty(w.shape[1], rank).normal_()); self.lora_B = nn.Parameter(w.new_zeros(rank, w.shape[0]))
+        self.delta = None
+    def forward(self, x):
+        if self.delta is None:
+            self.delta = self.scaling * self.lora_A @ self.lora_B
+        return self.base_layer(x) + x @ self.delta
+
+
+# %% chaff="a comma after the scaling" exercise="lora_linear_forward" misconception=""
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank,
+        w = base_layer.weight
+        self.lora_A = nn.Parameter(w.new_empty(w.shape[1], rank).normal_()); self.lora_B = nn.Parameter(w.new_zeros(rank, w.shape[0]))
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="forward misspelt" exercise="lora_linear_forward" misconception=""
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        w = base_layer.weight
+        self.lora_A = nn.Parameter(w.new_empty(w.shape[1], rank).normal_()); self.lora_B = nn.Parameter(w.new_zeros(rank, w.shape[0]))
+    def foward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="arguments handed to nn.Module" exercise="lora_linear_init" misconception=""
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__(base_layer, rank, alpha)
+        self.base_layer = base_layer
+
+
+# %% chaff="the thin product detached" exercise="lora_linear_forward" misconception="gradient_cut"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        w = base_layer.weight
+        self.lora_A = nn.Parameter(w.new_empty(w.shape[1], rank).normal_()); self.lora_B = nn.Parameter(w.new_zeros(rank, w.shape[0]))
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A).detach() @ self.lora_B
+
+
+# %% chaff="B first in the signature" exercise="to_linear_weights" misconception="arguments_reordered"
+def to_linear_weights(lora_B, lora_A): return lora_A.T, lora_B.T

@@ -93,7 +93,7 @@ def lora_parameters(d, k, r):
     return d * k + k + d * r + r * k
 
 
-# %% chaff="arguments in another order" exercise="lora_parameters" misconception=""
+# %% chaff="arguments in another order" exercise="lora_parameters" misconception="arguments_reordered"
 def lora_parameters(d, r, k):
     return d * r + r * k
 
@@ -276,12 +276,12 @@ def reduction(d, k, r):
     return min(d, k) / (2 * r)
 
 
-# %% chaff="operators in the wrong order" exercise="reduction" misconception=""
+# %% chaff="operators in the wrong order" exercise="reduction" misconception="brackets_lost"
 def reduction(d, k, r):
     return d * k / r * (d + k)
 
 
-# %% chaff="bracket lost" exercise="reduction" misconception=""
+# %% chaff="bracket lost" exercise="reduction" misconception="brackets_lost"
 def reduction(d, k, r):
     return d * k / d * r + r * k
 
@@ -865,7 +865,7 @@ def largest_rank_within(d, k, budget):
     return r if r * (d + k) <= budget else 0
 
 
-# %% chaff="bracket lost" exercise="largest_rank_within" misconception=""
+# %% chaff="bracket lost" exercise="largest_rank_within" misconception="brackets_lost"
 def largest_rank_within(d, k, budget):
     return budget // d + k
 
@@ -1020,7 +1020,7 @@ def training_bytes(total, trainable, bytes_per_value=4):
     return bytes_per_value * (total + trainable + 3 * trainable)
 
 
-# %% chaff="width forgotten for the weights" exercise="training_bytes" misconception=""
+# %% chaff="width forgotten for the weights" exercise="training_bytes" misconception="brackets_lost"
 def training_bytes(total, trainable, bytes_per_value=4):
     return total + 3 * trainable * bytes_per_value
 
@@ -1164,3 +1164,47 @@ def worked_out(claim):
         return 37_748_736
     if claim == "E":
         return 18_874_368
+
+
+# %% wheat="a Counter" exercise="count_parameters"
+from collections import Counter
+def count_parameters(module):
+    c = Counter()
+    for p in module.parameters():
+        c[p.requires_grad] += p.numel()
+    return c[True], c.total()
+
+
+# %% chaff="a set that is a default value" exercise="count_parameters" misconception="kept_between_calls"
+def count_parameters(module, seen=set()):
+    t = n = 0
+    for p in module.parameters():
+        if p in seen: continue
+        seen.add(p)
+        n += p.numel(); t += p.numel() if p.requires_grad else 0
+    return t, n
+
+
+# %% chaff="counters outside of the function" exercise="count_parameters" misconception="kept_between_calls"
+total = trainable = 0
+def count_parameters(module):
+    global total, trainable
+    for p in module.parameters():
+        total += p.numel()
+        trainable += p.numel() * p.requires_grad
+    return trainable, total
+
+
+# %% chaff="counts as text" exercise="count_parameters" misconception=""
+def count_parameters(module):
+    t = sum(p.numel() for p in module.parameters() if p.requires_grad)
+    return f"{t}", f"{sum(p.numel() for p in module.parameters())}"
+
+
+# %% chaff="the budget first" exercise="largest_rank_within" misconception="arguments_reordered"
+def largest_rank_within(budget, d, k): return budget // (d + k)
+
+
+# %% chaff="trainable first" exercise="training_bytes" misconception="arguments_reordered"
+def training_bytes(trainable, total, bytes_per_value=4):
+    return bytes_per_value * (total + 3 * trainable)

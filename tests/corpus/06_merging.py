@@ -2353,3 +2353,162 @@ class MergeableLoRALinear(nn.Module):
     def forward(self, x):
         out = self.base_layer(x)
         return out if self.merged else out + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% wheat="outer products, summed" exercise="delta_weight"
+def delta_weight(layer, /):
+    return sum(torch.outer(b, a) for a, b in zip(layer.lora_A.T, layer.lora_B)) * layer.scaling
+
+
+# %% chaff="what a merge in place has changed" exercise="delta_weight" misconception="changed_layer"
+def delta_weight(layer):
+    before = layer.base_layer.weight.clone()
+    layer.base_layer.weight.data += layer.scaling * (layer.lora_A @ layer.lora_B).T
+    return layer.base_layer.weight - before
+
+
+# %% chaff="the truth of a bias" exercise="merge" misconception=""
+def merge(layer):
+    base = layer.base_layer
+    new = nn.Linear(base.in_features, base.out_features, bias=bool(base.bias)).to(base.weight)
+    new.weight.data = base.weight.data + layer.scaling * (layer.lora_A.data @ layer.lora_B.data).T
+    if base.bias: new.bias.data = base.bias.data.clone()
+    return new
+
+
+# %% wheat="a match, methods that give the layer back" exercise="MergeableLoRALinear"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+class MergeableLoRALinear(LoRALinear):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._original = None
+    @property
+    def merged(self): return self._original is not None
+    def delta(self): return (self.scaling * self.lora_A @ self.lora_B).T
+    def merge(self):
+        if self.merged: return self
+        with torch.no_grad():
+            self._original = self.base_layer.weight.clone()
+            self.base_layer.weight += self.delta()
+        return self
+    def unmerge(self):
+        match self._original:
+            case None: pass
+            case W:
+                with torch.no_grad(): self.base_layer.weight.copy_(W)
+                self._original = None
+        return self
+    def forward(self, x, /):
+        return self.base_layer(x) if self.merged else super().forward(x)
+
+
+# %% chaff="the copy in a dictionary of the class" exercise="MergeableLoRALinear" misconception="kept_on_the_class"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+class MergeableLoRALinear(LoRALinear):
+    kept = {}
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__(base_layer, rank, alpha)
+        self.merged = False
+    @torch.no_grad()
+    def merge(self):
+        if self.merged: return
+        MergeableLoRALinear.kept["w"] = self.base_layer.weight.clone()
+        self.base_layer.weight += self.scaling * (self.lora_A @ self.lora_B).T
+        self.merged = True
+    @torch.no_grad()
+    def unmerge(self):
+        if not self.merged: return
+        self.base_layer.weight.copy_(self.kept["w"])
+        self.merged = False
+    def forward(self, x):
+        return self.base_layer(x) if self.merged else super().forward(x)
+
+
+# %% chaff="the flag on the class" exercise="MergeableLoRALinear" misconception=""
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+class MergeableLoRALinear(LoRALinear):
+    merged = False
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__(base_layer, rank, alpha)
+    @torch.no_grad()
+    def merge(self):
+        if MergeableLoRALinear.merged: return
+        self.kept = self.base_layer.weight.clone()
+        self.base_layer.weight += self.scaling * (self.lora_A @ self.lora_B).T
+        MergeableLoRALinear.merged = True
+    @torch.no_grad()
+    def unmerge(self):
+        if not MergeableLoRALinear.merged: return
+        self.base_layer.weight.copy_(self.kept)
+        MergeableLoRALinear.merged = False
+    def forward(self, x):
+        return self.base_layer(x) if self.merged else super().forward(x)
+
+
+# %% chaff="the condition the wrong way round" exercise="MergeableLoRALinear" misconception="flag_inverted"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+class MergeableLoRALinear(LoRALinear):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__(base_layer, rank, alpha)
+        self.merged = False
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            self.kept = self.base_layer.weight.clone()
+            self.base_layer.weight += self.scaling * (self.lora_A @ self.lora_B).T
+            self.merged = True
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.copy_(self.kept)
+            self.merged = False
+    def forward(self, x):
+        return super().forward(x) if self.merged else self.base_layer(x)

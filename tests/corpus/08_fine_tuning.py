@@ -926,3 +926,97 @@ def fine_tune(model, x, y, epochs, lr):
         optimizer.step()
     optimizer.zero_grad()
     model.eval()
+
+
+# %% wheat="hosts first, register_module" exercise="add_lora"
+from lora_ref.layer import LoRALinear
+def add_lora(model, rank, alpha):
+    hosts = [m for m in model.modules() if not isinstance(m, LoRALinear)]
+    [host.register_module(n, LoRALinear(c, rank, alpha)) for host in hosts for n, c in [*host.named_children()] if type(c) is nn.Linear]
+    return model
+
+
+# %% chaff="a return within the loop" exercise="add_lora" misconception=""
+from lora_ref.layer import LoRALinear
+def add_lora(model, rank, alpha):
+    for n, c in list(model.named_children()):
+        if isinstance(c, nn.Linear): setattr(model, n, LoRALinear(c, rank, alpha))
+        elif not isinstance(c, LoRALinear): return add_lora(c, rank, alpha)
+    return model
+
+
+# %% chaff="the scaling handed over as alpha" exercise="add_lora" misconception="divided_by_rank_again"
+from lora_ref.layer import LoRALinear
+def add_lora(model, rank, alpha):
+    for n, c in list(model.named_children()):
+        if isinstance(c, nn.Linear): setattr(model, n, LoRALinear(c, rank, alpha / rank))
+        elif not isinstance(c, LoRALinear): add_lora(c, rank, alpha)
+    return model
+
+
+# %% chaff="by a name that no layer has" exercise="add_lora" misconception=""
+from lora_ref.layer import LoRALinear
+def add_lora(model, rank, alpha):
+    for n, c in list(model.named_modules()):
+        if "linear" in n.lower() or n.isdigit() and isinstance(c, nn.Linear): setattr(model, n, LoRALinear(c, rank, alpha))
+    return model
+
+
+# %% wheat="chained pairs, a tuple" exercise="adapter_parameters"
+from itertools import chain
+from lora_ref.layer import LoRALinear
+def adapter_parameters(model, /):
+    return tuple(chain.from_iterable((m.lora_A, m.lora_B) for m in model.modules() if isinstance(m, LoRALinear)))
+
+
+# %% chaff="a list of pairs" exercise="adapter_parameters" misconception="nested_list"
+from lora_ref.layer import LoRALinear
+def adapter_parameters(model):
+    return [[m.lora_A, m.lora_B] for m in model.modules() if isinstance(m, LoRALinear)]
+
+
+# %% chaff="a list that is a default value" exercise="adapter_parameters" misconception="kept_between_calls"
+from lora_ref.layer import LoRALinear
+def adapter_parameters(model, found=[]):
+    for m in model.modules():
+        if isinstance(m, LoRALinear): found += [m.lora_A, m.lora_B]
+    return found
+
+
+# %% wheat="torch.autograd.grad, Adam by hand" exercise="fine_tune"
+from lora_ref.layer import LoRALinear
+def fine_tune(model, x, y, epochs, lr):
+    ps = [p for m in model.modules() if isinstance(m, LoRALinear) for p in (m.lora_A, m.lora_B)]
+    m1, m2 = [torch.zeros_like(p) for p in ps], [torch.zeros_like(p) for p in ps]
+    for t in range(1, epochs + 1):
+        grads = torch.autograd.grad(F.cross_entropy(model(x), y), ps)
+        with torch.no_grad():
+            for p, g, a, b in zip(ps, grads, m1, m2):
+                a.mul_(.9).add_(g, alpha=.1); b.mul_(.999).addcmul_(g, g, value=.001)
+                p.sub_(lr * (a / (1 - .9**t)) / ((b / (1 - .999**t)).sqrt() + 1e-8))
+    model.eval()
+
+
+# %% chaff="backward without brackets" exercise="fine_tune" misconception="gradient_never_arrives"
+from lora_ref.layer import LoRALinear
+def fine_tune(model, x, y, epochs, lr):
+    ps = [p for m in model.modules() if isinstance(m, LoRALinear) for p in (m.lora_A, m.lora_B)]
+    opt = torch.optim.Adam(ps, lr=lr)
+    for _ in range(epochs):
+        opt.zero_grad()
+        F.cross_entropy(model(x), y).backward
+        opt.step()
+    opt.zero_grad(); model.eval()
+
+
+# %% chaff="a loss of detached logits" exercise="fine_tune" misconception="gradient_never_arrives"
+from lora_ref.layer import LoRALinear
+def fine_tune(model, x, y, epochs, lr):
+    ps = [p for m in model.modules() if isinstance(m, LoRALinear) for p in (m.lora_A, m.lora_B)]
+    opt = torch.optim.Adam(ps, lr=lr)
+    for _ in range(epochs):
+        opt.zero_grad()
+        out = model(x).detach().requires_grad_()
+        F.cross_entropy(out, y).backward()
+        opt.step()
+    opt.zero_grad(); model.eval()

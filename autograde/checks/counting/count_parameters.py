@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
+from autograde.checks.shared.families import KEPT_BETWEEN_CALLS
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import Case, Check
 from autograde.judge.compare import Fault, agree, fault_between
@@ -189,7 +190,7 @@ class CountParameters(Check):
         if isinstance(value, torch.Tensor) and value.shape == (2,):
             value = value.tolist()
         if fault := fault_between(value, observation["type"], case.counts):
-            return Fault(_describe_wrong_counts(value, case.counts), fault.returned, fault.expected)
+            return Fault(_describe_wrong_counts(value, case.counts), fault.returned, fault.expected, fault.hint)
         if observation["changed"]:
             change, hint = _CHANGES.get(observation["changed"] == ["values"], _CHANGES[False])
             return Fault(
@@ -197,10 +198,15 @@ class CountParameters(Check):
                 hint=hint,
                 misconception=CHANGED_INPUT,
             )
+        if fault := fault_between(observation["again"], "", case.counts):
+            problem = "The counts are right, and those of a second call with the same module are not."
+            return Fault(problem, fault.returned, fault.expected, misconception=KEPT_BETWEEN_CALLS)
         return None
 
     def same(self, case, a, b):
-        """Whether two answers give the same counts, and both leave the module alone or both do not."""
+        """Whether two answers give the same counts in both calls, and both leave the module alone or both do not."""
+        if not agree(a.get("again"), b.get("again")):
+            return False
         return bool(a.get("changed")) == bool(b.get("changed")) and super().same(case, a, b)
 
     def called(self, case):
@@ -210,6 +216,41 @@ class CountParameters(Check):
 
 
 count_parameters = CountParameters()
+
+
+answer.slip(
+    KEPT_BETWEEN_CALLS,
+    "count_parameters(module):\n    parameters = list(module.parameters())",
+    "count_parameters(module, seen=set()):\n    parameters = [p for p in module.parameters() if p not in seen]\n    seen.update(parameters)",
+)
+
+
+@count_parameters.misconception(
+    "first_parameter_alone",
+    thought="return gives the result and lets the loop go on.",
+    hint="return ends the call at once. How many parameters has your loop met by then?",
+)
+def first_parameter_alone(module):
+    trainable = total = 0
+    for parameter in module.parameters():
+        total += parameter.numel()
+        trainable += parameter.numel() if parameter.requires_grad else 0
+        return trainable, total
+    return trainable, total
+
+
+@count_parameters.misconception(
+    "last_parameter_alone",
+    thought="A count that is assigned in a loop adds up.",
+    hint="`=` puts a new value in the place of the old one. What should happen to what was counted before?",
+)
+def last_parameter_alone(module):
+    trainable = total = 0
+    for parameter in module.parameters():
+        total = parameter.numel()
+        if parameter.requires_grad:
+            trainable = parameter.numel()
+    return trainable, total
 
 
 answer.slip(

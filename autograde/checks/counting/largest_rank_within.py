@@ -1,5 +1,6 @@
 """largest_rank_within: the largest rank that a budget pays for."""
 
+from autograde.checks.shared.families import BRACKETS_LOST
 from autograde.judge.check import Case, Check
 
 
@@ -133,6 +134,11 @@ def smaller_size_left_out(d, k, budget):
 )
 def never_zero(d, k, budget):
     return max(1, budget // (d + k))
+
+
+@largest_rank_within.misconception(BRACKETS_LOST)
+def brackets_lost(d, k, budget):
+    return budget // d + k
 
 
 @largest_rank_within.misconception(

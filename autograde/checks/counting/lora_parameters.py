@@ -1,6 +1,7 @@
 """lora_parameters: how many values the adapter of a layer holds."""
 
 from autograde.checks.counting.layers import layers
+from autograde.checks.shared.families import BRACKETS_LOST
 from autograde.judge.check import Check
 
 
@@ -92,6 +93,16 @@ def weight_counted(d, k, r):
 )
 def base_included(d, k, r):
     return d * k + r * (d + k)
+
+
+@lora_parameters.misconception(BRACKETS_LOST)
+def brackets_lost(d, k, r):
+    return r * d + k
+
+
+@lora_parameters.misconception(BRACKETS_LOST)
+def brackets_lost1(d, k, r):
+    return d + k * r
 
 
 @lora_parameters.misconception(

@@ -1,6 +1,7 @@
 """reduction: how many times fewer values the adapter holds than the weight."""
 
 from autograde.checks.counting.layers import layers
+from autograde.checks.shared.families import BRACKETS_LOST
 from autograde.judge.check import Check
 from autograde.judge.compare import agree, is_number
 
@@ -96,6 +97,16 @@ def fraction_saved(d, k, r):
 )
 def percent_left(d, k, r):
     return 100 * r * (d + k) / (d * k)
+
+
+@reduction.misconception(BRACKETS_LOST)
+def brackets_lost(d, k, r):
+    return d * k / r * (d + k)
+
+
+@reduction.misconception(BRACKETS_LOST)
+def brackets_lost1(d, k, r):
+    return d * k / d * r + r * k
 
 
 @reduction.misconception(

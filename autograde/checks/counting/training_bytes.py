@@ -1,5 +1,6 @@
 """training_bytes: what training keeps in memory."""
 
+from autograde.checks.shared.families import BRACKETS_LOST
 from autograde.judge.check import Case, Check
 
 
@@ -164,6 +165,11 @@ def moments_in_32_bit(total, trainable, bytes_per_value=4):
 )
 def width_for_weights_only(total, trainable, bytes_per_value=4):
     return bytes_per_value * total + 3 * trainable
+
+
+@training_bytes.misconception(BRACKETS_LOST)
+def brackets_lost(total, trainable, bytes_per_value=4):
+    return total + 3 * trainable * bytes_per_value
 
 
 @training_bytes.misconception(

@@ -1,6 +1,7 @@
 """adapter_parameters: lora_A and lora_B of every LoRALinear, and nothing else."""
 
 from autograde.checks.fine_tuning.given import FLAT, LAYER, NESTED, adapters, fresh_state, linears, made
+from autograde.checks.shared.families import KEPT_BETWEEN_CALLS
 from autograde.judge import describe
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import Case, Check
@@ -42,6 +43,13 @@ NAMES_TOO = Misconception(
     "names_too",
     thought="A parameter comes with its name.",
     hint="named_parameters() gives pairs. An optimiser wants the Parameters alone.",
+)
+
+NESTED_LIST = Misconception(
+    "nested_list",
+    thought="Adding a pair to a list adds both of its parts.",
+    hint="Print the length of what comes back, and the type of its first entry. How do the two parts of a pair get into a "
+    "list one by one?",
 )
 
 answer = RightAnswer("""
@@ -101,17 +109,31 @@ class AdapterParameters(Check):
             return Fault("The call returned None.", misconception=RETURNED_NONE)
         if "items" not in observation:
             return Fault(f"What came back cannot be gone through: {describe.clean(str(observation['type']), 80)}.")
-        expected = [f"{path}.{name}" for path, *_ in case.args["adapted"] for name in ("lora_A", "lora_B")]
+        expected = _adapter_names(case)
         if unexpected := next((item for item in observation["items"] if "name" not in item), None):
             return _unexpected_item(unexpected)
         names = [item["name"] for item in observation["items"]]
         return _extra_parameters(case, names, expected) or _missing_parameters(names, expected)
+
+    def cause_in_all(self, cases, observations):
+        """`KEPT_BETWEEN_CALLS` if all answers, but maybe the first, hold Parameters of other models beside the model's own."""
+        beside = []
+        for case, observation in zip(cases, observations, strict=True):
+            items = observation.get("items", ())
+            own = {item.get("name") for item in items}
+            foreign = any(item.get("foreign") is True for item in items)
+            beside.append(foreign and not _missing_parameters(own, _adapter_names(case)))
+        return KEPT_BETWEEN_CALLS if all(beside[1:]) else None
 
     def same(self, case, a, b):
         """Whether two answers hold the same items, in any order."""
         if "items" not in a or "items" not in b:
             return super().same(case, a, b)
         return sorted(map(str, a["items"])) == sorted(map(str, b["items"]))
+
+
+def _adapter_names(case):
+    return [f"{path}.{name}" for path, *_ in case.args["adapted"] for name in ("lora_A", "lora_B")]
 
 
 def _unexpected_item(item):
@@ -121,9 +143,14 @@ def _unexpected_item(item):
             f"A tensor with the values of {name} came back, and not that Parameter itself.", misconception=COPIES
         )
     kind = describe.clean(str(item["other"]), 60)
+    if item["foreign"] is True:
+        return Fault(
+            "What came back holds a Parameter that is none of this model's.",
+            hint="Does your function make new Parameters, or does its list still hold those of an earlier call?",
+        )
     return Fault(
         f"What came back holds a {kind}, and not only the model's Parameters.",
-        misconception=NAMES_TOO if item["text"] is True else None,
+        misconception=NAMES_TOO if item["text"] is True else NESTED_LIST if item["parameters"] is True else None,
     )
 
 
@@ -164,6 +191,12 @@ def _missing_parameters(names, expected):
 adapter_parameters = AdapterParameters()
 
 answer.slip(ONE_OF_TWO, "[module.lora_A, module.lora_B]", "[module.lora_B]")
+answer.slip(NESTED_LIST, "found += [", "found.append([", "module.lora_B]", "module.lora_B])")
+answer.slip(
+    KEPT_BETWEEN_CALLS,
+    "adapter_parameters(model):\n    found = []",
+    "adapter_parameters(model, found=[]):",
+)
 answer.slip(COPIES, "[module.lora_A, module.lora_B]", "[module.lora_A.data, module.lora_B.data]")
 answer.slip(ALL_PARAMETERS, "[module.lora_A, module.lora_B]", "module.parameters()")
 answer.slip(TOP_LEVEL_ONLY, "model.modules()", "model.children()")

@@ -1,7 +1,7 @@
 """add_lora: a LoRALinear around every nn.Linear of a model."""
 
 from autograde.checks.fine_tuning.given import FLAT, LAYER, NESTED, adapters, fresh_state, linears, output
-from autograde.checks.shared.families import ADAPTER_SHARED, FULL_NAME_AS_ATTRIBUTE
+from autograde.checks.shared.families import ADAPTER_SHARED, DIVIDED_BY_RANK_AGAIN, FULL_NAME_AS_ATTRIBUTE
 from autograde.checks.shared.observed import alike
 from autograde.judge import describe
 from autograde.judge.answer import RightAnswer
@@ -139,6 +139,9 @@ class AddLora(Check):
             kind = describe.clean(str(observation["type"]), 80)
             if kind == "NoneType":
                 return Fault("The call returned None, and not the model.", misconception=RETURNED_NONE)
+            if kind.rpartition(".")[2] != "Model":
+                hint = "Which return is reached first, and what does it give? One inside a loop ends the call at once."
+                return Fault(f"The call returned a {kind}, and not the model.", hint=hint)
             return Fault(f"The call returned another {kind}, and not the model itself.", misconception=COPY_RETURNED)
         return (
             self._places_fault(args, observation)
@@ -154,7 +157,14 @@ class AddLora(Check):
             nested = {path for path in places if "." in path}
             problem = f"There is no LoRALinear at {', '.join(plain[:4])}{', and so on' if len(plain) > 4 else ''}."
             if len(plain) == len(places):
-                return Fault(f"Not one nn.Linear of {len(plain)} was replaced.", misconception=NOTHING_REPLACED)
+                # A LoRALinear freezes its base: where nothing is frozen, none was made.
+                made = any(places[path]["frozen"] is True for path in plain)
+                return Fault(
+                    f"Not one nn.Linear of {len(plain)} was replaced.",
+                    hint="Print the name and the type of each module that your loop meets. On which of them should it act, "
+                    "and does it?",
+                    misconception=NOTHING_REPLACED if made else None,
+                )
             if observation["dotted"] is True:
                 return Fault(problem, misconception=FULL_NAME_AS_ATTRIBUTE)
             return Fault(problem, misconception=NESTED_MISSED if nested == set(plain) else None)
@@ -173,11 +183,14 @@ class AddLora(Check):
             scale = place["scaling"]
             right = is_number(scale) and agree(float(as_number(scale)), args["alpha"] / rank)
             if place["shapes"] != [[d, rank], [rank, k]] or not right:
+                twice = is_number(scale) and agree(float(as_number(scale)), args["alpha"] / rank**2)
+                hint = "LoRALinear divides alpha by the rank itself. What do you hand to it as alpha?"
+                cause = DIVIDED_BY_RANK_AGAIN.reworded(hint=hint) if twice else ALPHA_OR_RANK_LOST
                 shapes = " and ".join(describe.shape(shape or ()) for shape in place["shapes"])
                 return Fault(
                     f"At {path}, A and B have shapes {shapes}, and scaling is {describe.contents(scale)}.",
                     expected=f"{(d, rank)} and {(rank, k)}, and {describe.contents(args['alpha'] / rank)}",
-                    misconception=ALPHA_OR_RANK_LOST,
+                    misconception=cause,
                 )
             if place["frozen"] is not True:
                 return Fault(f"base_layer at {path} requires a gradient.")
@@ -244,6 +257,12 @@ answer.slip(
     thought="rank and alpha are two numbers, in either order.",
     hint="LoRALinear takes them by position or by name. In which order does it expect them, and in which do you pass them?",
     exactly=True,
+)
+answer.slip(
+    DIVIDED_BY_RANK_AGAIN,
+    "LoRALinear(part, rank, alpha)",
+    "LoRALinear(part, rank, alpha / rank)",
+    hint="LoRALinear divides alpha by the rank itself. What do you hand to it as alpha?",
 )
 answer.slip(
     BASE_COPIED,

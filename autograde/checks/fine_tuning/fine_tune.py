@@ -55,6 +55,12 @@ NOT_CLEARED = Misconception(
     thought="backward() makes new gradients each time.",
     hint="It adds to what is in .grad. After ten steps, whose gradients does the optimiser use?",
 )
+NO_GRADIENT = Misconception(
+    "gradient_never_arrives",
+    thought="step() finds out by itself how the adapters should change.",
+    hint="It uses what is in .grad. Print .grad of one adapter just before a step: is backward really called there, with its "
+    "brackets, and on a loss that comes from model(x) itself, without .detach() or numbers in between?",
+)
 CLEARED_TOO_EARLY = Misconception(
     "cleared_before_step",
     thought="Gradients are cleared once per step, somewhere.",
@@ -331,6 +337,8 @@ def _nothing_learned(seen, before):
         return Fault(problem + " The optimiser holds no parameter of this model.", misconception=OF_COPIES)
     if watched["steps"] and not adapters & held:
         return Fault(problem + " The optimiser holds none of them.", misconception=WITHOUT_ADAPTERS)
+    if watched["steps"] and not watched["backwards"] and adapters <= held:
+        return Fault(problem + " No gradient has reached them.", misconception=NO_GRADIENT)
     if watched["backwards"] and not watched["steps"]:
         return Fault(problem + " Gradients were worked out, and no optimiser has made a step.", misconception=NO_STEP)
     if held and not adapters <= held:
@@ -456,6 +464,7 @@ answer.slip(
     "loss.backward()\n        model.zero_grad()\n        optimiser.step()",
     recognise=_never,
 )
+answer.slip(NO_GRADIENT, "loss.backward()", "loss.backward", recognise=_never)
 answer.slip(NO_STEP, "        optimiser.step()\n", "", recognise=_never)
 answer.slip(
     WITHOUT_ADAPTERS,

@@ -8,7 +8,13 @@ from torch import nn
 from autograde.checks.lora_linear import modes
 from autograde.checks.shared import next_steps
 from autograde.checks.shared.draws import layer_sizes
-from autograde.checks.shared.families import ALPHA_NOT_DIVIDED, GRADIENT_CUT, TWO_DIMENSIONAL_ONLY, VIEW_FOR_TRANSPOSE
+from autograde.checks.shared.families import (
+    ALPHA_NOT_DIVIDED,
+    GRADIENT_CUT,
+    KEPT_ON_THE_CLASS,
+    TWO_DIMENSIONAL_ONLY,
+    VIEW_FOR_TRANSPOSE,
+)
 from autograde.checks.shared.lora_layers import (
     ADAPTERS,
     DEFAULTS,
@@ -109,6 +115,14 @@ class LoraLinearForward(LayerCheck):
     def fault(self, case, observation):
         if broken := self.broken(case, observation):
             return _with_hint(broken, case, observation)
+        scalings = observation["own_scaling"], observation["scaling"]
+        if all(map(is_number, scalings)) and not agree(*scalings):
+            return Fault(
+                "Making a second layer changed the scaling of the first.",
+                returned=describe.contents(scalings[1]),
+                expected=describe.contents(scalings[0]),
+                misconception=KEPT_ON_THE_CLASS,
+            )
         out, gradients = self.expected(case)
         dtype = case.args["x"].dtype
         if fault := fault_between(
@@ -152,7 +166,10 @@ def _with_hint(fault, case, observation):
     """`fault` with a hint, where it is no known mistake."""
     if fault.hint:
         return fault
-    scaling = observation.get("scaling")
+    scaling = observation.get("scaling", scaling_of(case))
+    if not is_number(scaling) and scaling is not None:
+        hint = f"The layer's scaling is {describe.contents(scaling)}, and not a number. Look at the line that sets it."
+        return replace(fault, hint=hint)
     if is_number(scaling) and not agree(scaling, scaling_of(case)):
         numbers = describe.contents(scaling), describe.number(scaling_of(case))
         hint = f"The layer's scaling is {numbers[0]}, and alpha / rank is {numbers[1]} here. Begin with that."
@@ -212,6 +229,14 @@ alpha_not_divided = answer.slip(
     ALPHA_NOT_DIVIDED,
     "alpha / rank",
     "alpha",
+)
+
+answer.slip(
+    "alpha_floored",
+    "alpha / rank",
+    "alpha // rank",
+    thought="alpha and rank are whole numbers, so their ratio is one.",
+    hint="`//` leaves out what follows the point. What is the scaling at the defaults, rank=4 and alpha=1?",
 )
 
 answer.slip(

@@ -80,7 +80,11 @@ class LoraLinearFreeze(LayerCheck):
             return Fault(f"Two optimiser steps changed the base's {'weight' if weight else 'bias'}.")
         for name, moved in zip(ADAPTERS, adapters, strict=True):
             if not moved and observation["held"][name]["registered"]:
-                return Fault(f"Two optimiser steps left {name} as it was: it does not train.")
+                return Fault(
+                    f"Two optimiser steps left {name} as it was: it does not train.",
+                    hint="Its requires_grad is True, so no gradient reaches it. Look in forward for .detach(), .data or no_grad() "
+                    f"between {name} and the output, and for an output that does not use it.",
+                )
         return None
 
     def left_out(self, observation):

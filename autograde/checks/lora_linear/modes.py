@@ -23,6 +23,11 @@ WITH_GRADIENTS_ONLY = Misconception(
     thought="Without gradients there is no training, so the adapter is not needed.",
     hint="Call your layer inside torch.no_grad(), and compare it with its base. What was learned must stay in the output.",
 )
+PRODUCT_KEPT = Misconception(
+    "product_kept",
+    thought="The product of lora_A and lora_B is the same in every call, so it is worked out in the first one.",
+    hint="Every step of training changes lora_A and lora_B. Which values of them does your layer use in its second call?",
+)
 MERGED_AT_EVAL = Misconception(
     "merged_at_eval",
     thought="In evaluation the adapters do not change any more, so one merged weight can be kept.",
@@ -76,6 +81,8 @@ def fault(case, outcomes, right):
             misconception = ADDED_TWICE_AT_EVAL
         elif misconception in (WITH_GRADIENTS_ONLY, IN_TRAINING_ONLY) and not agree(result, base, dtype, case.device):
             misconception = None
+        elif way.startswith("after layer.train()") and agree(result, right, dtype, case.device):
+            misconception = PRODUCT_KEPT
         elif misconception is MERGED_AT_EVAL and not agree(result, right, dtype, case.device):
             misconception = None
         return Fault(f"The output is right at first, and wrong {_when(way)}", hint=HINT, misconception=misconception)
@@ -100,6 +107,15 @@ def add_slips(answer):
         answer.slip(misconception, "return self.base_layer(x) +", start)
     answer.slip(
         DROPOUT, "(x @ self.lora_A)", "(F.dropout(x, 0.5) @ self.lora_A)", recognise=lambda case, observation: False
+    )
+    answer.slip(
+        PRODUCT_KEPT,
+        "rank, base_layer.out_features, **like))",
+        "rank, base_layer.out_features, **like))\n        self.product = None",
+        "return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B",
+        "if self.product is None:\n"
+        "            self.product = self.scaling * self.lora_A @ self.lora_B\n"
+        "        return self.base_layer(x) + x @ self.product",
     )
     answer.slip(
         MERGED_AT_EVAL,

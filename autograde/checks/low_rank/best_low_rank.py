@@ -57,7 +57,8 @@ class BestLowRank(Check):
         (d, k), expected_shapes = M.shape, f"(A, B) of shapes ({M.shape[0]}, {rank}) and ({rank}, {M.shape[1]})"
         returned = describe.contents(value)
         if not isinstance(value, list) or len(value) != 2:
-            raise Wrong("The result is not a pair (A, B).", returned=returned, expected=expected_shapes)
+            hint = "Return both factors, A first, with a comma between them."
+            raise Wrong("The result is not a pair (A, B).", returned=returned, expected=expected_shapes, hint=hint)
         for name, factor, shape in zip("AB", value, [(d, rank), (rank, k)], strict=True):
             if not isinstance(factor, torch.Tensor):
                 raise Wrong(

@@ -74,7 +74,8 @@ delta_weight = DeltaWeight()
 
 def _wrote_in_place(case, observation):
     message = str(observation["raised"]["message"]) if "raised" in observation else ""
-    return bool(observation.get("changed")) or "is being used in an in-place operation" in message
+    changed = any("lora_" in str(name) for name in observation.get("changed", ()))
+    return changed or "is being used in an in-place operation" in message
 
 
 scaling_forgotten = answer.slip(

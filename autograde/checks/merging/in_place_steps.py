@@ -87,7 +87,7 @@ class ExpectedLayer:
 def in_words(steps):
     """`merge(), merge(), unmerge()`."""
     words = {"set": "new values for lora_A and lora_B", "learn": "a backward pass",
-             "load": "another weight loaded into base_layer"}  # fmt: skip
+             "load": "another weight loaded into base_layer", "other": "another layer made and merged"}  # fmt: skip
     return ", ".join(words.get(name, f"{name}()") for name, *_ in steps)
 
 
@@ -113,11 +113,21 @@ def follow(case, observation):
         layer.weight_aliased = layer.weight_aliased or snapshot["alias"] is True
         before, right = layer.merged, layer.apply(*steps[i])
         fault, points_to = _snapshot_fault(case, snapshot, layer, right, steps[: i + 1], before)
+        if points_to == "adapter_unused" and _adds_when_merged(case, layer, steps[i + 1 :], snapshots[i + 1 :]):
+            return replace(fault, misconception=None), "flag_inverted"
         if fault:
             return fault, points_to
     if "raised" in observation:
         return _raised(case, observation, layer)
     return None, ""
+
+
+def _adds_when_merged(case, layer, steps, snapshots):
+    """Whether a layer that leaves its adapter's part out adds it after the first merge, where the weight holds it."""
+    if steps[:1] != [["merge"]] or not snapshots:
+        return False
+    right = layer.apply("merge")
+    return agree(snapshots[0]["out"], right.out + layer.adapter_output(), case.args["x"].dtype, case.device)
 
 
 def start_fault(case, start):
@@ -237,6 +247,8 @@ def _flag_fault(value, merged, right, after):
         problem = f"{after}layer.merged is not True or False."
         hint = hint if value is not None else "The layer needs an attribute merged that is True or False."
         return Fault(problem, shown, str(right), hint)
+    if merged and not after.startswith("After"):
+        hint = "A layer that has just been made holds no delta. Is merged set on the layer itself, or on its class?"
     return Fault(f"{after}layer.merged is {merged}, and it should be {right}.", shown, str(right), hint)
 
 
@@ -276,6 +288,9 @@ def _weight_fault(case, snapshot, layer, right, after, steps, delta_before):
     fault = Fault(
         f"{after}the base's weight has wrong values: {difference}.", *shown, tensors=(weight_now, right.weight)
     )
+    others = [step_taken[1].double() for step_taken in steps if step_taken[:1] == ["other"]]
+    if any(is_close_to(weight) for weight in others):
+        return fault, "kept_on_the_class"
     if not right.merged:
         if step == "unmerge" and delta_before is None:
             return fault, "unmerge_unguarded"

@@ -5,7 +5,13 @@ import torch
 from autograde.checks.merging.given import adapted, base_in_words, options_in_words
 from autograde.checks.merging.in_place_steps import EXACT, LAYER_MISTAKES, follow, in_words
 from autograde.checks.shared.draws import layer_sizes
-from autograde.checks.shared.families import BIAS_DROPPED, NO_TRANSPOSE, SCALING_FORGOTTEN, VIEW_FOR_TRANSPOSE
+from autograde.checks.shared.families import (
+    BIAS_DROPPED,
+    KEPT_ON_THE_CLASS,
+    NO_TRANSPOSE,
+    SCALING_FORGOTTEN,
+    VIEW_FOR_TRANSPOSE,
+)
 from autograde.judge import describe
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import ANSWER, Case, Check
@@ -90,6 +96,9 @@ class MergeableLoRALinear(Check):
             case(f"back and forth in {describe.dtype_name(dtype)}", *[MERGE, UNMERGE] * 3, part=EXACT, dtype=dtype)
             for dtype in (torch.float32, torch.bfloat16, torch.float16, torch.float64)
         ]
+        beside_another = case("another layer is merged in between", MERGE)
+        other_weight = draw.tensor(*beside_another.args["weight"].shape)
+        beside_another.args["steps"] += [["other", other_weight], UNMERGE]
         loaded = case("another base is loaded before the first merge", part=EXACT)
         loaded.args["steps"] += [["load", draw.tensor(*loaded.args["weight"].shape)], MERGE, UNMERGE]
         return [
@@ -110,6 +119,7 @@ class MergeableLoRALinear(Check):
             case("evaluated and trained on", EVAL, TRAIN, MERGE, TRAIN, EVAL, UNMERGE),
             trained_on,
             learns,
+            beside_another,
             *back_and_forth,
             replaced,
             loaded,
@@ -298,6 +308,22 @@ slip(
     "out +",
     thought="forward stays as it is: merging changes the weight and nothing else.",
     hint="The weight holds the delta now. What does forward still add to base_layer(x)?",
+)
+
+slip(
+    "flag_inverted",
+    "out if self.merged else out +",
+    "out if not self.merged else out +",
+    thought="forward adds the adapter's part when the layer is merged.",
+    hint="Where is the delta while merged is True, in the weight or still to be added? And where is it while merged is False?",
+)
+
+slip(
+    KEPT_ON_THE_CLASS,
+    "self.kept = self.base_layer.weight.detach().clone()",
+    "type(self).kept_by_all = self.base_layer.weight.detach().clone()",
+    "copy_(self.kept)",
+    "copy_(self.kept_by_all)",
 )
 
 slip(

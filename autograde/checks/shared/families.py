@@ -104,6 +104,24 @@ FULL_NAME_AS_ATTRIBUTE = Misconception(
     hint="Print the model after the call: it has new children with dots in their names, and the nn.Linears are still in "
     "their places. Which module holds the layer, and what is the layer called there?",
 )
+BRACKETS_LOST = Misconception(
+    "brackets_lost",
+    thought="Python works the line out as it is meant.",
+    hint="`*` and `/` come before `+`, and of `*` and `/` the one further left comes first. Put small numbers into your line and "
+    "work it out in that order.",
+)
+KEPT_ON_THE_CLASS = Misconception(
+    "kept_on_the_class",
+    thought="What the class keeps belongs to one layer.",
+    hint="A name on the class, or outside of it, is there once for all layers, and the last layer that sets it has it. Where "
+    "does each layer keep what is its own?",
+)
+KEPT_BETWEEN_CALLS = Misconception(
+    "kept_between_calls",
+    thought="A call starts with everything empty, default values and names outside of the function too.",
+    hint="Call your function twice with the same input and compare. A default value such as [] or set() is made once, at the "
+    "def line, and a name outside keeps what was put in. What should each call make anew?",
+)
 ADAPTER_SHARED = Misconception(
     "adapter_shared",
     thought="An adapter can serve every layer of its size.",

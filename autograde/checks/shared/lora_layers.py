@@ -80,6 +80,12 @@ def _exception_hint(case, error):
     message = str(error["message"])
     if "before Module.__init__() call" in message:
         return CALL_SUPER
+    if 'missing the required "forward"' in message:
+        return "The class has no method of the name forward. Compare the names of your methods with it."
+    if str((error["where"] or {}).get("text", "")).startswith("super().__init__("):
+        return (
+            "nn.Module takes no arguments when it is made: super().__init__(). What was given stays in your own hands."
+        )
     if re.search(r"unexpected keyword argument|__init__\(\) (missing \d+ required|takes )", message):
         return (
             "A layer is made as LoRALinear(base_layer, rank=…, alpha=…): keep the parameters' names as they were given."
@@ -130,7 +136,7 @@ def absent_fault(states):
             continue
         kind = describe.clean(str(state["type"]), 80)
         problem = f"The layer has no {name}." if kind == "NoneType" else f"{name} is not a tensor but a {kind}."
-        hint = f"Give the layer a {name}: an nn.Parameter, or an nn.Linear without bias."
+        hint = f"Give the layer a {name}, as self.{name}: an nn.Parameter, or an nn.Linear without bias."
         other_names = states.get("others")
         if other_names and kind == "NoneType":
             listed = describe.clean(", ".join(map(str, other_names[:4])), 120)

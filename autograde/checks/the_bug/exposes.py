@@ -26,6 +26,12 @@ INVERTED = Misconception(
     thought="True means that the layer is right.",
     hint="The name asks a question: does the test expose the layer? Read again what True stands for.",
 )
+EVIDENCE_DROPPED = Misconception(
+    "evidence_dropped",
+    thought="The answer is that of the last call, or of all calls together.",
+    hint="In your test's own calls this layer gave wrong values or raised, and it says False all the same. Follow your result from such "
+    "a call to the return: what becomes of it when a later call is right?",
+)
 _SAYS = "Whatever a layer does, the test says True or False."
 
 
@@ -161,14 +167,18 @@ class Exposes(Check):
         return Fault(f"The test says False for {a_layer}.", "False", "True: this layer is wrong", hint=hint)
 
     def cause_in_all(self, cases, observations):
-        """`INVERTED` if the test calls every layer and says True for all right ones and False for many wrong ones."""
+        """`INVERTED` if the test calls every layer and says True for all right ones and False for many wrong ones;
+        `EVIDENCE_DROPPED` if its answer is what its last call shows, or what all of its calls show.
+        """
         answers = [
             verdict_in(observation.get("value")) if observation.get("calls") else None for observation in observations
         ]
         of_right, of_wrong = ([s for s, case in zip(answers, cases, strict=True) if case.layer.right is right]
                               for right in (True, False))  # fmt: skip
         swapped = None not in answers and all(of_right) and of_wrong.count(False) > len(of_wrong) / 4
-        return INVERTED if swapped else None
+        if swapped:
+            return INVERTED
+        return EVIDENCE_DROPPED if _drops_evidence(cases, observations) else None
 
     def so_far(self, cases, faults):
         """How many of the layers got the right answer."""
@@ -207,6 +217,25 @@ class _FewLayersInFloat32(_InFloat32):
 
 
 exposes = Exposes()
+
+
+def _drops_evidence(cases, observations):
+    """Whether a test makes all of its calls on each layer, and forgets at a later one what an earlier one has shown."""
+    seen = [(case.layer, observation) for case, observation in zip(cases, observations, strict=True)]
+    most = max(len(observation.get("calls", ())) for _, observation in seen)
+    full = [(layer, observation) for layer, observation in seen if len(observation.get("calls", ())) == most]
+    # An exception may end the calls, depending on where the test's `try` stands. A test that returns early is no such test.
+    cut_short = [observation for _, observation in seen if len(observation.get("calls", ())) < most]
+    if most < 2 or not all(observation.get("layer_raised") for observation in cut_short):
+        return False
+    said = [(layer, observation["calls"], verdict_in(observation.get("value"))) for layer, observation in full]
+    if any(answer is None or (answer and layer.right) for layer, _, answer in said):
+        return False
+    wrong = [(layer, calls, answer) for layer, calls, answer in said if not layer.right]
+    dropped = [layer for layer, calls, answer in wrong if not answer and layer.gap(calls) is None]
+    by_last = all((layer.gap(calls[-1:]) is None) is answer for layer, calls, answer in wrong)
+    by_all = all(all(layer.gap([call]) is None for call in calls) is answer for layer, calls, answer in wrong)
+    return bool(dropped) and any(answer for *_, answer in wrong) and (by_last or by_all)
 
 
 def _never_asked(right):
@@ -304,6 +333,9 @@ answer.slip(
     "",
     thought="Returning True for a wrong layer is all; for a right one there is nothing to say.",
     hint="A function that ends without return gives None. What should it give when nothing was found?",
+    recognise=lambda case, observation: (
+        case.layer.right and "value" in observation and observation["value"] is None and bool(observation["calls"])
+    ),
 )
 
 

@@ -1,6 +1,6 @@
 """flops_thin: what (x @ A) @ B costs."""
 
-from autograde.checks.shared.families import ONE_ADDITION_LESS, ONE_PER_MULTIPLY_ADD, SIZES_MULTIPLIED
+from autograde.checks.shared.families import BRACKETS_LOST, ONE_ADDITION_LESS, ONE_PER_MULTIPLY_ADD, SIZES_MULTIPLIED
 from autograde.checks.two_thin_products.flops import CostCheck, thin_cost
 
 
@@ -28,6 +28,11 @@ def one_per_multiply_add(n, d, k, r):
 )
 def rows_forgotten(n, d, k, r):
     return 2 * r * (d + k)
+
+
+@flops_thin.misconception(BRACKETS_LOST)
+def brackets_lost(n, d, k, r):
+    return 2 * n * r * d + k
 
 
 @flops_thin.misconception(
