@@ -61,11 +61,12 @@ _ABBREVIATIONS = {
     "torch": "import torch",
 }
 
-# Raised by the call itself, before any line of the learner's has run.
+# Raised by the check's call itself, before any line of the learner's has run, or by a call in one of these lines.
 _OTHER_PARAMETERS = re.compile(r"positional argument|unexpected keyword argument|required keyword-only argument")
 PARAMETERS_CHANGED = (
     "The check calls it with the parameters that the cell came with. Give it these again, in their order."
 )
+CALLED_WITH_OTHERS = "Compare this call with the def line of what it calls. Which arguments does that take?"
 
 _CHANGED_IN_LOOP = re.compile(r"(?:changed|changed size|mutated) during iteration")
 CHANGED_IN_LOOP = "The body of this loop changes what the loop goes through. Make a list first: for … in list(…)."
@@ -109,16 +110,6 @@ _NO_TENSORS = (
 )
 
 
-def _arguments_hint(error):
-    """What to do about a call in the learner's code with too many, too few or unknown arguments; empty for any other exception."""
-    wrong = (
-        r"takes .*positional arguments?|missing \d+ required|unexpected keyword argument|multiple values for argument"
-    )
-    if error["type"] != "TypeError" or not re.search(wrong, str(error["message"])):
-        return ""
-    return "Compare this call with the def line of what it calls. Which arguments does that take?"
-
-
 def _import_of(name):
     """The line that imports a well-known module under this name; empty if there is none."""
     return _ABBREVIATIONS.get(name) or (f"import {name}" if name in sys.stdlib_module_names else "")
@@ -128,15 +119,13 @@ def hint_for(error):
     """What to do about an exception, by its kind; empty if the kind is unknown or gives no advice."""
     if is_stub(error):
         return STUB_LEFT
-    if error["type"] == "TypeError" and error["where"] is None and _OTHER_PARAMETERS.search(str(error["message"])):
-        return PARAMETERS_CHANGED
+    if error["type"] == "TypeError" and _OTHER_PARAMETERS.search(str(error["message"])):
+        return PARAMETERS_CHANGED if error["where"] is None else CALLED_WITH_OTHERS
     if _CHANGED_IN_LOOP.search(str(error["message"])):
         return CHANGED_IN_LOOP
     kind, message = kind_of(error), str(error["message"])
     if kind in _HINTS:
         return _HINTS[kind]
-    if hint := _arguments_hint(error):
-        return hint
     if kind == ATTRIBUTE and (other := re.search(_NO_TENSORS + r" has no attribute '(\w+)'", message)):
         return f"What stands before .{other.group(2)} is of type {other.group(1)}. What did you expect there, and which line made it?"
     missing = re.search(r"(?:name|variable|attribute) '(\w+)'", message)

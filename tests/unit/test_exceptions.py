@@ -122,14 +122,30 @@ def test_other_parameters_than_those_of_the_stub(name):
         assert verdict.hint == exceptions.PARAMETERS_CHANGED, verdict.message
 
 
-def test_parameters_of_a_function_of_their_own_are_another_matter():
+def test_parameters_of_a_function_of_their_own_are_those_of_its_def_line():
     def helper(x):
         return x
 
     def answer(x):
         return helper(x, x)
 
-    assert exceptions.hint_for(call(answer, args=[1])["raised"]) == ""
+    assert exceptions.hint_for(call(answer, args=[1])["raised"]) == exceptions.CALLED_WITH_OTHERS
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("bool(torch.ones(2) > 0)", "single True or False"),
+        ("torch.ones(2).sum().backward()", "what cuts it"),
+        ("torch.log_softmax(torch.arange(3), 0)", "whole numbers"),
+        ("torch.optim.Adam(iter(()))", "No parameter reached"),
+        ("torch.ones(2).sum().item().backward()", "of type float"),
+        ("(torch.ones(2),).shape", "of type tuple"),
+    ],
+)
+def test_a_kind_of_exception_has_a_hint_of_its_own(line, hint):
+    answer = defined(f"def answer():\n    {line}\n", "answer")
+    assert hint in exceptions.hint_for(call(answer, args=[])["raised"])
 
 
 def test_a_loop_over_what_its_body_changes():

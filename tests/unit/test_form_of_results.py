@@ -1,0 +1,33 @@
+"""A result of the wrong kind gets a hint about its kind, and none about the mathematics."""
+
+import numpy as np
+import pytest
+import torch
+
+from autograde.judge.compare import fault_between
+from autograde.remote import wire
+
+ONE = torch.ones(2)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected", "hint"),
+    [
+        (None, 3, "no return"),
+        ("3", 3, "not a text"),
+        ((3, 4), 3, "Return it alone"),
+        ((3,), 3, "comma at the end"),
+        ((each for each in [3]), 3, "list(…)"),
+        (None, ONE, "no return"),
+        ((ONE,), ONE, "comma at the end"),
+        (np.ones(2, dtype=np.float32), ONE, "torch.from_numpy"),
+        ("1, 2", (1, 2), "not a text"),
+        (("1", 2), (1, 2), "not a text"),
+    ],
+)
+def test_a_result_of_the_wrong_kind_has_a_hint_of_its_own(value, expected, hint):
+    assert hint in fault_between(wire.plain(value), wire.type_name(value), expected).hint
+
+
+def test_a_wrong_value_of_the_right_kind_has_none():
+    assert fault_between(4, "int", 3).hint == ""
