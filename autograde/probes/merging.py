@@ -157,10 +157,7 @@ def run_steps(layer_class, weight, bias, options, A, B, x, steps, device="cpu"):
         if name != "forward":
             given = [tensor.to(device) for tensor in inputs]
             if name == "other":
-                gradients, error = (
-                    None,
-                    _merge_other(layer_class, given[0], bias, options, (A.to(device), B.to(device))),
-                )
+                error = _merge_other(layer_class, given[0], bias, options, (A.to(device), B.to(device)))
             else:
                 gradients, error = catch(_step, layer, original, x, name, given)
             if error:
