@@ -305,7 +305,7 @@ _code(
     "isinstance",
     _while_asked("import builtins\nbuiltins.isinstance = lambda *a: True"),
     "tried: begun",
-    "0 of 2 points Your notebook ended its own Python process when linear_by_hand was tried",
+    "0 of 2 points The result has the right shape but wrong values",
     before="tried('begun')",
 )
 _code(
