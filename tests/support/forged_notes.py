@@ -13,7 +13,7 @@ from autograde.remote import wire
 from autograde.remote.probe import Remote, run_probe
 
 KNOWN = Path(__file__).with_name("forgeable.txt")
-VALUES = {"value", "out"}  # under these names every number and name is a value, too
+VALUES = {"value", "out", "again"}  # under these names every number and name is a value, too
 
 
 class Forger:
