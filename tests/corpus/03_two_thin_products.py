@@ -1017,6 +1017,9 @@ def lora_delta(x, A, B, scaling):
 
 
 # %% wheat="a module made for the call" exercise="lora_delta"
+from torch.nn import functional as F
+
+
 class Delta(nn.Module):
     def __init__(self, A, B, scaling):
         super().__init__()

@@ -984,6 +984,9 @@ def adapter_parameters(model, found=[]):
 
 
 # %% wheat="torch.autograd.grad, Adam by hand" exercise="fine_tune"
+from torch.nn import functional as F
+
+
 from lora_ref.layer import LoRALinear
 def fine_tune(model, x, y, epochs, lr):
     ps = [p for m in model.modules() if isinstance(m, LoRALinear) for p in (m.lora_A, m.lora_B)]
@@ -998,6 +1001,9 @@ def fine_tune(model, x, y, epochs, lr):
 
 
 # %% chaff="backward without brackets" exercise="fine_tune" misconception="gradient_never_arrives"
+from torch.nn import functional as F
+
+
 from lora_ref.layer import LoRALinear
 def fine_tune(model, x, y, epochs, lr):
     ps = [p for m in model.modules() if isinstance(m, LoRALinear) for p in (m.lora_A, m.lora_B)]
@@ -1010,6 +1016,9 @@ def fine_tune(model, x, y, epochs, lr):
 
 
 # %% chaff="a loss of detached logits" exercise="fine_tune" misconception="gradient_never_arrives"
+from torch.nn import functional as F
+
+
 from lora_ref.layer import LoRALinear
 def fine_tune(model, x, y, epochs, lr):
     ps = [p for m in model.modules() if isinstance(m, LoRALinear) for p in (m.lora_A, m.lora_B)]

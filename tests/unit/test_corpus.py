@@ -11,6 +11,7 @@ from encoded_session import encoded
 from known_answers import CHECKS, SAMPLES, checks_of, defined
 
 from autograde.judge.random_inputs import Draw
+from autograde.notebook.python_source import names
 
 SEEDS = (1, 20, 300)  # the inputs are fresh at every run; fixed draws keep this suite repeatable
 ENDLESS = 5  # seconds of this process's own time after which a planted answer counts as one that never ends
@@ -40,6 +41,12 @@ def test_a_known_answer_gets_its_verdict(check, sample, seed):
         assert not verdict.passed and verdict.score < check.points, verdict.message
         assert (verdict.misconception or "") == sample.misconception, verdict.message
         assert bool(verdict.thought) == bool(verdict.misconception) and verdict.hint
+
+
+def test_right_answers_import_functional():
+    """F is given here for the sake of known mistakes that use it; in a notebook it is not."""
+    right = [sample for sample in SAMPLES if sample.misconception is None]
+    assert not [sample.style for sample in right if "F" in names(sample.source)[0]]
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
