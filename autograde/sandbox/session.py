@@ -7,6 +7,7 @@ anything. So nothing here waits without a limit, all input is checked, and the w
 
 import codecs
 import dataclasses
+import math
 import os
 import selectors
 import time
@@ -370,15 +371,16 @@ class Session:
         shared = self.link.shared
         used = max(0, usage.memory - shared) + usage.buffers
         available = available_memory()
-        allowed = min(self.limits.memory, available / SHORT_OF_MEMORY if available is not None else self.limits.memory)
-        if used <= allowed:
+        to_spare = math.inf if available is None else available / SHORT_OF_MEMORY
+        if used <= min(self.limits.memory, to_spare):
             return
         exact = exact_memory(usage.processes, EXACT_SECONDS)
         if exact is not None:
             used = max(0, exact - shared) + usage.buffers
         if used > self.limits.memory:
             raise _Ending("memory")
-        if used > allowed:
+        # The more sessions there are, the less `exact` counts of what all share: subtracting that whole leaves too little.
+        if max(used, usage.largest - shared + usage.buffers) > to_spare:
             self.starved = True
             raise _Ending("machine")
 

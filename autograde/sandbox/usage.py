@@ -12,12 +12,13 @@ TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 @dataclasses.dataclass(frozen=True)
 class Usage:
-    """Of all processes of a session: bytes of memory (what they share with others included), bytes that the kernel may
-    hold for their sockets, ``{process: (session id, [threads])}``, the number of their threads, seconds of CPU, bytes
+    """Of all processes of a session: bytes of memory (what they share with others included), those of the largest process,
+    bytes that the kernel may hold for their sockets, ``{process: (session id, [threads])}``, the number of their threads, seconds of CPU, bytes
     on disk, and ``{thread: seconds}`` in which it was ready to run and had no processor.
     """
 
     memory: int
+    largest: int
     buffers: int
     processes: dict
     threads: int
@@ -70,7 +71,7 @@ class Meter:
 
     def read(self):
         """A `Usage`."""
-        resident = threads = 0
+        resident = largest = threads = 0
         cpu = 0.0
         found, waits = {}, {}
         for process, tasks in _tree(self.root) if self.root is not None else ():
@@ -79,13 +80,14 @@ class Meter:
                 found[process] = int(fields[3]), tasks
                 cpu += sum(int(ticks) for ticks in fields[11:15]) / TICKS  # its own, and of what it has waited for
                 threads += int(fields[17])
-                resident += _resident(process, tasks)
+                own = _resident(process, tasks)
+                resident, largest = resident + own, max(largest, own)
             for thread in tasks:
                 with contextlib.suppress(OSError, ValueError, IndexError):
                     waits[thread] = _waited(process, thread)
         buffers = 0 if self.folder else _sockets(found) * SOCKET_BYTES
         disk = _size(self.folder) if self.folder else 0
-        return Usage(resident * 1024, buffers, found, threads, cpu, disk, waits)
+        return Usage(resident * 1024, largest * 1024, buffers, found, threads, cpu, disk, waits)
 
 
 def waits_of(process):

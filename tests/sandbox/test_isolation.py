@@ -767,6 +767,17 @@ def test_when_the_machine_is_short_of_memory_the_largest_session_goes_first(warm
         assert small.run_cell("time.sleep(0.5)").ok and not small.starved
 
 
+def test_what_a_session_uses_is_the_same_beside_many_others(warm, monkeypatch):
+    """The memory that all sessions share with the fork server counts for each the less, the more there are."""
+    monkeypatch.setattr("autograde.sandbox.session.available_memory", lambda: 40 * MIB)
+    with contextlib.ExitStack() as stack:
+        others = [stack.enter_context(warm.open()) for _ in range(5)]
+        with warm.open() as large, pytest.raises(SessionEnded) as ended:
+            large.run_cell("a = bytearray(200 * 2**20)\nimport time\ntime.sleep(20)")
+        assert ended.value.reason == "machine"
+        assert all(each.run_cell("").ok for each in others)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give each session a user of its own")
 def test_descriptors_on_their_way_do_not_count_for_a_neighbour(warm):
     if warm.level == "partial":
