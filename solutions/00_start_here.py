@@ -20,12 +20,13 @@ of this course work.
 r"""
 ## First, what it is all for
 
-Here is a small language model. It has 521,088 numbers, and they learned from English text only. In the next cell it learns to write
-German, although **not one of these numbers changes**. Beside them run a few new ones, about one for every 42, and only the new ones
-learn. This method is called LoRA, **lo**w-**r**ank **a**daptation, and in this course you build it yourself, piece by piece.
+Here is a small language model. It has 521,088 parameters: numbers that were learned from English text only. In the next cell the model
+learns to write German, although **not one of these numbers changes**. A few new numbers are added beside them, about one for every 42,
+and only the new ones are trained. This method is called LoRA, **lo**w-**r**ank **a**daptation, and in this course you build it yourself,
+piece by piece.
 
-Run the cell with **Shift + Enter**. It takes about ten seconds. You need not understand the code yet; by lesson
-[09](../09_transformer/09_transformer.ipynb) you will have written its parts.
+Run the cell with **Shift + Enter**. It takes about ten seconds. You need not understand the code yet: by lesson
+[09](../09_transformer/09_transformer.ipynb) you will have written the main parts of it yourself.
 """
 
 # %% demonstration=true
@@ -67,19 +68,19 @@ for columns in zip(before, after, switched_off):
 
 # %% [markdown]
 r"""
-Most of these words exist in no dictionary, but anybody can see which language they are trying to be. (It
-learned from the names of languages, places and time zones. *Zeit* is German for time, and *-isch* is an ending like *-ish*.)
+Most of these words are in no dictionary, but you can see at once which language they imitate. (The model learned from the names of
+languages, places and time zones. *Zeit* is German for time, and *-isch* is an ending like *-ish*.)
 
-Look at the right column. Switched off, the model writes what it wrote before, letter for letter. So one model can serve many
-purposes: it is kept once, and for each purpose a small file is kept with it. If you train all of its numbers instead, you need a whole
-model for each.
+Now look at the right column. With LoRA switched off, the model writes exactly what it wrote before, letter for letter. So one model can
+serve many purposes: you store it once, with one small file for each purpose. If you train all of its numbers instead, you have to store a
+whole model for each purpose.
 
-How can so few numbers be enough? Where do they go, what do they cost, and when does it fail? To answer that you need to know exactly
-what a layer computes.
+How can so few numbers be enough? Where do they go, what do they cost, and when does the method fail? To answer these questions you need
+to know exactly what a layer computes.
 
 ## What this machine has
 
-Everything in this course runs on a CPU; where there is a CUDA device, it is used.
+Everything in this course runs on a CPU. If there is a CUDA device, it is used.
 """
 
 # %%
@@ -100,8 +101,8 @@ print("Python", platform.python_version(), "· torch", version, "· device", dev
 r"""
 ## Predict first
 
-Every lesson opens with a question whose answer surprises many people. Write your guess down *before* you run the answer: a guess that
-turns out wrong is what makes the right answer stay.
+Every lesson opens with a question whose answer may surprise you. Write your guess down *before* you run the answer: you remember the
+answer better when you have made a guess first, even a wrong one.
 
 > `nn.Linear(3, 2)` takes 3 numbers and gives 2. What is the shape of its weight?
 
@@ -118,11 +119,11 @@ print("the weight's shape:", tuple(layer.weight.shape))
 
 # %% [markdown]
 r"""
-(3, 2) is what most people say: you wrote `nn.Linear(3, 2)`, so why should the weight not be (3, 2)? But PyTorch stores a weight as
-**(out, in)**, with one *row* for each output, the other way round from the order in which you gave the sizes.
+(3, 2) is tempting: you wrote `nn.Linear(3, 2)`, so why should the weight not be (3, 2)? But PyTorch stores a weight as **(out, in)**,
+with one *row* for each output, the other way round from the order in which you gave the sizes.
 
-LoRA writes its two small matrices in the order in which an input flows through them: from $d$ numbers to $r$, and from $r$ to $k$. So
-the two orders meet all the time, and every transpose in this course comes from here.
+This course writes the two small matrices of LoRA the other way, in the order in which an input flows through them: from $d$ numbers to
+$r$, and from $r$ to $k$. You will often use both orders in one line of code, and that is the reason for every transpose in this course.
 """
 
 # %% [markdown]
@@ -138,7 +139,7 @@ W = \begin{pmatrix} 1 & 2 \\ 3 & 4 \\ 5 & 6 \end{pmatrix} \qquad
 b = \begin{pmatrix} 100 & 200 & 300 \end{pmatrix}
 $$
 
-1. **shape** · $x$ has $d = 2$ numbers, $W$ is $(k, d) = (3, 2)$, so the result has $k = 3$.
+1. **shape** · $x$ has $d = 2$ numbers and $W$ is $(k, d) = (3, 2)$, so the result has $k = 3$ numbers.
 2. **product** · output $j$ takes row $j$ of $W$ and sums over the inputs: $h_j = \sum_i x_i \, W_{ji}$.
    Row 0: $1 \cdot 1 + 10 \cdot 2 = 21$. Row 1: $1 \cdot 3 + 10 \cdot 4 = 43$. Row 2: $1 \cdot 5 + 10 \cdot 6 = 65$.
 3. **add** · the bias, one number for each output: $121, 243, 365$.
@@ -157,7 +158,7 @@ with torch.no_grad():
 r"""
 ## The picture: a transpose is not a reshape
 
-There are two ways to make a (2, 3) tensor of the six numbers in $W$. Both give the shape that you need, but only one of them keeps each
+Here are two ways to make a (2, 3) tensor from the six numbers in $W$. Both give the shape that you need, but only one of them keeps each
 number with its own input and output. Follow the framed 3: it multiplies *input 0* on its way to *output 1*.
 """
 
@@ -172,7 +173,7 @@ draw_tables(
 # %% [markdown]
 r"""
 In the transpose, the column of output 1 holds 3 and 4, just as row 1 of $W$ does. In the reshape it holds 2 and 5, which belong to
-outputs 0 and 2. A reshape never complains: it gives you the shape that you asked for and puts the numbers in the wrong places.
+outputs 0 and 2. A reshape raises no error: it gives you the shape that you asked for and puts the numbers in the wrong places.
 """
 
 # %% [markdown]
@@ -182,8 +183,8 @@ r"""
 *About 5 minutes · difficulty 1 of 5 · 2 points*
 
 Replace the line that raises `NotImplementedError` with your answer and run the cell. Then run the check below it. The check calls your
-function a few times with fresh random inputs and tells you what it saw. The three hints open with a click; try for a minute or two
-before you open one, and take them one at a time.
+function a few times with fresh random inputs and tells you what it saw. A click opens a hint. Try for a minute or two before you open
+one, and open them one at a time.
 
 <details><summary>Hint 1: what to look at</summary>
 Write down the shapes of <code>x</code> and <code>weight</code>. Which axis of each of them runs over the inputs?
@@ -193,7 +194,7 @@ Write down the shapes of <code>x</code> and <code>weight</code>. Which axis of e
 batch. Move the input axis of <code>weight</code> to where <code>@</code> looks for it.
 </details>
 <details><summary>Hint 3: nearly there</summary>
-The product is one line. The bias is left, and it may be <code>None</code>. Do not write <code>if bias:</code>, because a tensor of several numbers
+The product is one line. What remains is the bias, and it may be <code>None</code>. Do not write <code>if bias:</code>, because a tensor of several numbers
 is neither true nor false.
 </details>
 <details><summary>When you are stuck</summary>
@@ -230,9 +231,8 @@ check.linear_by_hand(linear_by_hand)
 r"""
 ## How a check answers
 
-A check knows the mistakes that people make in its exercise. It computes each of them on the same inputs that your function got, and when
-your result equals one of them, it tells you which mistake you made. Here is what it says about a function that forgets to return its
-result:
+A check knows the usual mistakes in its exercise. It computes the result of each mistake on the inputs that your function got. When your
+result equals one of these, it tells you which mistake you made. Here is what it says about a function that forgets to return its result:
 """
 
 
@@ -251,8 +251,8 @@ r"""
 - **called** and **returned** let you repeat the call in a cell of your own.
 - **likely thought** appears when the mistake is a known one; **hint** says what to do next.
 - **replay** holds the seed. With it you get the same inputs again after you have changed something.
-- An exercise that you have not begun is "not started yet". What counts is what the checks find when you hand in your notebook, and not
-  how often you tried.
+- An exercise that you have not begun is "not started yet". Your points depend on what the checks find in the notebook that you hand in,
+  and not on how often you tried.
 
 You may call a check as often as you like, from any cell.
 """
@@ -265,5 +265,5 @@ r"""
 - A transpose keeps every number with its input and its output. A reshape only gets the shape right.
 - On a square weight a forgotten transpose runs without complaint. Test with sizes that differ.
 
-**Next:** [01 · Low rank](../01_low_rank/01_low_rank.ipynb) asks how so few numbers can do the work of so many.
+**Next:** [01 · Low rank](../01_low_rank/01_low_rank.ipynb) asks why so few numbers are enough.
 """

@@ -20,14 +20,15 @@ At the end of this lesson you can split any matrix into two thin ones, say how m
 r"""
 ## A network that has to learn something new
 
-In lesson [00](../00_start_here/00_start_here.ipynb) one new number for every 42 was enough to teach a model another language. LoRA rests on a hypothesis that explains why:
-**the weight of a trained network has full rank, but the change that adapts it to a new task has a low one.** Hu et al. put it forward
-in 2021 (arXiv 2106.09685), after Aghajanyan et al. had found in 2020 that fine-tuning has a low intrinsic dimension (arXiv 2012.13255).
-You can test a hypothesis, and here is a network small enough to test this one in seconds.
+In lesson [00](../00_start_here/00_start_here.ipynb) one new number for every 42 was enough to teach a model another language. LoRA rests
+on a hypothesis that explains why: **the weight of a trained network has full rank, but the change that adapts it to a new task has low
+rank.** (The rank of a matrix is the number of its linearly independent rows. A worked example follows below.) Hu et al. put the
+hypothesis forward in 2021 (arXiv 2106.09685), after Aghajanyan et al. had found in 2020 that fine-tuning has a low intrinsic dimension
+(arXiv 2012.13255). The hypothesis can be tested, and with a network as small as the one below this takes only seconds.
 
-It reads handwritten digits of 8 × 8 pixels. It consists of three weights with a ReLU between them, 64 → 160 → 96 → 10, and it has no
-biases, so the weights are all that can change. The course's lesson kit, `kit` below, brings the pictures, the training loop and the
-plots.
+The network reads handwritten digits of 8 × 8 pixels. It has three linear layers, 64 → 160 → 96 → 10, with ReLUs between them. The layers
+have no biases, so the three weights are all that can change. The course's lesson kit, `kit` below, provides the pictures, the training
+loop and the plots.
 """
 
 # %%
@@ -45,8 +46,8 @@ upright, sideways, labels = kit.sideways_digits(device)  # (1797, 64), (1797, 64
 
 # %% [markdown]
 r"""
-The network learns from the first 1,000 pictures. Then the pictures are turned on their side, and a copy of the network is fine-tuned
-**in full**, every number of every weight, on 500 of the turned ones. Accuracy is measured on 797 pictures that it has never seen.
+The network learns from the first 1,000 pictures. Then the pictures are turned on their side, and a copy of the network is fine-tuned **in
+full** (every number of every weight) on 500 of the turned ones. Accuracy is measured on 797 pictures that the network has never seen.
 """
 
 # %% demonstration=true alt="The same handwritten digit twice, in grey: upright, and turned a quarter to the left."
@@ -84,20 +85,20 @@ kit.show_digit(upright=upright[0], sideways=sideways[0])
 
 # %% [markdown]
 r"""
-There are ten digits, so guessing is right about 10 % of the time. Before fine-tuning the network could do nothing with a sideways
-digit; afterwards it reads nearly all of them. (And it has forgotten more than half of the upright ones. Lesson [08](../08_fine_tuning/08_fine_tuning.ipynb)
-comes back to that.)
+There are ten digits, so guessing is right about 10 % of the time. Before fine-tuning the network was no better than guessing at sideways
+digits; afterwards it reads nearly all of them. (It has also forgotten more than half of the upright ones. Lesson
+[08](../08_fine_tuning/08_fine_tuning.ipynb) comes back to that.)
 
 ## Predict first
 
-Call a weight before fine-tuning $W$ and the change that fine-tuning made to it $\Delta W$. In the middle layer $\Delta W$ has
-$160 \times 96$ numbers and a rank of up to 96. Now replace the $\Delta W$ of every layer by the closest matrix of rank $r$, throw the
-rest of it away, and measure the accuracy on sideways digits again.
+Let $W$ be a weight before fine-tuning, and $\Delta W$ the change that fine-tuning made to it. In the middle layer $\Delta W$ has $160
+\times 96$ numbers and a rank of up to 96. Now replace the $\Delta W$ of every layer by the closest matrix of rank $r$, throw the rest of
+it away, and measure the accuracy on sideways digits again.
 
 > 1. What is the smallest $r$ that stays within one percentage point of full fine-tuning?
 > 2. The same question, but you cut the whole weight $W + \Delta W$ down to rank $r$.
 
-Write down both guesses. To check them you need a tool, and you build it in two exercises.
+Write down both guesses. To check them you need two functions, and you write them in the next two exercises.
 """
 
 # %%
@@ -146,10 +147,10 @@ $\lVert \cdot \rVert_F$ of the difference, the root of the sum of all squared en
 
 $$\lVert T \rVert_F^2 = 14^2 + 2^2 + 16^2 + 13^2 + 4^2 + 22^2 = 1125 = 30^2 + 15^2 .$$
 
-So the large piece holds $900 / 1125 = 80\,\%$ of the squared norm of $T$. People call this share *energy*.
+So the large piece holds $900 / 1125 = 80\,\%$ of the squared norm of $T$. The squared norm is also called *energy*.
 
 Could another matrix of rank one come closer? The theorem of Eckart and Young (1936) says no: the largest pieces make the closest matrix.
-Try ten thousand other rows, each with the best column that goes with it.
+The next cell tries ten thousand other rows, each with the column that fits it best.
 """
 
 # %% demonstration=true
@@ -217,8 +218,8 @@ r"""
 
 *About 5 minutes · difficulty 2 of 5 · 2 points*
 
-Now the other way round: you say how much of a matrix must be kept and ask for the smallest rank that will do. For $T$ above, the answer
-is 1 for every fraction up to 0.8, including 0.8 itself, and 2 beyond.
+Now the other way round: you say how much of a matrix must be kept, and ask for the smallest rank that keeps this much. For $T$ above, the
+answer is 1 for every fraction up to 0.8, including 0.8 itself, and 2 beyond.
 
 <details><summary>Hint 1: what to look at</summary>
 For <code>T</code>, write down how much of the 1125 one piece holds, and how much two pieces hold.
@@ -228,7 +229,7 @@ A running sum (<code>cumsum</code>) says how much the 1, 2, 3, … largest piece
 <code>torch.linalg.svdvals</code> gives only the singular values.
 </details>
 <details><summary>Hint 3: nearly there</summary>
-There are three places to slip. What do you add up, singular values or their squares? What stands at position 0 of the running sum? And what
+There are three places where this can go wrong. What do you add up, singular values or their squares? What stands at position 0 of the running sum? And what
 happens when an entry meets the goal exactly?
 </details>
 """
@@ -262,7 +263,7 @@ r"""
 
 Back to the network. The next cell looks at the middle layer and compares three matrices of the same size: the weight $W$, the change
 $\Delta W$, and a **control**, which holds the very same numbers as $\Delta W$ shuffled to random places. If the change needed few pieces
-only because of the numbers in it, its shuffled copy would need few pieces too.
+only because of the values in it, and not because of their places, then its shuffled copy would need few pieces too.
 """
 
 # %% demonstration=true alt="Two panels for the middle layer. Left, singular values divided by the largest, on a logarithmic axis: those of the change fall steadily, by a factor of several hundred over 92 values, and then drop out of the picture; those of the weight drop to a fifth within a dozen values and then level off; those of the shuffled change fall slowly, to about a seventh. Right, the share of the energy that a rank holds: change and weight rise together to 80 percent at rank 8 or 9; the change reaches 90 percent at rank 12, the weight at 28, the shuffled change at 60."
@@ -271,8 +272,8 @@ kit.plot_spectra({"W": W[1], "ΔW": change[1], "ΔW, shuffled": shuffled[1]}, ra
 
 # %% [markdown]
 r"""
-And for all three layers: the rank that holds 90 % of the energy. Two rows are new. The *start* is the weight before any training,
-random numbers; $W$ minus the start is what the *first* training changed.
+The next cell gives the rank that holds 90 % of the energy, for all three layers. Two rows are new. The *random start* is the weight
+before any training; $W$ minus the start is what the *first* training changed.
 """
 
 # %% demonstration=true
@@ -295,26 +296,27 @@ print(f"  the rank of ΔW is {rank} of {min(D.shape)}, and {still} of its 96 row
 
 # %% [markdown]
 r"""
-Take your time with these numbers. They do not say quite what one might hope:
+Take your time with these numbers. They are not quite what you might expect:
 
-- **The rank of $\Delta W$ is not low.** It is 92 of 96, and the last four are missing for a dull reason, which you can see in the
-  picture as a cliff behind value 92: four units of the middle layer are zero for all of the 500 sideways pictures, so no gradient ever
-  reached their rows. What *is* true: a few of the 92 singular values hold nearly everything. That is what "low rank" means in practice.
-- **It is structure, not luck.** The same numbers in other places need 3.7 times as many pieces in the first layer and 5 times as many
-  in the middle one.
+- **The rank of $\Delta W$ is not low.** It is 92 of 96. Even the missing four have a simple reason: four units of the middle layer are
+  zero for all of the 500 sideways pictures, so no gradient ever reached their rows. (In the picture the curve drops after value 92.) What
+  *is* true: a few of the 92 singular values hold nearly all of the energy. That is what "low rank" means in practice.
+- **It is structure, not luck.** The same numbers in other places need 3.7 times as many pieces in the first layer and 5 times as many in
+  the middle one.
 - **Low rank does not mean small.** The change is nearly as large as the weight that it changes.
 - **Fine-tuning is not special here.** What the *first* training changed takes just as few pieces. The curves of $W$ and $\Delta W$ run
-  side by side until the last fifth of the energy; that last fifth is the random start, which is still there in $W$. Whether large
-  models behave like this, our experiment cannot tell.
+  side by side up to 80 % of the energy; beyond that, $W$ needs many more pieces, because it still contains the random start. This
+  experiment cannot tell whether large models behave in the same way.
 
 ## The picture that decides
 
-Energy is only a number about a matrix. What counts is what the network can still do. The next cell adds to each $W$ the closest matrix
-of rank $r$ to $\Delta W$ and measures the accuracy: $W + \Delta W_r$. For comparison it cuts the whole weight to rank $r$:
-$(W + \Delta W)_r$. (The last layer has ten outputs, so its rank is never above 10.)
+Energy only describes a matrix. What counts is how well the network still reads. The next cell adds to each $W$ the closest matrix of rank
+$r$ to $\Delta W$ and measures the accuracy: $W + \Delta W_r$. For comparison it cuts the whole weight to rank $r$: $(W + \Delta W)_r$.
+(The last layer has ten outputs, so its rank is never above 10.)
 
 Your `best_low_rank` gives $A$ of shape $(d, r)$ and $B$ of shape $(r, k)$, the order in which an input flows. As you know from lesson
-[00](../00_start_here/00_start_here.ipynb), `nn.Linear` keeps its weight as $(k, d)$. So the change goes in transposed, and its product comes out transposed.
+[00](../00_start_here/00_start_here.ipynb), `nn.Linear` keeps its weight as $(k, d)$. So the cell transposes the change before it calls
+your function, and transposes the product back.
 """
 
 
@@ -354,17 +356,17 @@ print(f"numbers in its A and B at rank {found[0]}: {thin:,}")
 # %% [markdown]
 r"""
 Half of 96 would have been a reasonable guess: $\Delta W$ is as large as $W$ and nearly of full rank, so why should you be able to throw
-most of it away? But a dozen pieces, where the middle layer could have 96, do what full fine-tuning did. Look at rank 6. With only the
+most of it away? But a dozen pieces do what full fine-tuning did, where the middle layer could have 96. Look at rank 6. With only the
 change cut, the network reads most digits; with the whole weight cut, about half of them. That is LoRA's idea in one picture: **leave $W$
-as it is, and spend few directions on the change.**
+as it is, and use only a few pieces for the change.**
 
-(The curves need not rise at every step. Coming closer to $\Delta W$ does not always mean reading better.)
+(The curves need not rise at every step. A matrix that is closer to $\Delta W$ does not always read better.)
 
 ## Cut afterwards, or trained that way?
 
 So far $\Delta W$ was trained in full and cut afterwards. LoRA never has a full $\Delta W$. It freezes $W$ and trains $A$ and $B$ from the
-first step; whatever it finds has rank $r$. The next cell does that at several ranks, on the same 500 pictures, at the same learning rate,
-for the same number of steps.
+first step, so the change that it finds has at most rank $r$. The next cell does that at several ranks, on the same 500 pictures, at the
+same learning rate, for the same number of steps.
 
 > At rank 1, cutting leaves 14 % of the digits right. Does *training* at rank 1 reach less, about the same, or more?
 """
@@ -392,19 +394,19 @@ kit.plot_accuracy(
 # %% [markdown]
 r"""
 Far more. It is tempting to think that 14 % is the most that rank 1 can do, since `best_low_rank` finds the *closest* matrix. But closest
-to what? To a $\Delta W$ that was free to spread its work over all its directions. If only one direction is allowed, training finds another
-change, one that does as much as possible with it. From rank 8 on the two ways end within two points of each other.
+to what? To a $\Delta W$ that was free to spread its work over many pieces. If only one piece is allowed, training finds another change,
+one that does as much as it can with a single piece. From rank 8 on the two ways end within two points of each other.
 
 ## Rank follows the task
 
-One task has been tested, and it was a friendly one. So ask three different questions about the same 500 sideways pictures, and fine-tune
-the same network on each of them for the same number of steps:
+So far you have seen one task only, and it may have been an easy one. The next cell asks three different questions about the same 500
+sideways pictures, and fine-tunes the same network on each of them for the same number of steps:
 
 - *which digit*: as before;
 - *odd or even*: only two answers;
-- *drawn by lot*: every picture gets a random label from 0 to 9. There is nothing to understand, only 500 answers to learn by heart.
+- *random labels*: every picture gets a random label from 0 to 9. There is no rule to find, only 500 answers to learn by heart.
 
-All three are measured on the 500 pictures themselves, because for labels drawn by lot there are no others.
+All three are measured on the 500 pictures themselves, because random labels cannot be predicted for any other picture.
 
 > Which of the three needs the largest rank, and which the smallest? Put them in order before you run the cell.
 """
@@ -412,11 +414,11 @@ All three are measured on the 500 pictures themselves, because for labels drawn 
 # %%
 my_order = ("?", "?", "?")  # from the smallest rank to the largest
 
-# %% demonstration=true alt="Accuracy on the 500 pictures against the rank r of the change, from 1 to 96. Odd or even climbs first, to 83 percent at rank 2 and nearly all at rank 5. Which digit gets there at rank 10. Labels drawn by lot stay below 20 percent up to rank 12, reach half near rank 25 and nearly all only at rank 48."
-lot = torch.randint(0, 10, (500,), generator=torch.Generator().manual_seed(7)).to(device)
+# %% demonstration=true alt="Accuracy on the 500 pictures against the rank r of the change, from 1 to 96. Odd or even climbs first, to 83 percent at rank 2 and nearly all at rank 5. Which digit gets there at rank 10. Random labels stay below 20 percent up to rank 12, reach half near rank 25 and nearly all only at rank 48."
+by_chance = torch.randint(0, 10, (500,), generator=torch.Generator().manual_seed(7)).to(device)
 which = labels[:500]
-questions = {"odd or even": which % 2, "which digit": which, "drawn by lot": lot}
-show_prediction(my_order, guess=("drawn by lot", "odd or even", "which digit"))
+questions = {"odd or even": which % 2, "which digit": which, "random labels": by_chance}
+show_prediction(my_order, guess=("random labels", "odd or even", "which digit"))
 print(f"\n{'':14}{'full ΔW':>8}{'rank for 90 %':>16}{'right at':>13}{'within one':>14}")
 print(f"{'':14}{'':8}{'of the energy':>16}{'that rank':>13}{'point from':>14}")
 curves = {}
@@ -436,18 +438,18 @@ kit.plot_accuracy(curves, xlabel="rank r of the change", ylabel="of the 500 pict
 
 # %% [markdown]
 r"""
-The same network, the same pictures, the same number of steps, and yet the rank differs: it follows what there is to learn. You might
-have put *drawn by lot* first, because there is nothing in it to understand. But that is just why it needs the most. Pictures of a 3 share
-something that one direction can catch; 500 separate facts share nothing.
+The network, the pictures and the number of steps are the same, and yet the rank differs: it depends on what there is to learn. You might
+have put *random labels* first, because there is no rule in them to learn. But for just this reason they need the largest rank. What helps
+to read one 3 helps to read every 3; 500 random answers have nothing in common.
 
-And look at the last row: at a rank that holds 90 % of the energy, more than half of the accuracy is gone. **Energy is a hint. The accuracy
-is the measurement.**
+And look at the last row: at the rank that holds 90 % of the energy, more than half of the accuracy is gone. **Energy is only a hint;
+accuracy is what counts.**
 
 ## And not the width
 
-The rank grows with the task. Does it also grow with the network? The models that LoRA is used on are far wider than this one. The next
-cell trains networks 64 → width → width → 10 of three widths, two seeds each, fine-tunes them in full on 500 sideways pictures, and cuts the
-change and the whole weight as before. From width 128 to 1,024 the middle weight gets 64 times as many numbers.
+The rank depends on the task. Does it also grow with the network? The models that LoRA is used on are far wider than this one. The next
+cell trains networks 64 → width → width → 10 of three widths, two seeds each, fine-tunes them in full on 500 sideways pictures, and cuts
+the change and the whole weight as before. From width 128 to 1,024 the middle weight gets 64 times as many numbers.
 
 > Which rank is enough at width 128, and which at width 1,024, for the change alone?
 """
@@ -469,13 +471,13 @@ kit.plot_widths(needed)
 
 # %% [markdown]
 r"""
-Eight times as wide, eight times the rank: that would be 96, and it seems only fair. But the change needs about ten directions at every
-width, while the whole weight needs more and more. The task has not become any harder because the network is larger. This is why LoRA
-pays off more, the larger the model is: the same few directions beside an ever larger weight.
+If the rank grew with the width, eight times the width would need eight times the rank, and so 96 is tempting. But for the change a rank
+of about ten is enough at every width, while the whole weight needs more and more. The task does not become harder when the network
+becomes larger. This is why LoRA saves more the larger the model is: the rank stays small while the weight grows.
 
-So the hypothesis is about *tasks*, and it is no law. At the scale of language models, "LoRA Learns Less and Forgets Less" (arXiv
-2405.09673) finds that the change of full fine-tuning has a rank 10 to 100 times that of a usual LoRA. You have seen above why that need not
-stop LoRA from working: the rank of a change that was free to spread says little about the rank that is needed. Lesson
+So the hypothesis is about *tasks*, and it is not a law. At the scale of language models, "LoRA Learns Less and Forgets Less" (arXiv
+2405.09673) finds that the change of full fine-tuning has a rank 10 to 100 times that of a usual LoRA. You have seen above why LoRA may
+work all the same: the rank of a change that was free to use many pieces says little about the rank that is needed. Lesson
 [08](../08_fine_tuning/08_fine_tuning.ipynb) goes on from here, and shows a task for which low rank fails.
 """
 
@@ -484,8 +486,9 @@ r"""
 ## What to remember
 
 - The largest pieces of the SVD make the closest matrix of rank $r$; two thin factors, $(d, r)$ and $(r, k)$, hold it.
-- A change of a weight has full rank on paper. A few directions may still do nearly all of its work: cut it and measure.
+- The change of a weight has nearly full rank. A few of its pieces may still do nearly all of the work: cut the change and measure.
 - How few depends on the task and not on the width: about ten for sideways digits, several dozen for 500 answers learned by heart.
 
-**Next:** [02 · The bug](../02_the_bug/02_the_bug.ipynb) puts $A$ and $B$ beside a layer. The code looks right and passes its author's test.
+**Next:** [02 · The bug](../02_the_bug/02_the_bug.ipynb) puts $A$ and $B$ beside a layer. The code looks right and passes its author's
+test. Is it right?
 """

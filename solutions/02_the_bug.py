@@ -49,13 +49,13 @@ device = "cuda" if torch.cuda.is_available() else "cpu"
 r"""
 ## It passes its author's test: find the bug
 
-LoRA keeps a layer as it is and adds a change of low rank to what it computes. For an $x$ of shape $(\ldots, d)$ and a base layer with
-$d$ inputs and $k$ outputs,
+LoRA keeps a layer as it is and adds the output of two thin matrices to what it computes. For an $x$ of shape $(\ldots, d)$ and a base
+layer with $d$ inputs and $k$ outputs,
 
 $$h = \text{base}(x) + \frac{\alpha}{r}\,(x A)\,B \qquad A: (d, r) \quad B: (r, k)$$
 
-$A$ starts random and $B$ starts at zero. So at the start nothing is added, and the new layer returns what its base returns. Here is
-somebody's first attempt at it, which we call **Attempt #1**, and the test that its author wrote.
+$A$ starts with random values and $B$ with zeros. So at the start nothing is added, and the new layer returns what its base returns. Here
+is somebody's first attempt at it, which we call **Attempt #1**, and the test that its author wrote.
 """
 
 
@@ -95,7 +95,8 @@ my_finding = "?"
 
 # %% [markdown]
 r"""
-Whatever you have found, try the author's test on more inputs. The layer is the same one, `nn.Linear(6, 6)` wrapped, at its start.
+Whatever you have found, try the author's test on more inputs. The layer is the same as above: `AttemptOne` around an `nn.Linear(6, 6)`,
+not trained yet.
 
 > `x` has the shape `(6,)`, `(1, 6)`, `(3, 6)` and `(2, 1, 6)`. How many of the four calls raise an error? In how many does the test say
 > `True`?
@@ -118,8 +119,8 @@ for x_shape in [(6,), (1, 6), (3, 6), (2, 1, 6)]:
 
 # %% [markdown]
 r"""
-It was tempting to say that none would raise and all would agree: the sizes are all 6, and $B$ is zero. But one raises. Three say `True`,
-and now look at the shapes of those three: where the base gives one row, the layer gives six, and the test calls the two equal.
+It was tempting to say that none would raise and all would agree: the sizes are all 6, and $B$ is zero. But one call raises. In the other
+three the test says `True`. Now look at their shapes: where the base gives one row, the layer gives six, and the test calls the two equal.
 
 `torch.allclose` **broadcasts**: where two shapes differ, torch stretches them until they fit, if its rule allows that. So the test
 stretched the base's output until it matched the layer's. And why does the layer return six rows? What did you find?
@@ -130,16 +131,16 @@ show_prediction(my_finding, guess="B starts at zero, so nothing will ever be lea
 
 # %% [markdown]
 r"""
-The zero is suspicious, and it does matter, but it is what the formula asks for. (Lesson [04](../04_lora_linear/04_lora_linear.ipynb) shows that it learns all the same.) The bug is
-the last `*` in `forward`. It multiplies entry by entry, where the formula has a matrix product, and it broadcasts too: it stretched `x` to
-the six rows of `A @ B`. The zero in $B$ only hides it.
+The zero looks suspicious, but it is what the formula asks for. (Lesson [04](../04_lora_linear/04_lora_linear.ipynb) shows that a layer
+with this start learns all the same.) The bug is the last `*` in `forward`. It multiplies entry by entry, where the formula has a matrix
+product. And `*` broadcasts too: it stretched `x` to the six rows of `A @ B`. The zeros in $B$ only hide the bug.
 """
 
 # %% [markdown]
 r"""
 ## What the formula does, by hand
 
-Sizes that differ, numbers that you can check: $d = 3$, $k = 2$, $r = 1$, $\alpha = 2$.
+In this example all sizes differ, and the numbers are easy to check: $d = 3$, $k = 2$, $r = 1$, $\alpha = 2$.
 
 $$
 x = \begin{pmatrix} 1 & 2 & 3 \end{pmatrix} \qquad
@@ -154,8 +155,8 @@ $$
 3. **scale** · by $\alpha / r = 2$: $\begin{pmatrix} 140 & 14 \end{pmatrix}$.
 4. **add** · to what the base returns: $h = \begin{pmatrix} 640 & 614 \end{pmatrix}$.
 
-In step 2 **every input takes part in every output**: a matrix product multiplies pairs and sums them. Entry by entry there are pairs
-too, but no sum.
+In step 2 **every input takes part in every output**: a matrix product multiplies pairs of numbers and sums the results. An entry-by-entry
+product multiplies pairs too, but it does not sum.
 """
 
 # %% demonstration=true
@@ -174,7 +175,7 @@ except RuntimeError as error:
 
 # %% [markdown]
 r"""
-Here, with a layer that is not square, `*` raises. That is the lucky case. When are you not so lucky?
+The layer here is not square, so `*` raises. That is the lucky case. When are you not so lucky?
 """
 
 # %% [markdown]
@@ -183,8 +184,8 @@ r"""
 
 *About 5 minutes · difficulty 2 of 5 · 2 points*
 
-Whatever `A` and `B` hold, their product has shape $(d, k)$. Say which shape `(A @ B) * x` has, or that torch raises. This is about the
-product alone, without the base layer.
+Whatever `A` and `B` hold, their product has shape $(d, k)$. Write a function that says which shape `(A @ B) * x` has, or that torch
+raises. It is about the product alone, without the base layer.
 
 <details><summary>Hint 1: what to look at</summary>
 Multiply <code>torch.ones(3, 4)</code> with <code>torch.ones(4)</code>, with <code>torch.ones(3, 1)</code>, and with
@@ -271,8 +272,8 @@ check.silent_case(silent_case)
 r"""
 ## What the two products do
 
-Here is a silent case of size 3, with small whole numbers. On the left are the two factors, on the right what `*` makes of them and what the
-matrix product makes of them. Violet is above zero, orange below.
+Here is a silent case of size 3, with small whole numbers. On the left are the two factors; on the right are the results of `*` and of the
+matrix product. Violet is above zero, orange below.
 """
 
 # %% demonstration=true alt="Four tables of 3 by 3 whole numbers. A @ B, whose rows are inputs and whose columns are outputs. x, whose rows are examples and whose columns are inputs. In the entry-by-entry product the framed entry is minus 3, made of the framed entries of the factors, minus 1 and 3. In the matrix product the framed entry at the same place is 6, made of the whole dashed column of A @ B and the whole dashed row of x."
@@ -293,14 +294,15 @@ top of each other and multiplies input 1 with example 1, only because both have 
 matrix product takes everything that is dashed, the whole row of $x$ and the whole column of $AB$, all inputs of that example:
 $3 \cdot 1 + (-1) \cdot (-1) + 1 \cdot 2 = 6$. Not even the sign agrees.
 
-The axes that `*` pairs have nothing in common but their sizes. When the sizes differ, torch says so.
+The two axes that `*` pairs have nothing in common but their size. Only when the sizes differ does torch raise an error.
 """
 
 # %% [markdown]
 r"""
 ## Where it hides
 
-Now all sizes at once: every layer from $d = 1$ to 8 and $k = 1$ to 8, and four shapes of $x$. The map asks *your* `product_shape`.
+The next cell tries all sizes at once: every layer with $d$ from 1 to 8 and $k$ from 1 to 8, and four shapes of $x$. It calls *your*
+`product_shape`.
 """
 
 
@@ -327,10 +329,10 @@ for what, times in counted.most_common():
 
 # %% [markdown]
 r"""
-Three quarters of these raise, so sizes drawn at random would soon find the bug. But people do not draw sizes at random. One small number,
-used for everything, is the shortest thing to type.
+Three quarters of these raise, so a test with random sizes would soon find the bug. But people do not choose sizes at random: it is
+quickest to type one small number for all of them.
 
-The grey row, $d = 1$, is right for a reason: with a single input the sum has only one term, and entry by entry is all there is.
+There is a reason why the grey row, $d = 1$, is right: with a single input the sum has only one term, so the two products are the same.
 """
 
 # %% [markdown]
@@ -376,12 +378,12 @@ print(f"loss, the rows moved on by one {turned:7.1f}")
 
 # %% [markdown]
 r"""
-It even learns. A wrong layer can have gradients like any other, and the loss falls. But it learned nothing of use: with the same rows in
-another order the error is back, as a rule larger than before training. Row 1 of $AB$ acts on whatever stands in row 1 of the batch, so
-Attempt #1 has learned *places in a batch*. A right layer treats each row by itself, and the order changes nothing.
+Nearly to zero: it even learns. A wrong layer can have gradients like any other, and the loss falls. But what it learned is useless: with
+the same rows in another order the error is back, and usually larger than before training. Row 1 of $AB$ acts on whatever stands in row 1
+of the batch, so Attempt #1 has learned *places in a batch*. A right layer treats each row by itself, and the order changes nothing.
 
-So the bug has three disguises. At $B = 0$ it adds nothing. On the sizes that people pick it broadcasts. And it raises only on sizes that
-nobody tried.
+So the bug hides in three ways. At $B = 0$ it adds nothing. On the sizes that people choose it broadcasts. And it raises only on sizes
+that nobody tried.
 """
 
 # %% [markdown]
@@ -390,10 +392,10 @@ r"""
 
 *About 12 minutes · difficulty 3 of 5 · 4 points*
 
-Now you write the test, and the check tests it. It hands layer classes to your function, all with the same name and the same parameters:
-several right ones, written in different ways, and many wrong ones. One of the wrong ones is Attempt #1. The others have mistakes in the
-scaling, in what they do with the base layer, in the product, or in the sizes and shapes that they can take. Each of them hides from some
-tests.
+Now you write the test, and the check tests your test. It hands layer classes to your function, all with the same name and the same
+parameters: several right ones, written in different ways, and many wrong ones. One of the wrong ones is Attempt #1. The others have
+mistakes in the scaling, in what they do with the base layer, in the product, or in the sizes and shapes that they can take. Each of them
+hides from some tests.
 
 You get two points for exposing Attempt #1 and accepting every right layer, and two for exposing all the others. Only what a layer computes
 counts here; what it freezes and how $A$ starts come in lesson
@@ -407,7 +409,7 @@ with torch.no_grad():
 ```
 
 <details><summary>Hint 1: what to look at</summary>
-Take the three disguises above. What must a test do so that each of them fails? Then go through the formula, letter by letter: at which
+Take the three ways above in which the bug hides. What must a test do so that none of them works? Then go through the formula, letter by letter: at which
 values of α and r does a mistake in the scaling make no difference?
 </details>
 <details><summary>Hint 2: the idea</summary>
@@ -468,17 +470,18 @@ print("Attempt #1 is exposed:", exposes(AttemptOne))
 
 # %% [markdown]
 r"""
-Compare this with the author's test at the top, which passed three inputs out of four. It looked at the one moment at which a layer, right or
-wrong, adds nothing. Remember how your test works: you will want it again in lesson [04](../04_lora_linear/04_lora_linear.ipynb), when you build the layer yourself.
+Compare this with the author's test at the top, which passed three inputs out of four. It looked only at a new layer, and a new layer adds
+nothing, whether it is right or wrong. Remember how your test works: you will want it again in lesson
+[04](../04_lora_linear/04_lora_linear.ipynb), when you build the layer yourself.
 """
 
 # %% [markdown]
 r"""
 ## What to remember
 
-- `*` multiplies entry by entry, and `@` also sums. Where sizes happen to fit, `*` broadcasts without a word.
+- `*` multiplies entry by entry, and `@` also sums. Where sizes happen to fit, `*` broadcasts and raises no error.
 - At $B = 0$ every LoRA layer equals its base. A test that leaves $B$ at zero tests the base.
-- Equal sizes hide mistakes. Make all sizes different that can be, and compare shapes as well as values.
+- Equal sizes hide mistakes. Test with sizes that all differ, and compare shapes as well as values.
 
 **Next:** [03 · Two thin products](../03_two_thin_products/03_two_thin_products.ipynb) puts the right product in its place, in the order that makes it cheap.
 """

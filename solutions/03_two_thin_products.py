@@ -48,8 +48,9 @@ r"""
 ## Predict first: four ways to write one product
 
 An adapter adds $s \, x A B$ to the output of its layer: $A$ is $(d, r)$, $B$ is $(r, k)$, and $s$ is the scaling. Matrix products are
-associative, so brackets may stand anywhere and the numbers stay the same. The cost does not. Here are four ways to write it. Ways 3 and 4
-are written as in the paper, where $x$ is a column and stands on the right; the transposes turn rows into columns and back, and cost nothing.
+associative: you may put the brackets anywhere, and the result stays the same. The cost does not. Here are four ways to write the product.
+Ways 3 and 4 are written as in the paper, where $x$ is a column and stands on the right; the transposes turn rows into columns and back, and
+cost nothing.
 """
 
 # %% demonstration=true
@@ -65,7 +66,7 @@ r"""
 > Take $d = k = 4096$ and $r = 8$, so that $A$ and $B$ hold 32,768 numbers each, and let one row $x$ come in.
 >
 > 1. Rank the four by the multiplications and additions that they take, the cheapest first. Put a tie into one string: `"1 = 2"`.
-> 2. How many times as many does the most expensive one take: 1.5, 20, 200 or 2,000?
+> 2. How many times as many operations does the most expensive way take as the cheapest: 1.5, 20, 200 or 2,000?
 """
 
 # %%
@@ -92,10 +93,10 @@ print("1 and 2 agree to the last bit:", torch.equal(one, two))
 
 # %% [markdown]
 r"""
-1 and 4 are cheap, 2 and 3 take 2,304 times as many. What looks alike is not: ways 1 and 3 have no inner brackets, and only one of them is
-cheap.
+Ways 1 and 4 are cheap; ways 2 and 3 take 2,304 times as many operations. You cannot see the cost at a glance: neither way 1 nor way 3 has
+inner brackets, and only way 1 is cheap.
 
-Python gives `*` and `@` the same precedence and **reads from left to right**. Put the brackets in that it sees:
+Python gives `*` and `@` the same precedence and **reads from left to right**. These are the four ways with the brackets that Python adds:
 
 | way | as Python reads it | what comes first | its shape |
 |---|---|---|---|
@@ -104,13 +105,13 @@ Python gives `*` and `@` the same precedence and **reads from left to right**. P
 | 3 | `((s * B.T) @ A.T) @ x.T` | `B.T` with `A.T` | $(4096, 4096)$ |
 | 4 | `(s * B.T) @ (A.T @ x.T)` | `A.T` with `x.T` | $(8, 1)$ |
 
-So way 1 is cheap by luck: $x$ happens to stand on the left, where Python starts to read. Write the same formula down as the paper has it,
-$BAx$, again without brackets, and you get way 3. Brackets say what you mean; use them.
+So way 1 is cheap by luck: $x$ happens to stand on the left, where Python starts to read. Write the formula as the paper does, $BAx$, again
+without brackets, and you get way 3. Brackets say what you mean; use them.
 
-The four agree up to rounding and not to the last bit, because they add the same terms in another order, and floating-point sums notice. From
-here on "equal" means *within a tolerance*.
+The four results agree up to rounding and not to the last bit: the ways add the same terms in different orders, and floating-point sums
+depend on the order. From here on "equal" means *within a tolerance*.
 
-Where do 2,304 times come from? You can count that by hand.
+Where does the factor 2,304 come from? You can count that by hand.
 
 ## A worked example, small enough to check by hand
 
@@ -131,7 +132,7 @@ $$
    x \, \Delta W = \begin{pmatrix} 4 & 5 & 8 & 15 \end{pmatrix}
    $$
 
-3. **scale** · this step is yours: which four numbers come out?
+3. **scale** · do this step yourself: which four numbers come out?
 4. **add** · to what the base layer gives. That comes in lesson [04](../04_lora_linear/04_lora_linear.ipynb).
 
 Now count the work. A matrix of shape $(a, b)$ times one of shape $(b, c)$ makes $ac$ numbers, and each of them takes $b$ multiplications and
@@ -140,9 +141,9 @@ $b$ additions (the first one, to zero, counts too). Together that is $2abc$ *flo
 | product | shapes | FLOPs |
 |---|---|---|
 | $AB$ | $(3, 2)(2, 4)$ | $2 \cdot 3 \cdot 2 \cdot 4 = 48$ |
-| $x \, \Delta W$ | $(1, 3)(3, 4)$ | yours |
+| $x \, \Delta W$ | $(1, 3)(3, 4)$ | count it yourself |
 
-The next cell computes both and lets torch count.
+The next cell computes the four numbers and lets torch count the operations.
 """
 
 
@@ -162,14 +163,14 @@ print(small_flops, "FLOPs, of which x ΔW takes", small_flops - 48)
 
 # %% [markdown]
 r"""
-You can have these four numbers for 28 FLOPs.
+You can compute these four numbers with 28 FLOPs.
 
 ## Exercise: `lora_delta`
 
 *About 6 minutes · difficulty 2 of 5 · 3 points: 2 for the right numbers, 1 for the cheap order*
 
-Write it so that nobody has to know Python's reading order to see what it costs. The check counts operations as the cells above did; no
-clock is involved.
+Compute what an adapter adds to the output of its layer, in the cheap order. Write the code so that nobody has to know Python's reading
+order to see what it costs. The check counts operations as the cells above did; it measures no time.
 
 <details><summary>Hint 1: what to look at</summary>
 Write <code>x</code>, <code>A</code> and <code>B</code> in a row, and the shape of each below it. Which neighbours
@@ -225,14 +226,16 @@ print(f"use it for one row {use:>12,} FLOPs, {use / max(thin, 1):,.0f} times as 
 
 # %% [markdown]
 r"""
-200 was a good guess if you compared the numbers: $\Delta W$ has 256 times as many as $A$ and $B$ together, and each of them is used once. But
-before it is used it must be made, and that takes eight times as much again. Together: $2048 + 256 = 2304$.
+200 was a good guess if you compared the sizes: $\Delta W$ has 256 times as many entries as $A$ and $B$ together, and each entry is used
+once. But before $\Delta W$ can be used it must be computed, and that takes eight times as many operations as using it for one row.
+Together: $2048 + 256 = 2304$.
 
-"Low rank" says that $\Delta W$ *can be written* with few numbers. Multiply it out, and you hold all $4096 \cdot 4096 = 16{,}777{,}216$ of them
-again; each has to be made, kept, and multiplied by an entry of $x$. Left as two factors, it costs what the factors cost.
+"Low rank" says that $\Delta W$ *can be written* with few numbers. If you multiply the factors, you have all $4096 \cdot 4096 =
+16{,}777{,}216$ numbers again; each has to be computed, stored, and multiplied by an entry of $x$. If you keep the two factors apart, you
+pay only for the factors.
 
-(A count of 0 for `lora_delta` means that it works without matrix products, through `*` and `sum` or in numpy. Torch's counter sees only
-products.)
+(A count of 0 for `lora_delta` means that your function works without matrix products, with `*` and `sum` or in numpy. Torch's counter sees
+only matrix products.)
 """
 
 # %% [markdown]
@@ -241,7 +244,8 @@ r"""
 
 *About 5 minutes · difficulty 2 of 5 · 1 point each*
 
-To count by running, you need a machine with enough memory. To count from the shapes, you need a pencil, and then a line or two of Python.
+To count by running the products, you need a machine with enough memory. To count from the shapes alone, you need only a line or two of
+Python.
 
 <details><summary>Hint 1: what to look at</summary>
 Each order has two products. Write down the shapes of both factors of each: four lines in all.
@@ -335,12 +339,13 @@ kit.plot_flops(
 
 # %% [markdown]
 r"""
-**Left.** At small ranks the thin order costs far less than the layer that it adapts. Its cost grows in proportion to $r$, and at some rank it
-meets the dotted line. The full product *starts* at the dotted line: however small the rank, it takes every row through a matrix as large as
-the base layer's.
+**Left.** At small ranks the thin order costs far less than the layer that it adapts. Its cost grows in proportion to $r$, and at some rank
+it meets the dotted line. The full product *starts* at the dotted line: however small the rank is, every row is multiplied by a matrix as
+large as the base layer's.
 
-**Right.** More rows share the one product $AB$, so making it matters less. Using it still costs as much as the base layer for every row. A
-single row is the worst case, and it is a common one: a language model writes one token at a time.
+**Right.** The product $AB$ is computed once for all rows, so the more rows there are, the less this part matters. Using the product still
+costs as much as the base layer, for every row. A single row is the worst case, and a common one: a language model writes one token at a
+time.
 """
 
 # %% [markdown]
@@ -352,8 +357,7 @@ r"""
 Where exactly does the solid line meet the dotted one?
 
 <details><summary>Hint 1: what to look at</summary>
-The base layer computes one product, <code>(n, d)</code> by <code>(d, k)</code>. Write its cost beside that of the two thin ones. Which
-factors are in both?
+The base layer computes one product, <code>(n, d)</code> by <code>(d, k)</code>. Write its cost beside that of the two thin ones. Which factors appear in both?
 </details>
 <details><summary>Hint 2: the idea</summary>
 What is left is a comparison of two whole numbers, one of which grows with the rank. A loop that counts up is a good
@@ -387,7 +391,7 @@ check.largest_cheap_rank(largest_cheap_rank)
 
 # %% [markdown]
 r"""
-How far from that limit are the ranks that people use?
+How close to that limit are the ranks that people use?
 """
 
 # %% demonstration=true
@@ -399,14 +403,14 @@ for d, k in ((768, 768), (768, 3072), (4096, 4096), (5000, 10000), (12288, 12288
 
 # %% [markdown]
 r"""
-Far. At rank 8 the adapter adds one FLOP to every 48 of the smallest of these layers, and one to every 768 of the last one, which is as wide
-as those of GPT-3.
+Far below it. At rank 8 the adapter adds one FLOP to every 48 of the smallest of these layers, and one to every 768 of the last one, which
+is as wide as those of GPT-3.
 
 ## What the count does not show
 
 One per cent more FLOPs is not one per cent more time. A processor also has to read and write the numbers, and a product with a thin matrix
-does little arithmetic for each number that it moves. So count the writes too: in the next cell every operation adds the size of the tensor
-that it wrote. The layer is $2048 \to 2048$, with $r = 8$ and 1,024 rows, and every cost is given as a multiple of the base layer's.
+does little arithmetic for each number that it moves. So the next cell counts the writes too: it adds up the sizes of all tensors that the
+operations write. The layer is $2048 \to 2048$, with $r = 8$ and 1,024 rows, and every cost is given as a multiple of the base layer's.
 """
 
 # %% demonstration=true
@@ -431,20 +435,21 @@ for name, layer in layers.items():
 # %% [markdown]
 r"""
 The FLOPs say that the thin adapter is nearly free, and that the full product costs as much as the base layer once more. With the backward
-pass it is worse, because the gradient of $\Delta W$ is as large as a weight too.
+pass it costs even more, because the gradient of $\Delta W$ is as large as a weight too.
 
 The last column shows where the cost of an adapter really lies: in *passes over the output*. The base layer writes its $(n, k)$ result once.
 The adapter's second product writes another, and the sum writes a third. If you scaled the wide result instead of the thin one, that would
 write a fourth. (The full product makes four of them, and a $\Delta W$ as large as two.) `torch.addmm` adds a tensor to a product and takes a
 factor for it, so it does the scaling, the second product and the sum in one pass.
 
-There is a good time to form $AB$: once, before the model goes into use, to be added to $W$ for good. Then no row pays for the adapter at all.
-That is merging, in lesson [06](../06_merging/06_merging.ipynb).
+There is one good time to compute $AB$: once, before the model goes into use, to add it to $W$ for good. Then the adapter costs nothing at
+all. That is merging, in lesson [06](../06_merging/06_merging.ipynb).
 
 ### Time it yourself
 
-A clock measures your machine and whatever else it is doing, so no check here asks for one. If you are curious, give each of the three layers to
-`kit.seconds` and compare the ratios with the table. Expect the thin adapter to take somewhat more time than its FLOPs say; now you know why.
+A clock measures your machine and whatever else runs on it, so no check here uses one. If you are curious, give each of the three layers to
+`kit.seconds` and compare the ratios with the table. Expect the thin adapter to take somewhat more time than its FLOPs say; now you know
+why.
 """
 
 # %%
@@ -456,8 +461,7 @@ r"""
 
 - Where the brackets stand in $xAB$ changes the cost and not the result. The cheap order never makes a $(d, k)$ matrix.
 - Python reads `@` and `*` from left to right. Without brackets, the place of $x$ decides what you pay.
-- A product $(a, b)(b, c)$ costs $2abc$ FLOPs. At the usual ranks an adapter's arithmetic is next to nothing; what you feel is passes over
-  the output.
+- A product $(a, b)(b, c)$ costs $2abc$ FLOPs. At the usual ranks an adapter needs very few extra FLOPs; what costs time is the passes over the output.
 
 **Next:** [04 · LoRALinear](../04_lora_linear/04_lora_linear.ipynb) puts the base layer, the two thin products and the scaling into one layer.
 """

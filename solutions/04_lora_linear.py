@@ -10,8 +10,8 @@
 r"""
 # 04 · LoRALinear
 
-In this lesson you turn `nn.Linear` into a LoRA layer. At the end you can defend every decision in it: why $B$ starts at zero and $A$ does not, why the bias is frozen too,
-what $\alpha$ does, and why the two products are taken one after the other.
+In this lesson you turn `nn.Linear` into a LoRA layer. At the end you can defend every decision in it: why $B$ starts at zero and $A$ does not, why the bias is frozen too, what
+$\alpha$ does, and why $x$ is multiplied by $A$ first and then by $B$.
 
 *About 70 minutes · difficulty 3 of 5 · builds on: [00](../00_start_here/00_start_here.ipynb) for the layout of a weight,
 [03](../03_two_thin_products/03_two_thin_products.ipynb) for the order of the products*
@@ -20,14 +20,14 @@ what $\alpha$ does, and why the two products are taken one after the other.
 
 Answer these before you open them.
 
-<details><summary>00 · Which shape has the weight of <code>nn.Linear(64, 10)</code>?</summary>
+<details><summary>00 · What is the shape of the weight of <code>nn.Linear(64, 10)</code>?</summary>
 (10, 64): the outputs come first. The layer multiplies <code>x</code> by the transpose of its weight.
 </details>
 <details><summary>02 · Attempt #1 adds <code>scaling * (A @ B) * x</code>. Which value of which matrix makes it equal its base exactly?</summary>
 B = 0. Then the update is zero, whatever the operator is. That is how the bug got past its author's test.
 </details>
 <details><summary>03 · A layer goes from 4,096 to 4,096 features, with rank 8. Why is <code>(x @ A) @ B</code> cheaper than <code>x @ (A @ B)</code>?</summary>
-The first goes through 8 numbers a row. The second makes a matrix of 4,096 × 4,096 first, and then multiplies by it.
+The first computes only 8 numbers for each row in between. The second computes a matrix of 4,096 × 4,096 first, and then multiplies by it.
 </details>
 """
 
@@ -48,8 +48,8 @@ device = "cuda" if torch.cuda.is_available() else "cpu"
 r"""
 ## Predict first
 
-You freeze a trained layer and put two thin matrices beside it: $A$ of shape $(d, r)$ and $B$ of shape $(r, k)$. Only these two will learn. But before the first step they must
-hold *something*, and there are four obvious choices.
+You freeze a trained layer and put two thin matrices beside it: $A$ of shape $(d, r)$ and $B$ of shape $(r, k)$. Only these two will be trained. But before the first step they
+must hold *some* values, and there are four obvious choices.
 
 > For each start: is the layer's output, before any training, still exactly the base's? And will training get anywhere?
 
@@ -85,10 +85,10 @@ $$
 The four steps are those of lessons [02](../02_the_bug/02_the_bug.ipynb) and [03](../03_two_thin_products/03_two_thin_products.ipynb). Two are done here. Do the other two on paper,
 then open the answer.
 
-1. **shape** · $(1, 3)$ meets $(3, 2)$ meets $(2, 2)$: three numbers go in, two pass through the middle, two come out.
+1. **shape** · $(1, 3)$ times $(3, 2)$ times $(2, 2)$: three numbers go in, there are two in the middle, and two come out.
 2. **product** · $xA = (1 + 3, \; 2 + 3) = (4, 5)$, and then $(xA)B = (4 + 10, \; -5) = (14, -5)$.
-3. **scale** · yours: what is $\alpha / r$, and what becomes of $(14, -5)$?
-4. **add** · yours: what is $h$?
+3. **scale** · do it yourself: what is $\alpha / r$, and what becomes of $(14, -5)$?
+4. **add** · do it yourself: what is $h$?
 
 <details><summary>Steps 3 and 4</summary>
 α / r = 1/2, so the update is (7, −2.5), and h = (6 + 7, 102 − 2.5) = (13, 99.5).
@@ -107,7 +107,7 @@ $$
 \frac{\partial L}{\partial B} = s \, (x A)^\top g
 $$
 
-Put a zero into each of them and see what is left. The next cell does it for one random row, the four starts, and $s = 1$.
+Set $A$, $B$ or both to zero in these two formulas and see what is left. The next cell does it for one random row, the four starts, and $s = 1$.
 """
 
 # %% demonstration=true
@@ -167,8 +167,7 @@ when your work is graded.
 device that you need. Print them for an <code>nn.Linear(5, 7, dtype=torch.float64)</code>.
 </details>
 <details><summary>Hint 2: the idea</summary>
-A module's parameters are the <code>nn.Parameter</code>s and the modules that are assigned to it as attributes. Whatever requires a gradient will be trained by somebody, so
-everything of the base must stop requiring one, in one call or in a loop over its parameters.
+A module registers the <code>nn.Parameter</code>s and the modules that are assigned to its attributes. An optimiser may change whatever requires a gradient, so nothing in the base may require one. That takes one call, or a loop over its parameters.
 </details>
 <details><summary>Hint 3: nearly there</summary>
 Most functions that make tensors take <code>dtype=</code> and <code>device=</code>, <code>torch.randn</code> and <code>torch.zeros</code> among them. In <code>forward</code>,
@@ -228,8 +227,8 @@ check.lora_linear_placement(LoRALinear)
 
 # %% [markdown]
 r"""
-Before it compares, the forward check sets $B$ to random numbers. With $B$ at zero it would see the base and nothing else: a layer with a wrong scaling would pass, and on a square base
-so would Attempt #1 of lesson [02](../02_the_bug/02_the_bug.ipynb), whose update is the element-wise product. **A test of a LoRA layer that leaves $B$ at zero tests the base.**
+Before it compares, the forward check sets $B$ to random numbers. With $B$ at zero it would see nothing but the base: a layer with a wrong scaling would pass, and on a square
+base so would Attempt #1 of lesson [02](../02_the_bug/02_the_bug.ipynb), which multiplies entry by entry. **A test of a LoRA layer that leaves $B$ at zero tests the base.**
 """
 
 # %% [markdown]
@@ -273,7 +272,8 @@ for name, view in [("upright", upright), ("mirrored", mirrored)]:
 
 # %% [markdown]
 r"""
-Now your layer goes around the first `nn.Linear` of that network, with rank 4 and $\alpha = 16$, and learns the mirrored digits from each of the four starts. Everything else is equal.
+Now your layer replaces the first `nn.Linear` of that network, with rank 4 and $\alpha = 16$, and learns the mirrored digits from each of the four starts. Everything else is
+equal.
 """
 
 
@@ -318,23 +318,23 @@ plot_starts(curves, base_loss)
 
 # %% [markdown]
 r"""
-The first row is the one that surprises. Both zero *is* a perfect start: the output is exactly the base's. So it is tempting to expect that training takes it from there. But nothing
-can move, and the dotted line stays flat. No error tells you so. The layer runs, its loss is finite, and it never changes.
+The first row is the surprising one. With both matrices zero the output is exactly the base's, so it is tempting to expect that training goes on from there. But both gradients
+are zero, and the dotted line stays flat. No error tells you so: the layer runs, its loss is finite, and its values never change.
 
-In the last row it is tempting to expect that noise spoils everything. It does not: the layer learns. But before the first step it has thrown away half of what the base could read, and
-its first steps go into repairing that.
+In the last row it is tempting to expect that the noise prevents learning. It does not: the layer learns. But before the first step the noise has already cost the network half of
+the upright digits, and its first steps only repair that damage.
 
-The two in between start exactly where the base is, and both learn. One small task with one seed does not choose between them. And look at the price: your layer trains 8 % as many
-numbers as the network has, and takes it from 46 % of the mirrored digits to more than 90 %.
+The two starts in between give exactly the base's output, and both learn. One small task with one seed cannot tell which of them is better. And look at the price: your layer
+trains 8 % as many numbers as the network has, and the network goes from 46 % of the mirrored digits to more than 90 %.
 """
 
 # %% [markdown]
 r"""
 ## What alpha does
 
-$\alpha$ says how loud the update is. Dividing by $r$ keeps it about as loud when you change the rank. To see it, take one step of Adam from the fresh layer, for ranks from 1 to 64.
-Adam moves every entry of $B$ by about the learning rate, whatever the rank, and each of the $r$ rows of $B$ adds its share to the output. How far does the output of a row move? For
-one row that depends on the numbers that happen to be in $A$, so the next cell takes the average over 400 rows, each with a fresh layer (some ten seconds).
+$\alpha$ sets the size of the update. Dividing by $r$ keeps that size about the same when you change the rank. To see this, take one step of Adam from a new layer, for ranks from
+1 to 64. Adam moves every entry of $B$ by about the learning rate, whatever the rank, and each of the $r$ rows of $B$ adds its share to the output. How far does the output of a
+row move? For one row that depends on the random numbers in $A$, so the next cell takes the average over 400 rows, each with a new layer (this takes about ten seconds).
 """
 
 
@@ -370,11 +370,10 @@ grows, and argues for $\alpha / \sqrt r$ (rsLoRA, arXiv 2312.03732). Lesson [11]
 
 ### A mistake that stayed for months
 
-Code that leaves out the `/ r` is easy to write and hard to notice. The LoRA chapter of a widely read book had it until a reader reported it
-([rasbt/LLMs-from-scratch, issue 821](https://github.com/rasbt/LLMs-from-scratch/issues/821)). A year later the same formula was still in other parts of that repository
-([1079](https://github.com/rasbt/LLMs-from-scratch/issues/1079), mended in [1080](https://github.com/rasbt/LLMs-from-scratch/pull/1080)). Its test ran only at the start.
-With rank and alpha both 16, as in one of its exercises, what does the missing `/ r` change? The next cell makes such a layer out
-of yours.
+Code that leaves out the `/ r` is easy to write and hard to notice. The LoRA chapter of a widely read book had it until a reader reported it ([rasbt/LLMs-from-scratch, issue
+821](https://github.com/rasbt/LLMs-from-scratch/issues/821)). A year later the same formula was still in other parts of that repository
+([1079](https://github.com/rasbt/LLMs-from-scratch/issues/1079), fixed in [1080](https://github.com/rasbt/LLMs-from-scratch/pull/1080)). The test of that code ran only at the
+start, where $B$ is zero. With rank and alpha both 16, as in one of the book's exercises, what does the missing `/ r` change? The next cell makes such a layer out of yours.
 """
 
 # %% demonstration=true
@@ -393,8 +392,8 @@ print(f"as soon as B is not zero, the update is {ratio:.0f} times as large")
 
 # %% [markdown]
 r"""
-A factor of 16 where 1 is right. Only $B = 0$ hid it. The repair keeps old results by changing alpha, in the author's own words: "assume in the exercise we have rank=16, so we change alpha
-from 16 to 256. The effective multiplier stays the same because 256 / 16 = 16" (pull request 1080).
+The factor is 16, where 1 is right. Only $B = 0$ hid the mistake. The fix keeps old results by changing alpha, in the author's own words: "assume in the exercise we have rank=16,
+so we change alpha from 16 to 256. The effective multiplier stays the same because 256 / 16 = 16" (pull request 1080).
 """
 
 # %% [markdown]
@@ -403,8 +402,8 @@ r"""
 
 *About 8 minutes · difficulty 2 of 5 · 2 points*
 
-A textbook's layer goes from 512 to 512 features with rank 4, and freezes the base's *weight*. Its adapters hold $4 \cdot (512 + 512) = 4096$ numbers. The line that
-counts what trains is labelled "Trainable Parameters (A+B)". It prints something else:
+A textbook's layer goes from 512 to 512 features with rank 4, and freezes the base's *weight*. Its adapters hold $4 \cdot (512 + 512) = 4096$ numbers. The code counts what trains
+and labels the result "Trainable Parameters (A+B)", but it prints another number:
 """
 
 # %% demonstration=true
@@ -417,7 +416,8 @@ print(sum(p.numel() for p in textbook.parameters() if p.requires_grad), "numbers
 
 # %% [markdown]
 r"""
-The other 512 are the bias. It changes with every step. So switching the adapter off no longer gives back the model that you started from, and two adapters that were trained on one base can no longer share it.
+The other 512 are the bias, which changes with every step. So switching the adapter off no longer gives back the model that you started from, and two adapters that were trained
+on one base can no longer share it.
 
 Write the function that finds such leaks, by name.
 

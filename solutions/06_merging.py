@@ -10,7 +10,7 @@
 r"""
 # 06 · Merging
 
-At the end of this lesson you can fold an adapter into its layer, so that using it costs nothing any more, and take it out again without having changed a single bit.
+At the end of this lesson you can merge an adapter into its layer, so that it costs nothing at each call, and take it out again without changing a single bit of the weight.
 
 *About 65 minutes · difficulty 3 of 5 · builds on: [04 · LoRALinear](../04_lora_linear/04_lora_linear.ipynb)*
 
@@ -18,7 +18,7 @@ At the end of this lesson you can fold an adapter into its layer, so that using 
 
 Answer these before you open them.
 
-<details><summary>00 · In the weight of <code>nn.Linear(3, 2)</code>, in which row and column stands the number that leads from input 2 to output 0?</summary>
+<details><summary>00 · In the weight of <code>nn.Linear(3, 2)</code>, in which row and column is the number that connects input 2 to output 0?</summary>
 Row 0, column 2: the outputs are the rows. You will need it in a moment.
 </details>
 <details><summary>02 · On which layers does a product in the wrong layout run without an error?</summary>
@@ -46,14 +46,14 @@ device = "cuda" if torch.cuda.is_available() else "cpu"
 r"""
 ## Fifty customers, one base
 
-You run one large model for fifty customers, and each has an adapter. While an adapter stands beside its layer, every call pays for two more products and a sum:
-$h = x W^\top + b + s \, x A B$. But that is *linear* in $x$. One weight could do the work of all three matrices: work out once how $W$ has to change, and add the change to it. That is
-**merging**. For the next customer you take the change out again and put in another one. The LoRA paper describes it (section 4.1): "When we need to switch to another downstream
-task, we can recover $W_0$ by subtracting $BA$ and then adding a different $B'A'$, a quick operation with very little memory overhead."
+You run one large model for fifty customers, and each has an adapter. While an adapter stands beside its layer, every call pays for two more products and a sum: $h = x W^\top + b
++ s \, x A B$. But that is *linear* in $x$. One weight can do the work of all three matrices: compute once how $W$ has to change, and add the change to it. That is **merging**.
+For the next customer you take the change out again and add another one. The LoRA paper describes it (section 4.1): "When we need to switch to another downstream task, we can
+recover $W_0$ by subtracting $BA$ and then adding a different $B'A'$, a quick operation with very little memory overhead."
 
 So you add a customer's change to the weight, answer, and subtract the same change. The weight has 512 × 512 numbers. Each of the fifty customers comes twice, a hundred visits in all.
 
-> After the last visit, how many of the weight's numbers are not what they were: none, one in a hundred, one in ten, or most of them? Once in bfloat16, once in float32.
+> After the last visit, how many of the weight's numbers are not what they were: none, one in a hundred, one in ten, or most of them? Answer for bfloat16 and for float32.
 """
 
 # %%
@@ -77,11 +77,11 @@ r"""
 Most of them, and in float32 as many as in bfloat16. "None" is tempting for float32, because what is added is subtracted again, and because float32 is precise. But a wider dtype makes
 the errors *smaller*, not rarer.
 
-With one customer all the harm is done at the first visit; what survived that survives the next one. With another customer each time, every visit adds an error of its own. (When a
-customer comes for the second time, it hits the same numbers again. So no more of them differ, but the errors go on growing.)
+With one customer all the damage is done at the first visit: the numbers that survived it survive every later visit too. With another customer each time, every visit adds an
+error of its own. (A customer's second visit changes the same numbers as its first. So no more numbers differ, but the errors keep growing.)
 
-One number is enough to see why. bfloat16 keeps 8 binary digits. From 1 to 2 its numbers are $2^{-7}$ apart, from 2 to 4 they are $2^{-6}$ apart. So on the way up a digit falls off at
-the end:
+One number is enough to see why. bfloat16 keeps 8 binary digits. From 1 to 2 its numbers are $2^{-7}$ apart, from 2 to 4 they are $2^{-6}$ apart. So the sum has no room for the
+last digit of $w$:
 """
 
 # %% demonstration=true
@@ -92,8 +92,9 @@ print("w + 1 - 1 ", (w + 1 - 1).item())
 
 # %% [markdown]
 r"""
-No cleverer subtraction brings that digit back: after the sum it is nowhere. It has to be *kept*. At the end of this lesson your own layer serves the fifty customers, and no bit differs.
-Until then there are three things to find out: what has to be added to the weight, how to write into a weight that is frozen, and what a layer has to know about itself.
+No subtraction can bring that digit back: after the sum it is not stored anywhere. So the old weight has to be *kept*. At the end of this lesson your own layer serves the fifty
+customers, and no bit differs. Before that you will find out three things: what has to be added to the weight, how to write into a frozen weight, and what a layer has to
+remember.
 """
 
 # %% [markdown]
@@ -145,15 +146,15 @@ A = \begin{pmatrix} 1 \\ 0 \\ 2 \end{pmatrix} \qquad
 B = \begin{pmatrix} 10 & 1 \end{pmatrix}
 $$
 
-You know the four steps by now, and they are yours. Take a sheet of paper.
+You know the four steps by now. This time do all of them yourself, on paper.
 
-1. **shape** · Which shape has $W$, so which shape must have what is added to it? Which shape has $AB$?
+1. **shape** · What is the shape of $W$, and so of the matrix that is added to it? What is the shape of $AB$?
 2. **product** · $AB$
 3. **scale** · by $s$
 4. **add** · In your matrix, one number says by how much output 0 grows for each 1 that comes in at input 2. To which number of $W$ must it be added?
 
 <details><summary>One of the six numbers, to compare</summary>
-The number from input 2 to output 0 is 40, in row 2, column 0 of s A B. In W the number that leads from input 2 to output 0 is the last one of the first row, a 1. It becomes 41.
+The number from input 2 to output 0 is 40, in row 2, column 0 of s A B. In W the number from input 2 to output 0 is the last one of the first row, a 1. It becomes 41.
 </details>
 
 Multiply your new $W$ with $x$ and add $b$. It must give what the layer gives:
@@ -218,8 +219,8 @@ with torch.no_grad():
 
 # %% [markdown]
 r"""
-The bug of lesson [02](../02_the_bug/02_the_bug.ipynb) lives here too, in other clothes. Somebody skips step 4 and adds a $(d, k)$ matrix to the $(k, d)$ weight. On most layers that
-raises. On a square one it runs, and the test "is it still right?" passes as long as $B$ is zero:
+A bug can hide here in the same way as in lesson [02](../02_the_bug/02_the_bug.ipynb). Suppose that somebody forgets the last part of step 4 and adds a $(d, k)$ matrix to the
+$(k, d)$ weight. On most layers that raises. On a square one it runs, and the test "is it still right?" passes as long as $B$ is zero:
 """
 
 # %% demonstration=true
@@ -240,10 +241,10 @@ with torch.no_grad():
 r"""
 ## How to write into a frozen weight
 
-Now you know what to add. Adding it looks like one line. Is it? `frozen` is a layer whose weight does not train; `change` stands for what was worked out from $A$ and $B$, which do. (In
-the cell it is `up @ down`.)
+Now you know what to add, and adding it looks like one line. Is it? `frozen` is a layer whose weight does not train; `change` stands for the change that was computed from $A$ and
+$B$, which do train. (In the cell it is `up @ down`.)
 
-> 1. `frozen.weight.add_(change)`: does torch refuse? If not: what has changed about the weight, apart from its values?
+> 1. `frozen.weight.add_(change)`: does torch refuse? If it does not: what else has changed about the weight, besides its values?
 > 2. `frozen.weight += change`: the same as 1, or something else?
 """
 
@@ -286,9 +287,9 @@ for attempt in (with_add, with_plus_equals, with_add_under_no_grad):
 
 # %% [markdown]
 r"""
-"Torch refuses" is tempting, because it does refuse to write into a weight that *trains*. A frozen one it does not protect. The first attempt raises nothing, and the weight is not frozen any
-more. It *requires a gradient*, it is *no leaf*, and it has a `grad_fn`: autograd takes it for the result of a computation. The second one does raise, but only at the assignment. By then
-the sum has been made in place. The values **have** changed, and when you run the cell again you merge a second time.
+"Torch refuses" is tempting, because torch does refuse to write into a weight that *trains*. But it does not protect a frozen weight. The first attempt raises nothing, and
+afterwards the weight is not frozen any more. It *requires a gradient*, it is *not a leaf*, and it has a `grad_fn`: autograd takes it for the result of a computation. The second
+attempt does raise, but only at the assignment. By then the sum has been written in place. The values **have** changed, and if you run the cell again, you merge a second time.
 
 Here is what autograd keeps behind such a weight.
 """
@@ -308,7 +309,7 @@ draw_graphs(weights, {"up": up, "down": down})
 
 # %% [markdown]
 r"""
-Everything that uses the weight from now on drags this along:
+From now on, this graph is part of everything that uses the weight:
 """
 
 # %% demonstration=true
@@ -335,9 +336,9 @@ for name, attempt in attempts.items():
 
 # %% [markdown]
 r"""
-**Frozen is no lock.** `requires_grad=False` says that a tensor asks for no gradient *by itself*. What is computed from something that does ask for one asks too, and a tensor that you
-write such a result into becomes that result. But a merge is not a step of a computation that anybody will differentiate. It is an edit. `torch.no_grad()` says just that: inside it, or in
-a function that has it as a decorator, nothing is recorded.
+**Frozen does not mean locked.** `requires_grad=False` says only that the tensor needs no gradient *itself*. A result needs a gradient if anything that it was computed from needs
+one; and when you write such a result into a tensor in place, the tensor becomes that result. But a merge is not a step of a computation that anybody will differentiate. It is an
+edit. `torch.no_grad()` says just that: inside it, or in a function that it decorates, nothing is recorded.
 """
 
 # %% [markdown]
@@ -346,20 +347,18 @@ r"""
 
 *About 8 minutes · difficulty 3 of 5 · 3 points: 2 for layers in float32, 1 for those in other dtypes*
 
-Whoever uses your result should need nothing of LoRA: no class of yours, no $A$, no $B$. Make a plain `nn.Linear` that computes the same. The layer that it came from stays as it is,
-because somebody may go on training it.
+Whoever uses the merged layer should need no LoRA code: no class of yours, no $A$, no $B$. Make a plain `nn.Linear` that computes the same. The layer that you merge stays as it
+is, because somebody may go on training it.
 
 <details><summary>Hint 1: what to look at</summary>
 Print <code>layer.base_layer</code> and its <code>weight.dtype</code>. Which of all that must your result have too? What
 is <code>bias</code> for a layer that has none?
 </details>
 <details><summary>Hint 2: the idea</summary>
-There are two ways: make a new <code>nn.Linear</code> and write values into it, or copy the base as a whole
-(<code>copy</code> is imported above) and write into the copy. On both of them you write into a Parameter: think of the
-experiment with <code>add_</code>.
+There are two ways: make a new <code>nn.Linear</code> and write values into it, or copy the base as a whole (<code>copy</code> is imported above) and write into the copy. Both ways write into a Parameter: think of the experiment with <code>add_</code>.
 </details>
 <details><summary>Hint 3: nearly there</summary>
-Ask your result three questions. Has it a bias exactly where the base has one, with the base's values? Is it in bfloat16
+Check three things on your result. Has it a bias exactly where the base has one, with the base's values? Is it in bfloat16
 where the base is? And when you set one entry of its bias to 100, does the base's bias stay as it was?
 </details>
 """
@@ -428,15 +427,17 @@ A merged layer costs what its base costs, to the last operation. The outputs agr
 
 ## In place
 
-A new layer takes memory for a second weight, and in a large model that may be all the memory there is. So the sum is often made *in place*, in the base's own weight. Whoever else holds that
-Parameter, an optimiser or a layer that is tied to it, then sees the merged values too. But now the layer has a past, and everything depends on whether it is known.
+A new layer takes memory for a second weight, and in a large model that may be all the memory there is. So the sum is often made *in place*, in the base's own weight. Whoever
+else holds that Parameter, an optimiser or a layer that is tied to it, then sees the merged values too. But now the layer has two states, merged and not merged, and it is easy to
+lose track of them.
 
 ### Experiment: merged twice
 
-Somebody runs the cell that merges in place. It is a cell in a notebook, so it is run once more later on. Or the layer is saved, and a colleague loads the file into a new `LoRALinear` and
-merges again "to be sure". `forward` is the one above: nobody has changed it.
+Somebody runs a notebook cell that merges in place, and later runs it once more. Or the merged layer is saved, and a colleague loads the file into a new `LoRALinear` and merges
+again "to be sure". `forward` is still the one above.
 
-> Right would be the base's output plus **one** time the adapter's part. How many times is the adapter's part in the output after the cell has run once? After it has run twice?
+> The right output is the base's output plus **one** time the adapter's part. How many times does the output contain the adapter's part after the cell has run once? And after it
+> has run twice?
 """
 
 # %%
@@ -456,24 +457,24 @@ with torch.no_grad():
 
 # %% [markdown]
 r"""
-It is there twice after one run already: the weight holds the change, and `forward` adds it again. That second half is easily forgotten, and so "once" is the tempting answer. Nothing raises.
-Shapes and dtypes are right, and the output of a model with too much of an adapter looks like the output of a model.
+After one run it is already there twice: the weight holds the change, and `forward` adds it again. It is easy to forget what `forward` does, and so "1 time" is tempting. Nothing
+raises. Shapes and dtypes are right, and nothing in the output shows that the adapter counts twice.
 
-So a layer that is merged in place must *know* it, for two reasons: a second merge has to change nothing, and `forward` has to leave the adapter out.
+So a layer that is merged in place must *remember* that it is merged, for two reasons: a second merge must change nothing, and `forward` must leave the adapter out.
 
 ## Exercise: `MergeableLoRALinear`
 
 *About 12 minutes · difficulty 4 of 5 · 5 points: 3 for merging and computing the same, 2 for giving back every bit*
 
-All three experiments in one class. You may derive it from `LoRALinear`, as below, or write it from scratch; in that case `lora_A` and `lora_B` may as well be `nn.Linear`s without bias.
+Now put what the three experiments showed into one class. You may derive it from `LoRALinear`, as below, or write it from scratch; then `lora_A` and `lora_B` may also be
+`nn.Linear`s without bias.
 
 <details><summary>Hint 1: what to look at</summary>
 Make a table with two columns, <em>is merged</em> and <em>is not merged</em>, and a row for each of <code>merge</code>,
-<code>unmerge</code> and <code>forward</code>. Fill in what has to happen: in two of the six fields, nothing at all.
+<code>unmerge</code> and <code>forward</code>. Fill in what has to happen. In two of the six fields nothing happens at all.
 </details>
 <details><summary>Hint 2: the idea</summary>
-From one call to the next the layer must remember two things: whether it is merged, and the weight as it was. Decide for
-each when it is set, when it is used, and when it is given up.
+From one call to the next the layer must remember two things: whether it is merged, and the weight as it was. Decide for each when it is set, when it is used, and when it is dropped.
 </details>
 <details><summary>Hint 3: nearly there</summary>
 Three traps. A name that you assign to a tensor is no copy of it. The Parameter must stay the one that it was, so write
@@ -565,11 +566,11 @@ print("· grad_fn", weight.grad_fn)
 
 # %% [markdown]
 r"""
-It has its price: while a layer is merged, its weight is there twice. Where memory is short the copy may lie elsewhere, on the CPU for example. And where a model is merged for good, use
-`merge` and keep nothing. (If all fifty customers ask at the same time, do not merge at all: lesson [10](../10_many_adapters/10_many_adapters.ipynb) serves them side by side.)
+This has a price: while a layer is merged, its weight is stored twice. If memory is short, keep the copy elsewhere, on the CPU for example. If you merge a model for good, use
+`merge` and keep no copy. (If all fifty customers ask at the same time, do not merge at all: lesson [10](../10_many_adapters/10_many_adapters.ipynb) serves them side by side.)
 
-Two ways to go wrong are left. A layer that is *saved while merged* leaves a file whose weight holds the change, and nothing in the file says so. And a copy that is kept as a plain attribute
-does not follow when the layer is *moved* to another dtype or device while merged. `lora_ref/layer.py` has an answer to both. Read its `LoRALinear` now: you have met the reason for
+Two things can still go wrong. If a layer is *saved while merged*, the weight in the file holds the change, and nothing in the file says so. And if the copy is a plain attribute,
+it does not follow when the layer is *moved* to another dtype or device while merged. `lora_ref/layer.py` handles both cases. Read its `LoRALinear` now: you know the reason for
 nearly every line of it.
 """
 
@@ -578,8 +579,8 @@ r"""
 ## What to remember
 
 - A merged layer computes the same and costs what its base costs. The change has the layout of the weight, $(k, d)$.
-- Frozen is no lock: what is written into a weight outside of `no_grad` makes the weight part of a graph.
-- A merge is a state. The layer must know it, so that it happens once. And floating-point sums do not come back, so undoing it takes a copy.
+- Frozen does not mean locked: writing into a frozen weight outside `no_grad` can make it part of a graph.
+- A merged layer must remember that it is merged, so that the change is added only once. Floating-point sums cannot be undone exactly, so unmerging needs a copy of the weight.
 
 **Next:** [07 · Weight space](../07_weight_space/07_weight_space.ipynb) writes LoRA the other way round: a module takes a weight and returns an adapted one.
 """

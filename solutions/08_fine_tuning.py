@@ -10,9 +10,9 @@
 r"""
 # 08 · Fine-tuning
 
-At the end of this lesson a network that reads upright digits has learned a second task with a fiftieth of its numbers, and
-gives the first one back exactly. And you can say from your own measurements what LoRA buys, what it costs, and when not to
-use it.
+At the end of this lesson a network of 26,122 numbers that reads upright digits has learned a second task through only 448
+new ones, and it can still do the first task exactly as before. You can say from your own measurements what LoRA gives you,
+what it costs, and when not to use it.
 
 *About 60 minutes · difficulty 3 of 5 · builds on: [04 · LoRALinear](../04_lora_linear/04_lora_linear.ipynb) and
 [05 · Counting](../05_counting/05_counting.ipynb)*
@@ -49,14 +49,14 @@ device = "cuda" if torch.cuda.is_available() else "cpu"
 
 # %% [markdown]
 r"""
-`LoRALinear` is given from here on: it is the layer of lesson [04](../04_lora_linear/04_lora_linear.ipynb), as it stands in `lora_ref/layer.py`. The rest of `lora_ref` is
-refused when your work is graded.
+From here on `LoRALinear` is given: it is the layer of lesson [04](../04_lora_linear/04_lora_linear.ipynb), imported from
+`lora_ref/layer.py`. When your work is graded, the rest of `lora_ref` is refused.
 
 ## A network that reads digits
 
 It has two hidden layers, its *body*, and a *head* that turns 128 features into ten logits. The next cell trains it on 1,400
 upright digits; 397 more are held out, and every accuracy in this lesson is measured on those. One digit of 397 is a quarter
-of a percentage point, and another seed moves an accuracy by a point or two. So the experiments below run with several
+of a percentage point, and another seed changes an accuracy by a point or two. So the experiments below run with several
 seeds and show the spread.
 """
 
@@ -109,14 +109,15 @@ plt.show()
 r"""
 ## Predict first
 
-The network shall read digits that are turned by 30°. Three ways to get there, on the same 1,400 digits, turned:
+Now the network is to read digits that are turned by 30°. There are three ways to train it, on the same 1,400 digits,
+turned:
 
 - **full**: all 26,122 numbers are trained;
 - **head**: only the last layer, 1,290 numbers;
 - **LoRA, rank 1** on the two layers of the body, with the head frozen: 448 numbers.
 
-> What accuracy on held-out turned digits do you expect from each? And after LoRA's training, with the adapters switched
-> off: how many of the upright digits does the network read?
+> What accuracy on held-out turned digits do you expect from each? And when LoRA has been trained and the adapters are
+> switched off: how many of the upright digits does the network read?
 """
 
 # %%
@@ -133,8 +134,8 @@ To find out you need three functions: one that puts the adapters in, one that co
 
 ## A layer replaced, by hand
 
-A model is a tree: modules hold modules. Replacing one of them takes four steps. Here is a small model, and the layer to be
-replaced sits two levels deep:
+A model is a tree: modules hold modules. Replacing one of them takes four steps. Here is a small model. The layer to be
+replaced is two levels deep:
 """
 
 # %% demonstration=true
@@ -170,19 +171,19 @@ r"""
 
 *About 10 minutes · difficulty 3 of 5 · 3 points*
 
-All of them at once, however deep they sit. Freeze nothing but the layers that you wrap: what else trains in the model
-(a norm, say) is not yours to decide here.
+Now replace all of them at once, at any depth. Freeze nothing but the layers that you wrap: whether something else in the
+model trains (a norm, say) is for the caller to decide.
 
 <details><summary>Hint 1: what to look at</summary>
 <code>named_children()</code> gives a module's own parts, and <code>named_modules()</code> gives all of them, at every depth,
 with full names. With which of the two do you have the parent at hand?
 </details>
 <details><summary>Hint 2: the idea</summary>
-A tree is walked by a function that calls itself: for each part, either it is what you are looking for, or you look inside
+Walk the tree with a function that calls itself: for each part, either it is what you are looking for, or you look inside
 it. There is one kind of part that you must not look into.
 </details>
 <details><summary>Hint 3: nearly there</summary>
-Whoever changes what a loop runs over should make a list of it first. And call your function twice on the model above: the
+If you change what a loop runs over, make a list of it first. And call your function twice on the model above: the
 second call must leave the adapters as they are, with the values that they have learned.
 </details>
 """
@@ -222,8 +223,8 @@ r"""
 
 *About 5 minutes · difficulty 2 of 5 · 1 point*
 
-What the optimiser gets. Not everything that requires a gradient is an adapter: a norm or an embedding of the model may
-train as well, and the optimiser would change it.
+Collect what the optimiser gets. Not everything that requires a gradient is an adapter: a norm or an embedding of the model
+may require one as well, and the optimiser would change it.
 
 <details><summary>Hint 1: what to look at</summary>
 <code>model.modules()</code> gives every module of the model, each once.
@@ -232,8 +233,7 @@ train as well, and the optimiser would change it.
 Do not look for names. Look for the modules that have adapters, and ask those.
 </details>
 <details><summary>Hint 3: nearly there</summary>
-An optimiser needs the Parameters themselves. What comes back from <code>.data</code>, <code>.detach()</code> or
-<code>.clone()</code> is something else, and training it changes nothing in the model.
+An optimiser needs the Parameters themselves. What <code>.data</code>, <code>.detach()</code> or <code>.clone()</code> returns is a different tensor, and an optimiser that trains it does not train the adapter.
 </details>
 """
 
@@ -292,9 +292,10 @@ print(f"loss of the last 20 steps:              {kit.mean(losses[-20:]):.3f}")
 
 # %% [markdown]
 r"""
-It is tempting to expect that the script trains what it trained before, and the adapters besides. But nothing changes at all. The optimiser holds the Parameters that it was given, and these are frozen now; the adapters were made after
-it. Gradients were computed for them 100 times and nobody used them. (They even pile up: this optimiser clears only what it
-holds.) First the adapters, then the optimiser.
+It is tempting to expect that the script trains what it trained before, and the adapters as well. But nothing changes at
+all. The optimiser holds the Parameters that it was given, and these are frozen now; the adapters were made later. Their
+gradients were computed 100 times and never used. (They even add up: this optimiser clears only the gradients of its own
+Parameters.) So make the adapters first, then the optimiser.
 """
 
 # %% [markdown]
@@ -303,15 +304,15 @@ r"""
 
 *About 12 minutes · difficulty 3 of 5 · 4 points: 2 for what is learned, 2 for what is left behind*
 
-A training loop. Yours to choose: the optimiser (`torch.optim.Adam` is a good start), batches or all rows at once, weight
-decay, a schedule. It is judged by what it does. In the check, a network with a body of two hidden layers, a norm that requires a
-gradient, and LoRA of rank 8 and $\alpha$ 24 on every `nn.Linear` learns 200 digits turned by 30°, with `epochs=100` and
-`lr=5e-3`. Before training it reads 47 % of 397 held-out turned digits. After it, **60 %** is the bar, so that a schedule
-or an early stop passes, too. Plain gradient descent on all rows at once comes to about 81 %, Adam to about 90 %.
+Write the training loop. You choose the optimiser (`torch.optim.Adam` is a good start), batches or all rows at once, weight
+decay, a schedule. The check looks only at the result. In it, a network with a body of two hidden layers, a norm that
+requires a gradient, and LoRA of rank 8 and $\alpha$ 24 on every `nn.Linear` learns 200 digits turned by 30°, with
+`epochs=100` and `lr=5e-3`. Before training the network reads 47 % of 397 held-out turned digits. After training it must
+read at least **60 %**; the bar is low so that a schedule or an early stop passes, too. Plain gradient descent on all rows
+at once reaches about 81 %, Adam about 90 %.
 
 <details><summary>Hint 1: what to look at</summary>
-You have written most of it in your life already: look at any training loop. What must the optimiser be given here? You have
-a function for that.
+Most of it is the same as in any training loop that you have written. What must the optimiser be given here? You have a function for that.
 </details>
 <details><summary>Hint 2: the idea</summary>
 Three things happen for each batch: a loss, its gradients, a step. Gradients add up in <code>.grad</code> until somebody clears
@@ -404,21 +405,22 @@ print(
 
 # %% [markdown]
 r"""
-Two things are tempting here: to expect little of one number in 58, and to expect that what learned a second task has lost some of the
-first for good. One in 58 of the numbers, and the old network is not lost: it is there, to the last bit, at the flip of a switch. Full
-fine-tuning cannot say so. It has written over the only copy.
+Two wrong guesses are tempting here: that so few numbers can learn only little, and that a network which has learned a
+second task has lost part of the first for good. But one number for every 58 of the network was enough to read most turned
+digits, and the old network is not lost: switch the adapters off, and it is back, to the last bit. Full fine-tuning cannot
+do that, because it has overwritten the only copy.
 
-But the adapters *on* have cost the upright digits dearly. This is not a network that does both. It is two networks in the
-memory of one.
+But with the adapters *on*, the network reads far fewer upright digits than before. It does not do both tasks at once: it is
+two networks in the memory of one.
 
 ## How much for how little
 
-Five ways, five seeds each. All are trained by one loop: Adam, 100 steps of 64 digits. The learning rates are those that suit
-each method in the sweep that comes next; $\alpha$ is 8 for every rank.
+The next cell compares five ways to train, with five seeds each. One loop trains them all: Adam, 100 steps of 64 digits.
+Each method gets a learning rate that suits it (the sweep in the next section shows which do); $\alpha$ is 8 for every rank.
 """
 
 
-# %% demonstration=true alt="Accuracy on held-out turned digits against the number of parameters trained, on a logarithmic axis, with a small point for each of five seeds and a large one for their average. LoRA of rank 1 lies lowest of the trained ones with the fewest parameters; LoRA of rank 4 and 16 are as high as full fine-tuning with a fraction of its parameters; the head alone has about as many parameters as LoRA of rank 4 and is clearly below it. A dotted line far below marks the accuracy before training."
+# %% demonstration=true alt="Accuracy on held-out turned digits against the number of parameters trained, on a logarithmic axis, with a small point for each of five seeds and a large one for their average. LoRA of rank 1 lies lowest of the trained ones with the fewest parameters; LoRA of rank 4 comes within two points of full fine-tuning and rank 16 reaches it, with a fraction of its parameters; the head alone has nearly as many parameters as LoRA of rank 4 and is clearly below it. A dotted line far below marks the accuracy before training."
 RATES = {"full": 3e-3, "head": 3e-2} | {f"LoRA, rank {r}": 3e-2 for r in (1, 4, 16)}
 
 
@@ -448,12 +450,12 @@ kit.plot_against_parameters(results, counts, kit.mean(before_turned))
 
 # %% [markdown]
 r"""
-Compare the head with rank 4: about the same number of parameters, but at another place. The head can only combine the 128
-features that are there, and these were made for upright digits. LoRA changes the features themselves.
+Compare the head with rank 4: the head has nearly as many parameters, but in another place. It can only combine the 128
+features that are there, and these were learned for upright digits. LoRA changes the features themselves.
 
 ## The learning rate
 
-You have a full fine-tuning that works well at `lr=3e-3`, and you replace it by LoRA.
+Suppose that full fine-tuning works well at `lr=3e-3`, and you replace it with LoRA.
 
 > Which rate suits LoRA of rank 4: 3e-4, 1e-3, 3e-3, 1e-2, 3e-2 or 1e-1? And does the best rate depend on the rank?
 """
@@ -498,18 +500,19 @@ kit.plot_sweep(sweep)
 
 # %% [markdown]
 r"""
-Two things to take from it, both measured on this network, on this task, with $\alpha = 8$:
+There are two results, both measured on this network and this task, with $\alpha = 8$:
 
-- LoRA wants a **larger** rate than full fine-tuning: keeping the rate that you have is tempting, and too little. How much larger is hard to say here, since the tops are broad. Do not
-  learn a factor by heart. A report at the scale of language models found about 10 ("LoRA Without Regret", 2025); change
-  $\alpha$ and you change it, because $\alpha$ multiplies every step.
+- LoRA needs a **larger** rate than full fine-tuning: it is tempting to keep the old rate, but it is too small. How much
+  larger the best rate is, is hard to say here, because each curve is flat near its top. Do not learn a factor by heart. A
+  report on language models found about 10 ("LoRA Without Regret", 2025); the factor changes with $\alpha$, because $\alpha$
+  multiplies every step.
 - The best rate hardly depends on the **rank**, as long as the update is scaled by $\alpha / r$. A public sweep on
   Llama-3.2-1B found the same: 1e-3 was best at rank 4, 16, 64 and 128 alike (thinking-machines-lab/tinker-cookbook,
   `sft_sweep.md`).
 
 ### The same layer under another name
 
-A README that many read defines the layer as $xW + \alpha\,(xAB)$, without dividing by $r$, and says:
+A widely read README defines the layer as $xW + \alpha\,(xAB)$, without dividing by $r$, and says:
 `LinearWithLoRA(nn.Linear(d, k), rank=4, alpha=8)`.
 
 > You copy `rank=4, alpha=8` into `LoRALinear`. Is it the same layer? If not: which alpha do you have to pass?
@@ -550,15 +553,18 @@ for alpha in (2, 8, 32):
 
 # %% [markdown]
 r"""
-The same two names with the same two values look like the same layer. They are not: their number times the rank, from there to here; divided by the rank, on the way back. With their convention the size of a
-step grows with the rank, and the sweep above would have had its tops at different places.
+The same two names with the same two values look like the same layer. But they are not. To get their layer here, multiply
+their alpha by the rank: $8 \cdot 4 = 32$. In the other direction, divide by it. With their convention the size of a step
+grows with the rank, so in the sweep above the best rate would have been different for each rank.
 
 ## Learned against forgotten
 
-Every run of the sweep was also looked at on the way: what it reads of the turned digits, and what it still reads of the
-upright ones, adapters on. LoRA is said to "learn less and forget less" (arXiv 2405.09673, on language models).
+Every run of the sweep was also measured while it trained: how many turned digits the network reads, and how many upright
+ones it still reads, with the adapters on. LoRA is said to "learn less and forget less" (arXiv 2405.09673, on language
+models).
 
-> Draw the points of all runs, learned to the right and kept upwards. Does LoRA lie above full fine-tuning, on it, or below?
+> The next cell draws the points of all runs: learned to the right, kept upwards. Do the points of LoRA lie above those of
+> full fine-tuning, among them, or below?
 """
 
 # %%
@@ -577,15 +583,17 @@ for method, points in paths.items():
 
 # %% [markdown]
 r"""
-"Above" is what the slogan suggests. But all methods have the same upper edge: along it, much is learned before much is forgotten, and then it falls steeply. At 84 to 88 %
-learned, LoRA keeps no more than full fine-tuning does. What lies far below the edge are runs with too large a rate, of every
-method: they forget without learning. So here the *size of the steps* decides, and not the method's name. PEFT's own comparison on Llama-3.2-3B shows the same kind of thing: with LoRA of rank 32
-a *larger* forgetting than full fine-tuning (.050 against .030), at about the same score. So do not choose LoRA for what it
-keeps while it is on. Choose it because it can be switched off.
+"Above" is what the slogan suggests. But the points of all methods have the same upper edge. At first it is nearly flat:
+much is learned before much is forgotten. Then it falls steeply. At 84 to 88 % learned, LoRA keeps no more than full
+fine-tuning does. The points far below the edge are runs with too large a rate, of every method: they forget without
+learning. So here the *size of the steps* decides, and not the method's name. PEFT's own comparison on Llama-3.2-3B points
+the same way: LoRA of rank 32 forgets *more* than full fine-tuning (.050 against .030), at about the same score. So do not
+choose LoRA for what it keeps while it is on. Choose it because it can be switched off.
 
 ## Where LoRA fails
 
-Another task for the same network: ink and paper exchanged. For you that is as easy as the first one.
+Here is another task for the same network: digits with light and dark exchanged. For you that is as easy as reading turned
+digits.
 
 > Which of the three is best at inverted digits: full, the head alone, or LoRA of rank 16?
 """
@@ -610,14 +618,15 @@ for method in ("full", "head", "LoRA, rank 4", "LoRA, rank 16"):
 r"""
 Full fine-tuning can change everything, so it is tempting to bet on it. In a hundred steps it does not get as far as the head alone.
 
-One line of algebra says why. An inverted image is $1 - x$. To see in it what the first layer, $Wx + b$, saw in $x$, a layer
-$W' (1 - x) + b'$ is needed with
+One line of algebra says why. An inverted image is $1 - x$. The first layer computed $Wx + b$ from $x$. To get the same
+result from the inverted image, the layer has to become $W' (1 - x) + b'$ with
 
 $$W' = -W, \quad b' = b + W 1 \qquad \text{so} \qquad \Delta W = -2W .$$
 
 The change is *twice as large as the weight itself*, its rank is that of $W$, and the bias, which LoRA keeps frozen, has to
-change too. Which of the three hurts most? You can put the best possible update in by hand, without any training: $-2W$, cut
-to its best approximation of rank $r$ (lesson [01](../01_low_rank/01_low_rank.ipynb)), once with the right bias and once with the old one.
+change too. Which of the three makes the most trouble? You can make this change by hand, without any training: take $-2W$,
+cut it to the closest matrix of rank $r$ (lesson [01](../01_low_rank/01_low_rank.ipynb)), and add it, once with the right
+bias and once with the old one.
 """
 
 # %% demonstration=true alt="Line chart of the accuracy on inverted digits against the rank to which the change of minus two W is cut, from 1 to 64. With the right bias, a solid line stays at the bottom up to rank 4, climbs steeply, and is at the top from rank 16 on. With the old bias, a dashed line climbs later and stays far below, at every rank."
@@ -660,8 +669,8 @@ plt.show()
 
 # %% [markdown]
 r"""
-The weight's change has full rank on paper; for these images 16 directions of it are enough. But 4, which were plenty for
-turning, are worth little here, and with the old bias no rank is enough. What about the size, and would patience help?
+The change of the weight has full rank, but for these images rank 16 is enough. Rank 4, which was nearly enough for turning,
+is worth little here; and with the old bias no rank is enough. What about the size of the change? And would more steps help?
 """
 
 # %% demonstration=true
@@ -686,14 +695,15 @@ r"""
 With ten times the steps full fine-tuning gets there. LoRA of rank 16 does so with one seed and stays at chance with another, and
 its best is below what the head alone had after a hundred steps.
 
-A task that is easy for you may need a change of full rank, and one that seems harder (turning) a small one. And here
-the cheapest method wins, because the old features are of use once somebody reads them differently. **Low rank is a
-hypothesis about the change that a task needs.** It is often true. It can be false, and then no learning rate helps.
+A task that is easy for you may need a large change of high rank, and one that seems harder (turning) a small change of low
+rank. Here training the head alone does well, and it is the cheapest: the old features are still useful when the head
+combines them differently. **Low rank is a hypothesis about the change that a task needs.** It is often true. It can be
+false, and then no learning rate helps.
 
 ## Rank follows the task, not the width
 
-Real models are wider than 128. Must the rank grow with them? The same task, networks of three widths, two seeds each. (The
-widest takes longest.)
+Real models are wider than 128. Must the rank grow with the width? The next two cells train networks of three widths on the
+same task, with two seeds each. (The widest takes longest.)
 
 > Which rank comes within one or two points of full fine-tuning at width 128? And at width 1,024, whose hidden weight has 64
 > times as many numbers?
@@ -741,25 +751,26 @@ kit.plot_ranks(curves, full)
 
 # %% [markdown]
 r"""
-It is tempting to let the rank grow with the width, eight times for eight. It need not. One point is four digits of 397, so the rank for one point jumps about; the rank for two is the same at all widths. While the
-weight grows 64-fold, the rank that this task needs does not grow with it. So LoRA's saving grows with the model: the
-same few directions, in an ever larger matrix. How many directions they are depends on the task, as the inverted digits have
+It is tempting to make the rank eight times as large when the width is eight times as large. But this is not needed. One
+percentage point is four digits of 397, so the rank that comes within one point varies by chance; the rank that comes within
+two points is the same at all widths. While the weight becomes 64 times as large, the rank that this task needs does not
+grow. So LoRA saves more the larger the model is. Which rank is needed depends on the task, as the inverted digits have
 shown.
 
-## What it bought, what it costs, when not to use it
+## What LoRA gives you, what it costs, when not to use it
 
 | | |
 |---|---|
-| it buys | few numbers to train and to keep for each task; the base untouched, and back at the flip of a switch |
-| it costs | another learning rate to find; a rank to choose; a little work at every call, until it is merged (06) |
-| it does not buy | a faster forward or backward pass through the base; less forgetting while it is on |
-| leave it | where the change is of full rank (inverted digits); where the features are right already (train the head); where the whole network is small and only one task is wanted |
+| it gives you | few numbers to train and to store for each task; a base that stays as it is, and is back when you switch the adapters off |
+| it costs | a search for another learning rate; a rank to choose; a little work at every call, until it is merged (06) |
+| it does not give you | a faster pass through the base; less forgetting while it is on |
+| do not use it | if the change needs a high rank (inverted digits); if the features are right already (train the head); if the network is small and you need it for one task only |
 
 ## What to remember
 
-- First the adapters, then the optimiser, and the optimiser gets the adapters alone. Then the base comes back bit for bit.
-- LoRA wants a larger learning rate than full fine-tuning, about the same one for every rank; the factor is to be measured.
-- The rank follows the task. Low rank is a hypothesis, and there are tasks for which it is false.
+- Make the adapters first, then the optimiser, and give it only the adapters. Then the base comes back bit for bit.
+- LoRA needs a larger learning rate than full fine-tuning, about the same for every rank. Measure the factor; do not assume it.
+- The rank depends on the task. Low rank is a hypothesis, and there are tasks for which it is false.
 
 **Next:** [09 · A transformer](../09_transformer/09_transformer.ipynb) chooses *which* layers to adapt, by name, in a small language model.
 """

@@ -10,24 +10,24 @@
 r"""
 # 09 · A transformer
 
-At the end of this lesson you can put LoRA into a model that somebody else wrote, by the names of its layers; teach it
-another language; and ship the adapter in a file that is refused where it does not fit.
+At the end of this lesson you can put LoRA into a model that somebody else wrote, by the names of its layers; teach the model
+another language; and load a saved adapter so that one that does not fit is refused.
 
 *About 60 minutes · difficulty 4 of 5 · builds on: [04](../04_lora_linear/04_lora_linear.ipynb) for the layer,
 [06](../06_merging/06_merging.ipynb) for merging, and [08](../08_fine_tuning/08_fine_tuning.ipynb) for training*
 
 ## From memory
 
-Three questions about earlier lessons. Answer aloud or on paper, then open the answers.
+Answer these before you open them.
 
-1. A fresh LoRA layer has taken no step yet. What does it compute, and which of $A$ and $B$ has a gradient that is not zero?
-2. How many numbers does an adapter of rank $r$ hold on a layer from $d$ to $k$ features?
-3. You hand a merged layer's weight to a colleague who merges the adapter into it. What does the colleague's model compute?
-
-<details><summary>Answers</summary>
-1. Exactly what its base computes, since B is zero; B has the gradient, A gets one from the second step on (04).<br>
-2. r (d + k) (05).<br>
-3. The base and twice the adapter's part, without any error (06).
+<details><summary>04 · A new LoRA layer has taken no step yet. What does it compute, and which of A and B has a gradient that is not zero?</summary>
+Exactly what its base computes, since B is zero. B has the gradient; A gets one from the second step on.
+</details>
+<details><summary>05 · How many numbers does an adapter of rank r hold on a layer from d to k features?</summary>
+r (d + k).
+</details>
+<details><summary>06 · You hand a merged layer's weight to a colleague, who merges the adapter into it once more. What does the colleague's model compute?</summary>
+The base plus twice the adapter's part, without any error.
 </details>
 """
 
@@ -50,9 +50,9 @@ device = "cuda" if torch.cuda.is_available() else "cpu"
 r"""
 ## A model that writes
 
-Here is a small GPT. It reads up to 64 characters and guesses the next one. It was trained on English only: on the prose
-in Python's documentation, and on the English names of languages, places and currencies. You can read all of it in
-`autograde/lesson_kit/gpt.py`. It begins with what you give it, and goes on by itself:
+Here is a small GPT. It reads up to 64 characters and guesses the next one. It was trained on English only: on the prose in
+Python's documentation, and on the English names of languages, places and currencies. All of its code is in
+`autograde/lesson_kit/gpt.py`. You give the model a beginning, and it goes on by itself:
 """
 
 # %% demonstration=true
@@ -63,11 +63,11 @@ print("\n".join(write_lines(base, characters, ["No", "Sa", "Ma", "Su"], seed=2))
 
 # %% [markdown]
 r"""
-It has hardly seen a German word. You will train 12,288 numbers, about one for every forty that it has, on German names of
-the same kind, for some seconds. All its own numbers stay as they are.
+The model has hardly seen a German word. For a few seconds you will train 12,288 new numbers, about one for every forty that
+it has, on German names of the same kind. All of its own numbers stay as they are.
 
-> What will it write then? English, with a German word here and there? A mixture of letters? Words that look German, most of
-> which do not exist? And with the adapter switched off again: will it write what it writes above?
+> What will it write then? English, with a German word here and there? Random letters? Words that look German, most of
+> which do not exist? And with the adapter switched off again: will it write the same as above?
 """
 
 # %%
@@ -77,8 +77,8 @@ my_prediction = {"with the adapter": "?", "switched off again": "?"}
 r"""
 ## A layer's name is its address
 
-LoRA goes around `nn.Linear`s that somebody else has put somewhere deep in a model. PyTorch gives every one of them a
-name, the path that leads to it:
+LoRA is put around `nn.Linear`s that may be anywhere in somebody else's model. PyTorch gives each of them a name, the path
+that leads to it:
 """
 
 # %% demonstration=true
@@ -90,13 +90,13 @@ for name, module in base.named_modules():
 
 # %% [markdown]
 r"""
-Three blocks have the same six layers, and the last one, `lm_head`, turns the model's width into a score for each
-character. In these names a dot means "inside of". So replacing one layer takes four steps. By hand, for a single layer of
-a copy of the model:
+Three blocks have the same six layers, and the last layer, `lm_head`, turns the 128 features into a score for each character.
+In these names, what stands after a dot is a part of what stands before it. So replacing one layer takes four steps. Here they
+are for a single layer of a copy of the model:
 
 1. **find** · the `nn.Linear`s in `named_modules()`;
 2. **match** · this one is called `blocks.0.attention.q_proj`, and we want the `q_proj`s;
-3. **parent** · the module that it is inside of is `blocks.0.attention`;
+3. **parent** · the module that contains it is `blocks.0.attention`;
 4. **replace** · the parent's attribute `q_proj` becomes a `LoRALinear` around the old layer.
 """
 
@@ -110,7 +110,7 @@ print(parent)
 r"""
 Step 2 looks harmless. Somebody asks for `q_proj`, and a model holds layers with the names below.
 
-> Which of them are meant? And which of them does each of two rules take that are often seen: `"q_proj" in name`, and
+> Which of them are meant? And which of them does each of these two common rules take: `"q_proj" in name`, and
 > `name.endswith("q_proj")`?
 """
 
@@ -136,24 +136,23 @@ for name in some_names:
 
 # %% [markdown]
 r"""
-Meant are the first two: a name stands for the modules that are called exactly so, wherever they are. `endswith` looks like the careful
-rule, but both take more.
-Look at what the second one makes of `seq_proj`: it *does* end in the six characters `q_proj`. Nothing will ever say so: the
-wrong layer gets an adapter, the loss goes down, and the file that you ship does not fit anybody else's model.
+Only the first two are meant: `q_proj` stands for the modules with exactly this name, wherever they are. Both rules take more.
+Even `endswith`, which looks careful, takes `seq_proj`, because that name *does* end in the six characters `q_proj`. You will
+get no error: the wrong layer gets an adapter, the loss goes down, and the file that you ship does not fit anybody else's
+model.
 
 ## Exercise: `inject`
 
 *About 15 minutes · difficulty 4 of 5 · 4 points: 2 for the layers that it takes, 2 for the model that it leaves*
 
-Build it here: grading refuses `inject` from `lora_ref`, and hands you `LoRALinear`.
+Write a function that puts adapters into all layers with the given names. Write it here: when your work is graded, `inject`
+from `lora_ref` is refused. `LoRALinear` is given.
 
 <details><summary>Hint 1: what to look at</summary>
-Make a list of all names in <code>some_names</code> by hand: meant or not. Then write the rule as one expression that gives
-your list. What must stand before <code>q_proj</code> in a name, if anything stands there at all?
+Go through <code>some_names</code> by hand and note for each name: meant or not. Then write the rule as one expression that gives the same answers. What must stand before <code>q_proj</code> in a name, if anything stands there at all?
 </details>
 <details><summary>Hint 2: the idea</summary>
-Do it in two passes: first collect what is to be replaced, and only then change anything. <code>named_modules()</code> walks
-through the model while you use it; what you put in on the way, it will find.
+Do it in two passes: first collect what is to be replaced, and only then change anything. <code>named_modules()</code> walks through the model while you use it; it also finds what you put in on the way.
 </details>
 <details><summary>Hint 3: nearly there</summary>
 Strings have a method that splits at the last of several dots. <code>get_submodule</code> finds the parent, also in lists
@@ -218,8 +217,8 @@ check.inject(inject)
 r"""
 ## What trains now?
 
-Your function is done, so take it to the base: an adapter of rank 8 for every `q_proj` and every `v_proj`, the choice of the
-LoRA paper. Three blocks, two layers in each, from 128 to 128 features: $3 \cdot 2 \cdot 8 \cdot (128 + 128) = 12{,}288$ numbers.
+Use your function on the base: an adapter of rank 8 for every `q_proj` and every `v_proj`, the choice of the LoRA paper. Three
+blocks, two layers in each, from 128 to 128 features: $3 \cdot 2 \cdot 8 \cdot (128 + 128) = 12{,}288$ numbers.
 
 > How many numbers of the model require a gradient now: 12,288, fewer, or more?
 """
@@ -240,9 +239,9 @@ print(", ".join(others[:3]), "…")
 
 # %% [markdown]
 r"""
-12,288 is tempting because it is the number that *should* train. But a `LoRALinear` freezes the layer that it is put around, and nothing else. Embeddings, norms and every layer that was not
-named go on training. That can be what you want, but it must not be an accident. So freeze first, then inject: what comes in
-afterwards is the only thing that trains.
+12,288 is tempting because it is the number that *should* train. But a `LoRALinear` freezes the layer that it is put around,
+and nothing else. Embeddings, norms and every layer that was not named still train. That may be what you want, but it must not
+happen by accident. So freeze the whole model first, then inject: then only the adapters train.
 """
 
 
@@ -264,8 +263,9 @@ def trainable(model):
 r"""
 ## It learns German
 
-The text is a list of names, a line each; about every seventh name is held out, to measure the loss on what it has not seen.
-The adapter goes into all six layers of a block, at rank 2. From time to time the model writes the line that it makes of "No".
+The text is a list of names, one on each line. About every seventh name is held out, to measure the loss on names that the
+model has not seen. All six layers of each block get an adapter of rank 2. After every 40 steps the model writes a line that
+begins with "No".
 """
 
 # %% demonstration=true
@@ -287,8 +287,8 @@ learn(model, german, steps=200, after_step=say)
 
 # %% [markdown]
 r"""
-Now side by side, from the same beginnings and with the same random numbers. To switch the adapters off, `adapters_off` from
-`lora_ref` skips them in every layer.
+Now compare the two side by side, with the same beginnings and the same random numbers. `adapters_off` from `lora_ref`
+switches the adapters off in every layer.
 """
 
 # %% demonstration=true
@@ -317,13 +317,14 @@ print("and its loss is the same number:", loss_off == loss_on(base, german_held_
 
 # %% [markdown]
 r"""
-From one number in forty it is tempting to expect a sprinkling of German. But the endings are German, most of the words are not in any dictionary, and the base is still there, to the last bit. With
-12,288 numbers it has not learned the country names by heart. It has learned how German names are built.
+With one new number for every forty it is tempting to expect only a little German. But the endings are German, most of the
+words are in no dictionary, and the base is still there, to the last bit. With 12,288 numbers the model has not learned the
+names by heart. It has learned how German names are formed.
 
 ## Which layers?
 
-The LoRA paper put its adapters into $W_q$ and $W_v$ only. Is that the best place for a given number of parameters? You have
-met two ways to spend 12,288 numbers:
+In most of its experiments the LoRA paper puts adapters on $W_q$ and $W_v$ only. Is that the best place for a given number of
+parameters? You have seen two ways to use 12,288 numbers:
 
 - rank 8 on `q_proj` and `v_proj`: $3 \cdot 2 \cdot 8 \cdot 256$;
 - rank 2 on all six layers of a block: $3 \cdot 2 \cdot (4 \cdot 256 + 2 \cdot 512)$, where 512 is 128 + 384, in and out of the MLP.
@@ -381,7 +382,7 @@ axis.axhline(
 )
 axis.set_xticks(
     range(len(results)),
-    [f"{way}\n{n}" for way, n in zip(results, ("12,288", "12,288", "521,088"))],
+    [f"{way}\n{n} numbers" for way, n in zip(results, ("12,288", "12,288", "521,088"))],
 )
 axis.set(
     ylabel="held-out loss, nats a character", xlim=(-0.5, 2.5), title="Same text, same steps"
@@ -391,16 +392,18 @@ plt.show()
 
 # %% [markdown]
 r"""
-Rank 2 sounds like too little, and so the paper's choice is tempting. But a thin adapter everywhere beats a thicker one in two places, in each of the three seeds, with the same number of parameters.
-Published work found the same at scale: adapt all layers, the MLP above all ("LoRA Without Regret", 2025). This is one small
-model and one short training; what it shows is that *where* is a choice to be tested, and that the paper's was not the last word.
+Rank 2 sounds like too little, and so the paper's choice is tempting. But thin adapters everywhere give a lower loss than
+thicker ones in two places, with each of the three seeds and with the same number of parameters. Published work found the same
+at scale: adapt all layers, the MLP above all ("LoRA Without Regret", 2025). One small model and one short training prove no
+rule. But they show that it matters *where* the adapters are, and that you should test it for your model.
 
 ## Two names, one weight
 
-One layer was left out: `lm_head`. In this model, as in many, its weight is **tied**: the Parameter of `lm_head` and that of the
-embedding are one and the same. Suppose that you inject an adapter there.
+One layer has had no adapter so far: `lm_head`. In this model, as in many, its weight is **tied**: `lm_head` and the embedding
+hold the same Parameter. Suppose that you inject an adapter there.
 
-> 1. Is the embedding frozen afterwards? 2. Does the adapter change what the embedding gives back for a character?
+> 1. Is the embedding frozen afterwards?
+> 2. Does the adapter change what the embedding returns for a character?
 > 3. And after the adapter has been merged in place?
 """
 
@@ -426,13 +429,15 @@ show_prediction(
 
 # %% [markdown]
 r"""
-The adapter is in the head, so it is tempting to think that the embedding is out of it. But the tie lives on, because `base_layer` is the very layer that stood there. While the adapter runs beside the weight, only the
-head feels it. A merge writes into the weight, and the embedding is that weight: now every character comes *in* changed, too,
-which nobody has trained. To merge a tied head, make a new layer (`merge` of lesson [06](../06_merging/06_merging.ipynb)) and give up the tie.
+The adapter is in the head, so it is tempting to think that the embedding is not affected. But the two are still tied, because
+`base_layer` is the very layer that stood there. While the adapter runs beside the weight, it changes only the output of the
+head. A merge writes into the weight, and the embedding uses that weight too: now every character that comes *in* gets a
+changed embedding, and nobody has trained that. To merge a tied head, make a new layer (`merge` of lesson
+[06](../06_merging/06_merging.ipynb)) and give up the tie.
 
 ## The file
 
-What you ship is what was trained: 12,288 numbers, and not the base.
+You ship only what was trained: 12,288 numbers, without the base.
 
 ### Exercise: `adapter_state_dict`
 
@@ -443,11 +448,10 @@ Print the keys of <code>model.state_dict()</code> for an adapted model. Which pa
 could a layer of somebody's model have that part in its own name?
 </details>
 <details><summary>Hint 2: the idea</summary>
-You know by its class which module is an adapter's, whatever the names are. <code>named_modules()</code> gives each with its path.
+Whatever the names are, the class of a module tells you whether it has adapters. <code>named_modules()</code> gives each module with its path.
 </details>
 <details><summary>Hint 3: nearly there</summary>
-A key is the path of the layer, a dot, and the name of the matrix. And does a value of yours still belong to the graph that
-autograd keeps? Print its <code>grad_fn</code>.
+A key is the path of the layer, a dot, and the name of the matrix. And are your values still part of autograd's graph? Print the <code>grad_fn</code> of one.
 </details>
 """
 
@@ -492,8 +496,8 @@ for name, state in [
 r"""
 ## Half a file
 
-Loading looks like the easy half. It is where adapters get lost. Somebody's script writes only the `lora_A`s; a colleague loads the
-file with PEFT, the library that most people use for this.
+Loading looks easy, but this is where adapters get lost. Suppose that somebody's script writes only the `lora_A`s, and a
+colleague loads the file with PEFT, a widely used library for this.
 
 > What does PEFT do with the file without its `lora_B`s: raise, warn, or nothing? What will the model write?
 """
@@ -503,8 +507,9 @@ my_sixth_prediction = {"PEFT": "?", "the model writes": "?"}
 
 # %% [markdown]
 r"""
-The next cell needs `peft`, which `make lab` has installed. It writes your adapter the way PEFT keeps it (how that is done is
-lesson [11](../11_ecosystem/11_ecosystem.ipynb)'s subject), once whole and then damaged in four ways, and has the real PEFT load each.
+The next cell needs `peft`, which `make lab` has installed. It writes your adapter in PEFT's format (lesson
+[11](../11_ecosystem/11_ecosystem.ipynb) shows how), once whole and then damaged in four ways, and lets the real PEFT load
+each file.
 """
 
 # %% demonstration=true
@@ -575,14 +580,16 @@ print(f"{'':15} the base alone            loss {loss_on(base, german_held_out):.
 
 # %% [markdown]
 r"""
-An error is what one would expect of half a file. Twice PEFT computes the base, and all that tells you so is a warning, among the others that scroll by. An adapter that
-does nothing is hard to notice: the model runs, and what it writes is good English. Once it drops a tensor without a word.
+You would expect an error from half a file. But in two cases PEFT loads an adapter that does nothing, and only a warning says
+so, among all the others that scroll by. Such an adapter is hard to notice: the model runs and writes what the base writes. In
+one case PEFT ignores a tensor and says nothing.
 
 ## Exercise: `load_adapter`
 
 *About 12 minutes · difficulty 3 of 5 · 3 points: 1 for what fits, 2 for what does not*
 
-Write the loader that you would want: everything fits, or it raises, says which key, and nothing has changed.
+Write the loader that you would want to use: if everything fits, it loads; if not, it raises an error that names the key, and
+changes nothing.
 
 <details><summary>Hint 1: what to look at</summary>
 <code>set(state)</code> and <code>set(adapter_state_dict(model))</code> are two sets of keys. Which two differences between them are
@@ -594,7 +601,7 @@ key that does not fit.
 </details>
 <details><summary>Hint 3: nearly there</summary>
 The Parameters must stay the ones that they are, because an optimiser may hold them: write into them, under
-<code>no_grad</code>. And beware of operations that make room for a shape that is not the right one: some of them broadcast.
+<code>no_grad</code>. And beware of operations that accept a wrong shape: some of them broadcast.
 </details>
 """
 
@@ -612,9 +619,9 @@ def load_adapter(model, state):
 
     Raises:
         Any exception whose message contains the key that is to blame: a key of the model that
-            ``state`` lacks, a key of
-        ``state`` that is no adapter of the model, a tensor that has not the shape of its
-        parameter. Nothing in the model has changed then.
+            ``state`` lacks, a key of ``state`` that is no adapter of the model, or the key of
+            a tensor whose shape differs from its parameter's. Nothing in the model has
+            changed then.
     """
     ### BEGIN SOLUTION
     layers = {
@@ -645,7 +652,8 @@ check.load_adapter(load_adapter)
 
 # %% [markdown]
 r"""
-Your loader and the same damages, in this course's keys. (There is no prefix to get wrong here, so it is added.)
+Now your loader gets the same damaged files, with this course's keys. (These have no prefix that could be wrong, so here one
+is added.)
 """
 
 # %% demonstration=true
@@ -666,13 +674,14 @@ for damage in (without_B, a_prefix, one_more, transposed, whole):
 
 # %% [markdown]
 r"""
-One thing no loader can see: an adapter for another base with the same names and shapes. It fits everywhere and is wrong
-everywhere. That is why adapter files say which base they belong to, and why you should look at what comes out.
+One mistake no loader can see: an adapter that was trained for another base with the same names and shapes. Every key and
+every shape fits, and the output is wrong. That is why adapter files say which base they belong to, and why you should look at
+what the model writes.
 
 ## Try it
 
-`as_ids` knows `nl`, `da`, `sv`, `es`, `pt`, `it`, `fr`, `fi` and `tr`, too. Which of them is hardest for a model that knows English?
-Change the two letters, run the cell, and compare the losses before and after.
+`as_ids` also knows `nl`, `da`, `sv`, `es`, `pt`, `it`, `fr`, `fi` and `tr`. Which of these languages is hardest for a model
+that knows English? Change the two letters in the next cell, run it, and compare the losses before and after.
 """
 
 # %% demonstration=true
@@ -690,7 +699,7 @@ r"""
 ## What to remember
 
 - A name in `target_modules` stands for whole parts of a path, up to a dot. Nothing matched is an error, never a silent success.
-- Injecting freezes what it wraps. What else trains is your decision: list it.
+- `inject` freezes only the layers that it wraps. What else trains is your decision: list it.
 - Thin adapters in all layers did better than thick ones in two, for the same number of parameters.
 - A loader checks everything before it changes anything. One that only warns can hand you the base.
 

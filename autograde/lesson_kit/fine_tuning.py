@@ -5,7 +5,9 @@ import torch
 from torch import nn
 
 MARKERS = ("o", "s", "^", "D", "v", "P")
-SHADES = ("black", "0.35", "0.6", "0.75", "0.5", "0.2")
+# Far enough from white, and told apart by people who see few colours; in print, markers and lines tell them apart.
+COLOURS = ("black", "#0072B2", "#D55E00", "#009E73")
+LINES = ("-", "--", "-.", ":")
 
 
 def losses(optimiser, model, x, y, steps=100, seed=0):
@@ -73,11 +75,11 @@ def plot_against_parameters(results, counts, baseline):
     """
     figure, axis = plt.subplots(figsize=(8, 4), layout="constrained")
     for (method, values), marker in zip(results.items(), MARKERS, strict=False):
-        axis.plot([counts[method]] * len(values), values, ".", color="0.6")
+        axis.plot([counts[method]] * len(values), values, ".", color="0.5")
         axis.plot(counts[method], mean(values), marker, color="black", markersize=9, label=method)
     axis.axhline(baseline, color="0.5", linestyle=":", label="before")
     axis.set(xscale="log", xlabel="parameters trained", ylabel="accuracy, held-out turned digits", ylim=(None, 1))
-    axis.legend(loc="lower right")
+    axis.legend(loc="center right")
     plt.show()
 
 
@@ -88,17 +90,16 @@ def plot_sweep(sweep):
         sweep: ``{method: {rate: accuracies}}``.
     """
     figure, axis = plt.subplots(figsize=(8, 4), layout="constrained")
-    for (method, by_rate), marker, shade in zip(sweep.items(), MARKERS, SHADES, strict=False):
+    for (method, by_rate), marker, colour, line in zip(sweep.items(), MARKERS, COLOURS, LINES, strict=False):
         means = [mean(values) for values in by_rate.values()]
         to_worst = [m - min(values) for m, values in zip(means, by_rate.values(), strict=True)]
         to_best = [max(values) - m for m, values in zip(means, by_rate.values(), strict=True)]
-        line = "--" if method == "full" else "-"
         axis.errorbar(
             list(by_rate),
             means,
             (to_worst, to_best),
             fmt=marker + line,
-            color=shade,
+            color=colour,
             capsize=3,
             markersize=6,
             label=method,
@@ -116,9 +117,9 @@ def plot_learned_against_forgotten(paths, start):
         start: ``(new, old)`` before training.
     """
     figure, axis = plt.subplots(figsize=(7, 4.5), layout="constrained")
-    for (method, points), marker, shade in zip(paths.items(), MARKERS, SHADES, strict=False):
+    for (method, points), marker, colour in zip(paths.items(), MARKERS, COLOURS, strict=False):
         new, old = zip(*points, strict=True) if points else ((), ())
-        axis.plot(new, old, marker, color=shade, alpha=0.7, markersize=5, linestyle="", label=method)
+        axis.plot(new, old, marker, color=colour, alpha=0.7, markersize=5, linestyle="", label=method)
     axis.plot(*start, "*", color="black", markersize=16, label="before")
     axis.set(xlabel="accuracy on turned digits (learned)", ylabel="accuracy on upright digits (kept)")
     axis.legend()
@@ -133,10 +134,10 @@ def plot_ranks(curves, full):
         full: ``{width: accuracies}``.
     """
     figure, axis = plt.subplots(figsize=(8, 4), layout="constrained")
-    for (width, by_rank), marker, shade in zip(curves.items(), MARKERS, SHADES, strict=False):
+    for (width, by_rank), marker, colour in zip(curves.items(), MARKERS, COLOURS, strict=False):
         means = [mean(values) for values in by_rank.values()]
-        axis.plot(list(by_rank), means, marker + "-", color=shade, label=f"LoRA, width {width}")
-        axis.axhline(mean(full[width]), color=shade, linestyle=":")
+        axis.plot(list(by_rank), means, marker + "-", color=colour, label=f"LoRA, width {width:,}")
+        axis.axhline(mean(full[width]), color=colour, linestyle=":")
     ranks = list(next(iter(curves.values())))
     axis.set(xscale="log", xlabel="rank", ylabel="accuracy, held-out turned digits", xticks=ranks, xticklabels=ranks)
     axis.minorticks_off()

@@ -129,12 +129,12 @@ def plot_spectra(matrices, rank_for_energy):
     """
     fractions = torch.linspace(0.01, 0.99, 50).tolist()
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
-    for (name, M), (line, shade) in zip(matrices.items(), (("-", "0.6"), ("-", "black"), (":", "black")), strict=False):
+    for (name, M), (line, shade) in zip(matrices.items(), (("-", "0.5"), ("-", "black"), (":", "black")), strict=False):
         values = torch.linalg.svdvals(M).cpu()
         style = {"linestyle": line, "color": shade, "label": name}
         left.semilogy(range(1, len(values) + 1), values / values[0], **style)
         right.plot([int(rank_for_energy(M, fraction)) for fraction in fractions], fractions, **style)
-    right.axhline(0.9, color="black", linewidth=0.5)
+    right.axhline(0.9, color="black", linewidth=0.5, linestyle="--", label="90 %")
     left.set(xlabel="number of the singular value", ylabel="singular value / largest", ylim=(1e-3, 1.3))
     right.set(xlabel="rank r", ylabel="share of the energy held", ylim=(0, 1))
     left.legend()
@@ -158,7 +158,8 @@ def plot_accuracy(curves, levels=None, xlabel="rank r", ylabel="sideways digits 
     ):
         axis.plot(list(curve), list(curve.values()), color=shade, marker=mark, label=name)
     axis.set(xscale="log", xlabel=xlabel, ylabel=ylabel, ylim=(0, 102))
-    ticks = [rank for rank in (1, 2, 4, 8, 16, 32, 64) if rank <= max(map(max, curves.values()))]
+    ranks = sorted(set().union(*curves.values()))
+    ticks = ranks if len(ranks) <= 8 else [rank for rank in ranks if rank.bit_count() == 1]  # powers of two
     axis.set_xticks(ticks, ticks)
     axis.minorticks_off()
     axis.legend(loc="lower right")

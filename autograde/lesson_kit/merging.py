@@ -34,7 +34,7 @@ def switch_customers(visits, dtype, customers, device="cpu"):
     return errors, shares
 
 
-STYLES = (("-", "black", 3), ("--", "black", 1.5), (":", "0.6", 4))
+STYLES = (("-", "black", 3), ("--", "black", 1.5), (":", "0.5", 4))
 
 
 def plot_drift(runs):
