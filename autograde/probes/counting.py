@@ -22,17 +22,11 @@ def call_on_module(function, source):
         return {"not_callable": wire.type_name(function)}
     with torch.random.fork_rng(devices=[]):  # the notebook's random state stays as it was
         module = run_source(source)["module"]
-    before, state_before = _snapshot(module), _tensor_state(module)
+    before, state_before = _snapshot(module), _state(module, facts.copied)
     value, error = catch(function, module)
     if error:
         return {"raised": error}
-    changed = (
-        ["module"]
-        if _snapshot(module) != before
-        else []
-        if _unchanged(state_before, _tensor_state(module))
-        else ["values"]
-    )
+    changed = ["module"] if _snapshot(module) != before else [] if _is_still(state_before, module) else ["values"]
     first = wire.copy(wire.plain(value))
     again, _ = catch(function, module)
     return {"type": wire.type_name(value), "value": first, "changed": changed, "again": wire.plain(again)}
@@ -47,15 +41,17 @@ def _snapshot(module):
     ]
 
 
-def _tensor_state(module):
-    """The training modes of all modules in `module`, and copies of its values and gradients."""
+def _state(module, read):
+    """The training modes of all modules in `module`, and what `read` makes of its values and gradients."""
     parameters = facts.parameters(module).values()
     gradients = [facts.grad(parameter) for parameter in parameters]
     tensors = [*parameters, *module.buffers(), *(each for each in gradients if each is not None)]
     modes = [part.training for part in facts.modules(module).values()]
-    return modes, [facts.copied(facts.values(tensor)) for tensor in tensors]
+    return modes, [read(facts.values(tensor)) for tensor in tensors]
 
 
-def _unchanged(before, after):
-    modes = before[0] == after[0] and len(before[1]) == len(after[1])
-    return modes and all(same_bits(old, new) for old, new in zip(before[1], after[1], strict=True))
+def _is_still(before, module):
+    (modes, values), (modes_now, values_now) = before, _state(module, lambda values: values)
+    if modes != modes_now or len(values) != len(values_now):
+        return False
+    return all(same_bits(old, new) for old, new in zip(values, values_now, strict=True))

@@ -67,8 +67,12 @@ def is_parameter(value):
     return _is_subclass(nn.Parameter, type(value))
 
 
+def _getter(name):
+    return vars(TensorBase)[name].__get__
+
+
 def _reader(name):
-    get = vars(TensorBase)[name].__get__
+    get = _getter(name)
 
     def read(tensor):
         with DisableTorchFunction():  # an attribute is not dispatched
@@ -106,12 +110,32 @@ def memory(tensor):
 
 def values(tensor):
     """The values of a tensor of any class: a plain tensor on the CPU, without a graph."""
+    return _in_c(_values, tensor)
 
-    def read():
-        detached = TensorBase.as_subclass(TensorBase.detach(tensor), Tensor)
-        return TensorBase.resolve_neg(TensorBase.resolve_conj(TensorBase.to(detached, "cpu")))
 
-    return _in_c(read)
+def dense_values(tensor, dtypes, most_bytes):
+    """As `values`; None for a tensor that is sparse, quantized, on the device "meta", of no dtype in `dtypes`, or larger than
+    `most_bytes`.
+    """
+    return _in_c(_dense_values, tensor, dtypes, most_bytes)
+
+
+# Below, `_get_…` and functions with an underscore are for use within `_in_c` alone.
+_get_shape, _get_dtype, _get_device = _getter("shape"), _getter("dtype"), _getter("device")
+_get_layout, _get_size = _getter("layout"), _getter("nbytes")
+_get_is_quantized, _get_is_meta = _getter("is_quantized"), _getter("is_meta")
+
+
+def _values(tensor):
+    detached = TensorBase.as_subclass(TensorBase.detach(tensor), Tensor)
+    return TensorBase.resolve_neg(TensorBase.resolve_conj(TensorBase.to(detached, "cpu")))
+
+
+def _dense_values(tensor, dtypes, most_bytes):
+    is_dense = _get_layout(tensor) == torch.strided and not _get_is_quantized(tensor) and not _get_is_meta(tensor)
+    if is_dense and _get_dtype(tensor) in dtypes and _get_size(tensor) <= most_bytes:
+        return _values(tensor)
+    return None
 
 
 def as_bytes(tensor):
@@ -132,11 +156,15 @@ def from_bytes(data, dtype, shape):
 
 def copied(tensor, new_strides=None):
     """A copy of a plain tensor, with its strides or with other ones; a contiguous one of an expanded tensor."""
-    wanted = new_strides or strides(tensor)
-    if any(stride == 0 and size > 1 for stride, size in zip(wanted, shape(tensor), strict=True)):
-        return _in_c(TensorBase.clone, tensor)
-    empty = torch.empty_strided(shape(tensor), wanted, dtype=dtype(tensor), device=device(tensor))
-    return _in_c(TensorBase.copy_, empty, tensor)
+    return _in_c(_copied, tensor, new_strides)
+
+
+def _copied(tensor, new_strides):
+    shape, wanted = _get_shape(tensor), new_strides or TensorBase.stride(tensor)
+    if 0 in wanted and any(stride == 0 and size > 1 for stride, size in zip(wanted, shape, strict=True)):
+        return TensorBase.clone(tensor)
+    empty = torch.empty_strided(shape, wanted, dtype=_get_dtype(tensor), device=_get_device(tensor))
+    return TensorBase.copy_(empty, tensor)
 
 
 def same_values(a, b):
@@ -146,10 +174,14 @@ def same_values(a, b):
 
 def same_bits(a, b):
     """Whether two plain tensors are the same to the last bit: 0.0 differs from -0.0, and nan equals itself."""
-    if dtype(a) != dtype(b) or shape(a) != shape(b):
+    return _in_c(_same_bits, a, b)
+
+
+def _same_bits(a, b):
+    if _get_dtype(a) != _get_dtype(b) or _get_shape(a) != _get_shape(b):
         return False
-    kind = _AS_INTEGERS[_in_c(TensorBase.element_size, a)]
-    return _in_c(lambda: torch.equal(*(TensorBase.view(TensorBase.contiguous(each), kind) for each in (a, b))))
+    kind = _AS_INTEGERS[TensorBase.element_size(a)]
+    return torch.equal(*(TensorBase.view(TensorBase.contiguous(each), kind) for each in (a, b)))
 
 
 def attributes(module):
