@@ -7,7 +7,6 @@ Bytes from the learner's process are untrusted: `decode` raises `WireError` for 
 
 import json
 import struct
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -36,12 +35,24 @@ class WireError(ValueError):
     """A message that this module would not have written."""
 
 
-@dataclass(frozen=True)
 class Opaque:
-    """Stands for an object that has no plain form: the name of its type, and its repr, shortened."""
+    """Stands for an object that has no plain form: the name of its type, and its repr, shortened.
 
-    type: str
-    text: str = ""
+    No dataclass: making one takes longer than the rest of this module, which a session executes anew after its cells.
+    """
+
+    def __init__(self, type, text=""):
+        self.type = type
+        self.text = text
+
+    def __eq__(self, other):
+        return isinstance(other, Opaque) and (self.type, self.text) == (other.type, other.text)
+
+    def __hash__(self):
+        return hash((self.type, self.text))
+
+    def __repr__(self):
+        return f"Opaque({self.type!r}, {self.text!r})"
 
 
 def _opaque(value):
@@ -53,14 +64,15 @@ def _opaque(value):
 
 
 def _plain_tensor(tensor):
+    # A subclass (nn.Parameter, or one of the learner's own) is read as the plain tensor under it.
+    values = facts.dense_values(tensor, _NAMES, MAX_BYTES // 2)
+    if values is not None:
+        return values
     dtype, shape = facts.dtype(tensor), tuple(facts.shape(tensor))
     is_dense = facts.layout(tensor) == torch.strided and not facts.is_quantized(tensor)
-    if not is_dense or dtype not in _NAMES or facts.is_meta(tensor):
-        return Opaque(type_name(tensor), f"{dtype} tensor of shape {shape} on {facts.device(tensor)}")
-    if facts.size_in_bytes(tensor) > MAX_BYTES // 2:
+    if is_dense and dtype in _NAMES and not facts.is_meta(tensor):
         return Opaque(type_name(tensor), f"a tensor of shape {shape}, too large to be an answer")
-    # A subclass (nn.Parameter, or one of the learner's own) is read as the plain tensor under it.
-    return facts.values(tensor)
+    return Opaque(type_name(tensor), f"{dtype} tensor of shape {shape} on {facts.device(tensor)}")
 
 
 def plain(value, depth=0):
