@@ -4,6 +4,7 @@ import contextlib
 import secrets
 import sys
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -12,6 +13,7 @@ from autograde.judge.compare import Fault, agree, fault_between, raised_fault
 from autograde.judge.misconception import CHANGED_INPUT, Program, misconception
 from autograde.judge.present import present
 from autograde.judge.random_inputs import Draw, devices
+from autograde.remote.ask_together import observe_each
 from autograde.remote.call import call
 from autograde.remote.probe import Missing, ProbeStopped, ProcessEnded, Remote
 from autograde.remote.raised import raised
@@ -222,7 +224,7 @@ class Check:
             cases = self.make_cases(Draw(seed), remote)
             # Any line on stderr in a check's cell fails it for nbgrader's Validate: a library's warning must not.
             with contextlib.redirect_stderr(sys.stdout):
-                observations = [self.observe(target, case) for case in cases]
+                observations = observe_each(target, [partial(self.observe, case=case) for case in cases])
             if not all(isinstance(observation, dict) for observation in observations):
                 raise WireError("it is not of the form that this check asks for")
             if any(self.unfinished(observation) for observation in observations):

@@ -20,12 +20,21 @@ class Remote:
 
     Args:
         name: the learner's name for the object.
-        session: an object with ``ask(probe_name, name, arguments) -> plain data``.
+        session: an object with ``ask(probe_name, name, arguments) -> plain data`` and
+            ``ask_each(name, [(probe_name, arguments), …]) -> [plain data, …]``.
     """
 
     def __init__(self, name, session):
         self.name = name
-        self.session = session
+        self._ask, self._ask_each = session.ask, session.ask_each
+
+    def ask(self, probe_name, arguments):
+        """What a probe reports of the object."""
+        return self._ask(probe_name, self.name, arguments)
+
+    def ask_each(self, questions):
+        """What several probes report of it: plain data for each pair of a probe's name and its arguments."""
+        return self._ask_each(self.name, questions)
 
 
 class Missing(Exception):
@@ -47,7 +56,7 @@ def probe(function):
     @functools.wraps(function)
     def ask(target, **arguments):
         if isinstance(target, Remote):
-            return target.session.ask(name, target.name, arguments)
+            return target.ask(name, arguments)
         # The learner's code gets copies: what it changes in place must not change what the judge compares with.
         with known_torch_state():
             return wire.plain(function(target, **{key: wire.copy(value) for key, value in arguments.items()}))

@@ -10,8 +10,9 @@ import json
 import struct
 
 HEADER = struct.Struct("<IIB")
-_NAME = struct.Struct("<I")
+_LENGTH = struct.Struct("<I")
 LARGEST_EVENT = 32 * 2**20  # bytes; one output larger than this is not sent
+TOGETHER_BYTES, TOGETHER_SECONDS = 2**20, 1.0  # after which a request with more questions is closed
 CONNECTION_LOST = 75  # exit code of the learner's process when its own code has taken its connection away
 
 # the grader's requests
@@ -39,13 +40,34 @@ def pack_json(kind, request, content):
 def pack_file(request, name, data):
     """Bytes of the frame that asks for a file to be written."""
     encoded = name.encode("utf-8", "surrogateescape")
-    return pack(FILES, request, _NAME.pack(len(encoded)) + encoded + data)
+    return pack(FILES, request, _LENGTH.pack(len(encoded)) + encoded + data)
 
 
 def read_file(payload):
     """Name and content of a file that is to be written."""
-    start = _NAME.size + _NAME.unpack_from(payload)[0]
-    return payload[_NAME.size : start].decode("utf-8", "surrogateescape"), payload[start:]
+    start = _LENGTH.size + _LENGTH.unpack_from(payload)[0]
+    return payload[_LENGTH.size : start].decode("utf-8", "surrogateescape"), payload[start:]
+
+
+def pack_answers(answers):
+    """The payload of the frame that holds answers, each of them bytes."""
+    return b"".join(part for answer in answers for part in (_LENGTH.pack(len(answer)), answer))
+
+
+def read_answers(payload, most):
+    """The answers in a payload, as a list of bytes.
+
+    Raises:
+        FrameError: it does not hold whole answers, or none, or more than `most`.
+    """
+    answers, start = [], 0
+    while start + _LENGTH.size <= len(payload) and len(answers) < most:
+        end = start + _LENGTH.size + _LENGTH.unpack_from(payload, start)[0]
+        answers.append(payload[start + _LENGTH.size : end])
+        start = end
+    if start != len(payload) or not answers:
+        raise FrameError("a frame that does not hold answers")
+    return answers
 
 
 def read_json(payload):

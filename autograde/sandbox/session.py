@@ -98,7 +98,7 @@ class Session:
         self.where = "before its first cell"
         self.reader = protocol.Reader({
             protocol.READY: SMALL_BYTES, protocol.EVENT: protocol.LARGEST_EVENT, protocol.DONE: SMALL_BYTES,
-            protocol.ANSWER: limits.answer, protocol.REFUSED: SMALL_BYTES,
+            protocol.ANSWER: limits.answer + 2 * protocol.TOGETHER_BYTES, protocol.REFUSED: SMALL_BYTES,
         })  # fmt: skip
         self.decoders = {}
         self.selector = selectors.DefaultSelector()
@@ -172,13 +172,39 @@ class Session:
             wire.WireError: the answer is too large, or not what a probe writes.
             SessionEnded: the process is gone, or had to be stopped.
         """
-        request = {"probe": probe_name, "target": target, "arguments": arguments, "limit": self.limits.answer}
+        return self.ask_each(target, [(probe_name, arguments)])[0]
+
+    def ask_each(self, target, questions):
+        """Have several probes called on the learner's object `target`, in turn and in as few requests as possible.
+
+        Args:
+            questions: pairs of a probe's name and its arguments.
+
+        Returns:
+            The answers, a list of plain data.
+
+        Raises:
+            As `ask`, for the first question that has no answer.
+        """
+        answers = []
+        while len(answers) < len(questions):
+            answers += self._ask_together(target, questions[len(answers) :])
+        return answers
+
+    def _ask_together(self, target, questions):
+        """The answers to the first questions, one at least: see `autograde.sandbox.child.serve`."""
+        request = {"target": target, "questions": [list(pair) for pair in questions], "limit": self.limits.answer}
         question = partial(protocol.pack, protocol.PROBE, payload=wire.encode(request))
+        seconds = self.limits.probe + (protocol.TOGETHER_SECONDS if len(questions) > 1 else 0)
         self._raise_if_ended()
         self.where = f"when {target} was tried"
-        kind, content, stopped = self._send_request(question, self.limits.probe, {protocol.ANSWER, protocol.REFUSED})
+        kind, content, stopped = self._send_request(question, seconds, {protocol.ANSWER, protocol.REFUSED})
         if kind == protocol.ANSWER:
-            return wire.decode(content)
+            try:
+                answers = protocol.read_answers(content, len(questions))
+            except protocol.FrameError as error:
+                raise wire.WireError(str(error)) from None
+            return [wire.decode(answer) for answer in answers]
         reason = content.get("reason")
         if reason == "missing":
             raise probe.Missing(target)

@@ -12,6 +12,7 @@ import torch
 
 from autograde.notebook.outputs import Outputs
 from autograde.remote import probe, wire
+from autograde.remote.ask_together import observe_each
 from autograde.remote.call import call as call_probe
 from autograde.remote.probe import ProbeStopped
 from autograde.sandbox import protocol
@@ -89,6 +90,68 @@ def test_a_probe_is_asked(session):
     answer = call_probe(probe.Remote("double", session), args=[torch.ones(2, 3)])
     assert torch.equal(answer["value"], torch.full((2, 3), 2.0))
     assert answer["device"] == "cpu" and answer["changed"] == []
+
+
+def times(session, calls):
+    """Answers of a function to several numbers, and the number of requests that this took."""
+    before = session.request
+    answers = session.ask_each("times", [(CALL, {"args": [number]}) for number in calls])
+    return [answer["value"] for answer in answers], session.request - before
+
+
+def test_questions_travel_together(session):
+    session.run_cell("def times(x): return 2 * x")
+    assert times(session, range(20)) == ([2 * number for number in range(20)], 1)
+
+
+@pytest.mark.slow
+def test_questions_that_take_long_are_asked_in_several_requests(session):
+    session.run_cell("import time\ndef times(x):\n    time.sleep(x)\n    return x")
+    answers, requests = times(session, [0.01, 0.6, 0.6, 0.01, 2.5])  # 2.5 s are within the limit of one, 3.7 are not
+    assert answers == [0.01, 0.6, 0.6, 0.01, 2.5] and requests > 1
+    session.run_cell("def times(x): return 'a' * 1_000 if x else ['b' * 4_000] * 300")
+    answers, requests = times(session, [0, 1, 1])
+    assert len(answers[0]) == 300 and answers[1:] == ["a" * 1_000] * 2 and requests == 2
+
+
+ENDINGS_OF_A_QUESTION = {
+    "interrupts itself": ("raise KeyboardInterrupt", "could not be tried"),
+    "takes its own name away": ("del globals()['times']; return 0", None),
+    "takes too long": ("while True: pass", "longer than 3 s"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ENDINGS_OF_A_QUESTION)
+def test_one_question_of_several_has_no_answer(session, name):
+    code, message = ENDINGS_OF_A_QUESTION[name]
+    session.run_cell(f"asked = []\ndef times(x):\n    asked.append(x)\n    if x < 3: return x\n    {code}")
+    with pytest.raises(ProbeStopped if message else probe.Missing) as stopped:
+        times(session, [1, 2, 3, 4])
+    assert message is None or message in str(stopped.value)
+    assert text(session.run_cell("max(asked)")) == "3", "nothing is asked after a question without an answer"
+
+
+def test_what_is_observed_is_the_same_whether_questions_travel_together(session):
+    code = "def times(x): return 2 * x"
+    session.run_cell(code)
+    namespace = {}
+    exec(code, namespace)
+
+    def one(target):
+        return call_probe(target, args=[1])
+
+    def none(target):
+        return "nothing"
+
+    def two(target):
+        return [one(target)["value"], call_probe(target, args=[5])["value"]]
+
+    before = session.request
+    together, here = (
+        observe_each(target, [one, none, two, one]) for target in (probe.Remote("times", session), namespace["times"])
+    )
+    assert together == here and session.request - before == 2
 
 
 def test_strides_of_arguments_arrive(session):
@@ -276,6 +339,20 @@ def test_a_forged_output_is_an_output_and_no_more(forked):
         run = session.run_cell(f"for event in {events!r}: send(frame(17, 2, event))")
     assert [output["output_type"] for output in run.outputs] == ["display_data", "execute_result", "stream", "error"]
     nbformat.validate(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(outputs=run.outputs)]))
+
+
+@pytest.mark.parametrize("payload", [b"", b"\0\0", b"\0" * 12, b"\xff" * 8, protocol.pack_answers([b"a", b"b"]) + b"c"])
+def test_forged_answers_are_refused(forked, payload):
+    with pytest.raises(protocol.FrameError):
+        protocol.read_answers(payload, 2)
+    with forked.open() as session:
+        session.run_cell(FORGE + f"def times(x): send(frame(19, {session.request + 2}, {payload!r})); time.sleep(5)")
+        with pytest.raises(wire.WireError, match="answers"):
+            times(session, [1, 2])
+
+
+def test_answers_are_read_as_they_were_packed():
+    assert protocol.read_answers(protocol.pack_answers([b"a", b"", b"bc"]), 3) == [b"a", b"", b"bc"]
 
 
 def test_the_reader_takes_pieces_of_any_size():

@@ -4,7 +4,15 @@ from autograde.remote import wire
 from autograde.remote.probe import Missing, Remote, run_probe
 
 
-class EncodedSession:
+class OneByOne:
+    """Base class of sessions: several questions are asked one after the other."""
+
+    def ask_each(self, target, questions):
+        """As `autograde.sandbox.session.Session.ask_each`."""
+        return [self.ask(probe, target, arguments) for probe, arguments in questions]
+
+
+class EncodedSession(OneByOne):
     """Runs probes here, on copies of the arguments that were encoded and decoded, and encodes their answers.
 
     Args:

@@ -7,6 +7,7 @@ same, and tests/unit/test_forged_notes.py keeps all three in step.
 from pathlib import Path
 
 import torch
+from encoded_session import OneByOne
 from known_answers import CHECKS
 
 from autograde.remote import wire
@@ -16,7 +17,7 @@ KNOWN = Path(__file__).with_name("forgeable.txt")
 VALUES = {"value", "out", "again"}  # under these names every number and name is a value, too
 
 
-class Forger:
+class Forger(OneByOne):
     """A session that answers each probe about `wrong` with the notes that it would have made about `right`."""
 
     def __init__(self, wrong, right):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from encoded_session import EncodedSession, encoded
+from encoded_session import EncodedSession, OneByOne, encoded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -76,7 +76,7 @@ def test_a_missing_name_says_so():
     ids=repr,
 )  # fmt: skip
 def test_no_forged_answer_passes_or_breaks_the_judge(reply):
-    class Forger:
+    class Forger(OneByOne):
         def ask(self, *_):
             return reply
 
@@ -109,7 +109,7 @@ _answer = st.fixed_dictionaries(
 @given(_answer)
 @settings(max_examples=60, deadline=None)
 def test_fuzzed_answers_never_pass(reply):
-    class Fuzzer:
+    class Fuzzer(OneByOne):
         def ask(self, *_):
             return reply
 
@@ -421,7 +421,7 @@ def test_the_tolerance_grows_with_the_terms_and_not_with_a_mistake():
     assert not tolerance.close(torch.tensor([float("inf"), 1.0]), expected)
 
 
-class _Gone:
+class _Gone(OneByOne):
     """A session whose process has ended."""
 
     def ask(self, *_question):

@@ -8,6 +8,7 @@ import pkgutil
 import signal
 import sys
 import threading
+import time
 
 from autograde.sandbox import protocol
 from autograde.sandbox.child.clean_modules import CleanModules, compiled
@@ -108,6 +109,7 @@ def _words(error):
 
 # In C: a cell may replace those of `socket.socket` and `signal`.
 _send_all, _receive, _set_handler = _socket.socket.sendall, _socket.socket.recv, _signal.signal
+_now = time.monotonic
 
 
 class FrameSender:
@@ -227,24 +229,40 @@ class SessionServer:
         self._send(protocol.DONE, {"ok": ok, "execution_count": count})
 
     def _probe(self, payload):
+        """Answer the questions of a request in turn. Those left after some time, or after one without an answer, get none: the
+        grader asks them again.
+        """
         probe, wire = (self.modules.load(f"autograde.remote.{name}") for name in ("probe", "wire"))
         protocol = self.modules.load("autograde.sandbox.protocol")
         asked = wire.decode(payload, trusted=True)
+        answers, size, started = [], 0, _now()
+        for name, arguments in asked["questions"]:
+            answer, refusal = self._answer(probe.run_probe, wire.encode, asked, name, arguments)
+            if refusal is not None and (not answers or refusal["reason"] == "interrupted"):
+                return self._send(protocol.REFUSED, refusal)
+            if refusal is not None:
+                break
+            answers.append(answer)
+            size += len(answer)
+            if size > protocol.TOGETHER_BYTES or _now() - started > protocol.TOGETHER_SECONDS:
+                break
+        self.sender.send(protocol.pack(protocol.ANSWER, self.request, protocol.pack_answers(answers)))
+
+    def _answer(self, run_probe, encode, asked, name, arguments):
+        """``(bytes, None)``; or, if there is no answer, None and what to tell the grader."""
         namespace = self.interpreter.shell.user_ns
         if asked["target"] not in namespace:
-            return self._send(protocol.REFUSED, {"reason": "missing"})
+            return None, {"reason": "missing"}
         try:
             try:
                 target = namespace[asked["target"]]
-                arguments, find = asked["arguments"], self.modules.load
-                answer = self._interruptibly(probe.run_probe, asked["probe"], target, arguments, find)
-                answer = wire.encode(answer)
+                answer = encode(self._interruptibly(run_probe, name, target, arguments, self.modules.load))
             finally:
                 self.interpreter.flush()  # before the closing frame, after which none may come
         except KeyboardInterrupt:
-            return self._send(protocol.REFUSED, {"reason": "interrupted"})
+            return None, {"reason": "interrupted"}
         except BaseException as error:  # learner's objects may raise anything, and the session must go on
-            return self._send(protocol.REFUSED, {"reason": "failed", "message": _words(error)})
+            return None, {"reason": "failed", "message": _words(error)}
         if len(answer) > asked["limit"]:
-            return self._send(protocol.REFUSED, {"reason": "large", "message": f"{len(answer):,}"})
-        self.sender.send(protocol.pack(protocol.ANSWER, self.request, answer))
+            return None, {"reason": "large", "message": f"{len(answer):,}"}
+        return answer, None
