@@ -23,7 +23,7 @@ def prepare(content, released, problem=None):
 
     Args:
         content: bytes of the file.
-        released: the reference notebook.
+        released: the reference notebook; it is left as it is.
         problem: why there is no file to grade, or None.
 
     Returns:
@@ -73,7 +73,7 @@ def grade_one(question, content, files, open_session):
         IsolationError, SandboxError, SessionEnded: no session could be opened; the submission is not the cause.
     """
     files = dict(zip(question["names"], files, strict=True))
-    released = copy.deepcopy(parsed(question["reference"]))
+    released = parsed(question["reference"])
     notebook, problem, damage = prepare(content, released, question["problem"])
     notebook.metadata[METADATA]["lesson"] = question["lesson"]
     graded = grade_notebook.grade(
@@ -90,7 +90,7 @@ def grade_one(question, content, files, open_session):
         "seconds": round(graded.seconds, 4),
         "starved": graded.starved,
     }
-    return outcome | _marks(notebook), (nbformat.writes(notebook, version=4) + "\n").encode("utf-8", "replace")
+    return outcome | _marks(notebook), _as_bytes(notebook)
 
 
 def not_graded(question, content, files, problem):
@@ -98,6 +98,11 @@ def not_graded(question, content, files, problem):
     outcome, notebook = grade_one(question | {"problem": _cut(problem)}, content, files, None)
     names = dict(zip(question["names"], files, strict=True))
     return outcome | {"content": fingerprint(content, question["problem"], names)}, notebook
+
+
+def _as_bytes(notebook):
+    # `nbformat.writes` would validate it once more, only to log what it finds.
+    return (nbformat.v4.writes_json(notebook) + "\n").encode("utf-8", "replace")
 
 
 @functools.lru_cache(64)

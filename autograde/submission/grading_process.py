@@ -10,15 +10,13 @@ an exception, a limit or a crash of Python itself, costs this submission alone.
 """
 
 import contextlib
-import copy
 import os
 import select
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
-
-import nbformat
 
 from autograde.startup import quick_imports, skip_slow_imports
 
@@ -115,9 +113,9 @@ class GradingProcess:
                 check.prepare()
             registry.of(self.course).imported_ahead("")  # reads the folders of the course's packages
             released = grade_submission.parsed(question["reference"])
-            grade_submission.prepare(question["reference"].encode(), copy.deepcopy(released))
+            grade_submission.prepare(question["reference"].encode(), released)
             grade_submission.not_graded(question | {"names": []}, b"", [], "rehearsal")
-            nbformat.from_dict({"execution_count": 1})  # abstract classes ask their subclasses about each type once
+            isinstance(1, Mapping)  # for nbformat: an abstract class asks all its subclasses about each type once
             self.loaded.add(question["lesson"])
             optimise_for_fork()
 
@@ -166,8 +164,8 @@ class GradingProcess:
             os.close(reading)
             child.kill()
             child.wait()
-        if answer[:1] == _ANSWER and message.is_whole(answer[1:]):
-            return answer[1:]
+        if answer[:1] == _ANSWER and message.is_whole(whole := answer[1:]):
+            return whole
         kind = Killed if child.returncode == -signal.SIGKILL and not answer else Failed
         raise kind(_failure_reason(child, answer))
 
@@ -177,13 +175,16 @@ class GradingProcess:
             with open(os.devnull, "rb") as nothing:
                 os.dup2(nothing.fileno(), self.input_fd)
         set_limits(MEMORY, CPU_SECONDS)
+        kind = _FAULT
         try:
-            answer = _ANSWER + work(client)
+            answer = work(client)
+            kind = _ANSWER
         except MemoryError:
-            answer = _FAULT + b"it takes more memory to read than the grader gives"
+            answer = b"it takes more memory to read than the grader gives"
         except BaseException as error:
-            answer = _FAULT + _describe(error).encode("utf-8", "replace")
+            answer = _describe(error).encode("utf-8", "replace")
         with open(writing, "wb") as pipe:
+            pipe.write(kind)
             pipe.write(answer)
 
     def _read(self, descriptor, deadline):

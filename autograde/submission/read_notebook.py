@@ -78,7 +78,7 @@ def read_submission(data, released):
 
 def _parsed(data):
     """The JSON object in a file."""
-    if not data.strip():
+    if not data or data.isspace():
         raise UnusableNotebook(UNREADABLE.format("the file is empty"))
     try:
         text = data.decode("utf-8-sig")
@@ -118,7 +118,8 @@ def _notebook(raw, demonstrations):
     attachments = [cell.get("attachments") for cell in cells if isinstance(cell, dict)]
     if (pictures := sum(len(held) for held in attachments if isinstance(held, dict))) > MAX_PICTURES:
         raise UnusableNotebook(TOO_LONG.format(f"{pictures:,} pasted pictures"))
-    made, used = nbformat.v4.new_notebook(metadata=_notebook_metadata(raw)), set()
+    used = set()
+    made = nbformat.from_dict({"cells": [], "metadata": _notebook_metadata(raw), "nbformat": 4, "nbformat_minor": 5})
     for position, cell in enumerate(cells):
         if isinstance(cell, dict):
             made.cells.append(_cell(cell, position, used))
@@ -175,7 +176,7 @@ def _cell(raw, position, used):
     if not isinstance(identity, str) or not _ID.fullmatch(identity) or identity in used:
         identity = next(name for n in range(len(used) + 1) if (name := f"cell-{position}-{n}") not in used)
     used.add(identity)
-    # nbformat.v4.new_code_cell validates each one against the schema; the whole notebook is validated anyway.
+    # nbformat.v4.new_code_cell would validate each one against the schema; the whole notebook is validated anyway.
     made = nbformat.from_dict({"cell_type": kind, "id": identity, "metadata": kept, "source": _clean(source)})
     if kind == "code":
         made |= {"execution_count": None, "outputs": []}
