@@ -96,9 +96,10 @@ def _record_call(layer, x, calls):
     try:
         base, A, B = layer.base_layer, layer.lora_A.detach(), layer.lora_B.detach()
         sizes = base.in_features, base.out_features, int(layer.rank), float(layer.alpha)
-        is_zero_input = not bool(x.detach().any() and A.any())
-        has_constant_factors = all(bool((factor == factor.flatten()[0]).all()) for factor in (A, B))
-        calls[*sizes, base.bias is not None, x.ndim, not bool(B.any()), is_zero_input, has_constant_factors] = None
+        of_A, of_B = ([float(end) for end in factor.aminmax()] for factor in (A, B))
+        is_zero_input = of_A == [0, 0] or not x.detach().any()
+        has_constant_factors = of_A[0] == of_A[1] and of_B[0] == of_B[1]
+        calls[*sizes, base.bias is not None, x.ndim, of_B == [0, 0], bool(is_zero_input), has_constant_factors] = None
     except Exception:  # inside a transform, or after the test has changed the layer: there is nothing to note
         return
 
