@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from autograde.notebook import demonstration
 from autograde.notebook.cells import METADATA, grade_id
 from autograde.notebook.demonstration import is_demonstration
-from autograde.submission import read_notebook, repair
+from autograde.submission import grade_submission, read_notebook, repair
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +48,20 @@ def test_a_damaged_file_becomes_a_whole_notebook(released, name):
         told = message or lost.get(exercise) or lost.get(f"check_{exercise}") or ""
         assert SAID[said] in told or said in case.judged, (exercise, told)
     assert set(lost) <= set(case.says) | {f"check_{exercise}" for exercise in case.says}
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.file is not None])
+def test_the_release_stays_as_it_is_and_shares_nothing_with_a_submission(released, name):
+    """It is read once for all submissions of a lesson."""
+    before = copy.deepcopy(released)
+    answered = sample_course.plant(released, sample_course.RIGHT)
+    notebook, _, _ = grade_submission.prepare(CASES[name].file(answered), released)
+    for cell in notebook.cells:
+        for part in (cell.metadata.get("nbgrader", {}), cell.metadata, cell):
+            part.clear()
+    notebook.cells.clear()
+    notebook.metadata.clear()
+    assert released == before
 
 
 def test_an_undamaged_notebook_stays_as_it_is(released):
