@@ -138,7 +138,7 @@ def fault_between(value, type_name, expected, *, dtype=None, device="cpu", what=
         return _tensor_fault(value, type_name, expected, wanted, device, what)
     if isinstance(expected, (list, tuple)):
         if not isinstance(value, list):
-            if isinstance(value, torch.Tensor) and value.ndim == 1 and agree(value.tolist(), expected):
+            if isinstance(value, torch.Tensor) and value.shape == (len(expected),) and agree(value.tolist(), expected):
                 return None
             hint = "" if isinstance(value, torch.Tensor) else _form_hint(value)
             return Fault(f"{what} is not a sequence of {len(expected)}.", *shown, hint=hint)

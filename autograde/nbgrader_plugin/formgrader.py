@@ -1,11 +1,12 @@
 """Protects formgrader's pages with a Content-Security-Policy, and serves submitted files as downloads.
 
 nbgrader's formgrader puts students' names and notebooks into its pages as they are, and serves the files beside a
-notebook from the origin of the Jupyter server. `guard` adds three protections to its handlers:
+notebook from the origin of the Jupyter server. `guard` adds these to its handlers:
 
 * the parts of a page that come from a notebook are sanitized after rendering (`autograde.nbgrader_plugin.pages`); names are escaped;
 * every page has a policy under which only the scripts of its templates run, marked with a random value used once (a nonce)
   that is written into the template before any content of a learner;
+* a student's name is encoded where a page or a script makes an address of it;
 * the files beside a notebook are sent as downloads, in a sandbox, and no others;
 * ``?path=`` leads to this course only: nbgrader runs the nbgrader_config.py of whatever folder a link names there, such as
   one that was handed in.
@@ -22,7 +23,7 @@ from contextvars import ContextVar
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from tornado.web import HTTPError
+from tornado.web import HTTPError, RequestHandler
 
 from autograde.nbgrader_plugin.pages import MATHJAX, NOTHING_ELSE, CleanHTMLExporter
 
@@ -30,6 +31,10 @@ DOWNLOAD_POLICY = "default-src 'none'; sandbox"
 
 _nonce = ContextVar("the nonce of the page that is being written", default="")
 _SCRIPT = re.compile(r"<script\b", re.IGNORECASE)
+_VARIABLE = re.compile(r'(?<== )"\{\{ (\w+) \}\}"(?=;)')  # of a script in a template
+_LINK_TO_STUDENT = re.compile(r"(?<=/manage_students/)\{\{ student_id \}\}")
+# In nbgrader's scripts: an address that ends in "/", and what is put behind it for a student.
+_STUDENT_IN_ADDRESS = re.compile(r'(?<=/" \+ )(student_id|student|this\.model\.get\("id"\))(?![\w(.])')
 _INLINE_HANDLER = re.compile(r"""\son[a-z]+=(["'])([^{]*?)\1""", re.IGNORECASE)
 
 
@@ -52,7 +57,8 @@ def guard():
         return type(handler.__name__, (added, handler), {"hashes": hashes, "templates": templates})
 
     handlers.default_handlers[:] = [
-        (pattern, guarded(handler), *rest) for pattern, handler, *rest in handlers.default_handlers
+        (r"/formgrader/static/js/(manage_[a-z_]+\.js)", _Script, {"folder": Path(handlers.static_path, "js")}),
+        *((pattern, guarded(handler), *rest) for pattern, handler, *rest in handlers.default_handlers),
     ]
     handlers.Template404 = guarded(handlers.Template404)
 
@@ -61,11 +67,15 @@ def guard():
 
 
 def _with_nonce(loader):
-    """Make a loader put the nonce into each script of its templates."""
+    """Make a loader put the nonce into each script of its templates, and encode a value as the place needs it: in a script
+    escaped HTML would be another name.
+    """
     original = loader.get_source
 
     def get_source(environment, template):
         source, *rest = original(environment, template)
+        source = _VARIABLE.sub(r"{{ \1 | tojson }}", source)
+        source = _LINK_TO_STUDENT.sub("{{ student_id | urlencode }}", source)
         return _SCRIPT.sub('<script nonce="{{ page_nonce() }}"', source), *rest
 
     loader.get_source = get_source
@@ -175,3 +185,22 @@ class _Download:
         super().set_extra_headers(path)
         self.set_header("Content-Disposition", "attachment")
         self.set_header("X-Content-Type-Options", "nosniff")
+
+
+class _Script(RequestHandler):
+    """Serves nbgrader's scripts that put students' names into addresses. They do so without encoding them: everything after a
+    ``?`` or a ``#`` in a name would be lost, and the page would show nothing and grade nobody.
+    """
+
+    def initialize(self, folder):
+        """Set the folder of nbgrader's scripts."""
+        self.folder = folder
+
+    def get(self, name):
+        """Write one script."""
+        try:
+            source = (self.folder / name).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise HTTPError(404) from None
+        self.set_header("Content-Type", "text/javascript; charset=UTF-8")
+        self.finish(_STUDENT_IN_ADDRESS.sub(r"encodeURIComponent(\1)", source))

@@ -7,7 +7,7 @@ from torch.nn import Linear  # this one: handed-in code may put another in its p
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from autograde.probes.given import run_source
-from autograde.probes.layers import ADAPTERS, adapter, as_convention, attribute, set_adapters, shared_adapter
+from autograde.probes.layers import ADAPTERS, adapter, as_convention, attribute, negated, set_adapters, shared_adapter
 from autograde.remote import facts, wire
 from autograde.remote.facts import same_bits, same_values
 from autograde.remote.probe import probe
@@ -75,6 +75,7 @@ def _describe_place(model, path, linear):
         "type": wire.type_name(replacement),
         "base": "same" if base is linear else "another" if isinstance(base, Linear) else wire.type_name(base),
         "shapes": [None if t is None else list(facts.shape(as_convention(t, transposed))) for t, transposed in shapes],
+        "values": [None if t is None else wire.copy(wire.plain(t)) for t, _ in shapes],
         "trains": [t is not None and facts.requires_grad(t) for t, _ in shapes],
         "scaling": wire.plain(scaling),
         "layers": len(_layers(replacement)) if facts.is_module(replacement) else 0,
@@ -93,8 +94,8 @@ def lora_added(function, source, state, layer, adapted, frozen, rank, alpha, val
         ``type``, ``same`` (whether the model itself came back), ``places`` (see `_describe_place`, by path), ``dotted``
         (whether a child of the model has a dot in its name), ``shared`` (two paths where one adapter stands, or none),
         ``kept`` (whether the layers that stood there already are the same, hold the same values and nothing new), ``others`` (names of other parameters that are gone, new
-        or changed), ``unfrozen`` (names of those among them that train and did not), ``at_start`` (the output has the
-        bits it had before), ``out`` with `values` set, and ``again``: what a second call did (``raised``, ``kept``:
+        or changed), ``unfrozen`` (names of those among them that train and did not), ``at_start`` (the output), ``out`` with
+        `values` set, ``out_of_bases`` with other signs in the weights of the nn.Linears too, and ``again``: what a second call did (``raised``, ``kept``:
         every layer is the same and holds the same values, ``layers``: how many there are more); or ``raised``.
     """
     if not callable(function):
@@ -105,7 +106,6 @@ def lora_added(function, source, state, layer, adapted, frozen, rank, alpha, val
     others = {n: p for n, p in facts.parameters(model).items() if id(p) not in linear_parameters}
     state_before = {name: [wire.copy(wire.plain(p)), facts.requires_grad(p)] for name, p in others.items()}
     values_before = {path: _values(module) for path, module in existing_layers.items()}
-    before = model(x).detach()
     value, error = catch(function, model, rank, alpha)
     if error:
         return {"raised": error}
@@ -128,15 +128,12 @@ def lora_added(function, source, state, layer, adapted, frozen, rank, alpha, val
         if parameters_now.get(name) is not parameter or not same_bits(wire.plain(parameter), state_before[name][0])
     ]
     observation["unfrozen"] = [
-        name for name, parameter in others.items() if parameter.requires_grad and not state_before[name][1]
-    ]
-    observation["unfrozen"] = [
         name for name, p in others.items() if facts.requires_grad(p) and not state_before[name][1]
     ]
     out, error = catch(model, x)
     if error:
         return observation | {"raised": error, "during": "forward"}
-    observation["at_start"] = facts.is_tensor(out) and same_bits(wire.plain(out), wire.plain(before))
+    observation["at_start"] = wire.copy(wire.plain(out))
     for path, pair in values.items():
         if observation["places"][path]["adapted"]:
             set_adapters(model.get_submodule(path), pair)
@@ -144,6 +141,8 @@ def lora_added(function, source, state, layer, adapted, frozen, rank, alpha, val
     if error:
         return observation | {"raised": error, "during": "forward"}
     observation["out"] = wire.copy(wire.plain(out))
+    with negated([attribute(module, "weight") for module in linears.values()]):
+        observation["out_of_bases"] = wire.copy(wire.plain(catch(model, x)[0]))
     layers = _layers(model)
     values_before = [_values(module) for module in layers]
     _, error = catch(function, model, rank, alpha)
@@ -166,7 +165,8 @@ def collected(function, source, state, layer, adapted, twice):
         ``type``, and ``items``: for each thing that came back the name of the model's parameter that it is, or ``copy`` with
         the name of one whose memory or values it has, or ``other`` with its type, ``text`` (whether it is or holds a
         str), ``parameters`` (whether it holds Parameters of the model alone) and ``foreign`` (whether it is a Parameter of
-        something else); or ``raised``.
+        something else); and ``marked``: the model's parameters by name, once the first that came back was filled with ones,
+        the second with twos, and so on; or ``raised``.
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}
@@ -185,7 +185,11 @@ def collected(function, source, state, layer, adapted, twice):
     observation["items"] = [
         _describe_item(item, names, parameters) for item in (items if len(items) < 200 else items[:100] + items[-100:])
     ]
-    return observation
+    with torch.no_grad():
+        for number, item in enumerate(items[:200], start=1):
+            if facts.is_tensor(item):
+                catch(item.fill_, number)
+    return observation | {"marked": {name: wire.copy(wire.plain(p)) for name, p in parameters.items()}}
 
 
 def _describe_item(item, names, parameters):
@@ -276,6 +280,11 @@ class _TrainingWatcher:
         return watched | {"distinct": len(self.different), "held": sorted(filter(None, self.held))}
 
 
+def _gradient(parameter):
+    gradient = facts.grad(parameter)
+    return wire.copy(wire.plain(torch.zeros(()) if gradient is None else gradient))
+
+
 @probe
 def tuned(function, source, state, layer, adapted, frozen, training, x, y, epochs, lr):
     """Call the learner's function with a model and training data, and describe the model afterwards.
@@ -285,8 +294,8 @@ def tuned(function, source, state, layer, adapted, frozen, training, x, y, epoch
 
     Returns:
         ``parameters`` (values by name), ``trains`` (names of those that require a gradient, before and after),
-        ``training`` (whether any part of the model is in training mode), ``left`` (names of adapters with a gradient
-        that is not zero), and ``watched``: the counts of `_TrainingWatcher`; or ``raised``.
+        ``training`` (whether any part of the model is in training mode), ``left`` (the gradients of the adapters, zeros for
+        none), and ``watched``: the counts of `_TrainingWatcher`; or ``raised``.
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}
@@ -300,15 +309,12 @@ def tuned(function, source, state, layer, adapted, frozen, training, x, y, epoch
     if error:
         return {"raised": error}
     parameters_now = facts.parameters(model)
-    with_gradient = [
-        n for n, p in parameters_now.items() if n in adapters and p.grad is not None and bool(p.grad.any())
-    ]
     return {
         "type": wire.type_name(value),
         "value": True,
         "parameters": {name: wire.copy(wire.plain(p)) for name, p in parameters_now.items()},
         "trains": [before, sorted(name for name, p in parameters_now.items() if facts.requires_grad(p))],
         "training": any(module.training for module in facts.modules(model).values()),
-        "left": with_gradient,
+        "left": {n: _gradient(p) for n, p in parameters_now.items() if n in adapters},
         "watched": counts,
     }

@@ -4,6 +4,8 @@ Adapters may be `nn.Parameter`s of shape (d, r) and (r, k) or bias-free `nn.Line
 form.
 """
 
+import contextlib
+
 import torch
 from torch import nn
 
@@ -118,6 +120,22 @@ def base_tensors(layer):
     """The weight and the bias of ``layer.base_layer``; None for each that is missing."""
     base = attribute(layer, "base_layer")
     return [getattr(base, name, None) for name in ("weight", "bias")]
+
+
+@contextlib.contextmanager
+def negated(tensors):
+    """Within it, the tensors have the opposite signs: what uses them computes something else."""
+
+    def negate():
+        with torch.no_grad():
+            for tensor in filter(facts.is_tensor, tensors):
+                tensor.neg_()
+
+    negate()
+    try:
+        yield
+    finally:
+        negate()
 
 
 def set_adapters(layer, values):

@@ -11,7 +11,7 @@ import torch
 from torch.nn import Linear  # this one: handed-in code may put another in its place
 
 from autograde.probes.given import run_source
-from autograde.probes.layers import shared_adapter
+from autograde.probes.layers import negated, shared_adapter
 from autograde.remote import facts, wire
 from autograde.remote.facts import same_bits
 from autograde.remote.probe import probe
@@ -111,6 +111,7 @@ def inject_into(function, source, seed, target_modules, rank, alpha, ids, again=
         - ``shared``: the names of two replaced layers that hold an adapter's tensor between them, or none;
         - ``changed``: names of parameters that got other values;
         - ``out``: the model's output on `ids` before and after (None where it raises);
+        - ``out_of_bases``: the same while the weights of the replaced nn.Linears have other signs;
         - ``tied``: whether the two paths in `tied` still lead to one Parameter;
         - ``second``: of the second call ``raised`` or ``value``, the ``places``, and ``kept``, whether the adapters of
           the first call are the same Parameters with the values that were written into them in between.
@@ -144,7 +145,9 @@ def inject_into(function, source, seed, target_modules, rank, alpha, ids, again=
         name for name, parameter in parameters.items() if not same_bits(facts.values(parameter), values[name])
     ]
     out_after, _ = catch(model, ids)
-    observation["out"] = [wire.plain(out_before), wire.plain(out_after)]
+    observation["out"] = [wire.copy(wire.plain(out)) for out in (out_before, out_after)]
+    with negated([linears[name].weight for name in replaced]):
+        observation["out_of_bases"] = wire.copy(wire.plain(catch(model, ids)[0]))
     if tied:
         tied_weights, _ = catch(lambda: [_weight_at(model, path) for path in tied])
         observation["tied"] = bool(tied_weights) and tied_weights[0] is tied_weights[1]
@@ -238,9 +241,9 @@ def load_into(function, source, seed, values, keys, tensors):
 
     Returns:
         ``not_callable``; or ``raised`` where it raised, and in any case what `_changes` says of the model, ``shares``
-        (names of parameters that share memory with the state), ``state`` (whether the state is as it was) and ``now``:
-        by name the values of the parameters that changed, as the model's first Parameters hold them once the tensors
-        of the state have changed their signs.
+        (names of parameters that share memory with the state), ``state`` (its keys and its tensors) and ``now``:
+        by name the values of the parameters in `values` and of others that changed, as the model's first Parameters hold
+        them once the tensors of the state have changed their signs.
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}
@@ -248,16 +251,17 @@ def load_into(function, source, seed, values, keys, tensors):
     _fill(model, values)
     before, parameters = _snapshot(model), _parameters(model)
     state = dict(zip(keys, tensors, strict=True))
-    state_before = {key: facts.copied(tensor) for key, tensor in state.items()}
     _, error = catch(function, model, state)
     observation = {"raised": error} if error else {}
     observation |= _changes(model, before)
     memory = {facts.memory(tensor) for tensor in tensors if tensor.numel()}
     observation |= {
         "shares": [name for name, part in _parameters(model).items() if facts.memory(part) in memory],
-        "state": list(state) == keys and all(same_bits(facts.values(state[key]), state_before[key]) for key in keys),
+        "state": [wire.plain(list(state)), [wire.copy(wire.plain(tensor)) for tensor in state.values()]],
     }
     with torch.no_grad():
         for tensor in tensors:
             tensor.neg_()
-    return observation | {"now": {name: wire.plain(parameters[name]) for name in observation["changed"]}}
+    return observation | {
+        "now": {name: wire.plain(parameters[name]) for name in {**values, **dict.fromkeys(observation["changed"])}}
+    }

@@ -56,7 +56,7 @@ def adapted_weight(module_class, sizes, options, A, B, wts, cotangent, device="c
     """Make the module, report its state, set A and B, and call it with a weight: on, off, and in the other modes.
 
     Returns:
-        ``fresh`` (what A, B, scale and en are), ``at_start`` (whether the fresh module returns the weight's own bits),
+        ``fresh`` (what A, B, scale and en are), ``at_start`` (what the fresh module returns for the weight),
         ``elsewhere`` (where A and B are when made for the meta device; None where that raises), ``out``, ``type`` and
         ``dtype`` of what came back with A and B set, ``changed`` (wts was written into), ``gradients`` of A and B for
         ``(out * cotangent).sum()``, ``off`` (whether wts itself came back while en was false), ``off_out``,
@@ -87,7 +87,7 @@ def adapted_weight(module_class, sizes, options, A, B, wts, cotangent, device="c
     out, error = catch(module, wts)
     if error:
         return observation | {"raised": error, "during": "forward"}
-    observation["at_start"] = facts.is_tensor(out) and same_bits(wire.plain(out), wire.plain(before))
+    observation["at_start"] = wire.copy(wire.plain(out))
     wts = before.clone()
     if problem := _set_adapters(module, (A.to(device), B.to(device))):
         return observation | problem
@@ -136,6 +136,16 @@ def _parameters(layer):
     return {name: [wire.copy(wire.plain(p)), facts.requires_grad(p)] for name, p in facts.parameters(layer).items()}
 
 
+def _step(layer, x, cotangent):
+    """Change all parameters that require a gradient by that of ``(layer(x) * cotangent).sum()``."""
+    training = [parameter for parameter in facts.parameters(layer).values() if facts.requires_grad(parameter)]
+    gradients = torch.autograd.grad((layer(x) * cotangent).sum(), training, allow_unused=True)
+    with torch.no_grad():
+        for parameter, gradient in zip(training, gradients, strict=True):
+            if gradient is not None:
+                parameter.add_(gradient)
+
+
 @probe
 def adapted_layer(function, kind, options, weight, bias, rank, alpha, A, B, x, cotangent, device="cpu"):
     """Call the learner's function with a layer, and report how it changed the layer.
@@ -143,9 +153,10 @@ def adapted_layer(function, kind, options, weight, bias, rank, alpha, A, B, x, c
     Returns:
         ``type``, ``same`` (whether the layer itself came back), ``parametrised``, ``original`` and ``bias`` (``[values,
         requires_grad]``; None where there is none), ``fresh`` (what the module in front of the weight holds),
-        ``at_start`` (the weight in use has the bits it had before), ``out`` after A and B were set, ``gradients`` of A
-        and B, ``off`` (the output has its first bits again while en is false), and ``again``: what a second call did
-        (``raised`` with a type's bases, and ``changed``); or ``raised`` or ``unset``.
+        ``at_start`` (the weight in use), ``out`` after A and B were set, ``gradients`` of A
+        and B, ``off`` (the output has its first bits again while en is false), ``trained`` (weight and bias after a step
+        on all that requires a gradient), and ``again``: what a second call did (``raised`` with a type's bases, and
+        ``changed``); or ``raised`` or ``unset``.
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}
@@ -170,8 +181,7 @@ def adapted_layer(function, kind, options, weight, bias, rank, alpha, A, B, x, c
     if error:
         return observation | {"raised": error, "during": "forward"}
     # Of the weight, not of the output: in another order of memory, the same weight may give other last bits.
-    weight_now = layer.weight
-    observation["at_start"] = facts.is_tensor(weight_now) and same_bits(wire.plain(weight_now), weight.to(device))
+    observation["at_start"] = wire.copy(wire.plain(layer.weight))
     if problem := _set_adapters(adapter, (A.to(device), B.to(device))):
         return observation | problem
     out, error = catch(layer, x)
@@ -183,6 +193,11 @@ def adapted_layer(function, kind, options, weight, bias, rank, alpha, A, B, x, c
     out, _ = catch(layer, x)
     observation["off"] = facts.is_tensor(out) and same_bits(wire.plain(out), wire.plain(before))
     adapter.en = True
+    catch(_step, layer, x, cotangent.to(device))
+    observation["trained"] = [
+        wire.copy(wire.plain(original)),
+        wire.copy(wire.plain(catch(getattr, layer, "bias", None)[0])),
+    ]
     parameters_before = _parameters(layer)
     _, error = catch(function, layer, rank, alpha)
     parameters_now = _parameters(layer)

@@ -22,6 +22,7 @@ MAX_DEPTH = 20  # lists within lists
 MAX_HEAD = 8 * 2**20  # bytes of the structure of an answer: what takes time to read is not its tensors' bytes
 MAX_TENSORS = 10_000  # in one answer
 MAX_DIMENSIONS = 64  # of a tensor in an answer
+MAX_LOOPED = 1_000  # entries of a tensor in an answer that Python code may go through
 
 _LENGTH, _HEADER_LENGTH = struct.Struct("<I"), struct.Struct("<Q")
 _DTYPES = {  # by the names of safetensors
@@ -33,6 +34,21 @@ _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 class WireError(ValueError):
     """A message that this module would not have written."""
+
+
+class LongTensor(torch.Tensor):
+    """A tensor of an answer that can only be compared as a whole. Where a list of names was expected, it would take seconds to
+    go through its entries one by one.
+    """
+
+    __torch_function__ = torch._C._disabled_torch_function_impl  # what is computed with it is a plain tensor
+
+    def __iter__(self):
+        raise WireError("a tensor in place of a list")
+
+    def tolist(self):
+        """Refused, as going through it is."""
+        raise WireError("a tensor in place of a list")
 
 
 class Opaque:
@@ -186,7 +202,9 @@ def _restore(item, tensors, trusted, depth):
     if isinstance(item, dict):
         if "$tensor" in item:
             tensor = tensors[str(int(item["$tensor"]))]
-            has_other_strides = trusted and tuple(item["stride"]) != facts.strides(tensor)
+            if not trusted:
+                return tensor.as_subclass(LongTensor) if tensor.numel() > MAX_LOOPED else tensor
+            has_other_strides = tuple(item["stride"]) != facts.strides(tensor)
             return facts.copied(tensor, item["stride"]) if has_other_strides else tensor
         if "$opaque" in item:
             kind, text = item["$opaque"]

@@ -3,7 +3,7 @@
 import shutil
 import urllib.error
 import urllib.request
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import attacks
 import nbformat
@@ -28,6 +28,7 @@ IN_ADDRESSES = (
     "\\x3cimg src=x onerror=ran()\\x3e\\",
     "javascript:ran()//",
 )
+ODD_NAME = "who? #1 100% a%20b;c=d+e&f'g"
 SHOW = "from IPython.display import display\n"
 
 
@@ -59,6 +60,7 @@ def course(sample, tmp_path_factory):
     (folder / "evil.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg' onload='ran()'/>")
     hand_in(course, "ada", plant(released, RIGHT))
     hand_in(course, "Doe & 'Jane' [12345]", plant(released, RIGHT))
+    hand_in(course, ODD_NAME, plant(released, RIGHT))
     run(course, "nbgrader", "autograde", LESSON)
     run(course, "nbgrader", "generate_feedback", LESSON)
     run(course, "nbgrader", "db", "student", "add", "<img src=x onerror=ran()>", "--last-name", "<img src=x onerror=ran()>",
@@ -145,6 +147,23 @@ def test_formgraders_pages(course, server, page):
         page.locator(".glyphicon-eye-close").wait_for()
     assert page.ran == [] and not page.errors
     assert points(server) == before
+
+
+def test_a_name_with_marks_that_mean_something_in_an_address(course, server, page):
+    page.goto(f"{server.address}/formgrader?token={TOKEN}")
+    page.goto(f"{server.address}/formgrader/manage_students", wait_until="networkidle")
+    page.locator("tr", has_text=ODD_NAME).locator("a").first.click()
+    page.locator("a", has_text=LESSON).click()  # on the page of this student
+    page.locator("tr", has_text=LESSON).get_by_text("6").first.wait_for()  # the points, on the page of the lesson
+    page.locator(".breadcrumb a", has_text=ODD_NAME).click()
+    page.locator("a", has_text=LESSON).wait_for()
+    page.goto(f"{server.address}/formgrader/manage_submissions/{LESSON}", wait_until="networkidle")
+    row = page.locator("tr", has_text=ODD_NAME)
+    assert unquote(row.locator(".student-name a").get_attribute("href")).endswith(f"/{ODD_NAME}/{LESSON}")
+    with page.expect_response(lambda answered: answered.request.method == "POST") as posted:
+        row.locator(".autograde a").click()
+    assert posted.value.status == 200 and posted.value.json()["success"], posted.value.text()
+    assert page.errors == []
 
 
 def test_an_instructor_can_still_mark_by_hand(course, server, page):

@@ -173,4 +173,4 @@ def delta(adapter):
 
 def as_bytes(files):
     """The probe's files, uint8 tensors, as bytes."""
-    return {name: bytes(content.tolist()) for name, content in files.items() if isinstance(content, torch.Tensor)}
+    return {name: content.numpy().tobytes() for name, content in files.items() if isinstance(content, torch.Tensor)}

@@ -8,6 +8,7 @@ from autograde.judge.check import Case, Check
 from autograde.judge.compare import Fault
 from autograde.judge.misconception import RETURNED_NONE, Misconception
 from autograde.probes.fine_tuning import collected
+from autograde.remote.facts import same_bits
 
 ALL_THAT_TRAIN = Misconception(
     "all_that_train",
@@ -113,7 +114,11 @@ class AdapterParameters(Check):
         if unexpected := next((item for item in observation["items"] if "name" not in item), None):
             return _unexpected_item(unexpected)
         names = [item["name"] for item in observation["items"]]
-        return _extra_parameters(case, names, expected) or _missing_parameters(names, expected)
+        return (
+            _extra_parameters(case, names, expected)
+            or _missing_parameters(names, expected)
+            or _unmarked(case, observation["marked"], expected)
+        )
 
     def cause_in_all(self, cases, observations):
         """`KEPT_BETWEEN_CALLS` if all answers, but maybe the first, hold Parameters of other models beside the model's own."""
@@ -152,6 +157,25 @@ def _unexpected_item(item):
         f"What came back holds a {kind}, and not only the model's Parameters.",
         misconception=NAMES_TOO if item["text"] is True else NESTED_LIST if item["parameters"] is True else None,
     )
+
+
+def _unmarked(case, marked, expected):
+    """The fault of parameters that do not hold what was written into what came back; None where each adapter holds a number of
+    its own, and everything else what it held."""
+    numbers = [float(marked[name].flatten()[0]) for name in expected]
+    is_filled = all(bool((marked[name] == number).all()) for name, number in zip(expected, numbers, strict=True))
+    is_kept = all(same_bits(marked[_now_at(case, name)], value) for name, value in case.args["state"].items())
+    if is_filled and is_kept and sorted(numbers) == list(range(1, len(expected) + 1)):
+        return None
+    return Fault(
+        "What is written into the parameters that came back does not show in the model's adapters, one by one."
+    )
+
+
+def _now_at(case, name):
+    """The name that a parameter has once LoRALinears stand in its model."""
+    path, _, last = name.rpartition(".")
+    return f"{path}.base_layer.{last}" if path in [path for path, *_ in case.args["adapted"]] else name
 
 
 def _extra_parameters(case, names, expected):

@@ -1,5 +1,7 @@
 """add_lora: a LoRALinear around every nn.Linear of a model."""
 
+import torch
+
 from autograde.checks.fine_tuning.given import FLAT, LAYER, NESTED, adapters, fresh_state, linears, output
 from autograde.checks.shared.families import ADAPTER_SHARED, DIVIDED_BY_RANK_AGAIN, FULL_NAME_AS_ATTRIBUTE
 from autograde.checks.shared.observed import alike
@@ -217,14 +219,23 @@ class AddLora(Check):
         return None
 
     def _values_fault(self, args, observation):
-        if observation["at_start"] is not True:
+        source, state, x = args["source"], args["state"], args["x"]
+        existing = {path: (A, B, alpha / rank) for path, rank, alpha, A, B in args["adapted"]}
+        at_start = output(source, state, existing, x)
+        is_zero = all(map(_has_zeros, observation["places"].values()))
+        if not is_zero or not agree(observation["at_start"], at_start, x.dtype):
             return Fault("Before any training, the model does not compute what it computed before, to the last bit.")
-        updates = {path: (A, B, args["alpha"] / args["rank"]) for path, (A, B) in args["values"].items()}
-        updates |= {path: (A, B, alpha / rank) for path, rank, alpha, A, B in args["adapted"]}
-        right = output(args["source"], args["state"], updates, args["x"])
-        return fault_between(
-            observation["out"], "torch.Tensor", right, dtype=args["x"].dtype, what="The model's output"
-        )
+        updates = existing | {path: (A, B, args["alpha"] / args["rank"]) for path, (A, B) in args["values"].items()}
+        right = output(source, state, updates, x)
+        if fault := fault_between(observation["out"], "torch.Tensor", right, dtype=x.dtype, what="The model's output"):
+            return fault
+        negated = state | {f"{path}.weight": -state[f"{path}.weight"] for path in args["values"]}
+        if not agree(observation["out_of_bases"], output(source, negated, updates, x), x.dtype):
+            problem = (
+                "The model does not use the weights of the nn.Linears that stood there: when they change, it does not."
+            )
+            return Fault(problem, misconception=BASE_COPIED)
+        return None
 
     def _second_call_fault(self, observation):
         second_call = observation["again"]
@@ -240,7 +251,20 @@ class AddLora(Check):
 
     def same(self, case, a, b):
         """Whether two functions have the same effect, in everything that the probe reports."""
-        return alike(a, b)
+        return alike(_without_random_values(a), _without_random_values(b))
+
+
+def _without_random_values(observation):
+    places = {
+        path: {**place, "values": "values" in place and _has_zeros(place)}
+        for path, place in observation.get("places", {}).items()
+    }
+    return observation | {"places": places, "at_start": None}
+
+
+def _has_zeros(place):
+    """Whether one of a new layer's two matrices is zero, so that their product is."""
+    return any(isinstance(values, torch.Tensor) and not values.any() for values in place["values"])
 
 
 add_lora = AddLora()

@@ -297,12 +297,16 @@ def _base_fault(case, seen, before):
     )
 
 
+def _is_not_zero(gradient):
+    return not isinstance(gradient, torch.Tensor) or bool(gradient.any())
+
+
 def _state_fault(seen):
     if seen["training"] is not False:
         return Fault("Afterwards the model, or a part of it, is in training mode.", misconception=EVAL_FORGOTTEN)
-    if seen["left"]:
+    if left := [gradient for gradient in seen["left"].values() if _is_not_zero(gradient)]:
         return Fault(
-            f"Afterwards .grad is not zero for {describe.counted(len(seen['left']), 'tensor')} of the adapters.",
+            f"Afterwards .grad is not zero for {describe.counted(len(left), 'tensor')} of the adapters.",
             misconception=NOT_CLEARED if _piled_up(seen["watched"]) else GRADIENTS_LEFT,
         )
     was, now = seen["trains"]

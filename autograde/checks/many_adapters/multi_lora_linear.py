@@ -445,9 +445,9 @@ def _initial_values(adapter, snapshot):
 
 def _snapshot_summary(snapshot):
     out = snapshot["out"]
-    rounded_output = (
-        [round(value, 3) for value in out.double().flatten().tolist()] if isinstance(out, torch.Tensor) else None
-    )
+    rounded_output = None
+    if isinstance(out, torch.Tensor):
+        rounded_output = (out.double().round(decimals=3) + 0.0).numpy().tobytes()  # 0.0 also for -0.0
     adapters = sorted(
         (name, adapter["count"], adapter["fits"], *_initial_values(adapter, snapshot))
         for name, adapter in snapshot["adapters"].items()

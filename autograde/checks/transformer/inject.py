@@ -320,6 +320,11 @@ def _other_parts_fault(case, observation):
     before, after = observation["out"]
     if not agree(after, before):
         return Fault("The model does not compute any more what it computed: B is zero, so nothing should have changed.")
+    if _replaced_names(observation) and agree(observation["out_of_bases"], after):
+        problem = (
+            "The model does not use the weights of the nn.Linears that stood there: when they change, it does not."
+        )
+        return Fault(problem, misconception=COPIED)
     return None
 
 

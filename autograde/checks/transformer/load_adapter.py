@@ -145,8 +145,20 @@ EDITS = {
 load_adapter = LoadAdapter()
 
 
-def _changed_names(observation):
-    return [name for key in ("replaced", "changed", "grads") for name in observation[key]]
+def _changed_names(case, observation):
+    noted = [name for key in ("replaced", "changed", "grads") for name in observation[key]]
+    return list(dict.fromkeys([*noted, *(name for name in ADAPTERS if not _is_kept(case, observation, name))]))
+
+
+def _is_kept(case, observation, name):
+    """Whether an adapter has the values that it had before the call."""
+    value = observation["now"][name]
+    return isinstance(value, torch.Tensor) and same_bits(value, case.args["values"][name])
+
+
+def _is_state_kept(case, observation):
+    keys, tensors = observation["state"]
+    return keys == case.args["keys"] and all(map(same_bits, tensors, case.args["tensors"]))
 
 
 def _loading_fault(check, case, observation):
@@ -161,17 +173,16 @@ def _loading_fault(check, case, observation):
         return Fault(f"{observation['shares'][0]} shares its memory with the state.", misconception=SHARED)
     state = dict(zip(case.args["keys"], case.args["tensors"], strict=True))
     for name in ADAPTERS:
-        loaded = observation["now"].get(name, case.args["values"][name])
+        loaded = observation["now"][name]
         if not isinstance(loaded, torch.Tensor) or not same_bits(loaded, state[name]):
             tensors = (
                 (loaded, state[name])
                 if isinstance(loaded, torch.Tensor) and loaded.shape == state[name].shape
                 else None
             )
-            unchanged = name not in observation["changed"]
             problem = (
                 f"{name} has kept its old values."
-                if unchanged
+                if _is_kept(case, observation, name)
                 else f"{name} has not the values that the state has for it."
             )
             return Fault(problem, tensors=tensors)
@@ -180,14 +191,14 @@ def _loading_fault(check, case, observation):
     if observation["grads"]:
         hint = "A loader does not decide which parameters train: leave requires_grad alone."
         return Fault(f"requires_grad of {observation['grads'][0]} has changed.", hint=hint)
-    if observation["state"] is not True:
+    if not _is_state_kept(case, observation):
         return Fault("The state that was handed over has changed.", misconception=STATE_CHANGED)
     return None
 
 
 def _refusal_fault(case, observation):
     """The faults of loading what does not fit."""
-    blame, changed = case.args["blame"], _changed_names(observation)
+    blame, changed = case.args["blame"], _changed_names(case, observation)
     if "raised" not in observation:
         consequence = (
             f"and {describe.counted(len(changed), 'parameter')} changed" if changed else "and nothing was loaded"
@@ -208,7 +219,7 @@ def _refusal_fault(case, observation):
     if not names_key:
         return Fault("The exception does not say which key is to blame.", error_text, f"a message that contains {blame}",
                      misconception=SILENT, where=error["where"])  # fmt: skip
-    if observation["state"] is not True:
+    if not _is_state_kept(case, observation):
         return Fault("The state that was handed over has changed.", misconception=STATE_CHANGED)
     return None
 
@@ -233,7 +244,7 @@ def _summary(observation):
         new_values,
         sorted(observation["grads"]),
         sorted(observation["shares"]),
-        observation["state"],
+        observation["state"][0],
     )
 
 

@@ -17,6 +17,7 @@ from autograde.checks.weight_space.given import (
     gradient_fault,
     in_place_fault,
     in_words,
+    is_same,
     layer_case,
     output,
 )
@@ -26,7 +27,6 @@ from autograde.judge.check import Check
 from autograde.judge.compare import Fault, fault_between
 from autograde.judge.misconception import Misconception
 from autograde.probes.weight_space import adapted_layer
-from autograde.remote.facts import same_bits
 
 ORIGINAL_TRAINS = Misconception(
     "original_trains",
@@ -163,11 +163,11 @@ class AdaptWeight(Check):
 
     def _frozen_fault(self, args, observation):
         values, trains = observation["original"]
-        if not isinstance(values, torch.Tensor) or not same_bits(values, args["weight"]):
+        if not is_same(values, args["weight"]):
             return Fault("The module's own weight (parametrizations.weight.original) has changed.")
         if (observation["bias"] is None) != (args["bias"] is None):
             return Fault("The module's bias is another one than before.")
-        if observation["bias"] is not None and not same_bits(observation["bias"][0], args["bias"]):
+        if observation["bias"] is not None and not is_same(observation["bias"][0], args["bias"]):
             return Fault("The module's bias has changed.")
         if trains:
             return Fault("The module's own weight still requires a gradient.", misconception=ORIGINAL_TRAINS)
@@ -198,7 +198,7 @@ class AdaptWeight(Check):
         args, dtype = case.args, case.args["weight"].dtype
         if "unset" in observation:
             return Fault(f"{observation['unset']} is not a tensor that values can be written into.")
-        if observation["at_start"] is not True:
+        if not is_same(observation["at_start"], args["weight"]):
             return Fault("A freshly adapted layer does not use the weight that it had before, to the last bit.")
         right = output(args, args["weight"].double() + change(args))
         fault = fault_between(
@@ -210,6 +210,11 @@ class AdaptWeight(Check):
             return fault
         if observation["off"] is not True:
             return Fault("With en = False the layer does not compute what it computed before it was adapted.")
+        weight, bias = observation["trained"]
+        if not is_same(weight, args["weight"]):
+            return Fault("A step of training changes the module's own weight.", misconception=ORIGINAL_TRAINS)
+        if args["bias"] is not None and not is_same(bias, args["bias"]):
+            return Fault("A step of training changes the module's bias.", misconception=BIAS_TRAINS)
         return None
 
     def _again_fault(self, observation):

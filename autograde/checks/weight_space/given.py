@@ -8,6 +8,7 @@ from autograde.judge import describe
 from autograde.judge.check import Case
 from autograde.judge.compare import Fault, agree, as_number, is_number, raised_fault
 from autograde.judge.misconception import RETURNED_NONE, Misconception
+from autograde.remote.facts import same_bits
 from autograde.remote.wire import WireError
 
 BOTH_ZERO = families.BOTH_ZERO.reworded(
@@ -209,6 +210,11 @@ def in_place_fault(check, observation):
     )
 
 
+def is_same(value, tensor):
+    """Whether a value of plain data is this tensor, to the last bit."""
+    return isinstance(value, torch.Tensor) and same_bits(value, tensor)
+
+
 def gradient_fault(observation, expected, dtype, device):
     """The fault of gradients of A and B that are missing or wrong; None where they are right."""
     gradients = observation["gradients"]
@@ -246,4 +252,9 @@ def alike(a, b, device="cpu"):
 
 def _without_matrix_order(observation):
     fresh = observation.get("fresh", {})
-    return observation | {"fresh": _initial_state(fresh)} if {"A", "B", "scale"} <= fresh.keys() else observation
+    if not {"A", "B", "scale"} <= fresh.keys():
+        return observation
+    return observation | {
+        "fresh": _initial_state(fresh),
+        "at_start": None,
+    }  # which of both is random, if one is, is in `fresh`

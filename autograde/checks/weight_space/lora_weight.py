@@ -16,6 +16,7 @@ from autograde.checks.weight_space.given import (
     alike,
     fresh_module_fault,
     gradient_fault,
+    is_same,
 )
 from autograde.judge import describe
 from autograde.judge.answer import RightAnswer
@@ -159,7 +160,7 @@ class LoRAWeightCheck(Check):
                 hint="A frozen weight that is changed at each access drifts away. Make a new tensor.",
                 misconception=CHANGED_INPUT,
             )
-        if observation["at_start"] is not True:
+        if not is_same(observation["at_start"], wts):
             return Fault("A fresh module does not return the weight as it came, to the last bit.")
         back = case.args["cotangent"].double().view(len(B), -1)
         return gradient_fault(observation, (scale * B.T @ back, scale * back @ A.T), dtype, case.device)
