@@ -1,8 +1,8 @@
-"""Replaces the functions with which nbgrader's commands search folders.
+"""Replaces the functions with which nbgrader's commands and formgrader search folders.
 
 nbgrader takes a student called ``Doe Jane [12345]`` for a glob pattern, stops at a timestamp that it cannot read, waits
 forever at a named pipe, and takes hours for a folder of 20,000 files. It has no settings for these, so `guard` replaces
-three functions of its converters.
+three functions of its converters, and the one with which formgrader's lists read the time of each submission.
 """
 
 import datetime
@@ -30,6 +30,9 @@ def guard(course):
         base.glob = _Glob
         base.find_all_files = functools.partial(files_beside, course)
         sys.modules["nbgrader.coursedir"].CourseDirectory.get_existing_timestamp = _timestamp
+    api = sys.modules.get("nbgrader.apps.api")
+    if api is not None:
+        api.NbGraderAPI.get_submitted_timestamp = _submitted_timestamp
 
 
 def find_folders(pattern):
@@ -81,3 +84,8 @@ def _timestamp(_coursedir, folder) -> datetime.datetime | None:
     """As nbgrader's own, but a file without a valid date counts as missing."""
     text, _ = hand_in_time(folder)
     return parse_utc(text) if text else None
+
+
+def _submitted_timestamp(api, lesson, student) -> datetime.datetime | None:
+    """The same for one submission, as formgrader asks for it."""
+    return _timestamp(api.coursedir, api.coursedir.format_path(api.coursedir.submitted_directory, student, lesson))

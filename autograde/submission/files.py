@@ -5,6 +5,7 @@ without blocking, checked by their descriptors, and read up to a limit. nbgrader
 read submissions with this module.
 """
 
+import datetime
 import errno
 import hashlib
 import os
@@ -38,7 +39,8 @@ CLOSED_BESIDE = (
     f"also holds {{0}}, which may not be read by the account that grades; it is graded without that: {ALLOW}"
 )
 
-_FORMULA = re.compile(r"[=@]|[+-].*[(|!]")  # a name such as -anna or +49 is none
+# At the start of a name, or behind what separates the columns of a file; a name such as -anna or +49 is none.
+_FORMULA = re.compile(r"(?:^|[;,])\s*(?:[=@]|[+-].*[(|!])")
 # Letters and marks that show nothing, which Unicode does not count among the format characters.
 _BLANK = re.compile(
     r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
@@ -173,11 +175,14 @@ def hand_in_time(folder):
 
 
 def parsed_time(text):
-    """A hand-in time as nbgrader stores it, in UTC; None if there is none, or if it is invalid."""
+    """A hand-in time as nbgrader stores it, in UTC; None if there is none, or if it is invalid: also in the first or the last
+    year that a date can have, since formgrader's lists show times in another time zone, and stop at one that none has.
+    """
     if not text:
         return None
     try:
-        return nbgrader_utils().parse_utc(text)
+        time = nbgrader_utils().parse_utc(text)
+        return time if datetime.MINYEAR < time.year < datetime.MAXYEAR else None
     except Exception:  # more than dateutil promises: InvalidOperation where a minute has 70 digits
         return None
 
@@ -311,7 +316,7 @@ def why_unusable(student):
         return "has control or invisible characters, or broken text, in its name, which no gradebook takes; rename it."
     if set(student.name) & set('<>"\\'):
         return 'has one of the characters < > " \\ in its name, which a web page could take for markup; rename it.'
-    if _FORMULA.match(student.name):
+    if _FORMULA.search(student.name):
         return "has a name that a spreadsheet takes for a formula, and `nbgrader export` writes one; rename it."
     if student.name in _OF_OBJECTS:
         return "has a name that formgrader's pages take for a part of JavaScript, and list no student; rename it."

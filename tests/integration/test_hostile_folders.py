@@ -29,6 +29,8 @@ SAYS = {  # what both doors say of each
     "__proto__": "a part of JavaScript",
     "constructor": "a part of JavaScript",
     "-2+3+cmd|' C'!A0": "takes for a formula",
+    "ada;=cmd|' C'!A0": "takes for a formula",
+    "ada; @SUM(1)": "takes for a formula",
     "esc\x1b]0;title\x07": "control or invisible characters",
 }
 MISPLACED = (  # by the program that collected the work: each is named by both doors, in the same words
@@ -48,7 +50,7 @@ ODD_BUT_GRADED = {
     "word_as_time": files.NO_DATE,
     "overflowing_time": files.NO_DATE,
     "many_digits_as_time": files.NO_DATE,
-    "year_one": None,
+    "year_one": files.NO_DATE,
     "many_files": "1,000 files",
     "sparse_beside": "64 MB",
     "pipe_beside": None,

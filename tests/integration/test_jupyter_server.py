@@ -95,6 +95,39 @@ def test_formgrader_grades_in_the_sandbox_and_keeps_one_grading_process(course):
         server.close()
 
 
+TIMES = {"bob": "yesterday", "eve": "0001-01-01 00:00:00 UTC", "mallory": "9999-12-31 23:59:59 UTC", "trent": "pipe",
+         "walter": "folder", "zoe": "2026-11-03 12:00:00 UTC"}  # fmt: skip
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes")
+@pytest.mark.slow
+def test_formgraders_lists_show_everybody_whatever_times_were_handed_in(sample, tmp_path):
+    course = copy_of(sample, tmp_path / "course")
+    config = course.root / "nbgrader_config.py"
+    config.write_text(config.read_text() + 'c.NbGraderAPI.timezone = "America/Los_Angeles"\n')
+    for student, said in TIMES.items():
+        time_file = hand_in(course, student, b"no notebook").with_name("timestamp.txt")
+        if said == "pipe":
+            os.mkfifo(time_file)
+        elif said == "folder":
+            time_file.mkdir()
+        else:
+            time_file.write_text(said)
+    server = Server(course, course.root)
+    try:
+        for _ in range(2):
+            lessons = {lesson["name"]: lesson for lesson in server.ask("/formgrader/api/assignments")}
+            assert lessons[LESSON]["num_submissions"] == len(TIMES)
+            shown = {
+                one["student"]: one["display_timestamp"] for one in server.ask(f"/formgrader/api/submissions/{LESSON}")
+            }
+            assert shown.pop("zoe").startswith("2026-11-03 04:00:00")
+            assert shown == dict.fromkeys(set(TIMES) - {"zoe"})
+            sample_course.run(course, "nbgrader", "autograde", LESSON)  # the second time, all are graded
+    finally:
+        server.process.kill()  # one that waits for a pipe does not end by itself
+
+
 def _reword(course, old, new):
     path = next(path for path in course.root.glob("arithmetic_checks/**/*.py") if old in path.read_text())
     path.write_text(path.read_text().replace(old, new))

@@ -27,6 +27,13 @@ CODE = {
     "a_word_without_end": "# " + "a" * 90_000,
     "inputs_asked_for_by_a_name": "if False:\n" + "    check.linear_by_hand.inputs(seed=a)\n" * 2_300,
     "many_names_for_a_check": "if False:\n" + "".join(f"    import check as a{i}\n" for i in range(3_700)),
+    "files_written_at_once": "import os\nwith open('file', 'wb') as file:\n    for i in range(20_000):\n"
+    "        file.write(b'a')\n        file.flush()\n        os.fsync(file)\n    os.sync()",
+    "epolls": "import select\nfor i in range(20_000):\n    try: select.epoll().register(0)\n    except OSError: pass",
+    "rules_for_files": "import ctypes\ncall = ctypes.CDLL(None).syscall\nfor number in (444, 445, 446):\n"
+    "    for i in range(20_000):\n        call(number, 0, 0, 0, 0)",  # Landlock's
+    "full_pipes": "import os\nkept = [os.pipe() for i in range(100)]\nfor _, end in kept:\n"
+    "    os.set_blocking(end, False)\n    os.write(end, bytes(2**16))",
     "long_message": "print('a' * 10**6)\nimport sys\nprint('b' * 10**6, file=sys.stderr)",
 }
 
@@ -112,6 +119,16 @@ ENDS = {
     "fork_bomb": "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass",
     "many_sockets": "import socket, os\nfor _ in range(40):\n    if os.fork() == 0: break\n"
     "kept = []\nwhile True:\n    try: kept += socket.socketpair()\n    except OSError: break\nos.wait()",
+    "sockets_without_a_descriptor": "import socket\nkept = []\nfor name in 'abcdefghijklmnop':\n"
+    "    kept.append(socket.socket(socket.AF_UNIX))\n    kept[-1].bind(name)\n    kept[-1].listen(4096)\n"
+    "    for _ in range(4_000):\n        with socket.socket(socket.AF_UNIX) as client:\n"
+    "            client.setblocking(False)\n            client.connect(name)\n            client.send(bytes(30_000))",
+    "processes_without_a_first_thread": "import ctypes, os, threading, time\ndef fill():\n    time.sleep(0.1)\n"
+    "    kept = b'x' * (100 * 2**20)\n    time.sleep(100)\nfor _ in range(30):\n    if os.fork() == 0:\n"
+    "        threading.Thread(target=fill).start()\n"
+    "        ctypes.CDLL(None).syscall({'x86_64': 60, 'aarch64': 93}[os.uname().machine], 0)\ntime.sleep(100)",
+    "descriptors_on_their_way": "import socket\nkept, others = socket.socketpair()\nwhile True:\n"
+    "    for each in (pair := socket.socketpair()):\n        socket.send_fds(kept, [b'x'], [each.fileno()])\n        each.close()",
     "prints_without_end": "while True: print('a' * 10**5)",
     "fills_the_disk": "with open('file', 'wb') as file:\n    while True: file.write(bytes(2**24))",
 }
