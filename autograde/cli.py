@@ -13,14 +13,6 @@ from autograde.startup import quick_imports, skip_slow_imports
 os.environ["PATH"] = str(Path(sys.executable).parent) + os.pathsep + os.environ.get("PATH", "")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(__version__, prog_name="autograde")
-def main():
-    """Build the lessons, check answers, grade a class."""
-    skip_slow_imports()
-    terminal.prepare()
-
-
 class _Problem(click.ClickException):
     """One line on stderr, exit code 2."""
 
@@ -30,27 +22,35 @@ class _Problem(click.ClickException):
         terminal.say(f"autograde: {self.message}", error=True)
 
 
+class _Commands(click.Group):
+    """Commands that say what is wrong with a course in one line, and without a traceback."""
+
+    def invoke(self, ctx):
+        from autograde.project import CourseError
+
+        try:
+            return super().invoke(ctx)
+        except CourseError as error:
+            raise _Problem(str(error)) from None
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="autograde")
+def main():
+    """Build the lessons, check answers, grade a class."""
+    skip_slow_imports()
+    terminal.prepare()
+
+
 def _course():
-    from autograde.project import CONFIG, CourseError, find_course
+    from autograde.project import CONFIG, find_course
 
     if Path(CONFIG).is_file() and not Path("pyproject.toml").is_file():
         raise _Problem(
             f"this folder has an {CONFIG}, and no pyproject.toml to say where the checks of the course are: "
             "docs/another_course.md shows what a course needs"
         )
-    try:
-        return find_course()
-    except CourseError as error:
-        raise _Problem(str(error)) from None
-
-
-def _lessons(course, words):
-    from autograde.project import CourseError, resolve_lessons
-
-    try:
-        return resolve_lessons(course, words)
-    except CourseError as error:
-        raise _Problem(str(error)) from None
+    return find_course()
 
 
 @main.command(short_help="Make the notebooks from their sources.")
@@ -67,12 +67,12 @@ def build(lessons, only_check, run_all, force):
     since they were built.
     """
     from autograde.authoring import build as building
-    from autograde.project import CourseError
+    from autograde.project import CourseError, resolve_lessons
 
     if run_all and not only_check:
         raise _Problem("--all goes with --check; to build everything again, use --force")
     course = _course()
-    chosen = _lessons(course, lessons)
+    chosen = resolve_lessons(course, lessons)
 
     def action(lesson):
         if only_check:
@@ -165,16 +165,13 @@ def grade(lessons, jobs, scheduler, require_isolation, force, db):
     """
     with quick_imports():
         from autograde.batch import command
-    from autograde.project import CourseError
+    from autograde.project import resolve_lessons
 
     if jobs and scheduler:
         raise _Problem("--jobs is for this machine; a cluster has the workers that it has")
     options = {"jobs": jobs, "scheduler": scheduler, "require_isolation": require_isolation, "force": force, "db": db}
-    try:
-        course = _course()
-        sys.exit(command.run(course, _lessons(course, lessons), **options))
-    except CourseError as error:
-        raise _Problem(str(error)) from None
+    course = _course()
+    sys.exit(command.run(course, resolve_lessons(course, lessons), **options))
 
 
 @main.command("sample-class", short_help="Make a class of invented students.")
@@ -187,20 +184,16 @@ def sample_class(force, if_empty, remove):
     Right answers, mistakes, unfinished work and damaged files, in every lesson. The class is the same at every run.
     """
     from autograde.authoring import sample_files
-    from autograde.project import CourseError
 
     course = _course()
     if if_empty and not sample_files.is_empty(course):
         return
-    try:
-        if remove:
-            count = sample_files.remove(course)
-            terminal.say(f"{count} submissions of invented students removed; what grading has made of them stays")
-        else:
-            count = sample_files.write(course, force)
-            terminal.say(f"{count} submissions of invented students, in {os.path.relpath(course.submitted)}")
-    except CourseError as error:
-        raise _Problem(str(error)) from None
+    if remove:
+        count = sample_files.remove(course)
+        terminal.say(f"{count} submissions of invented students removed; what grading has made of them stays")
+    else:
+        count = sample_files.write(course, force)
+        terminal.say(f"{count} submissions of invented students, in {os.path.relpath(course.submitted)}")
 
 
 @main.command(short_help="Show the class on one page.")
@@ -208,14 +201,11 @@ def sample_class(force, if_empty, remove):
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="The page, if elsewhere.")
 def report(lessons, output):
     """Show the class on one page: scores, misconceptions, timings. Writes report.html beside the graded notebooks."""
-    from autograde.project import CourseError
+    from autograde.project import resolve_lessons
     from autograde.report.write import write
 
-    try:
-        course = _course()
-        terminal.say(str(write(course, _lessons(course, lessons), output)))
-    except CourseError as error:
-        raise _Problem(str(error)) from None
+    course = _course()
+    terminal.say(str(write(course, resolve_lessons(course, lessons), output)))
 
 
 @main.command(short_help="Write the solved lessons as web pages.")
@@ -223,11 +213,10 @@ def report(lessons, output):
 def site(folder):
     """Write the reading edition, all lessons solved and executed, as static pages into DIR (site/ if left out)."""
     from autograde.authoring import site as pages
-    from autograde.project import CourseError
 
     try:
         count = pages.write(_course(), folder)
-    except (CourseError, OSError) as error:
+    except OSError as error:
         raise _Problem(str(error)) from None
     terminal.say(f"{count} lessons; open {folder / pages.INDEX}")
 

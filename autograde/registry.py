@@ -86,7 +86,7 @@ def of(course):
     """The `Registry` of a `Course`. Its root folder is added to `sys.path`, so that its packages can be imported.
 
     Raises:
-        CourseError: its pyproject.toml has no usable table ``[tool.autograde]``.
+        CourseError: its pyproject.toml has no usable table ``[tool.autograde]``, or a package that it names is not there.
     """
     where = course.root / "pyproject.toml"
     try:
@@ -99,7 +99,20 @@ def of(course):
         ) from None
     if str(course.root) not in sys.path:
         sys.path.append(str(course.root))
+    for package in (found.checks, found.probes, *found.importable):
+        _require(package, where)
     return found
+
+
+def _require(package, where):
+    """Raise unless a package that a course names can be found, with a file of its own: a bare folder has no version."""
+    try:
+        spec = importlib.util.find_spec(package)
+    except ModuleNotFoundError:  # of a package around it
+        spec = None
+    if spec is None or spec.origin is None:
+        entrance = where.parent.joinpath(*package.split("."), "__init__.py")
+        raise CourseError(f"{where} names the package {package}, but there is no {entrance}; an empty file is enough")
 
 
 def current():

@@ -15,7 +15,7 @@ class Lines:
     def __init__(self, echo):
         self.echo = echo
         self.total = self.done = 0
-        self.started = self.printed = 0.0
+        self.first = self.printed = 0.0
 
     def __enter__(self):
         return self
@@ -26,17 +26,20 @@ class Lines:
     def begin(self, total, skipped):
         """Start to show the grading of `total` submissions."""
         self.total = total
-        self.started = self.printed = time.monotonic()
+        self.printed = time.monotonic()
         self.say(f"grading {total} submissions" + (f"; {skipped} are graded already" if skipped else ""))
 
     def step(self, _result):
         """Count one more graded submission."""
         self.done += 1
         now = time.monotonic()
+        if self.done == 1:  # what came before it is the start of the workers, which happens only once
+            self.first = now
         if now - self.printed >= LINE_SECONDS and self.done < self.total:
             self.printed = now
-            left = (now - self.started) / self.done * (self.total - self.done)
-            self.say(f"{self.done} of {self.total} graded · about {duration(left)} left")
+            left = (now - self.first) / max(self.done - 1, 1) * (self.total - self.done)
+            about = f" · about {duration(left)} left" if self.done > 1 else ""
+            self.say(f"{self.done} of {self.total} graded{about}")
 
     def say(self, *messages):
         """Print messages."""
