@@ -22,7 +22,7 @@ from autograde.nbgrader_plugin import reference
 from autograde.nbgrader_plugin.config import Settings
 from autograde.nbgrader_plugin.folders import find_folders
 from autograde.nbgrader_plugin.gradebook import Book, GradebookError
-from autograde.nbgrader_plugin.pages import FEEDBACK_POLICY, CleanHTMLExporter, with_policy
+from autograde.nbgrader_plugin.pages import FEEDBACK_POLICY, CleanHTMLExporter, readable, with_policy
 from autograde.notebook.cells import METADATA
 from autograde.project import Course
 from autograde.submission import files, grader_version
@@ -260,7 +260,7 @@ class FeedbackExporter(_Exporter, CleanHTMLExporter):
     def from_notebook_node(self, nb, resources=None, **kwargs):
         """The page as text, and nbgrader's resources."""
         page, resources = super().from_notebook_node(nb, resources, **kwargs)
-        return with_policy(page, FEEDBACK_POLICY), resources
+        return with_policy(readable(page), FEEDBACK_POLICY), resources
 
     def begin(self, converter):
         if converter.force:

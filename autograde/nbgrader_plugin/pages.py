@@ -24,6 +24,11 @@ CONTAINED = (
     "<style>.text_cell_render, .output_area { contain: layout paint; } body { overflow-wrap: break-word; } "
     ".inner_cell, .output_subarea { min-width: 0; } .text_cell_render img, .output_area img { max-width: 100%; }</style>"
 )
+# What can be opened shows that, which Bootstrap's style sheet takes away; and no link is too pale to be read.
+READABLE = (
+    "<style>summary { display: list-item; cursor: pointer; } "
+    "div.nbgrader_cell .panel-heading a { color: #0b5394; text-decoration: underline; }</style>"
+)
 # A report (`judge.render`) has lost its own styles to the sanitizer.
 TABLES = (
     "<style>.output_html table th, .output_html table td { padding: 1px 14px 1px 0; vertical-align: top; } "
@@ -33,6 +38,8 @@ TABLES = (
 # Of nbgrader's style sheet for feedback: it names files that are not there, which the policy would refuse, and no icon is used.
 _ICON_FONT = re.compile(r"@font-face\s*\{[^{}]*glyphicons[^{}]*\}")
 _HEAD = re.compile(r"<head[^>]*>", re.IGNORECASE)
+_FIRST_HEADING = re.compile(r"<h4>(.*?)</h4>", re.DOTALL)
+_TEST_CELL = re.compile(r'(<a href="#(?:check_)?([^"<>]+)">)Test cell(</a>)')
 # Pygments takes quadratic time for some source: a fifth of a second for 10,000 characters, and half an hour for a million.
 _MAX_COLOURED = 200_000  # characters of code in one page
 _MAX_COLOURING = 5 * 10**8  # the sum of the squares of the lengths of its cells
@@ -52,7 +59,7 @@ class CleanHTMLExporter(HTMLExporter):
         """As nbconvert's method."""
         self.coloured = self.colouring = 0
         page, resources = super().from_notebook_node(nb, resources, **kwargs)
-        return _in_head(page, CONTAINED + TABLES), resources
+        return _in_head(page, CONTAINED + TABLES + READABLE), resources
 
     def _highlighted(self, source, language=None, metadata=None):
         """Code as HTML, coloured as long as the page has not too much of it."""
@@ -83,6 +90,15 @@ def _metadata(output, key, mime=None):
     """As nbconvert's filter, but a size must be a number: the templates write it without quotes."""
     value = get_metadata(output, key, mime)
     return value if key == "alt" or isinstance(value, (int, float)) else None
+
+
+def readable(page):
+    """nbgrader's page of feedback with its language, with the names of the checks in the list at its top (nbgrader calls
+    each of them "Test cell"), and without a heading of the fourth level above the notebook's first.
+    """
+    page = page.replace("<html>", '<html lang="en">', 1)
+    page = _FIRST_HEADING.sub(r'<p class="h4">\1</p>', page, count=1)
+    return _TEST_CELL.sub(r"\1\2\3", page)
 
 
 def with_policy(page, policy):

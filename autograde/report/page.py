@@ -32,8 +32,8 @@ def page(lessons, roster=(), now=None):
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
         f"<title>Class report</title><style>{STYLE}</style></head><body>{charts.PATTERNS}"
-        f'<h1>Class report</h1><p class="soft">{date} · automatic scores; what a person has changed in the gradebook '
-        f'is not in them</p>{_facts(lessons)}<nav>{links}<a href="#students">scores by student</a>'
+        f'<h1>Class report</h1><p class="soft">{date} · automatic scores, without what a person has changed in '
+        f'the gradebook</p>{_facts(lessons)}<nav>{links}<a href="#students">scores by student</a>'
         f'<a href="#run">how it ran</a></nav>{sections}{_students(lessons, roster)}{_how_it_ran(lessons)}</body></html>\n'
     )
 
@@ -192,7 +192,8 @@ def _times(lessons):
     return (
         '<h3>Seconds a submission</h3><div class="wide"><table><thead><tr><th>lesson</th><th class="n">median</th>'
         '<th class="n">95 of 100 within</th><th class="n">longest</th><th class="n">all together</th></tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>{charts.histogram([result.seconds for result in graded])}"
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+        f'<div class="wide">{charts.histogram([result.seconds for result in graded])}</div>'
         f"<p>The slowest: {named_ones}.</p>"
     )
 

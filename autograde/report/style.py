@@ -43,7 +43,9 @@ svg text { fill: currentColor; font: 11px system-ui, sans-serif; }
 .h.rest { background: repeating-linear-gradient(135deg, rgb(var(--heat) / var(--a)) 0 3px, transparent 3px 6px); }
 .mistake { display: grid; grid-template-columns: 6.5rem 1fr; gap: .2rem 1rem; padding: .6rem 0;
            border-bottom: 1px solid var(--line); } .mistake b.count { font-size: 1.35rem; line-height: 1.2; } .mistake > div:first-child { white-space: nowrap; }
-.mistake svg { display: block; margin-top: .2rem; }
+.mistake svg { display: block; margin-top: .2rem; } .mistake > div { min-width: 0; }
+svg, .soft { max-width: 100%; } p, li { overflow-wrap: anywhere; }
+@media (max-width: 40rem) { body { padding: 1rem .8rem 3rem; } .mistake { grid-template-columns: 1fr; } }
 .rarer { margin-top: .6rem; }
 @media print {
   :root { --paper: #fff; --ink: #000; --soft: #444; --line: #bbb; --panel: #fff; --heat: 40 40 40; --heat-text: #fff; }

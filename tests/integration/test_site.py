@@ -55,6 +55,16 @@ def course(tmp_path):
     return Course(tmp_path)
 
 
+def test_lessons_are_dark_where_the_list_of_them_is(course, tmp_path):
+    site.write(course, tmp_path / "pages")
+    dark = '<style media="screen and (prefers-color-scheme: dark)"'
+    for lesson in LESSONS:
+        page = (tmp_path / "pages" / f"{lesson}.html").read_text(encoding="utf-8")
+        assert page.count(dark) == 1 and page.index("--jp-layout-color0: white") < page.index(dark)
+        assert "--jp-layout-color0: #111;" in page.partition(dark)[2]
+    assert "color-scheme: light dark" in (tmp_path / "pages" / site.INDEX).read_text(encoding="utf-8")
+
+
 def change(course, lesson, source):
     """Add a text cell to a lesson's solved notebook."""
     notebook = nbformat.read(course.solved(lesson), as_version=4)
