@@ -18,16 +18,16 @@ ways to do that suits which batch, and make one adapter out of several without t
 
 ## From memory
 
-Three questions about earlier lessons. Answer aloud or on paper, then open the answers.
+Answer these before you open them.
 
-1. An adapter's file has lost all its $B$s, and the loader only warns. What does the model compute, and why?
-2. $A$ is $(d, r_1)$ and $B$ is $(r_1, k)$. What is the highest rank that $AB$ can have? And the sum of two such products, of $r_1$ and $r_2$?
-3. Adapters are to go on `q_proj`, and the rule is `name.endswith("q_proj")`. Does a layer called `seq_proj` get one?
-
-<details><summary>Answers</summary>
-1. What the base computes: a new B is zero, and so the adapter's part is zero, too (04, 09).<br>
-2. r₁, as long as it is below d and k; and r₁ + r₂ for the sum (01).<br>
-3. Yes: se<b>q_proj</b> ends in these six characters. The rule has to ask for a dot before them (09).
+<details><summary>09 · An adapter's file has lost all its Bs, and the loader only warns. What does the model compute, and why?</summary>
+What the base computes: a new B is zero, and so the adapter's part is zero, too.
+</details>
+<details><summary>01 · A is (d, r₁) and B is (r₁, k). What is the highest rank that A B can have? And the sum of two such products, of r₁ and r₂?</summary>
+r₁, as long as it is below d and k; and r₁ + r₂ for the sum.
+</details>
+<details><summary>09 · Adapters are to go on <code>q_proj</code>, and the rule is <code>name.endswith("q_proj")</code>. Does a layer called <code>seq_proj</code> get one?</summary>
+Yes: se<b>q_proj</b> ends in these six characters. The rule has to ask for a dot before them.
 </details>
 """
 

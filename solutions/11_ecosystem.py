@@ -36,23 +36,15 @@ from lora_ref.layer import LoRALinear
 r"""
 ## From memory
 
-Three questions on earlier lessons. Answer each before you open it.
+Answer these before you open them.
 
-1. A merge adds a matrix to a weight of shape $(k, d)$. How is it made from $A$ and $B$?
-
-<details><summary>Answer (lesson 06)</summary>
+<details><summary>06 · A merge adds a matrix to a weight of shape (k, d). How is it made from A and B?</summary>
 Their product, scaled and transposed: a weight is stored as (out, in), and A times B is (in, out).
 </details>
-
-2. You inject with the one name `q_proj`. Is `seq_proj` adapted too?
-
-<details><summary>Answer (lesson 09)</summary>
+<details><summary>09 · You inject with the one name <code>q_proj</code>. Is <code>seq_proj</code> adapted too?</summary>
 No. A name matches from its end back to a dot, so blocks.0.q_proj is found and seq_proj is not.
 </details>
-
-3. One layer, two adapters, of ranks 4 and 8. What is the rank of the single adapter that computes exactly their sum?
-
-<details><summary>Answer (lesson 10)</summary>
+<details><summary>10 · One layer, two adapters, of ranks 4 and 8. What is the rank of the single adapter that computes exactly their sum?</summary>
 12: their factors stand side by side. You will need that again today.
 </details>
 """

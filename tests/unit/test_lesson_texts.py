@@ -51,9 +51,8 @@ def test_output_does_not_wrap(cells):
 def test_a_lesson_begins_with_three_questions_from_memory(lesson):
     opening = "".join(cell.source for cell in nbformat.read(COURSE.solved(lesson), as_version=4).cells[:3])
     questions = opening.partition("## From memory")[2]
-    numbered = re.findall(r"^\d\. [^\n]+", DETAILS.sub("", questions), re.MULTILINE)
-    assert len(numbered or re.findall(r"<summary>\d\d · ", questions)) == 3
-    assert "<details>" in questions
+    earlier = re.findall(r"^<details><summary>(\d\d) · [^\n]+[?.]</summary>$", questions, re.MULTILINE)
+    assert len(earlier) == 3 == questions.count("</details>") and all(number < lesson for number in earlier)
 
 
 def test_what_is_no_link_and_no_prediction_is_found():
