@@ -24,15 +24,18 @@ CONTAINED = (
     "<style>.text_cell_render, .output_area { contain: layout paint; } body { overflow-wrap: break-word; } "
     ".inner_cell, .output_subarea { min-width: 0; } .text_cell_render img, .output_area img { max-width: 100%; }</style>"
 )
-# What can be opened shows that, which Bootstrap's style sheet takes away; and no link is too pale to be read.
+# Of nbgrader's style sheets, which come later: what can be opened does not show that, links in the heading of a cell are too
+# pale, and on a narrow screen the score in it lies over the code.
 READABLE = (
-    "<style>summary { display: list-item; cursor: pointer; } "
-    "div.nbgrader_cell .panel-heading a { color: #0b5394; text-decoration: underline; }</style>"
+    "<style>summary { display: list-item !important; cursor: pointer; } "
+    "div.nbgrader_cell .panel-heading { height: auto !important; overflow: hidden; } "
+    "div.nbgrader_cell .panel-heading a { color: inherit !important; text-decoration: underline; }</style>"
 )
 # A report (`judge.render`) has lost its own styles to the sanitizer.
 TABLES = (
     "<style>.output_html table th, .output_html table td { padding: 1px 14px 1px 0; vertical-align: top; } "
-    ".output_html table code { padding: 0; background: none; color: inherit; }</style>"
+    ".output_html table td { overflow-wrap: anywhere; } "
+    ".output_html table code { padding: 0; background: none; color: inherit; white-space: pre-wrap; }</style>"
 )
 
 # Of nbgrader's style sheet for feedback: it names files that are not there, which the policy would refuse, and no icon is used.

@@ -124,6 +124,15 @@ def test_its_pages_can_be_read_on_a_telephone_and_by_a_screen_reader(guided, sch
             steps = [after - before for before, after in itertools.pairwise([0, *levels])]
             assert levels[0] == 1 and max(steps) == 1, levels
         assert page.locator("#toc a").all_inner_texts() == ["area"]
+        cut_off = (
+            "it => it.getBoundingClientRect().right > it.closest('.output_area').getBoundingClientRect().right + 1"
+        )
+        reports = page.locator(".output_html table")
+        assert reports.count() == 1 and not reports.first.evaluate(cut_off), "no part of the report is cut off"
+        summary = "document.body.appendChild(document.createElement('summary'))"
+        assert page.evaluate(f"getComputedStyle({summary}).display") == "list-item", (
+            "hints show that they can be opened"
+        )
         browser.close()
 
 
