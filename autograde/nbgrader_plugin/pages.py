@@ -5,8 +5,9 @@ from html import escape
 
 from jinja2 import pass_context
 from nbconvert.exporters import HTMLExporter
-from nbconvert.filters import Highlight2HTML, get_metadata
+from nbconvert.filters import Highlight2HTML, get_metadata, strip_ansi
 
+from autograde.nbgrader_plugin import ansi
 from autograde.notebook import sanitize
 
 # Formulas are set by MathJax, from the address and in the version that nbconvert's template names. MathJax 2 evaluates
@@ -55,12 +56,12 @@ class CleanHTMLExporter(HTMLExporter):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.sanitize_html = True  # nbconvert's templates then show no JavaScript and no widgets, and sanitize HTML
-        self.coloured = self.colouring = 0
-        self.filters = {**self.filters, "highlight_code": self._highlighted}
+        self.coloured = self.colouring = self.ansi = 0
+        self.filters = {**self.filters, "highlight_code": self._highlighted, "ansi2html": self._printed}
 
     def from_notebook_node(self, nb, resources=None, **kwargs):
         """As nbconvert's method."""
-        self.coloured = self.colouring = 0
+        self.coloured = self.colouring = self.ansi = 0
         page, resources = super().from_notebook_node(nb, resources, **kwargs)
         return _in_head(page, CONTAINED + TABLES + READABLE), resources
 
@@ -71,6 +72,11 @@ class CleanHTMLExporter(HTMLExporter):
         if self.coloured > _MAX_COLOURED or self.colouring > _MAX_COLOURING:
             return f'<div class="highlight"><pre>{escape(source)}\n</pre></div>'
         return Highlight2HTML(pygments_lexer="ipython3", parent=self)(source, language=language, metadata=metadata)
+
+    def _printed(self, text):
+        """Printed text as HTML, with a terminal's colours as long as the page has not too many of them."""
+        self.ansi += ansi.work(text)
+        return ansi.as_html(text if self.ansi <= ansi.MOST_WORK else strip_ansi(text))
 
     def default_filters(self):
         """nbconvert's filters, with our own in place of those that output HTML from a notebook."""

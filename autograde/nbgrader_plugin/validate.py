@@ -10,11 +10,10 @@ from pathlib import Path
 
 import nbformat
 from jupyter_client.kernelspec import KernelSpecManager
-from nbconvert.filters import ansi2html
 from nbgrader import utils
 from nbgrader.validator import Validator
 
-from autograde.nbgrader_plugin import reference
+from autograde.nbgrader_plugin import ansi, reference
 from autograde.nbgrader_plugin.execute import question_settings
 from autograde.notebook.cells import METADATA, called_check, grade_id
 from autograde.notebook.python_source import check_calls
@@ -107,7 +106,7 @@ def _said_of(validator, cell):
 
 def _failed(*entries):
     return {
-        "failed": [{"source": source, "error": ansi2html(said), "raw_error": said} for source, said in entries],
+        "failed": [{"source": source, "error": ansi.as_html(said), "raw_error": said} for source, said in entries],
     }
 
 

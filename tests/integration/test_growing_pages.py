@@ -69,6 +69,28 @@ def test_a_page_is_not_much_longer_than_what_it_shows(name):
     assert len(page) < MOST * len(nbformat.writes(notebook))
 
 
+@pytest.mark.parametrize(
+    "codes", ["\x1b[38m", "\x1b[48m", "\x1b[38;5m", f"\x1b[{'9' * 5000}m", "\x1b[;;;38m", "\x1b[38;2;1;2m"]
+)
+def test_a_colour_code_that_is_cut_off_does_not_cost_the_page(codes):
+    output = nbformat.v4.new_output("stream", text=f"<before> {codes}after")
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x", outputs=[output])])
+    page, _ = CleanHTMLExporter(template_name="basic").from_notebook_node(notebook)
+    assert "&lt;before&gt; " in page and "after" in page and "\x1b" not in page
+
+
+def test_printed_text_has_colours_as_long_as_they_are_few():
+    def page(text):
+        outputs = [nbformat.v4.new_output("stream", text=text), nbformat.v4.new_output("stream", name="stderr", text=text)]
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x", outputs=outputs)])
+        return CleanHTMLExporter(template_name="basic").from_notebook_node(notebook)[0]
+
+    few, many = page("\x1b[31mred\x1b[0m" * 100), page("\x1b[31m<" * 75_000)
+    assert few.count("ansi-red-fg") > page("").count("ansi-red-fg") + 190
+    assert many.count("ansi-red-fg") == page("").count("ansi-red-fg") and "\x1b" not in many
+    assert many.count("&lt;") >= 150_000
+
+
 @pytest.mark.parametrize("name", CODE)
 def test_code_that_is_slow_to_colour_is_shown_without_colours(name):
     """Within what a grading process may take for all of a notebook: coloured, it takes a hundred times as much."""
