@@ -81,7 +81,10 @@ def test_a_colour_code_that_is_cut_off_does_not_cost_the_page(codes):
 
 def test_printed_text_has_colours_as_long_as_they_are_few():
     def page(text):
-        outputs = [nbformat.v4.new_output("stream", text=text), nbformat.v4.new_output("stream", name="stderr", text=text)]
+        outputs = [
+            nbformat.v4.new_output("stream", text=text),
+            nbformat.v4.new_output("stream", name="stderr", text=text),
+        ]
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x", outputs=outputs)])
         return CleanHTMLExporter(template_name="basic").from_notebook_node(notebook)[0]
 
