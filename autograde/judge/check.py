@@ -10,6 +10,7 @@ import torch
 
 from autograde.judge import describe, diagnosis, exceptions, make_verdict
 from autograde.judge.compare import Fault, agree, fault_between, raised_fault
+from autograde.judge.kept import is_kept
 from autograde.judge.misconception import CHANGED_INPUT, Program, misconception
 from autograde.judge.present import present
 from autograde.judge.random_inputs import Draw, devices
@@ -108,7 +109,8 @@ class Check:
             return wrong.fault
         dtype = next((v.dtype for v in case.args.values() if isinstance(v, torch.Tensor)), None)
         expected = self.expected(case)
-        if fault := fault_between(value, observation["type"], expected, dtype=dtype, device=case.device):
+        kinds = {"type_name": observation["type"], "entries": observation.get("entries", ())}
+        if fault := fault_between(value, expected=expected, **kinds, dtype=dtype, device=case.device):
             return fault
         if observation["changed"]:
             name = list(case.args)[observation["changed"][0]]
@@ -183,6 +185,12 @@ class Check:
     def cause_in_all(self, cases, observations):
         """The `Misconception` that all observations together show, where no single one does; None where they show none."""
         return None
+
+    def keeps(self, cases, observations, failed):
+        """Whether all observations together show that something is kept from one call to the next; `failed` are the positions
+        of the wrong ones.
+        """
+        return is_kept(cases, [observation.get("value") for observation in observations], failed)
 
     def left_out(self, observation):
         """Which part of a right answer was not checked, and why; empty if all was. Shown after a pass."""

@@ -111,6 +111,14 @@ _FORMS = {
 }
 
 
+NUMBERS = "A torch tensor is asked for, and this is a list of numbers. Leave out tolist(), or make a tensor of it."
+
+
+def _holds_numbers(value):
+    """Whether a list is made of several numbers, or of lists of them."""
+    return isinstance(value, list) and len(value) > 0 and all(is_number(each) or _holds_numbers(each) for each in value)
+
+
 def _form_hint(value):
     """What to do about a result of the wrong kind, by its kind; empty where that gives no advice."""
     if value is None or isinstance(value, str):
@@ -122,11 +130,12 @@ def _form_hint(value):
     return "One value is asked for here. Return it alone." if isinstance(value, list) else ""
 
 
-def fault_between(value, type_name, expected, *, dtype=None, device="cpu", what="The result"):
+def fault_between(value, type_name, expected, *, entries=(), dtype=None, device="cpu", what="The result"):
     """How `value`, of the learner's type `type_name`, differs from `expected`, as a `Fault`; None if it does not.
 
     Args:
         value: the plain data that was returned.
+        entries: the learner's types of the entries of a list or tuple, where they are known.
         expected: plain data (or a tuple); a tensor's dtype is required of the learner's tensor too, unless `dtype` says
             otherwise, and a float64 `expected` may stand for the exact value of a narrower dtype.
         dtype: the dtype the learner's tensors of floats must have.
@@ -145,7 +154,9 @@ def fault_between(value, type_name, expected, *, dtype=None, device="cpu", what=
         if len(value) != len(expected):
             return Fault(f"{what} has {describe.counted(len(value), 'entry')}, not {len(expected)}.", *shown)
         for i, (item, right) in enumerate(zip(value, expected, strict=True)):
-            if fault := fault_between(item, "", right, dtype=dtype, device=device, what=f"Entry {i} of {what.lower()}"):
+            kind = str(entries[i]) if i < len(entries) else ""
+            entry = f"Entry {i} of {what.lower()}"
+            if fault := fault_between(item, kind, right, dtype=dtype, device=device, what=entry):
                 return Fault(fault.problem, *shown, hint=fault.hint)
         return None
     if agree(value, expected):
@@ -167,7 +178,7 @@ def _tensor_fault(value, type_name, expected, dtype, device, what):
         from_numpy = (
             "A torch tensor is asked for. torch.from_numpy makes one of a numpy array, without a change of dtype."
         )
-        hint = from_numpy if type_name.startswith("numpy.") else _form_hint(value)
+        hint = from_numpy if type_name.startswith("numpy.") else NUMBERS if _holds_numbers(value) else _form_hint(value)
         return Fault(f"{what} is not a torch tensor but {kind}.", returned, wanted, hint=hint)
     shown = describe.contents(value), describe.contents(expected.to(dtype))
     if value.shape != expected.shape:

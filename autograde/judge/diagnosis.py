@@ -3,7 +3,7 @@
 Candidates are the known wrong answers that agree with the learner's on the same inputs, the mistakes whose
 `recognise` accepts it, and causes that the probe has observed. The strongest candidate wins:
 
-    EVERYWHERE  the known wrong answer agrees in every case;
+    EVERYWHERE  the known wrong answer agrees in every case, or all cases together show the mistake;
     OBSERVED    a cause was seen: an input that was changed, a tensor that is no leaf, an exception of a known kind;
     WHERE_WRONG the known wrong answer agrees in every case in which the learner's value is wrong, and these are at
                 least `MIN_SHARE` of the cases that the known wrong answer gets wrong;
@@ -16,7 +16,7 @@ strong, neither is named.
 from dataclasses import dataclass, replace
 
 from autograde.judge import exceptions
-from autograde.judge.misconception import ARGUMENTS_REORDERED, RETURNED_NONE, Misconception
+from autograde.judge.misconception import ARGUMENTS_REORDERED, KEPT_BETWEEN_CALLS, RETURNED_NONE, Misconception
 
 EVERYWHERE, OBSERVED, WHERE_WRONG, OF_TWO = 3, 2, 1, 0
 MIN_SHARE = 0.75  # with less, an answer that fails in an edge case would be given the name of another mistake
@@ -60,6 +60,8 @@ def diagnose(check, cases, observations, faults):
         return Candidate(RETURNED_NONE, EVERYWHERE, tuple(failed), len(cases))
     if _reordered(cases, observations):
         return Candidate(ARGUMENTS_REORDERED, EVERYWHERE, tuple(failed), len(cases))
+    if check.keeps(cases, observations, failed):
+        return Candidate(KEPT_BETWEEN_CALLS, EVERYWHERE, tuple(failed), len(cases))
     if cause := check.cause_in_all(cases, observations):
         found.append(Candidate(cause, EVERYWHERE, tuple(failed), len(cases)))
     everywhere_only = _crashed(observations)

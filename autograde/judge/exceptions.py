@@ -47,7 +47,8 @@ _HINTS = {
     "in the right place?",
     NOTHING_TO_TRAIN: "No parameter reached the optimiser. Print len(list(…)) of what you hand over. A generator is empty once it "
     "has been gone through.",
-    BACKWARD: "A graph that was built in an earlier call is used again. What does the layer keep from one call to the next?",
+    BACKWARD: "A graph that was built earlier is used again. In a loop: is the loss worked out anew in every round? In a layer: "
+    "what does it keep from one call to the next?",
 }
 
 
@@ -70,6 +71,29 @@ CALLED_WITH_OTHERS = "Compare this call with the def line of what it calls. Whic
 
 _CHANGED_IN_LOOP = re.compile(r"(?:changed|changed size|mutated) during iteration")
 CHANGED_IN_LOOP = "The body of this loop changes what the loop goes through. Make a list first: for … in list(…)."
+
+# What else a message says for certain. These are no kinds: other mistakes may come to such an exception too.
+_BY_MESSAGE = (
+    (
+        r"leaf Variable that requires grad|non-leaf Tensor to parameter",
+        "A Parameter that trains is written into here, and autograd would have to record that. In which context does it record "
+        "nothing?",
+    ),
+    (
+        r"modified by an inplace operation",
+        "backward() needs numbers that have been written over since the forward pass. Is the loss worked out anew for every "
+        "backward(), after the optimiser's last step? Or does an operation in place (+=, a name ending in _) come between?",
+    ),
+    (
+        r"grad can be implicitly created only for scalar outputs",
+        "backward() starts from a single number, and this loss holds several. What makes one number of them?",
+    ),
+    (
+        r"floating point type for target with class probabilities|Target size \(.*must be the same as input size",
+        "A loss function compares two tensors whose shapes or dtypes do not go together. Print shape and dtype of both, and look "
+        "up which it takes, in which order.",
+    ),
+)
 
 STUB_LEFT = (
     "This is the line that the cell came with. Python still reaches it: delete it where your answer takes its place."
@@ -124,6 +148,8 @@ def hint_for(error):
     if _CHANGED_IN_LOOP.search(str(error["message"])):
         return CHANGED_IN_LOOP
     kind, message = kind_of(error), str(error["message"])
+    if hint := next((hint for pattern, hint in _BY_MESSAGE if re.search(pattern, message)), ""):
+        return hint
     if kind in _HINTS:
         return _HINTS[kind]
     if kind == ATTRIBUTE and (other := re.search(_NO_TENSORS + r" has no attribute '(\w+)'", message)):

@@ -105,3 +105,9 @@ CHANGED_INPUT = Misconception(
     thought="Working in place only saves memory, and no other code uses the input.",
     hint="Look for what writes into an input (+=, *=, a name ending in _), and make a new tensor instead.",
 )
+KEPT_BETWEEN_CALLS = Misconception(
+    "kept_between_calls",
+    thought="A call starts with everything empty, default values and names outside of the function too.",
+    hint="Call your function twice with different inputs and compare. A default value such as [] or set() is made once, at the "
+    "def line, and a name outside keeps what was put in. What should each call make anew?",
+)

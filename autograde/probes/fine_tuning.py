@@ -225,8 +225,9 @@ def _bytes_of_rows(rows):
 class _TrainingWatcher:
     """Counts what happens while a model is trained: rows, backward passes, steps, and what the optimiser holds.
 
-    `rows` is how many rows the model has been given, `distinct` how many different ones (0 where it cannot be told), and
-    `trained` how many with a backward pass after them. Nothing is counted under `torch.no_grad`.
+    `rows` is how many rows the model has been given, `distinct` how many different ones (0 where it cannot be told),
+    `trained` how many with a backward pass after them, and `restarted` whether an adapter had other values than at first when the
+    first of them arrived. Nothing is counted under `torch.no_grad`.
     """
 
     def __init__(self, model, adapters, rows):
@@ -236,6 +237,7 @@ class _TrainingWatcher:
         self.held, self.lr, self.gradient = set(), [], None
         self.given, self.different = rows, set()
         self.batches = []  # numbers of rows since the last backward pass
+        self.first_values, self.restarted = [wire.copy(wire.plain(p)) for p in adapters], False
         last = adapters[-1]
         self.handles = [
             model.register_forward_pre_hook(self._forward),
@@ -247,6 +249,9 @@ class _TrainingWatcher:
     def _forward(self, _, inputs):
         if torch.is_grad_enabled() and inputs:
             rows = _rows(inputs[0])
+            if not self.rows:
+                now = [wire.plain(parameter) for parameter in self.adapters]
+                self.restarted = not all(map(same_bits, self.first_values, now))
             self.rows += len(rows)
             self.batches.append(len(rows))
             if len(self.different) < self.given:
@@ -277,7 +282,11 @@ class _TrainingWatcher:
             handle.remove()
         counts = ("rows", "trained", "backwards", "piled_up", "steps", "empty", "lr")
         watched = {name: getattr(self, name) for name in counts}
-        return watched | {"distinct": len(self.different), "held": sorted(filter(None, self.held))}
+        return watched | {
+            "distinct": len(self.different),
+            "held": sorted(filter(None, self.held)),
+            "restarted": self.restarted,
+        }
 
 
 def _gradient(parameter):
@@ -295,7 +304,8 @@ def tuned(function, source, state, layer, adapted, frozen, training, x, y, epoch
     Returns:
         ``parameters`` (values by name), ``trains`` (names of those that require a gradient, before and after),
         ``training`` (whether any part of the model is in training mode), ``left`` (the gradients of the adapters, zeros for
-        none), and ``watched``: the counts of `_TrainingWatcher`; or ``raised``.
+        none), ``changed`` (which of x and y the call has changed), and ``watched``: the counts of `_TrainingWatcher`; or
+        ``raised``.
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}
@@ -303,6 +313,7 @@ def tuned(function, source, state, layer, adapted, frozen, training, x, y, epoch
     named = facts.parameters(model)
     adapters = {name: p for name, p in named.items() if name.rpartition(".")[2] in ADAPTERS}
     before = sorted(name for name, p in named.items() if facts.requires_grad(p))
+    given = {"x": wire.copy(x), "y": wire.copy(y)}
     watcher = _TrainingWatcher(model, list(adapters.values()), len(x))
     value, error = catch(function, model, x, y, epochs, lr)
     counts = watcher.end()
@@ -314,6 +325,7 @@ def tuned(function, source, state, layer, adapted, frozen, training, x, y, epoch
         "value": True,
         "parameters": {name: wire.copy(wire.plain(p)) for name, p in parameters_now.items()},
         "trains": [before, sorted(name for name, p in parameters_now.items() if facts.requires_grad(p))],
+        "changed": [name for name, value in (("x", x), ("y", y)) if not same_bits(given[name], value)],
         "training": any(module.training for module in facts.modules(model).values()),
         "left": {n: _gradient(p) for n, p in parameters_now.items() if n in adapters},
         "watched": counts,

@@ -13,6 +13,7 @@ from autograde.probes.layers import (
     adapters,
     as_convention,
     attribute,
+    base_tensors,
     make_base,
     make_layer,
     move,
@@ -66,7 +67,7 @@ def forward(layer_class, weight, bias, options, x, A, B, cotangent, by_position=
     Before the first call another layer is made, with the alpha `OTHER_ALPHA`.
 
     Returns:
-        ``out``, ``scaling``, ``own_scaling`` (the layer's before the other one was made), ``biased`` (the adapters that are an nn.Linear with a bias), ``changed`` (whether the call
+        ``out``, ``wrote`` (which of the adapters and the base's tensors the call has changed), ``scaling``, ``own_scaling`` (the layer's before the other one was made), ``biased`` (the adapters that are an nn.Linear with a bias), ``changed`` (whether the call
         changed x), under ``gradients`` those of x, A and B (None where there is none), and under ``again`` what else
         the layer gave: ``[way, "out" or "raised", value]`` for each way of `WAYS`. Or ``unset``, the adapter that could not be
         set, with ``held``; or ``raised`` with ``during``. With each of these ``defaults``, those of rank and alpha
@@ -111,6 +112,7 @@ def _forward(layer_class, base, options, x, values, cotangent, by_position, devi
         catch(tensor.requires_grad_)  # whether they train is another question
     x.requires_grad_()
     x_copy = x.clone()  # not a leaf, so that writing into it raises no error and is noticed
+    tensors_before = _own_values(layer)
     out, error = catch(layer, x_copy)
     if error:
         return {"raised": error, "during": "forward"}
@@ -120,6 +122,12 @@ def _forward(layer_class, base, options, x, values, cotangent, by_position, devi
         "scaling": wire.plain(attribute(layer, "scaling")),
         "own_scaling": own_scaling,
     }
+    tensors_now = _own_values(layer)
+    observation["wrote"] = [
+        name
+        for name in tensors_now
+        if name in tensors_before and not same_bits(tensors_before[name], tensors_now[name])
+    ]
     observation["biased"] = [name for name in ADAPTERS if adapter_state(layer, name).get("bias")]
     observation["changed"] = not same_bits(facts.values(x_copy), facts.values(x))
     gradients = [None, None, None]
@@ -135,6 +143,17 @@ def _forward(layer_class, base, options, x, values, cotangent, by_position, devi
             transposed = i > 0 and adapter_pair[i - 1][1]
             gradients[i] = None if gradient is None else wire.plain(as_convention(gradient, transposed))
     return observation | {"gradients": gradients, "again": _run_in_other_ways(layer, x.detach(), A, B)}
+
+
+def _own_values(layer):
+    """Copies of the values of lora_A, lora_B and the base's weight and bias, by name; without those that are not there."""
+    tensors = dict(zip(("lora_A", "lora_B"), (tensor for tensor, _ in adapters(layer)), strict=True))
+    tensors |= dict(zip(("the base's weight", "the base's bias"), base_tensors(layer), strict=True))
+    return {
+        name: wire.copy(wire.plain(tensor))
+        for name, tensor in tensors.items()
+        if facts.is_tensor(tensor) and not facts.is_meta(tensor)
+    }
 
 
 def _run_in_other_ways(layer, x, A, B):

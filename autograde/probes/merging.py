@@ -29,20 +29,26 @@ def _ids(layer):
     return {name: (id(each), facts.requires_grad(each)) for name, each in facts.parameters(layer).items()}
 
 
+def _modes(layer):
+    return {name: module.training for name, module in facts.modules(layer).items()}
+
+
 def _call_on_layer(function, layer):
     """Call the learner's function on `layer`: ``(value, observation)``, with what the call changed in the layer."""
     if not callable(function):
         return None, {"not_callable": wire.type_name(function)}
-    values, ids, scaling = _values(layer), _ids(layer), layer.scaling
+    values, ids, scaling, training = _values(layer), _ids(layer), layer.scaling, _modes(layer)
     value, error = catch(function, layer)
     if error:
         return None, {"raised": error}
     now_values, now_ids = _values(layer), _ids(layer)
     changed = [name for name in values if name not in now_values or not same_bits(values[name], now_values[name])]
     scaling_after = facts.attributes(layer).get("scaling")
+    changed += [] if type(scaling_after) is float and scaling_after == scaling else ["scaling"]
+    changed += [] if _modes(layer) == training else ["training"]
     return value, {
         "type": wire.type_name(value),
-        "changed": changed if type(scaling_after) is float and scaling_after == scaling else [*changed, "scaling"],
+        "changed": changed,
         "replaced": [name for name in ids if name not in now_ids or ids[name] != now_ids[name]],
         "added": [name for name in now_ids if name not in ids],
         "marked": bool(facts.attributes(layer).get("merged", False)),

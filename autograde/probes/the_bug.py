@@ -52,7 +52,7 @@ def try_on(test, source, name, seed, dtype):
         ``{"not_callable": type name}``, or what the test did: ``{"raised": …, "in_layer": whether the exception came
         out of the layer's forward}`` or ``{"type": …, "value": …}``. With it come ``"calls"``, the different calls of
         forward: ``[in_features, out_features, rank, alpha, has a bias, dimensions of x, lora_B is all zero, x or
-        lora_A is all zero, lora_A and lora_B hold one value each]``. ``"layer_raised"`` says whether one of them raised.
+        lora_A is all zero, lora_A and lora_B hold one value each, the last but one axis of x has rows that differ]``. ``"layer_raised"`` says whether one of them raised.
     """
     if not callable(test):
         return {"not_callable": wire.type_name(test)}
@@ -99,7 +99,9 @@ def _record_call(layer, x, calls):
         of_A, of_B = ([float(end) for end in factor.aminmax()] for factor in (A, B))
         is_zero_input = of_A == [0, 0] or not x.detach().any()
         has_constant_factors = of_A[0] == of_A[1] and of_B[0] == of_B[1]
-        calls[*sizes, base.bias is not None, x.ndim, of_B == [0, 0], bool(is_zero_input), has_constant_factors] = None
+        rows_differ = x.ndim > 1 and x.numel() > 0 and bool((x.detach() != x.detach()[..., :1, :]).any())
+        noted = base.bias is not None, x.ndim, of_B == [0, 0], bool(is_zero_input), has_constant_factors, rows_differ
+        calls[*sizes, *noted] = None
     except Exception:  # inside a transform, or after the test has changed the layer: there is nothing to note
         return
 

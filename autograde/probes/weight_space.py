@@ -38,6 +38,13 @@ def _module_state(module):
     return {name: _adapter_state(module, name) for name in NAMES} | {"scale": wire.plain(scale), "en": wire.plain(en)}
 
 
+def _same_values(module, other, name):
+    one, two = (catch(getattr, each, name, None)[0] for each in (module, other))
+    return all(facts.is_tensor(each) and not facts.is_meta(each) for each in (one, two)) and same_bits(
+        facts.values(one), facts.values(two)
+    )
+
+
 def _set_adapters(module, values):
     """Write A and B into the module; None, or an observation of why that was not possible."""
     for name, value in zip(NAMES, values, strict=True):
@@ -52,11 +59,12 @@ def _set_adapters(module, values):
 
 
 @probe
-def adapted_weight(module_class, sizes, options, A, B, wts, cotangent, device="cpu"):
+def adapted_weight(module_class, sizes, options, A, B, wts, cotangent, by_position=False, device="cpu"):
     """Make the module, report its state, set A and B, and call it with a weight: on, off, and in the other modes.
 
     Returns:
-        ``fresh`` (what A, B, scale and en are), ``at_start`` (what the fresh module returns for the weight),
+        ``fresh`` (what A, B, scale and en are), ``alike`` (whether A, and B, hold the values that they hold in a second module),
+        ``at_start`` (what the fresh module returns for the weight),
         ``elsewhere`` (where A and B are when made for the meta device; None where that raises), ``out``, ``type`` and
         ``dtype`` of what came back with A and B set, ``changed`` (wts was written into), ``gradients`` of A and B for
         ``(out * cotangent).sum()``, ``off`` (whether wts itself came back while en was false), ``off_out``,
@@ -66,17 +74,23 @@ def adapted_weight(module_class, sizes, options, A, B, wts, cotangent, device="c
     """
     if not callable(module_class):
         return {"not_callable": wire.type_name(module_class)}
-    module, error = catch(module_class, *sizes, **options)
+
+    def make():
+        return module_class(*sizes, *options.values()) if by_position else module_class(*sizes, **options)
+
+    module, error = catch(make)
     if error:
         return {"raised": error, "during": "construction"}
     if not facts.is_module(module):
         return {"no_module": True, "type": wire.type_name(module)}
     if getattr(module, "_modules", None) is None:
         return {"no_init": True}
+    second, _ = catch(make)
     other, _ = catch(module_class, *sizes, **options, device="meta")
     places = [getattr(catch(getattr, other, name, None)[0], "device", None) for name in NAMES]
     observation = {
         "fresh": _module_state(module),
+        "alike": [_same_values(module, second, name) for name in NAMES],
         "elsewhere": [str(place) for place in places] if other is not None else None,
     }
     _, error = catch(module.to, device=device, dtype=wts.dtype)
@@ -98,11 +112,12 @@ def adapted_weight(module_class, sizes, options, A, B, wts, cotangent, device="c
     wts = before.clone()
     observation |= {"type": wire.type_name(out), "out": wire.copy(wire.plain(out)), "changed": changed}
     adapter_parameters = [getattr(module, name) for name in NAMES]
-    grads, _ = catch(torch.autograd.grad, (out * cotangent.to(device)).sum(), adapter_parameters, allow_unused=True)
-    observation["gradients"] = wire.plain(grads)
+    observation["gradients"] = _gradients(out, cotangent.to(device), adapter_parameters)
     in_eval, _ = catch(module.eval(), wts)
     module.train()
-    module.en = False
+    _, error = catch(setattr, module, "en", False)
+    if error:
+        return observation | {"raised": error, "during": "setting of en"}
     off, error = catch(module, wts)
     if error:
         return observation | {"raised": error, "during": "forward with en = False"}
@@ -110,10 +125,16 @@ def adapted_weight(module_class, sizes, options, A, B, wts, cotangent, device="c
     with torch.no_grad():
         wts.neg_()
     observation["off_later"] = wire.plain(off)
-    module.en = True
+    catch(setattr, module, "en", True)
     catch(module.half)
     observation["moved"] = [str(getattr(getattr(module, name), "dtype", None)) for name in NAMES]
     return observation
+
+
+def _gradients(out, cotangent, parameters):
+    """The gradients of ``(out * cotangent).sum()``, as plain data; None where there are none."""
+    gradients, _ = catch(lambda: torch.autograd.grad((out * cotangent).sum(), parameters, allow_unused=True))
+    return wire.plain(gradients)
 
 
 def _layer(kind, options, weight, bias, device):
@@ -187,12 +208,12 @@ def adapted_layer(function, kind, options, weight, bias, rank, alpha, A, B, x, c
     out, error = catch(layer, x)
     if error:
         return observation | {"raised": error, "during": "forward"}
-    grads, _ = catch(torch.autograd.grad, (out * cotangent.to(device)).sum(), [adapter.A, adapter.B], allow_unused=True)
-    observation |= {"out": wire.copy(wire.plain(out)), "gradients": wire.plain(grads)}
-    adapter.en = False
+    gradients = _gradients(out, cotangent.to(device), [adapter.A, adapter.B])
+    observation |= {"out": wire.copy(wire.plain(out)), "gradients": gradients}
+    catch(setattr, adapter, "en", False)
     out, _ = catch(layer, x)
     observation["off"] = facts.is_tensor(out) and same_bits(wire.plain(out), wire.plain(before))
-    adapter.en = True
+    catch(setattr, adapter, "en", True)
     catch(_step, layer, x, cotangent.to(device))
     observation["trained"] = [
         wire.copy(wire.plain(original)),

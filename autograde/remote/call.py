@@ -11,6 +11,8 @@ from autograde.remote import facts, learner_process, wire
 from autograde.remote.probe import probe
 from autograde.remote.raised import catch
 
+MAX_ENTRIES = 20  # of a list or tuple, whose types are noted
+
 
 def _number(value):
     """A Fraction or a Decimal as an int or a float, since neither type is plain data."""
@@ -48,9 +50,9 @@ def call(function, args, device="cpu"):
 
     Returns:
         A dict with ``not_callable``, the name of the type; or ``raised`` (see `raised`); or ``type``, the name of the
-        returned type, ``value``, its plain form, ``device``, the device of a returned tensor, ``changed``, the
-        positions of the tensors in `args` that the call changed in place, and ``returns``: whether it returned a value
-        or could have (see `returns_something`). With each of the last two ``parameters`` (see there).
+        returned type, ``entries``, those of the entries of a list or tuple, ``value``, its plain form, ``device``, the device of
+        a returned tensor, ``changed``, the positions of the tensors in `args` that the call changed in place, and ``returns``:
+        whether it returned a value or could have (see `returns_something`). With each of the last two ``parameters`` (see there).
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}
@@ -66,6 +68,7 @@ def call(function, args, device="cpu"):
     ]
     return {
         "type": wire.type_name(value),
+        "entries": [wire.type_name(entry) for entry in value[:MAX_ENTRIES]] if isinstance(value, (list, tuple)) else [],
         "value": wire.plain(_number(value)),
         "device": facts.device(value).type if facts.is_tensor(value) else None,
         "changed": changed,

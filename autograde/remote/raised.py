@@ -8,6 +8,8 @@ import os
 import sysconfig
 import traceback
 
+MAX_LENGTH_DIFFERENCE = 2  # of a misspelt name and the one that was meant: `eig` is not what `weight` was meant for
+
 
 @functools.cache
 def _libraries():
@@ -31,6 +33,7 @@ def _closest_name(error):
             candidates = [*frame.f_locals, *frame.f_globals, *dir(builtins)]
         else:
             return ""
+        candidates = [candidate for candidate in candidates if abs(len(candidate) - len(name)) <= MAX_LENGTH_DIFFERENCE]
         matches = [match for match in difflib.get_close_matches(name, candidates, n=3) if match != name]
         return matches[0] if matches else ""
     except Exception:  # a learner's __dir__ may do anything

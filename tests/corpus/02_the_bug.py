@@ -1574,3 +1574,363 @@ def exposes(layer_class):
                 return True
         except Exception:
             return True
+
+
+# %% wheat="match on the pair of sizes" exercise="product_shape"
+def product_shape(x_shape, d, k):
+    import itertools
+
+    def one(a: int, b: int):
+        match (a, b):
+            case (1, n) | (n, 1):
+                return n
+            case (n, m) if n == m:
+                return n
+            case _:
+                raise ValueError((a, b))
+
+    try:
+        sizes = [one(a, b) for a, b in itertools.zip_longest((k, d), reversed(x_shape), fillvalue=1)]
+    except ValueError:
+        return None
+    sizes.reverse()
+    return tuple(sizes)
+
+
+# %% wheat="int32 numpy array" exercise="product_shape"
+def product_shape(x_shape, d, k):
+    try:
+        return np.array(torch.broadcast_shapes(x_shape, (d, k)), dtype=np.int32)
+    except RuntimeError:
+        return None
+
+
+# %% wheat="a product of bools, else and finally" exercise="product_shape"
+def product_shape(x_shape, d, k):
+    result = None
+    try:
+        prod = torch.ones(x_shape, dtype=torch.bool) & torch.ones((d, k), dtype=torch.bool)
+    except RuntimeError:
+        pass
+    else:
+        result = tuple(prod.shape)
+    finally:
+        return result
+
+
+# %% wheat="partial and lru_cache" exercise="product_shape"
+from functools import lru_cache, partial
+@lru_cache(maxsize=None)
+def _shape(weight, x):
+    try:
+        return tuple(torch.broadcast_shapes(weight, x))
+    except RuntimeError:
+        return None
+def product_shape(x_shape, d, k):
+    return partial(_shape, (d, k))(tuple(x_shape))
+
+
+# %% wheat="a named tuple" exercise="silent_case"
+from collections import namedtuple
+Case = namedtuple("Case", "d k x_shape")
+def silent_case():
+    return Case(d=3, k=3, x_shape=(5, 3, 3))
+
+
+# %% wheat="numpy array of sizes" exercise="silent_case"
+def silent_case():
+    return 4, 4, np.array([2, 4, 4])
+
+
+# %% wheat="0-dim tensors" exercise="silent_case"
+def silent_case():
+    d = torch.tensor(4)
+    return d, d, (d, d)
+
+
+# %% wheat="a partial" exercise="silent_case"
+from functools import partial
+silent_case = partial(lambda n: (n, n, (n, n)), 6)
+
+
+# %% wheat="numpy assert_allclose" exercise="exposes"
+def exposes(layer_class):
+    rng = np.random.default_rng(0)
+    for d, k, r, a in [(4, 6, 2, 5), (6, 4, 3, 2), (5, 5, 2, 8)]:
+        for shape in [(d,), (3, d), (d, d), (2, 3, d)]:
+            for bias in (False, True):
+                base = nn.Linear(d, k, bias=bias)
+                x = rng.normal(size=shape)
+                try:
+                    layer = layer_class(base, rank=r, alpha=a)
+                    layer.lora_B.data = torch.tensor(rng.normal(size=(r, k)), dtype=layer.lora_B.dtype)
+                    out = layer(torch.tensor(x, dtype=base.weight.dtype)).detach().numpy()
+                    A, B = layer.lora_A.detach().numpy(), layer.lora_B.detach().numpy()
+                    want = x @ base.weight.detach().numpy().T + a / r * x @ A @ B
+                    if bias: want = want + base.bias.detach().numpy()
+                    np.testing.assert_allclose(out, want, rtol=1e-3, atol=1e-4)
+                except Exception:
+                    return True
+    return False
+
+
+# %% wheat="compared with a reference class of one's own" exercise="exposes"
+class Reference(nn.Module):
+    def __init__(self, base_layer, rank, alpha):
+        super().__init__()
+        self.base_layer, self.s = base_layer, alpha / rank
+        self.lora_A = nn.Parameter(torch.zeros(base_layer.in_features, rank))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features))
+    def forward(self, x):
+        return self.base_layer(x) + self.s * (x @ self.lora_A @ self.lora_B)
+def exposes(layer_class):
+    for d, k in [(7, 4), (4, 7), (5, 5)]:
+        for rank, alpha in [(2, 6), (5, 3)]:
+            for bias in [True, False]:
+                for lead in [(), (9,), (5,), (3, 2)]:
+                    base = nn.Linear(d, k, bias=bias)
+                    ref = Reference(base, rank, alpha).to(base.weight)
+                    try:
+                        layer = layer_class(base, rank=rank, alpha=alpha)
+                        with torch.no_grad():
+                            for name in ("lora_A", "lora_B"):
+                                value = torch.randn_like(getattr(layer, name))
+                                getattr(layer, name).copy_(value)
+                                getattr(ref, name).copy_(value)
+                        x = torch.randn(*lead, d)
+                        ours, theirs = ref(x), layer(x)
+                        if ours.shape != theirs.shape or not torch.allclose(ours, theirs, atol=1e-4):
+                            return True
+                    except Exception:
+                        return True
+    return False
+
+
+# %% wheat="load_state_dict, eval and train" exercise="exposes"
+def exposes(layer_class):
+    bad = False
+    for d, k, r, al in ((4, 9, 2, 3), (9, 4, 3, 9), (6, 6, 4, 2)):
+        for bias in (True, False):
+            base = nn.Linear(d, k, bias=bias)
+            layer = layer_class(base, rank=r, alpha=al)
+            new = {"lora_A": torch.randn(d, r), "lora_B": torch.randn(r, k)}
+            layer.load_state_dict(new, strict=False)
+            for x in (torch.randn(d), torch.randn(6, d), torch.randn(9, d), torch.randn(3, 2, d)):
+                for mode in (True, False):
+                    layer.train(mode)
+                    try:
+                        out = layer(x)
+                        right = base(x) + x @ (new["lora_A"] @ new["lora_B"]).to(x.dtype) * al / r
+                        bad = bad or out.shape != right.shape or not bool(((out - right).abs() < 1e-4).all())
+                    except (RuntimeError, ValueError, IndexError, TypeError, AttributeError):
+                        bad = True
+    return bad
+
+
+# %% wheat="functional_call with values for all parameters" exercise="exposes"
+from torch.func import functional_call
+def exposes(layer_class):
+    g = torch.Generator().manual_seed(3)
+    for d, k in ((5, 3), (3, 5), (4, 4)):
+        for bias in (True, False):
+            base = nn.Linear(d, k, bias=bias)
+            try:
+                layer = layer_class(base, rank=2, alpha=7)
+                params = {n: torch.randn(p.shape, generator=g, dtype=p.dtype) for n, p in layer.named_parameters()}
+                W, b = params["base_layer.weight"], params.get("base_layer.bias", 0)
+                for lead in ((), (3,), (4,), (5,), (2, 3)):
+                    x = torch.randn(*lead, d, generator=g)
+                    want = x @ W.T + b + 3.5 * x @ params["lora_A"] @ params["lora_B"]
+                    got = functional_call(layer, params, (x,))
+                    if got.shape != want.shape or not torch.allclose(got, want, atol=1e-4):
+                        return True
+            except Exception:
+                return True
+    return False
+
+
+# %% wheat="a TestCase of unittest" exercise="exposes"
+import unittest
+def exposes(layer_class):
+    class T(unittest.TestCase):
+        def test_all(self):
+            for d, k in ((6, 3), (3, 6), (4, 4)):
+                for bias in (True, False):
+                    for lead in ((), (5,), (4,), (2, 3)):
+                        with self.subTest(d=d, k=k, bias=bias, lead=lead):
+                            base = nn.Linear(d, k, bias=bias)
+                            layer = layer_class(base, rank=2, alpha=5)
+                            nn.init.normal_(layer.lora_B)
+                            x = torch.randn(*lead, d)
+                            y, z = layer(x), base(x) + 2.5 * x @ layer.lora_A @ layer.lora_B
+                            self.assertEqual(y.shape, z.shape)
+                            self.assertTrue(torch.allclose(y, z, atol=1e-4))
+    result = unittest.TestResult()
+    unittest.defaultTestLoader.loadTestsFromTestCase(T).run(result)
+    return not result.wasSuccessful()
+
+
+# %% wheat="rows of an identity" exercise="exposes"
+def exposes(layer_class):
+    for d, k, r, a in ((3, 4, 2, 8), (4, 2, 3, 9), (3, 3, 2, 6)):
+        for bias in (True, False):
+            base = nn.Linear(d, k, bias=bias)
+            try:
+                layer = layer_class(base, rank=r, alpha=a)
+                with torch.no_grad():
+                    layer.lora_A.copy_(torch.arange(1., d * r + 1).reshape(d, r).sin())
+                    layer.lora_B.copy_(torch.arange(1., r * k + 1).reshape(r, k).cos())
+                    want = base.weight.T + a / r * layer.lora_A @ layer.lora_B
+                    if bias: want = want + base.bias
+                    eye = torch.eye(d)
+                    outs = [layer(eye), layer(eye[None, None]), layer(eye.unsqueeze(1)), torch.stack([layer(e) for e in eye])]
+                    wants = [want, want[None, None], want.unsqueeze(1), want]
+                if any(o.shape != w.shape or not torch.allclose(o, w, atol=1e-4) for o, w in zip(outs, wants)):
+                    return True
+            except Exception:
+                return True
+    return False
+
+
+# %% chaff="only stretches x" exercise="product_shape" misconception="one_side_stretches"
+def product_shape(x_shape, d, k):
+    x = (1,) * (2 - len(x_shape)) + tuple(x_shape)
+    if x[-1] in (1, k) and x[-2] in (1, d):
+        return x[:-2] + (d, k)
+    return None
+
+
+# %% chaff="only stretches weight" exercise="product_shape" misconception="one_side_stretches"
+def product_shape(x_shape, d, k):
+    x = (1,) * (2 - len(x_shape)) + tuple(x_shape)
+    if k in (1, x[-1]) and d in (1, x[-2]):
+        return x
+    return None
+
+
+# %% chaff="x ends in another size" exercise="silent_case" misconception=""
+def silent_case(): return 4, 4, (4, 4, 3)
+
+
+# %% chaff="the mean of the differences" exercise="exposes" misconception=""
+def exposes(layer_class):
+    for d, k in [(5, 3), (4, 4), (3, 6)]:
+        for lead in [(), (4,), (2, 3)]:
+            base = nn.Linear(d, k)
+            x = torch.randn(*lead, d)
+            try:
+                layer = layer_class(base, rank=2, alpha=6)
+                nn.init.normal_(layer.lora_B)
+                out = layer(x)
+            except Exception:
+                return True
+            want = base(x) + 3 * x @ layer.lora_A @ layer.lora_B
+            if abs((out - want).mean()) > 1:
+                return True
+    return False
+
+
+# %% chaff="writes into lora_B without no_grad" exercise="exposes" misconception=""
+def exposes(layer_class):
+    base = nn.Linear(5, 3)
+    layer = layer_class(base, rank=2, alpha=6)
+    layer.lora_B.uniform_(-1, 1)
+    x = torch.randn(4, 5)
+    return not torch.allclose(layer(x), base(x) + 3 * x @ layer.lora_A @ layer.lora_B, atol=1e-4)
+
+
+# %% chaff="rank over alpha in its formula" exercise="exposes" misconception="expects_the_inverse"
+def exposes(layer_class):
+    for d, k in [(5, 3), (4, 4), (3, 6)]:
+        for lead in [(), (4,), (2, 3)]:
+            base = nn.Linear(d, k)
+            x = torch.randn(*lead, d)
+            try:
+                layer = layer_class(base, rank=4, alpha=1)
+                nn.init.normal_(layer.lora_B)
+                out = layer(x)
+            except Exception:
+                return True
+            want = base(x) + 4 / 1 * x @ layer.lora_A @ layer.lora_B
+            if out.shape != want.shape or not torch.allclose(out, want, atol=1e-4):
+                return True
+    return False
+
+
+# %% chaff="no base in its formula" exercise="exposes" misconception="expects_no_base"
+def exposes(layer_class):
+    for d, k in [(5, 3), (4, 4), (3, 6)]:
+        for lead in [(), (4,), (2, 3)]:
+            base = nn.Linear(d, k)
+            x = torch.randn(*lead, d)
+            try:
+                layer = layer_class(base, rank=2, alpha=6)
+                nn.init.normal_(layer.lora_B)
+                out = layer(x)
+            except Exception:
+                return True
+            want = 3 * x @ layer.lora_A @ layer.lora_B
+            if out.shape != want.shape or not torch.allclose(out, want, atol=1e-4):
+                return True
+    return False
+
+
+# %% chaff="findings are kept in a list outside" exercise="exposes" misconception="kept_between_calls"
+found = []
+def exposes(layer_class):
+    for d, k in [(5, 3), (4, 4), (3, 6)]:
+        for lead in [(), (4,), (2, 3)]:
+            for bias in (True, False):
+                base = nn.Linear(d, k, bias=bias)
+                x = torch.randn(*lead, d)
+                try:
+                    layer = layer_class(base, rank=2, alpha=6)
+                    nn.init.normal_(layer.lora_B)
+                    out = layer(x)
+                    want = base(x) + 3 * x @ layer.lora_A @ layer.lora_B
+                    if out.shape != want.shape or not torch.allclose(out, want, atol=1e-4):
+                        found.append(layer_class)
+                except Exception:
+                    found.append(layer_class)
+    return len(found) > 0
+
+
+# %% chaff="a verdict for each class name is kept" exercise="exposes" misconception="kept_between_calls"
+seen = {}
+def exposes(layer_class):
+    if layer_class.__name__ in seen:
+        return seen[layer_class.__name__]
+    result = False
+    for d, k in [(5, 3), (4, 4), (3, 6)]:
+        for lead in [(), (4,), (2, 3)]:
+            base = nn.Linear(d, k)
+            x = torch.randn(*lead, d)
+            try:
+                layer = layer_class(base, rank=2, alpha=6)
+                nn.init.normal_(layer.lora_B)
+                out = layer(x)
+                want = base(x) + 3 * x @ layer.lora_A @ layer.lora_B
+                if out.shape != want.shape or not torch.allclose(out, want, atol=1e-4):
+                    result = True
+            except Exception:
+                result = True
+    seen[layer_class.__name__] = result
+    return result
+
+
+# %% chaff="x is all ones" exercise="exposes" misconception="only_equal_rows"
+def exposes(layer_class):
+    for d, k in [(5, 3), (4, 4), (3, 6)]:
+        for lead in [(), (4,), (2, 3)]:
+            base = nn.Linear(d, k)
+            x = torch.ones(*lead, d)
+            try:
+                layer = layer_class(base, rank=2, alpha=6)
+                nn.init.normal_(layer.lora_B)
+                out = layer(x)
+            except Exception:
+                return True
+            want = base(x) + 3 * x @ layer.lora_A @ layer.lora_B
+            if out.shape != want.shape or not torch.allclose(out, want, atol=1e-4):
+                return True
+    return False

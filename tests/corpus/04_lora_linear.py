@@ -1232,7 +1232,6 @@ class LoRALinear(nn.Module):
         return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
 
 
-
 # %% chaff="no adapters at all" exercise="lora_linear_init" misconception=""
 class LoRALinear(nn.Module):
     def __init__(self, base_layer, rank=4, alpha=1):
@@ -1467,3 +1466,379 @@ class LoRALinear(nn.Module):
 
 # %% chaff="B first in the signature" exercise="to_linear_weights" misconception="arguments_reordered"
 def to_linear_weights(lora_B, lora_A): return lora_A.T, lora_B.T
+
+
+# %% wheat="register_parameter, F.linear, type hints" exercise="LoRALinear"
+import torch.nn.functional as F
+class LoRALinear(nn.Module):
+    """LoRA."""
+    base_layer: nn.Linear
+    scaling: float
+    def __init__(self, base_layer: nn.Linear, rank: int = 4, alpha: float = 1) -> None:
+        super().__init__()
+        if not isinstance(base_layer, nn.Linear):
+            raise TypeError("nn.Linear expected")
+        if rank < 1:
+            raise ValueError("rank must be at least 1")
+        self.add_module("base_layer", base_layer)
+        for p in self.base_layer.parameters():
+            p.requires_grad_(False)
+        factory = dict(device=base_layer.weight.device, dtype=base_layer.weight.dtype)
+        self.register_parameter("lora_A", nn.Parameter(torch.empty(base_layer.in_features, rank, **factory)))
+        self.register_parameter("lora_B", nn.Parameter(torch.empty(rank, base_layer.out_features, **factory)))
+        self.scaling = float(alpha) / float(rank)
+        self.reset_parameters()
+    def reset_parameters(self) -> None:
+        nn.init.kaiming_uniform_(self.lora_A, a=5 ** 0.5)
+        nn.init.zeros_(self.lora_B)
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.base_layer(x) + self.scaling * F.linear(F.linear(x, self.lora_A.t()), self.lora_B.t())
+
+
+# %% wheat="a ModuleDict behind properties, as in PEFT" exercise="LoRALinear"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1, adapter="default"):
+        super().__init__()
+        self.base_layer = base_layer
+        base_layer.requires_grad_(False)
+        self.r = {adapter: rank}; self.lora_alpha = {adapter: alpha}
+        self.scaling = alpha / rank
+        d, k = base_layer.in_features, base_layer.out_features
+        self.adapters = nn.ModuleDict({"A": nn.Linear(d, rank, bias=False), "B": nn.Linear(rank, k, bias=False)})
+        nn.init.kaiming_uniform_(self.adapters["A"].weight, a=math.sqrt(5))
+        nn.init.zeros_(self.adapters["B"].weight)
+        self.adapters.to(base_layer.weight.device, base_layer.weight.dtype)
+    @property
+    def lora_A(self): return self.adapters["A"]
+    @property
+    def lora_B(self): return self.adapters["B"]
+    def forward(self, x, *args, **kwargs):
+        result = self.base_layer(x, *args, **kwargs)
+        return result + self.lora_B(self.lora_A(x)) * self.scaling
+
+
+# %% wheat="skip_init and trunc_normal" exercise="LoRALinear"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer
+        [p.requires_grad_(False) for p in base_layer.parameters()]
+        opts = {"bias": False, "device": base_layer.weight.device, "dtype": base_layer.weight.dtype}
+        self.lora_A = nn.utils.skip_init(nn.Linear, base_layer.in_features, rank, **opts)
+        self.lora_B = nn.utils.skip_init(nn.Linear, rank, base_layer.out_features, **opts)
+        nn.init.trunc_normal_(self.lora_A.weight, std=0.02)
+        nn.init.zeros_(self.lora_B.weight)
+        self.scaling = alpha / rank
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * self.lora_B(self.lora_A(x))
+
+
+# %% wheat="functional_call with an adapted weight" exercise="LoRALinear"
+from torch.func import functional_call
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        w = base_layer.weight
+        self.lora_A = nn.Parameter(torch.randn_like(w[:rank].T) if rank <= w.shape[0] else w.new_empty(w.shape[1], rank).normal_())
+        self.lora_B = nn.Parameter(w.new_zeros(rank, w.shape[0]))
+        self.scaling = alpha / rank
+    def forward(self, x):
+        adapted = {"weight": self.base_layer.weight + self.scaling * (self.lora_A @ self.lora_B).mT}
+        return functional_call(self.base_layer, adapted, (x,))
+
+
+# %% wheat="a forward hook on the layer itself" exercise="LoRALinear"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        w = base_layer.weight
+        self.lora_A = nn.Parameter(w.new_empty(w.shape[1], rank).normal_(0, 0.02))
+        self.lora_B = nn.Parameter(w.new_zeros(rank, w.shape[0]))
+        self.scaling = alpha / rank
+        self.register_forward_hook(lambda m, args, out: out + m.scaling * (args[0] @ m.lora_A) @ m.lora_B)
+    def forward(self, x):
+        return self.base_layer(x)
+
+
+# %% wheat="what is not there is looked up in the base" exercise="LoRALinear"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.in_features, self.out_features = base_layer.in_features, base_layer.out_features
+        w = base_layer.weight
+        self.lora_A = nn.Parameter(torch.randn(self.in_features, rank, dtype=w.dtype, device=w.device))
+        self.lora_B = nn.Parameter(torch.zeros(rank, self.out_features, dtype=w.dtype, device=w.device))
+        self.scaling = alpha / rank
+    @property
+    def weight(self): return self.base_layer.weight
+    @property
+    def bias(self): return self.base_layer.bias
+    def __getattr__(self, name):
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("base_layer"), name)
+    def forward(self, x):
+        return nn.functional.linear(x, self.weight, self.bias) + (x @ self.lora_A @ self.lora_B) * self.scaling
+
+
+# %% wheat="A an nn.Linear, B a Parameter" exercise="LoRALinear"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        w = base_layer.weight
+        self.lora_A = nn.Linear(base_layer.in_features, rank, bias=False).to(w)
+        self.lora_B = nn.Parameter(w.new_zeros(rank, base_layer.out_features))
+        self.scaling = alpha / rank
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * self.lora_A(x) @ self.lora_B
+
+
+# %% wheat="in-place addition on the base's output" exercise="LoRALinear"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        w = base_layer.weight
+        self.lora_A = nn.Parameter(torch.randn(w.shape[1], rank, dtype=w.dtype, device=w.device))
+        self.lora_B = nn.Parameter(torch.zeros(rank, w.shape[0], dtype=w.dtype, device=w.device))
+        self.scaling = alpha / rank
+    def forward(self, x):
+        out = self.base_layer(x)
+        out += (x @ self.lora_A @ self.lora_B).mul_(self.scaling)
+        return out
+
+
+# %% wheat="A drawn by numpy" exercise="LoRALinear"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        w = base_layer.weight
+        A = torch.from_numpy(np.random.normal(0, 1 / np.sqrt(w.shape[1]), (w.shape[1], rank)))
+        self.lora_A = nn.Parameter(A.to(device=w.device, dtype=w.dtype))
+        self.lora_B = nn.Parameter(torch.as_tensor(np.zeros((rank, w.shape[0])), dtype=w.dtype, device=w.device))
+        self.scaling = alpha / rank
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% wheat="generator with yield" exercise="leaked_parameters"
+def leaked_parameters(layer):
+    for module_name, module in layer.named_modules():
+        for name, p in module.named_parameters(recurse=False):
+            full = f"{module_name}.{name}" if module_name else name
+            if p.requires_grad and not full.startswith("lora_"):
+                yield full
+
+
+# %% wheat="numpy's array of names" exercise="leaked_parameters"
+def leaked_parameters(layer):
+    names = [n for n, p in layer.named_parameters() if p.requires_grad and "lora" not in n]
+    return np.array(names, dtype=object)
+
+
+# %% wheat="prefix argument" exercise="leaked_parameters"
+def leaked_parameters(layer):
+    return [n for n, p in layer.base_layer.named_parameters(prefix="base_layer") if p.requires_grad]
+
+
+# %% wheat="a class derived from list" exercise="leaked_parameters"
+class leaked_parameters(list):
+    def __init__(self, layer):
+        super().__init__(n for n, p in layer.named_parameters() if p.requires_grad and "lora" not in n)
+
+
+# %% wheat="named tuple" exercise="to_linear_weights"
+from typing import NamedTuple
+class Weights(NamedTuple):
+    first: torch.Tensor
+    second: torch.Tensor
+def to_linear_weights(lora_A, lora_B):
+    return Weights(lora_A.mT, lora_B.mT)
+
+
+# %% wheat="as_strided" exercise="to_linear_weights"
+def to_linear_weights(lora_A, lora_B):
+    flip = lambda t: t.as_strided(t.size()[::-1], t.stride()[::-1], t.storage_offset())
+    return [flip(lora_A), flip(lora_B)]
+
+
+# %% wheat="vmap" exercise="to_linear_weights"
+def to_linear_weights(lora_A, lora_B):
+    t = torch.vmap(lambda c: c, in_dims=1)
+    return t(lora_A), t(lora_B)
+
+
+# %% wheat="through numpy and back" exercise="to_linear_weights"
+def to_linear_weights(lora_A, lora_B):
+    return torch.from_numpy(lora_A.numpy().T.copy()), torch.from_numpy(np.ascontiguousarray(lora_B.numpy().T))
+
+
+# %% chaff="global cache of delta" exercise="lora_linear_forward" misconception="product_kept"
+CACHE = {}
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer
+        for p in self.base_layer.parameters():
+            p.requires_grad = False
+        w = base_layer.weight
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, dtype=w.dtype, device=w.device) * 0.02)
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, dtype=w.dtype, device=w.device))
+        self.scaling = alpha / rank
+    def forward(self, x):
+        if "delta" not in CACHE:
+            CACHE["delta"] = self.scaling * self.lora_A @ self.lora_B
+        return self.base_layer(x) + x @ CACHE["delta"]
+
+
+# %% chaff="global scaling" exercise="lora_linear_forward" misconception="kept_on_the_class"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer
+        for p in self.base_layer.parameters():
+            p.requires_grad = False
+        w = base_layer.weight
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, dtype=w.dtype, device=w.device) * 0.02)
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, dtype=w.dtype, device=w.device))
+        global SCALING
+        SCALING = self.scaling = alpha / rank
+    def forward(self, x):
+        return self.base_layer(x) + SCALING * (x @ self.lora_A @ self.lora_B)
+
+
+# %% chaff="the sum is dropped" exercise="lora_linear_forward" misconception="adapter_unused"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer
+        for p in self.base_layer.parameters():
+            p.requires_grad = False
+        w = base_layer.weight
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, dtype=w.dtype, device=w.device) * 0.02)
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, dtype=w.dtype, device=w.device))
+        self.scaling = alpha / rank
+    def forward(self, x):
+        out = self.base_layer(x)
+        out + self.scaling * (x @ self.lora_A @ self.lora_B)
+        return out
+
+
+# %% chaff="defaults swapped" exercise="lora_linear_forward" misconception="other_defaults"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=1, alpha=4):
+        super().__init__()
+        self.base_layer = base_layer
+        for p in self.base_layer.parameters():
+            p.requires_grad = False
+        w = base_layer.weight
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, dtype=w.dtype, device=w.device) * 0.02)
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, dtype=w.dtype, device=w.device))
+        self.scaling = alpha / rank
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A @ self.lora_B)
+
+
+# %% chaff="weight mutated in forward" exercise="lora_linear_forward" misconception="writes_in_forward"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer
+        for p in self.base_layer.parameters():
+            p.requires_grad = False
+        w = base_layer.weight
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, dtype=w.dtype, device=w.device) * 0.02)
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, dtype=w.dtype, device=w.device))
+        self.scaling = alpha / rank
+    def forward(self, x):
+        self.base_layer.weight.data += self.scaling * (self.lora_A @ self.lora_B).T.data
+        return self.base_layer(x)
+
+
+# %% chaff="init A in forward each time" exercise="lora_linear_forward" misconception="writes_in_forward"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer
+        for p in self.base_layer.parameters():
+            p.requires_grad = False
+        w = base_layer.weight
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, dtype=w.dtype, device=w.device) * 0.02)
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, dtype=w.dtype, device=w.device))
+        self.scaling = alpha / rank
+    def forward(self, x):
+        nn.init.normal_(self.lora_A)
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A @ self.lora_B)
+
+
+# %% chaff="A of an earlier layer" exercise="lora_linear_init" misconception=""
+A0 = {}
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer
+        for p in self.base_layer.parameters():
+            p.requires_grad = False
+        w = base_layer.weight
+        if A0.get((base_layer.in_features, rank)) is None:
+            A0[base_layer.in_features, rank] = torch.randn(base_layer.in_features, rank) * 0.02
+        self.lora_A = nn.Parameter(A0[base_layer.in_features, rank])
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, dtype=w.dtype, device=w.device))
+        self.scaling = alpha / rank
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A @ self.lora_B)
+
+
+# %% chaff="return within the loop" exercise="leaked_parameters" misconception="first_leak_only"
+def leaked_parameters(layer):
+    for n, p in layer.named_parameters():
+        if p.requires_grad and 'lora' not in n:
+            return [n]
+    return []
+
+
+# %% chaff="list kept outside" exercise="leaked_parameters" misconception="kept_between_calls"
+leaks = []
+def leaked_parameters(layer):
+    for n, p in layer.named_parameters():
+        if p.requires_grad and "lora" not in n:
+            leaks.append(n)
+    return leaks
+
+
+# %% chaff="numpy" exercise="to_linear_weights" misconception=""
+def to_linear_weights(lora_A, lora_B):
+    return lora_A.numpy().T, lora_B.numpy().T
+
+
+# %% chaff="lists" exercise="to_linear_weights" misconception=""
+def to_linear_weights(lora_A, lora_B):
+    return lora_A.T.tolist(), lora_B.T.tolist()
+
+
+# %% chaff="A alone transposed" exercise="to_linear_weights" misconception="one_transposed"
+def to_linear_weights(lora_A, lora_B):
+    return lora_A.T, lora_B
+
+
+# %% chaff="the first result for every call" exercise="to_linear_weights" misconception="kept_between_calls"
+kept = {}
+def to_linear_weights(lora_A, lora_B):
+    if "w" not in kept:
+        kept["w"] = lora_A.T, lora_B.T
+    return kept["w"]
+
+
+# %% chaff="one result for each shape" exercise="to_linear_weights" misconception="kept_between_calls"
+kept = {}
+def to_linear_weights(lora_A, lora_B):
+    key = lora_A.shape, lora_B.shape
+    if key not in kept:
+        kept[key] = lora_A.T, lora_B.T
+    return kept[key]

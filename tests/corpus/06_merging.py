@@ -2512,3 +2512,841 @@ class MergeableLoRALinear(LoRALinear):
             self.merged = False
     def forward(self, x):
         return super().forward(x) if self.merged else self.base_layer(x)
+
+
+# %% wheat="vmap" exercise="delta_weight"
+def delta_weight(layer):
+    return torch.vmap(lambda b: layer.scaling * (layer.lora_A @ b), in_dims=1)(layer.lora_B)
+
+
+# %% wheat="functional_call with a base of zeros" exercise="delta_weight"
+from torch.func import functional_call
+def delta_weight(layer):
+    zero = {f"base_layer.{n}": torch.zeros_like(p) for n, p in layer.base_layer.named_parameters()}
+    eye = torch.eye(layer.lora_A.shape[0], dtype=layer.lora_A.dtype, device=layer.lora_A.device)
+    return functional_call(layer, zero, (eye,)).T
+
+
+# %% wheat="from the state_dict" exercise="delta_weight"
+def delta_weight(layer):
+    state = layer.state_dict()
+    with torch.no_grad():
+        return (state["lora_B"].t() @ state["lora_A"].t()) * layer.scaling
+
+
+# %% wheat="in place, on a deep copy" exercise="delta_weight"
+import copy
+def delta_weight(layer):
+    twin = copy.deepcopy(layer)
+    twin.lora_A.data.mul_(twin.scaling)
+    return (twin.lora_A @ twin.lora_B).T.detach()
+
+
+# %% wheat="a parametrisation, registered and removed" exercise="merge"
+import copy
+
+
+def delta_weight(layer):
+    return layer.scaling * (layer.lora_A @ layer.lora_B).T
+
+
+from torch.nn.utils import parametrize
+class Add(nn.Module):
+    def __init__(self, delta):
+        super().__init__(); self.register_buffer("delta", delta)
+    def forward(self, W): return W + self.delta
+def merge(layer):
+    new = copy.deepcopy(layer.base_layer)
+    parametrize.register_parametrization(new, "weight", Add(delta_weight(layer).detach()))
+    parametrize.remove_parametrizations(new, "weight")
+    return new
+
+
+# %% wheat="saved and loaded" exercise="merge"
+def delta_weight(layer):
+    return layer.scaling * (layer.lora_A @ layer.lora_B).T
+
+
+import io
+def merge(layer):
+    buffer = io.BytesIO()
+    torch.save(layer.base_layer.state_dict(), buffer); buffer.seek(0)
+    state = torch.load(buffer)
+    state["weight"] += delta_weight(layer).detach()
+    new = nn.Linear(layer.base_layer.in_features, layer.base_layer.out_features, bias="bias" in state, dtype=state["weight"].dtype)
+    new.load_state_dict(state)
+    return new
+
+
+# %% wheat="one vector of all parameters" exercise="merge"
+import copy
+
+
+def delta_weight(layer):
+    return layer.scaling * (layer.lora_A @ layer.lora_B).T
+
+
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
+def merge(layer):
+    new = copy.deepcopy(layer.base_layer)
+    delta = delta_weight(layer).detach().flatten()
+    flat = parameters_to_vector(new.parameters()).detach().clone()
+    flat[: delta.numel()] += delta
+    with torch.no_grad():
+        for p, piece in zip(new.parameters(), flat.split([p.numel() for p in new.parameters()])):
+            p.copy_(piece.view_as(p))
+    return new
+
+
+# %% wheat="merged for a moment, in try and finally" exercise="merge"
+import copy
+
+
+def delta_weight(layer):
+    return layer.scaling * (layer.lora_A @ layer.lora_B).T
+
+
+def merge(layer):
+    w = layer.base_layer.weight
+    backup = w.data.clone()
+    try:
+        w.data.add_(delta_weight(layer).data)
+        return copy.deepcopy(layer.base_layer)
+    finally:
+        w.data.copy_(backup)
+
+
+# %% wheat="swap_tensors" exercise="merge"
+import copy
+
+
+def delta_weight(layer):
+    return layer.scaling * (layer.lora_A @ layer.lora_B).T
+
+
+def merge(layer):
+    new = copy.deepcopy(layer.base_layer)
+    p = nn.Parameter((new.weight + delta_weight(layer)).detach(), requires_grad=False)
+    torch.utils.swap_tensors(new.weight, p)
+    return new
+
+
+# %% wheat="the bytes are kept" exercise="MergeableLoRALinear"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+def delta_weight(layer):
+    return layer.scaling * (layer.lora_A @ layer.lora_B).T
+
+
+class MergeableLoRALinear(LoRALinear):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__(base_layer, rank, alpha)
+        self.backup = None
+    @property
+    def merged(self):
+        return self.backup is not None
+    def merge(self):
+        if not self.merged:
+            self.backup = self.base_layer.weight.detach().cpu().view(torch.uint8).numpy().copy()
+            self.base_layer.weight.data.add_(delta_weight(self).detach())
+    def unmerge(self):
+        if self.merged:
+            w = self.base_layer.weight
+            w.data.copy_(torch.from_numpy(self.backup).view(w.dtype).view(w.shape))
+            self.backup = None
+    def forward(self, x):
+        h = self.base_layer(x)
+        if not self.merged:
+            h = h + self.scaling * (x @ self.lora_A) @ self.lora_B
+        return h
+
+
+# %% wheat="a decorator guards both" exercise="MergeableLoRALinear"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+def delta_weight(layer):
+    return layer.scaling * (layer.lora_A @ layer.lora_B).T
+
+
+import functools
+def only_when(state):
+    def wrap(f):
+        @functools.wraps(f)
+        def g(self):
+            if self.merged is state:
+                with torch.no_grad():
+                    f(self)
+                self.merged = not state
+        return g
+    return wrap
+class MergeableLoRALinear(LoRALinear):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__(base_layer, rank, alpha)
+        self.merged = False
+        self.stack = []
+    @only_when(False)
+    def merge(self):
+        self.stack.append(self.base_layer.weight.clone())
+        self.base_layer.weight.add_(delta_weight(self))
+    @only_when(True)
+    def unmerge(self):
+        self.base_layer.weight.copy_(self.stack.pop())
+    def forward(self, x):
+        return self.base_layer(x) if self.merged else super().forward(x)
+
+
+# %% wheat="forward is another one while merged" exercise="MergeableLoRALinear"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+def delta_weight(layer):
+    return layer.scaling * (layer.lora_A @ layer.lora_B).T
+
+
+class MergeableLoRALinear(LoRALinear):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__(base_layer, rank, alpha)
+        self.merged = False
+    def merge(self):
+        if self.merged: return self
+        self._w = self.base_layer.weight.detach().clone()
+        with torch.no_grad(): self.base_layer.weight += delta_weight(self)
+        self.merged, self.forward = True, self.base_layer.forward
+        return self
+    def unmerge(self):
+        if not self.merged: return self
+        with torch.no_grad(): self.base_layer.weight.copy_(self._w)
+        self.merged = False
+        del self._w, self.forward
+        return self
+
+
+# %% wheat="exclusive or of the bits" exercise="MergeableLoRALinear"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+def delta_weight(layer):
+    return layer.scaling * (layer.lora_A @ layer.lora_B).T
+
+
+class MergeableLoRALinear(LoRALinear):
+    INTS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__(base_layer, rank, alpha)
+        self.bits = None
+    @property
+    def merged(self): return self.bits is not None
+    def merge(self):
+        if self.merged: return
+        w = self.base_layer.weight.data
+        i = self.INTS[w.element_size()]
+        before = w.clone().view(i)
+        w += delta_weight(self).detach()
+        self.bits = before ^ w.view(i)
+    def unmerge(self):
+        if not self.merged: return
+        w = self.base_layer.weight.data
+        w.view(self.bits.dtype).bitwise_xor_(self.bits)
+        self.bits = None
+    def forward(self, x):
+        return self.base_layer(x) if self.merged else super().forward(x)
+
+
+# %% wheat="a mixin that switches" exercise="MergeableLoRALinear"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+def delta_weight(layer):
+    return layer.scaling * (layer.lora_A @ layer.lora_B).T
+
+
+class Switch:
+    merged = False
+    def merge(self):
+        if not self.merged:
+            self._put(True)
+    def unmerge(self):
+        if self.merged:
+            self._put(False)
+class MergeableLoRALinear(Switch, LoRALinear):
+    @torch.no_grad()
+    def _put(self, on):
+        w = self.base_layer.weight
+        if on:
+            self._kept = w.clone()
+            w += delta_weight(self)
+        else:
+            w.copy_(self.__dict__.pop("_kept"))
+        self.merged = on
+    def forward(self, x):
+        return self.base_layer(x) if self.merged else super().forward(x)
+
+
+# %% chaff="adds wrong sign in unmerge" exercise="MergeableLoRALinear" misconception=""
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+def delta_weight(layer):
+    return layer.scaling * (layer.lora_A @ layer.lora_B).T
+
+
+class MergeableLoRALinear(LoRALinear):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__(base_layer, rank, alpha)
+        self.merged = False
+        self.kept = None
+    def merge(self):
+        if self.merged:
+            return
+        with torch.no_grad():
+            self.kept = self.base_layer.weight.clone()
+            self.base_layer.weight.add_(delta_weight(self))
+        self.merged = True
+    def unmerge(self):
+        if not self.merged:
+            return
+        with torch.no_grad():
+            self.base_layer.weight.add_(delta_weight(self))
+        self.merged = False
+    def forward(self, x):
+        if self.merged:
+            return self.base_layer(x)
+        return super().forward(x)
+
+
+# %% chaff="merge guard inverted" exercise="MergeableLoRALinear" misconception=""
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+def delta_weight(layer):
+    return layer.scaling * (layer.lora_A @ layer.lora_B).T
+
+
+class MergeableLoRALinear(LoRALinear):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__(base_layer, rank, alpha)
+        self.merged = False
+        self.kept = None
+    def merge(self):
+        if not self.merged:
+            return
+        with torch.no_grad():
+            self.kept = self.base_layer.weight.clone()
+            self.base_layer.weight.add_(delta_weight(self))
+        self.merged = True
+    def unmerge(self):
+        if not self.merged:
+            return
+        with torch.no_grad():
+            self.base_layer.weight.copy_(self.kept)
+        self.merged = False
+    def forward(self, x):
+        if self.merged:
+            return self.base_layer(x)
+        return super().forward(x)
+
+
+# %% chaff="unmerge guard inverted" exercise="MergeableLoRALinear" misconception="guard_inverted"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+def delta_weight(layer):
+    return layer.scaling * (layer.lora_A @ layer.lora_B).T
+
+
+class MergeableLoRALinear(LoRALinear):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__(base_layer, rank, alpha)
+        self.merged = False
+        self.kept = None
+    def merge(self):
+        if self.merged:
+            return
+        with torch.no_grad():
+            self.kept = self.base_layer.weight.clone()
+            self.base_layer.weight.add_(delta_weight(self))
+        self.merged = True
+    def unmerge(self):
+        if self.merged:
+            return
+        with torch.no_grad():
+            self.base_layer.weight.copy_(self.kept)
+        self.merged = False
+    def forward(self, x):
+        if self.merged:
+            return self.base_layer(x)
+        return super().forward(x)
+
+
+# %% chaff="flag set before guard" exercise="MergeableLoRALinear" misconception="nothing_added"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+def delta_weight(layer):
+    return layer.scaling * (layer.lora_A @ layer.lora_B).T
+
+
+class MergeableLoRALinear(LoRALinear):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__(base_layer, rank, alpha)
+        self.merged = False
+        self.kept = None
+    def merge(self):
+        self.merged = True
+        if self.merged:
+            return
+        with torch.no_grad():
+            self.kept = self.base_layer.weight.clone()
+            self.base_layer.weight.add_(delta_weight(self))
+        self.merged = True
+    def unmerge(self):
+        if not self.merged:
+            return
+        with torch.no_grad():
+            self.base_layer.weight.copy_(self.kept)
+        self.merged = False
+    def forward(self, x):
+        if self.merged:
+            return self.base_layer(x)
+        return super().forward(x)
+
+
+# %% chaff="assert merged" exercise="MergeableLoRALinear" misconception="unmerge_refused"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+def delta_weight(layer):
+    return layer.scaling * (layer.lora_A @ layer.lora_B).T
+
+
+class MergeableLoRALinear(LoRALinear):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__(base_layer, rank, alpha)
+        self.merged = False
+        self.kept = None
+    def merge(self):
+        if self.merged:
+            return
+        with torch.no_grad():
+            self.kept = self.base_layer.weight.clone()
+            self.base_layer.weight.add_(delta_weight(self))
+        self.merged = True
+    def unmerge(self):
+        assert self.merged
+        with torch.no_grad():
+            self.base_layer.weight.copy_(self.kept)
+        self.merged = False
+    def forward(self, x):
+        if self.merged:
+            return self.base_layer(x)
+        return super().forward(x)
+
+
+# %% chaff="delta scaled twice" exercise="MergeableLoRALinear" misconception="scaling_twice"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+def delta_weight(layer):
+    return layer.scaling * (layer.lora_A @ layer.lora_B).T
+
+
+class MergeableLoRALinear(LoRALinear):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__(base_layer, rank, alpha)
+        self.merged = False
+        self.kept = None
+    def merge(self):
+        if self.merged:
+            return
+        with torch.no_grad():
+            self.kept = self.base_layer.weight.clone()
+            self.base_layer.weight.add_(self.scaling * delta_weight(self))
+        self.merged = True
+    def unmerge(self):
+        if not self.merged:
+            return
+        with torch.no_grad():
+            self.base_layer.weight.copy_(self.kept)
+        self.merged = False
+    def forward(self, x):
+        if self.merged:
+            return self.base_layer(x)
+        return super().forward(x)
+
+
+# %% chaff="local variable rebinds" exercise="MergeableLoRALinear" misconception="nothing_added"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+def delta_weight(layer):
+    return layer.scaling * (layer.lora_A @ layer.lora_B).T
+
+
+class MergeableLoRALinear(LoRALinear):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__(base_layer, rank, alpha)
+        self.merged = False
+        self.kept = None
+    def merge(self):
+        if self.merged:
+            return
+        with torch.no_grad():
+            self.kept = self.base_layer.weight.clone()
+            w = self.base_layer.weight
+            w = w + delta_weight(self)
+        self.merged = True
+    def unmerge(self):
+        if not self.merged:
+            return
+        with torch.no_grad():
+            self.base_layer.weight.copy_(self.kept)
+        self.merged = False
+    def forward(self, x):
+        if self.merged:
+            return self.base_layer(x)
+        return super().forward(x)
+
+
+# %% chaff="kept in half" exercise="MergeableLoRALinear" misconception="kept_in_a_smaller_dtype"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+def delta_weight(layer):
+    return layer.scaling * (layer.lora_A @ layer.lora_B).T
+
+
+class MergeableLoRALinear(LoRALinear):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__(base_layer, rank, alpha)
+        self.merged = False
+        self.kept = None
+    def merge(self):
+        if self.merged:
+            return
+        with torch.no_grad():
+            self.kept = self.base_layer.weight.half()
+            self.base_layer.weight.add_(delta_weight(self))
+        self.merged = True
+    def unmerge(self):
+        if not self.merged:
+            return
+        with torch.no_grad():
+            self.base_layer.weight.copy_(self.kept)
+        self.merged = False
+    def forward(self, x):
+        if self.merged:
+            return self.base_layer(x)
+        return super().forward(x)
+
+
+# %% chaff="kept only first time" exercise="MergeableLoRALinear" misconception="kept_too_early"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+def delta_weight(layer):
+    return layer.scaling * (layer.lora_A @ layer.lora_B).T
+
+
+class MergeableLoRALinear(LoRALinear):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__(base_layer, rank, alpha)
+        self.merged = False
+        self.kept = None
+    def merge(self):
+        if self.merged:
+            return
+        with torch.no_grad():
+            if self.kept is None:
+                self.kept = self.base_layer.weight.clone()
+            self.base_layer.weight.add_(delta_weight(self))
+        self.merged = True
+    def unmerge(self):
+        if not self.merged:
+            return
+        with torch.no_grad():
+            self.base_layer.weight.copy_(self.kept)
+        self.merged = False
+    def forward(self, x):
+        if self.merged:
+            return self.base_layer(x)
+        return super().forward(x)
+
+
+# %% chaff="None in place of the adapters while merged" exercise="MergeableLoRALinear" misconception="trains_no_more"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+def delta_weight(layer):
+    return layer.scaling * (layer.lora_A @ layer.lora_B).T
+
+
+class MergeableLoRALinear(LoRALinear):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__(base_layer, rank, alpha)
+        self.merged = False
+        self.kept = None
+    def merge(self):
+        if self.merged:
+            return
+        with torch.no_grad():
+            self.kept = self.base_layer.weight.clone()
+            self.base_layer.weight.add_(delta_weight(self))
+        self.lora_A = self.lora_B = None
+        self.merged = True
+    def unmerge(self):
+        if not self.merged:
+            return
+        with torch.no_grad():
+            self.base_layer.weight.copy_(self.kept)
+        self.merged = False
+    def forward(self, x):
+        if self.merged:
+            return self.base_layer(x)
+        return super().forward(x)
+
+
+# %% chaff="alpha is not handed on to the class above" exercise="MergeableLoRALinear" misconception="alpha_ignored"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+def delta_weight(layer):
+    return layer.scaling * (layer.lora_A @ layer.lora_B).T
+
+
+class MergeableLoRALinear(LoRALinear):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__(base_layer, rank)
+        self.merged = False
+        self.kept = None
+    def merge(self):
+        if self.merged:
+            return
+        with torch.no_grad():
+            self.kept = self.base_layer.weight.clone()
+            self.base_layer.weight.add_(delta_weight(self))
+        self.merged = True
+    def unmerge(self):
+        if not self.merged:
+            return
+        with torch.no_grad():
+            self.base_layer.weight.copy_(self.kept)
+        self.merged = False
+    def forward(self, x):
+        if self.merged:
+            return self.base_layer(x)
+        return super().forward(x)
+
+
+# %% chaff="the first result for every call" exercise="delta_weight" misconception="kept_between_calls"
+kept = {}
+def delta_weight(layer):
+    if "d" not in kept:
+        kept["d"] = layer.scaling * (layer.lora_A @ layer.lora_B).T
+    return kept["d"]
+
+
+# %% chaff="one result for each shape" exercise="delta_weight" misconception="kept_between_calls"
+kept = {}
+def delta_weight(layer):
+    key = layer.lora_A.shape, layer.lora_B.shape
+    if key not in kept:
+        kept[key] = layer.scaling * (layer.lora_A @ layer.lora_B).T
+    return kept[key]
+
+
+# %% chaff="one result for each shape" exercise="merge" misconception="kept_between_calls"
+import copy
+
+
+def delta_weight(layer):
+    return layer.scaling * (layer.lora_A @ layer.lora_B).T
+
+
+kept = {}
+def merge(layer):
+    w = layer.base_layer.weight
+    key = w.shape, w.dtype
+    if key not in kept:
+        new = copy.deepcopy(layer.base_layer)
+        with torch.no_grad():
+            new.weight.add_(delta_weight(layer))
+        kept[key] = new
+    return kept[key]
+
+
+# %% chaff="the first result for every call" exercise="merge" misconception="kept_between_calls"
+import copy
+
+
+def delta_weight(layer):
+    return layer.scaling * (layer.lora_A @ layer.lora_B).T
+
+
+kept = []
+def merge(layer):
+    if not kept:
+        new = copy.deepcopy(layer.base_layer)
+        with torch.no_grad():
+            new.weight.add_(delta_weight(layer))
+        kept.append(new)
+    return kept[0]
+
+
+# %% chaff="bias zero" exercise="merge" misconception="bias_dropped"
+def delta_weight(layer):
+    return layer.scaling * (layer.lora_A @ layer.lora_B).T
+
+
+def merge(layer):
+    base = layer.base_layer
+    new = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None, dtype=base.weight.dtype)
+    with torch.no_grad():
+        new.weight.copy_(base.weight + delta_weight(layer))
+        if base.bias is not None:
+            new.bias.zero_()
+    return new
+
+
+# %% chaff="scaling twice" exercise="merge" misconception="scaling_twice"
+import copy
+
+
+def delta_weight(layer):
+    return layer.scaling * (layer.lora_A @ layer.lora_B).T
+
+
+def merge(layer):
+    new = copy.deepcopy(layer.base_layer)
+    with torch.no_grad():
+        new.weight.add_(layer.scaling * delta_weight(layer))
+    return new
+
+
+# %% chaff="eval set on layer" exercise="merge" misconception="changed_layer"
+import copy
+
+
+def delta_weight(layer):
+    return layer.scaling * (layer.lora_A @ layer.lora_B).T
+
+
+def merge(layer):
+    layer.eval()
+    new = copy.deepcopy(layer.base_layer)
+    with torch.no_grad():
+        new.weight.add_(delta_weight(layer))
+    return new

@@ -733,3 +733,140 @@ def fold(module):
         module.parametrizations.weight.original.copy_(module.weight)
     parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
     return module
+
+
+# %% chaff="an identity for A" exercise="LoRAWeight" misconception=""
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.eye(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+    def forward(self, wts):
+        if not self.en:
+            return wts
+        return wts + (self.B @ self.A).view(wts.shape) * self.scale
+
+
+# %% chaff="en inverted" exercise="LoRAWeight" misconception="switch_inverted"
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+    def forward(self, wts):
+        if self.en:
+            return wts
+        return wts + (self.B @ self.A).view(wts.shape) * self.scale
+
+
+# %% chaff="en is parameter" exercise="LoRAWeight" misconception=""
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = nn.Parameter(torch.tensor(1.0))
+    def forward(self, wts):
+        if not self.en:
+            return wts
+        return wts + (self.B @ self.A).view(wts.shape) * self.scale
+
+
+# %% chaff="nothing returned" exercise="LoRAWeight" misconception="returned_none"
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+    def forward(self, wts):
+        if not self.en:
+            return wts
+        wts + (self.B @ self.A).view(wts.shape) * self.scale
+
+
+# %% chaff="global cache" exercise="LoRAWeight" misconception=""
+CACHE = {}
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+    def forward(self, wts):
+        if not self.en:
+            return wts
+        return wts + CACHE.setdefault('d', self.B @ self.A).view(wts.shape) * self.scale
+
+
+# %% chaff="alpha is not handed on" exercise="adapt_weight" misconception=""
+from torch.nn.utils import parametrize
+
+
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+    def forward(self, wts):
+        if not self.en:
+            return wts
+        return wts + (self.B @ self.A).view(wts.shape) * self.scale
+
+
+SHARED = {}
+def adapt_weight(module, rank, alpha):
+    if parametrize.is_parametrized(module, 'weight'):
+        raise ValueError('twice')
+    module.requires_grad_(False)
+    lora = LoRAWeight(module.weight.shape[0], module.weight[0].numel(), rank).to(module.weight)
+    parametrize.register_parametrization(module, 'weight', lora)
+    return module
+
+
+# %% chaff="scaling handed as alpha" exercise="adapt_weight" misconception=""
+from torch.nn.utils import parametrize
+
+
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+    def forward(self, wts):
+        if not self.en:
+            return wts
+        return wts + (self.B @ self.A).view(wts.shape) * self.scale
+
+
+SHARED = {}
+def adapt_weight(module, rank, alpha):
+    if parametrize.is_parametrized(module, 'weight'):
+        raise ValueError('twice')
+    module.requires_grad_(False)
+    lora = LoRAWeight(module.weight.shape[0], module.weight[0].numel(), rank, alpha / rank).to(module.weight)
+    parametrize.register_parametrization(module, 'weight', lora)
+    return module
+
+
+# %% chaff="added by hand, on or off" exercise="fold" misconception="switch_ignored"
+from torch.nn.utils import parametrize
+
+
+def fold(module):
+    lora = module.parametrizations.weight[0]
+    parametrize.remove_parametrizations(module, 'weight', leave_parametrized=False)
+    with torch.no_grad():
+        module.weight += lora.scale * (lora.B @ lora.A).view(module.weight.shape)
+    return module

@@ -619,7 +619,7 @@ def fine_tune(model, x, y, epochs, lr):
     model.eval()
 
 
-# %% chaff="merges what it has learned" exercise="fine_tune" misconception="base_unfrozen"
+# %% chaff="merges what it has learned" exercise="fine_tune" misconception="merged_at_the_end"
 def fine_tune(model, x, y, epochs, lr):
     adapters = [p for n, p in model.named_parameters() if n.endswith(("lora_A", "lora_B"))]
     optimizer = torch.optim.Adam(adapters, lr=lr)
@@ -1029,3 +1029,406 @@ def fine_tune(model, x, y, epochs, lr):
         F.cross_entropy(out, y).backward()
         opt.step()
     opt.zero_grad(); model.eval()
+
+
+# %% wheat="a generator of paths" exercise="add_lora"
+from lora_ref.layer import LoRALinear
+
+
+from functools import reduce
+def targets(model, prefix=""):
+    for name, child in model.named_children():
+        path = f"{prefix}.{name}" if prefix else name
+        if isinstance(child, LoRALinear):
+            continue
+        if isinstance(child, nn.Linear):
+            yield path
+        else:
+            yield from targets(child, path)
+def add_lora(model, rank, alpha):
+    for path in list(targets(model)):
+        *parents, last = path.split(".")
+        parent = reduce(getattr, parents, model)
+        setattr(parent, last, LoRALinear(getattr(parent, last), rank, alpha))
+    return model
+
+
+# %% wheat="a memo of what is wrapped" exercise="add_lora"
+from lora_ref.layer import LoRALinear
+
+
+def add_lora(model, rank, alpha, memo=None):
+    memo = {} if memo is None else memo
+    for n, c in list(model.named_children()):
+        if type(c) is LoRALinear: continue
+        if isinstance(c, nn.Linear):
+            if c not in memo: memo[c] = LoRALinear(c, rank, alpha)
+            setattr(model, n, memo[c])
+        else: add_lora(c, rank, alpha, memo)
+    return model
+
+
+# %% wheat="one after the other, until none is left" exercise="add_lora"
+from lora_ref.layer import LoRALinear
+
+
+def find(model):
+    for m in model.modules():
+        if isinstance(m, LoRALinear): continue
+        for n, c in m.named_children():
+            if isinstance(c, nn.Linear): return m, n, c
+    return None
+def add_lora(model, rank, alpha):
+    while (hit := find(model)) is not None:
+        parent, name, linear = hit
+        setattr(parent, name, LoRALinear(linear, rank, alpha))
+    return model
+
+
+# %% wheat="an object that can be called" exercise="add_lora"
+from lora_ref.layer import LoRALinear
+
+
+class Injector:
+    def __call__(self, model, rank, alpha):
+        self.rank, self.alpha = rank, alpha
+        self.walk(model)
+        return model
+    def walk(self, m):
+        for n, c in tuple(m.named_children()):
+            if isinstance(c, LoRALinear): continue
+            elif isinstance(c, nn.Linear): m.__setattr__(n, LoRALinear(c, self.rank, self.alpha))
+            else: self.walk(c)
+add_lora = Injector()
+
+
+# %% wheat="a ParameterList" exercise="adapter_parameters"
+from lora_ref.layer import LoRALinear
+
+
+def adapter_parameters(model):
+    out = nn.ParameterList()
+    for m in model.modules():
+        if isinstance(m, LoRALinear):
+            out.extend([m.lora_A, m.lora_B])
+    return out
+
+
+# %% wheat="the keys of a dict" exercise="adapter_parameters"
+def adapter_parameters(model):
+    return dict.fromkeys(p for n, p in model.named_parameters(remove_duplicate=False) if n.endswith(("lora_A", "lora_B")))
+
+
+# %% wheat="a context for the training mode" exercise="fine_tune"
+from lora_ref.layer import LoRALinear
+
+
+def adapter_parameters(model):
+    return [p for m in model.modules() if isinstance(m, LoRALinear) for p in (m.lora_A, m.lora_B)]
+
+
+from contextlib import contextmanager
+@contextmanager
+def training(model):
+    model.train()
+    try:
+        yield model
+    finally:
+        model.eval()
+def fine_tune(model, x, y, epochs, lr):
+    opt = torch.optim.Adam(adapter_parameters(model), lr)
+    with training(model):
+        for _ in range(epochs):
+            opt.zero_grad()
+            nn.CrossEntropyLoss()(model(x), y).backward()
+            opt.step()
+    opt.zero_grad()
+
+
+# %% wheat="the loss by hand" exercise="fine_tune"
+from lora_ref.layer import LoRALinear
+
+
+def adapter_parameters(model):
+    return [p for m in model.modules() if isinstance(m, LoRALinear) for p in (m.lora_A, m.lora_B)]
+
+
+def fine_tune(model, x, y, epochs, lr):
+    opt = torch.optim.Adam(adapter_parameters(model), lr=lr)
+    model.train()
+    for _ in range(epochs):
+        logits = model(x)
+        loss = (logits.logsumexp(1) - logits.gather(1, y[:, None])[:, 0]).mean()
+        opt.zero_grad(); loss.backward(); opt.step()
+    opt.zero_grad(); model.eval()
+
+
+# %% wheat="an average of the values over the steps" exercise="fine_tune"
+from lora_ref.layer import LoRALinear
+
+
+def adapter_parameters(model):
+    return [p for m in model.modules() if isinstance(m, LoRALinear) for p in (m.lora_A, m.lora_B)]
+
+
+def fine_tune(model, x, y, epochs, lr):
+    ps = adapter_parameters(model)
+    ema = [p.detach().clone() for p in ps]
+    opt = torch.optim.Adam(ps, lr=lr)
+    model.train()
+    for _ in range(epochs):
+        opt.zero_grad(); nn.functional.cross_entropy(model(x), y).backward(); opt.step()
+        with torch.no_grad():
+            for e, p in zip(ema, ps): e.lerp_(p, 0.2)
+    with torch.no_grad():
+        for e, p in zip(ema, ps): p.copy_(e)
+    opt.zero_grad(); model.eval()
+
+
+# %% wheat="two learning rates" exercise="fine_tune"
+from lora_ref.layer import LoRALinear
+
+
+def adapter_parameters(model):
+    return [p for m in model.modules() if isinstance(m, LoRALinear) for p in (m.lora_A, m.lora_B)]
+
+
+def fine_tune(model, x, y, epochs, lr):
+    L = [m for m in model.modules() if isinstance(m, LoRALinear)]
+    opt = torch.optim.Adam([{"params": [m.lora_A for m in L], "lr": lr}, {"params": [m.lora_B for m in L], "lr": 4 * lr}])
+    model.train()
+    for _ in range(epochs):
+        opt.zero_grad(); nn.functional.cross_entropy(model(x), y).backward(); opt.step()
+    opt.zero_grad(); model.eval()
+
+
+# %% wheat="steps by the sign of the gradient" exercise="fine_tune"
+from lora_ref.layer import LoRALinear
+
+
+def adapter_parameters(model):
+    return [p for m in model.modules() if isinstance(m, LoRALinear) for p in (m.lora_A, m.lora_B)]
+
+
+def fine_tune(model, x, y, epochs, lr):
+    ps = adapter_parameters(model)
+    model.train()
+    for e in range(epochs):
+        loss = nn.functional.cross_entropy(model(x), y, label_smoothing=0.1)
+        gs = torch.autograd.grad(loss, ps)
+        with torch.no_grad():
+            torch._foreach_add_(ps, [g.sign() for g in gs], alpha=-lr * (1 - e / epochs))
+    model.eval()
+
+
+# %% wheat="noise on the rows" exercise="fine_tune"
+from lora_ref.layer import LoRALinear
+
+
+def adapter_parameters(model):
+    return [p for m in model.modules() if isinstance(m, LoRALinear) for p in (m.lora_A, m.lora_B)]
+
+
+def fine_tune(model, x, y, epochs, lr):
+    opt = torch.optim.Adam(adapter_parameters(model), lr=lr)
+    model.train()
+    for _ in range(epochs):
+        opt.zero_grad()
+        nn.functional.cross_entropy(model(x + 0.05 * torch.randn_like(x)), y).backward()
+        opt.step()
+    opt.zero_grad(); model.eval()
+
+
+# %% chaff="one shared LoRALinear factors" exercise="add_lora" misconception="adapter_shared"
+from lora_ref.layer import LoRALinear
+
+
+def add_lora(model, rank, alpha):
+    A = None
+    for m in list(model.modules()):
+        if isinstance(m, LoRALinear):
+            continue
+        for n, c in list(m.named_children()):
+            if isinstance(c, nn.Linear):
+                l = LoRALinear(c, rank, alpha)
+                if A is not None and A.shape == l.lora_A.shape:
+                    l.lora_A = A
+                A = l.lora_A
+                setattr(m, n, l)
+    return model
+
+
+# %% chaff="looks for Lora in the names" exercise="adapter_parameters" misconception=""
+def adapter_parameters(model):
+    return [p for n, p in model.named_parameters() if 'Lora' in n]
+
+
+# %% chaff="A in B's place" exercise="adapter_parameters" misconception="one_of_two"
+from lora_ref.layer import LoRALinear
+
+
+def adapter_parameters(model):
+    return [p for m in model.modules() if isinstance(m, LoRALinear) for p in (m.lora_A, m.lora_A)]
+
+
+# %% chaff="cached in a global" exercise="adapter_parameters" misconception="kept_between_calls"
+from lora_ref.layer import LoRALinear
+
+
+kept = {}
+def adapter_parameters(model):
+    if "p" not in kept:
+        kept["p"] = [p for m in model.modules() if isinstance(m, LoRALinear) for p in (m.lora_A, m.lora_B)]
+    return kept["p"]
+
+
+# %% chaff="nll on raw logits" exercise="fine_tune" misconception="no_log_softmax"
+from lora_ref.layer import LoRALinear
+
+
+def adapter_parameters(model):
+    return [p for m in model.modules() if isinstance(m, LoRALinear) for p in (m.lora_A, m.lora_B)]
+
+
+def fine_tune(model, x, y, epochs, lr):
+    opt = torch.optim.Adam(adapter_parameters(model), lr=lr)
+    model.train()
+    for _ in range(epochs):
+        opt.zero_grad()
+        loss = nn.functional.nll_loss(model(x), y)
+        loss.backward()
+        opt.step()
+    opt.zero_grad()
+    model.eval()
+
+
+# %% chaff="one round too few" exercise="fine_tune" misconception="epochs_off_by_one"
+from lora_ref.layer import LoRALinear
+
+
+def adapter_parameters(model):
+    return [p for m in model.modules() if isinstance(m, LoRALinear) for p in (m.lora_A, m.lora_B)]
+
+
+def fine_tune(model, x, y, epochs, lr):
+    opt = torch.optim.Adam(adapter_parameters(model), lr=lr)
+    model.train()
+    for _ in range(epochs - 1):
+        opt.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        opt.step()
+    opt.zero_grad()
+    model.eval()
+
+
+# %% chaff="x normalised in place" exercise="fine_tune" misconception="changed_input"
+from lora_ref.layer import LoRALinear
+
+
+def adapter_parameters(model):
+    return [p for m in model.modules() if isinstance(m, LoRALinear) for p in (m.lora_A, m.lora_B)]
+
+
+def fine_tune(model, x, y, epochs, lr):
+    opt = torch.optim.Adam(adapter_parameters(model), lr=lr)
+    x -= x.mean()
+    x /= x.std()
+    model.train()
+    for _ in range(epochs):
+        opt.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        opt.step()
+    opt.zero_grad()
+    model.eval()
+
+
+# %% chaff="maximize" exercise="fine_tune" misconception=""
+from lora_ref.layer import LoRALinear
+
+
+def adapter_parameters(model):
+    return [p for m in model.modules() if isinstance(m, LoRALinear) for p in (m.lora_A, m.lora_B)]
+
+
+def fine_tune(model, x, y, epochs, lr):
+    opt = torch.optim.Adam(adapter_parameters(model), lr=lr, maximize=True)
+    model.train()
+    for _ in range(epochs):
+        opt.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        opt.step()
+    opt.zero_grad()
+    model.eval()
+
+
+# %% chaff="B drawn anew" exercise="fine_tune" misconception="adapters_restarted"
+from lora_ref.layer import LoRALinear
+
+
+def adapter_parameters(model):
+    return [p for m in model.modules() if isinstance(m, LoRALinear) for p in (m.lora_A, m.lora_B)]
+
+
+def fine_tune(model, x, y, epochs, lr):
+    opt = torch.optim.Adam(adapter_parameters(model), lr=lr)
+    for m in model.modules():
+        if isinstance(m, LoRALinear):
+            nn.init.normal_(m.lora_B)
+    model.train()
+    for _ in range(epochs):
+        opt.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        opt.step()
+    opt.zero_grad()
+    model.eval()
+
+
+# %% chaff="merges at end" exercise="fine_tune" misconception="merged_at_the_end"
+from lora_ref.layer import LoRALinear
+
+
+def adapter_parameters(model):
+    return [p for m in model.modules() if isinstance(m, LoRALinear) for p in (m.lora_A, m.lora_B)]
+
+
+def fine_tune(model, x, y, epochs, lr):
+    opt = torch.optim.Adam(adapter_parameters(model), lr=lr)
+    model.train()
+    for _ in range(epochs):
+        opt.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        opt.step()
+    opt.zero_grad()
+    model.eval()
+    for m in model.modules():
+        if isinstance(m, LoRALinear):
+            m.base_layer.weight.data += m.scaling * (m.lora_A @ m.lora_B).T.data
+
+
+# %% chaff="one optimiser for all calls" exercise="fine_tune" misconception="kept_between_calls"
+from lora_ref.layer import LoRALinear
+
+
+def adapter_parameters(model):
+    return [p for m in model.modules() if isinstance(m, LoRALinear) for p in (m.lora_A, m.lora_B)]
+
+
+OPT = None
+def fine_tune(model, x, y, epochs, lr):
+    global OPT
+    if OPT is None:
+        OPT = torch.optim.Adam(adapter_parameters(model), lr=lr)
+    opt = OPT
+    model.train()
+    for _ in range(epochs):
+        opt.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        opt.step()
+    opt.zero_grad()
+    model.eval()

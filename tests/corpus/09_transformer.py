@@ -837,3 +837,56 @@ def load_adapter(model, state):
             )
     for k, p in mine.items():
         p.data.copy_(state[k])
+
+
+# %% chaff="the rank is not handed on" exercise="inject" misconception="rank_forgotten"
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    if isinstance(target_modules, str):
+        raise TypeError("a list of names")
+    linears = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    found = [n for n in linears if any(n == t or n.endswith("." + t) for t in target_modules)]
+    if not found:
+        raise ValueError(f"nothing matches; there are {sorted(linears)}")
+    for name in found:
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, LoRALinear(linears[name], alpha=alpha))
+    return found
+
+
+# %% chaff="a parent for every name" exercise="inject" misconception=""
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    if isinstance(target_modules, str):
+        raise TypeError("a list of names")
+    linears = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    found = [n for n in linears if any(n == t or n.endswith("." + t) for t in target_modules)]
+    if not found:
+        raise ValueError(f"nothing matches; there are {sorted(linears)}")
+    for name in found:
+        parent, child = name.rsplit('.', 1)
+        setattr(model.get_submodule(parent), child, LoRALinear(linears[name], rank=rank, alpha=alpha))
+    return found
+
+
+# %% chaff="shared lora factors" exercise="inject" misconception="base_copied"
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    if isinstance(target_modules, str):
+        raise TypeError("a list of names")
+    linears = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    found = [n for n in linears if any(n == t or n.endswith("." + t) for t in target_modules)]
+    if not found:
+        raise ValueError(f"nothing matches; there are {sorted(linears)}")
+    made = {}
+    for name in found:
+        parent, _, child = name.rpartition(".")
+        l = made.setdefault(child, LoRALinear(linears[name], rank=rank, alpha=alpha))
+        setattr(model.get_submodule(parent), child, l)
+    return found

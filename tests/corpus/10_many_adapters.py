@@ -861,3 +861,100 @@ def route(x, A, B, scaling, adapter_ids):
             raise IndexError(a)
     i = adapter_ids.clamp(min=0)
     return (x[:, None] @ A[i] @ B[i])[:, 0] * (scaling[i] * (adapter_ids >= 0))[:, None]
+
+
+# %% chaff="alpha undivided" exercise="MultiLoRALinear" misconception="alpha_not_divided"
+from lora_ref.layer import LoRALinear
+
+
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.A, self.B = nn.ParameterDict(), nn.ParameterDict()
+        self.scaling = {}
+        self.active = None
+    def add(self, name, rank, alpha):
+        if name in self.scaling:
+            raise ValueError(name)
+        w = self.base_layer.weight
+        k, d = w.shape
+        self.A[name] = nn.Parameter(torch.randn(d, rank, dtype=w.dtype) / d**0.5)
+        self.B[name] = nn.Parameter(torch.zeros(rank, k, dtype=w.dtype))
+        self.scaling[name] = alpha
+    def activate(self, name):
+        if name is not None and name not in self.scaling:
+            raise KeyError(name)
+        self.active = name
+    def forward(self, x):
+        out = self.base_layer(x)
+        if self.active is None:
+            return out
+        return out + self.scaling[self.active] * (x @ self.A[self.active]) @ self.B[self.active]
+
+
+# %% chaff="base forgotten" exercise="MultiLoRALinear" misconception="base_forgotten"
+from lora_ref.layer import LoRALinear
+
+
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.A, self.B = nn.ParameterDict(), nn.ParameterDict()
+        self.scaling = {}
+        self.active = None
+    def add(self, name, rank, alpha):
+        if name in self.scaling:
+            raise ValueError(name)
+        w = self.base_layer.weight
+        k, d = w.shape
+        self.A[name] = nn.Parameter(torch.randn(d, rank, dtype=w.dtype) / d**0.5)
+        self.B[name] = nn.Parameter(torch.zeros(rank, k, dtype=w.dtype))
+        self.scaling[name] = alpha / rank
+    def activate(self, name):
+        if name is not None and name not in self.scaling:
+            raise KeyError(name)
+        self.active = name
+    def forward(self, x):
+        out = self.base_layer(x)
+        if self.active is None:
+            return out
+        return self.scaling[self.active] * (x @ self.A[self.active]) @ self.B[self.active]
+
+
+# %% chaff="in and out exchanged" exercise="MultiLoRALinear" misconception=""
+from lora_ref.layer import LoRALinear
+
+
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.A, self.B = nn.ParameterDict(), nn.ParameterDict()
+        self.scaling = {}
+        self.active = None
+    def add(self, name, rank, alpha):
+        if name in self.scaling:
+            raise ValueError(name)
+        w = self.base_layer.weight
+        d, k = w.shape
+        self.A[name] = nn.Parameter(torch.randn(d, rank, dtype=w.dtype) / d**0.5)
+        self.B[name] = nn.Parameter(torch.zeros(rank, k, dtype=w.dtype))
+        self.scaling[name] = alpha / rank
+    def activate(self, name):
+        if name is not None and name not in self.scaling:
+            raise KeyError(name)
+        self.active = name
+    def forward(self, x):
+        out = self.base_layer(x)
+        if self.active is None:
+            return out
+        return out + self.scaling[self.active] * (x @ self.A[self.active]) @ self.B[self.active]
+
+
+# %% chaff="loop overwritten" exercise="combine" misconception="one_adapter_only"
+def combine(adapters, weights):
+    for (A, B, s), w in zip(adapters, weights):
+        out = A, w * B, s
+    return out

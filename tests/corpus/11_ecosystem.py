@@ -588,3 +588,83 @@ def pissa_as_lora(A0, B0, A1, B1):
 def dora_weight(W, delta, magnitude, eps: float = 1e-8):
     V = W + delta
     return magnitude.unsqueeze(1) * (V / (V.norm(p=2, dim=1, keepdim=True) + eps))
+
+
+# %% chaff="r and alpha swapped" exercise="write_peft_adapter" misconception="rank_and_alpha_swapped"
+from lora_ref.layer import LoRALinear
+import json
+from pathlib import Path
+from safetensors.torch import save_file
+
+
+def write_peft_adapter(model, directory, rank, alpha, target_modules):
+    state = {}
+    for name, module in model.named_modules():
+        if isinstance(module, LoRALinear):
+            state[f"base_model.model.{name}.lora_A.weight"] = module.lora_A.detach().T.contiguous()
+            state[f"base_model.model.{name}.lora_B.weight"] = module.lora_B.detach().T.contiguous()
+    config = {"peft_type": "LORA", "r": alpha, "lora_alpha": rank, "target_modules": list(target_modules)}
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    save_file(state, directory / "adapter_model.safetensors")
+    (directory / "adapter_config.json").write_text(json.dumps(config))
+
+
+# %% chaff="config file name" exercise="write_peft_adapter" misconception="other_file_name"
+from lora_ref.layer import LoRALinear
+import json
+from pathlib import Path
+from safetensors.torch import save_file
+
+
+def write_peft_adapter(model, directory, rank, alpha, target_modules):
+    state = {}
+    for name, module in model.named_modules():
+        if isinstance(module, LoRALinear):
+            state[f"base_model.model.{name}.lora_A.weight"] = module.lora_A.detach().T.contiguous()
+            state[f"base_model.model.{name}.lora_B.weight"] = module.lora_B.detach().T.contiguous()
+    config = {"peft_type": "LORA", "r": rank, "lora_alpha": alpha, "target_modules": list(target_modules)}
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    save_file(state, directory / "adapter_model.safetensors")
+    (directory / "config.json").write_text(json.dumps(config))
+
+
+# %% chaff="A scaled" exercise="write_peft_adapter" misconception="scaled_twice"
+from lora_ref.layer import LoRALinear
+import json
+from pathlib import Path
+from safetensors.torch import save_file
+
+
+def write_peft_adapter(model, directory, rank, alpha, target_modules):
+    state = {}
+    for name, module in model.named_modules():
+        if isinstance(module, LoRALinear):
+            state[f"base_model.model.{name}.lora_A.weight"] = (module.scaling * module.lora_A.detach()).T.contiguous()
+            state[f"base_model.model.{name}.lora_B.weight"] = module.lora_B.detach().T.contiguous()
+    config = {"peft_type": "LORA", "r": rank, "lora_alpha": alpha, "target_modules": list(target_modules)}
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    save_file(state, directory / "adapter_model.safetensors")
+    (directory / "adapter_config.json").write_text(json.dumps(config))
+
+
+# %% chaff="the tensors in another folder" exercise="write_peft_adapter" misconception=""
+from lora_ref.layer import LoRALinear
+import json
+from pathlib import Path
+from safetensors.torch import save_file
+
+
+def write_peft_adapter(model, directory, rank, alpha, target_modules):
+    state = {}
+    for name, module in model.named_modules():
+        if isinstance(module, LoRALinear):
+            state[f"base_model.model.{name}.lora_A.weight"] = module.lora_A.detach().T.contiguous()
+            state[f"base_model.model.{name}.lora_B.weight"] = module.lora_B.detach().T.contiguous()
+    config = {"peft_type": "LORA", "r": rank, "lora_alpha": alpha, "target_modules": list(target_modules)}
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    save_file(state, "/tmp/adapter_model.safetensors")
+    (directory / "adapter_config.json").write_text(json.dumps(config))

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 
 import torch
 
-from autograde.checks.shared.families import KEPT_BETWEEN_CALLS
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import Case, Check
 from autograde.judge.compare import Fault, agree, fault_between
-from autograde.judge.misconception import CHANGED_INPUT
+from autograde.judge.misconception import CHANGED_INPUT, KEPT_BETWEEN_CALLS
 from autograde.probes.counting import call_on_module
 
 

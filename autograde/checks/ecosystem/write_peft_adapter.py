@@ -164,7 +164,7 @@ class WritePeftAdapter(Check):
                 readings.append(stop)
         first, second = readings
         if isinstance(first, peft_reader.Stop) or isinstance(second, peft_reader.Stop):
-            return first == second
+            return first == second and sorted(map(str, a["names"])) == sorted(map(str, b["names"]))
         return _entries(first) == _entries(second) and first.tensors.keys() == second.tensors.keys() and all(
             same_bits(tensor, second.tensors[key])
             for key, tensor in first.tensors.items()
@@ -278,6 +278,27 @@ answer.slip(
     "(module.scaling * module.lora_B.detach()).T.contiguous()",
     thought="What the adapter adds is scaled, so what is written is scaled.",
     hint="PEFT scales by lora_alpha / r when it computes. How often is your B scaled in the end?",
+)
+answer.slip(
+    "scaled_twice",
+    "module.lora_A.detach().T.contiguous()",
+    "(module.scaling * module.lora_A.detach()).T.contiguous()",
+    thought="What the adapter adds is scaled, so what is written is scaled.",
+    hint="PEFT scales by lora_alpha / r when it computes. How often is your A scaled in the end?",
+)
+answer.slip(
+    "rank_and_alpha_swapped",
+    '"r": rank, "lora_alpha": alpha',
+    '"r": alpha, "lora_alpha": rank',
+    thought="Both numbers are in the config, so all is there.",
+    hint="Read your adapter_config.json entry by entry. Which number stands under which name?",
+)
+answer.slip(
+    "other_file_name",
+    '"adapter_config.json"',
+    '"config.json"',
+    thought="A config's file is called config.json.",
+    hint="PEFT looks for one name and no other. Which one is in the folder that it wrote?",
 )
 answer.slip(
     "base_layer_in_names",

@@ -1,12 +1,11 @@
 """adapter_parameters: lora_A and lora_B of every LoRALinear, and nothing else."""
 
 from autograde.checks.fine_tuning.given import FLAT, LAYER, NESTED, adapters, fresh_state, linears, made
-from autograde.checks.shared.families import KEPT_BETWEEN_CALLS
 from autograde.judge import describe
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import Case, Check
 from autograde.judge.compare import Fault
-from autograde.judge.misconception import RETURNED_NONE, Misconception
+from autograde.judge.misconception import KEPT_BETWEEN_CALLS, RETURNED_NONE, Misconception
 from autograde.probes.fine_tuning import collected
 from autograde.remote.facts import same_bits
 
@@ -117,18 +116,26 @@ class AdapterParameters(Check):
         return (
             _extra_parameters(case, names, expected)
             or _missing_parameters(names, expected)
+            or _repeated_parameters(names)
             or _unmarked(case, observation["marked"], expected)
         )
 
+    def keeps(self, cases, observations, failed):
+        """Whether the first answer is right and all others hold Parameters of other models, the model's own beside them or not."""
+        foreign = [any(item.get("foreign") is True for item in seen.get("items", ())) for seen in observations]
+        return 0 not in failed and all(foreign[1:])
+
     def cause_in_all(self, cases, observations):
-        """`KEPT_BETWEEN_CALLS` if all answers, but maybe the first, hold Parameters of other models beside the model's own."""
-        beside = []
+        """`TOP_LEVEL_ONLY` if what is missing are the adapters of all layers that are no children of the model, and no others."""
+        nested = []
         for case, observation in zip(cases, observations, strict=True):
-            items = observation.get("items", ())
-            own = {item.get("name") for item in items}
-            foreign = any(item.get("foreign") is True for item in items)
-            beside.append(foreign and not _missing_parameters(own, _adapter_names(case)))
-        return KEPT_BETWEEN_CALLS if all(beside[1:]) else None
+            found = {item.get("name") for item in observation.get("items", ())}
+            missing = set(_adapter_names(case)) - found
+            top_level = {name for name in _adapter_names(case) if name.count(".") == 1}
+            if missing & top_level or not found <= set(_adapter_names(case)):
+                return None
+            nested.append(bool(missing))
+        return TOP_LEVEL_ONLY if any(nested) and not nested[0] else None
 
     def same(self, case, a, b):
         """Whether two answers hold the same items, in any order."""
@@ -185,6 +192,10 @@ def _extra_parameters(case, names, expected):
         cause = ALL_THAT_TRAIN if set(unexpected) <= trained else ALL_PARAMETERS
         listed = describe.clean(", ".join(map(str, unexpected[:3])), 120)
         return Fault(f"There are parameters among them that are no adapters: {listed}.", misconception=cause)
+    return None
+
+
+def _repeated_parameters(names):
     repeated = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     if repeated:
         return Fault(
@@ -203,8 +214,6 @@ def _missing_parameters(names, expected):
         return None
     ends = {name.rpartition(".")[2] for name in missing}
     cause = ONE_OF_TWO if len(ends) == 1 and len(missing) * 2 == len(expected) else None
-    if cause is None and len(ends) == 2 and not names and all(name.count(".") >= 2 for name in missing):
-        cause = TOP_LEVEL_ONLY
     return Fault(
         f"Of {len(expected)} adapter Parameters, {len(missing)} {'is' if len(missing) == 1 else 'are'} missing, the first of "
         f"them {missing[0]}.",

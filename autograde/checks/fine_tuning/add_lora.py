@@ -170,6 +170,9 @@ class AddLora(Check):
             if observation["dotted"] is True:
                 return Fault(problem, misconception=FULL_NAME_AS_ATTRIBUTE)
             return Fault(problem, misconception=NESTED_MISSED if nested == set(plain) else None)
+        if observation["shared"]:
+            first, second = (describe.clean(str(path), 60) for path in observation["shared"])
+            return Fault(f"The layers at {first} and {second} have an adapter in common.", misconception=ADAPTER_SHARED)
         for path, place in places.items():
             (d, k), rank = linears(args["source"])[path], args["rank"]
             if place["layers"] > 1:
@@ -199,9 +202,6 @@ class AddLora(Check):
             if place["trains"] != [True, True]:
                 problem = f"The adapter at {path} does not require a gradient, so nothing trains."
                 return Fault(problem, misconception=ADAPTER_FROZEN)
-        if observation["shared"]:
-            first, second = (describe.clean(str(path), 60) for path in observation["shared"])
-            return Fault(f"The layers at {first} and {second} have an adapter in common.", misconception=ADAPTER_SHARED)
         return None
 
     def _other_parameters_fault(self, args, observation):

@@ -9,8 +9,8 @@ from autograde.checks.fine_tuning.given import LAYER, linears, made, output
 from autograde.judge import describe
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import ANSWER, Case, Check
-from autograde.judge.compare import Fault
-from autograde.judge.misconception import Misconception
+from autograde.judge.compare import Fault, agree
+from autograde.judge.misconception import CHANGED_INPUT, Misconception
 from autograde.lesson_kit.digits import digits, turned
 from autograde.probes.fine_tuning import tuned
 from autograde.remote.facts import same_bits
@@ -24,6 +24,7 @@ ROWS, EPOCHS, RATE = 200, 100, 5e-3
 BAR = 0.6  # of 397 held-out digits; before training it is below .5
 ROWS_SEEN = 0.4  # of the rows, at least, must have been trained on: some are rightly kept aside
 ONE_LABEL_BAR = 0.7  # of them answered with the label that every row had
+GROWN = 3  # how far all logits together have moved up, in their own spread: classes that compete push each other down
 NO_RATE, UNMOVED = 1e-9, 1e-5  # a rate of nearly nothing, and what the adapters may move with it
 LEFT = "what is left behind"
 
@@ -134,6 +135,27 @@ SHUFFLED_APART = Misconception(
     "shuffled_apart",
     thought="Shuffling the rows and shuffling the labels are two things to be done.",
     hint="Each row needs its own label. Draw one order, and use it for both.",
+)
+EPOCHS_OFF_BY_ONE = Misconception(
+    "epochs_off_by_one",
+    thought="range gives as many rounds as its last number says.",
+    hint="Print the number of each round for epochs=3. How many lines are there, and how many should there be?",
+)
+RESTARTED = Misconception(
+    "adapters_restarted",
+    thought="A training begins with fresh adapters.",
+    hint="What lora_A and lora_B hold may have been learned before. Which line of yours gives them other values before the first step?",
+)
+MERGED = Misconception(
+    "merged_at_the_end",
+    thought="What was learned is put into the base when the training is over.",
+    hint="The adapters still add it, so the model has it twice. What does the docstring say of every other parameter?",
+)
+NO_LOG_SOFTMAX = Misconception(
+    "no_log_softmax",
+    thought="A loss for classes takes what the model gives.",
+    hint="Print your loss in every round: it falls below zero and goes on falling, because all logits may grow. Which loss has the "
+    "classes of a row compete with each other, and what does the one that you use expect?",
 )
 RATE_IGNORED = Misconception(
     "rate_ignored",
@@ -248,6 +270,13 @@ class FineTune(Check):
             return Fault(
                 "The model has other parameters than before.", hint="Train the model as it is: replace no layer."
             )
+        if seen["changed"]:
+            name = describe.clean(str(seen["changed"][0]), 20)
+            hint = f"{name} belongs to the caller. Look for what writes into it (-=, /=, a name ending in _), and make a new tensor."
+            return Fault(f"The call has changed {name} in place.", hint=hint, misconception=CHANGED_INPUT)
+        if seen["watched"]["restarted"] is True:
+            problem = "When the first rows arrived, the adapters did not hold what they had held before the call."
+            return Fault(problem, misconception=RESTARTED)
         if case.part == LEFT:
             return _base_fault(case, seen, before) or _state_fault(seen)
         if case.args["lr"] == NO_RATE:
@@ -258,6 +287,13 @@ class FineTune(Check):
             or _left_out(seen, before)
             or _learned_fault(case, seen)
         )
+
+    def keeps(self, cases, observations, failed):
+        """Whether the first training is right, and the optimiser of every other one holds none of its model's parameters."""
+        watched = [observation.get("watched") for observation in observations]
+        if 0 in failed or None in watched:
+            return False
+        return all(seen["steps"] and not seen["held"] for seen in watched[1:]) and bool(watched[0]["held"])
 
     def same(self, case, a, b):
         """Whether two functions go wrong in the same way. Right ones differ in every digit, so values are not compared."""
@@ -291,10 +327,28 @@ def _base_fault(case, seen, before):
     if not changed:
         return None
     frozen = [name for name in changed if ".base_layer." in name or name in case.args["frozen"]]
-    return Fault(
-        f"{describe.counted(len(changed), 'parameter')} outside the adapters changed, the first of them {changed[0]}.",
-        misconception=BASE_UNFROZEN if frozen else ALL_HANDED_OVER,
+    problem = (
+        f"{describe.counted(len(changed), 'parameter')} outside the adapters changed, the first of them {changed[0]}."
     )
+    if not frozen:
+        return Fault(problem, misconception=ALL_HANDED_OVER)
+    if _is_merged(case, seen, before):
+        return Fault(problem, misconception=MERGED)
+    given = set(frozen) & {*map(str, seen["watched"]["held"])} or set(seen["trains"][1]) - set(seen["trains"][0])
+    hint = "" if given else "Which of your lines writes into a parameter that is no adapter?"
+    return Fault(problem, hint=hint, misconception=BASE_UNFROZEN if given else None)
+
+
+def _is_merged(case, seen, before):
+    """Whether what each adapter adds was added to its base's weight."""
+
+    def merged(path):
+        A, B = (seen["parameters"][f"{path}.{name}"].double() for name in ("lora_A", "lora_B"))
+        weight = f"{path}.base_layer.weight"
+        delta = seen["parameters"][weight].double() - before[weight].double()
+        return agree(delta.float(), (ALPHA / RANK * (A @ B).T).float())
+
+    return all(merged(path) for path, *_ in case.args["adapted"])
 
 
 def _is_not_zero(gradient):
@@ -375,7 +429,16 @@ def _part(names):
 
 def _way_fault(case, seen):
     """The fault of a training that is not what was asked for, whatever it came to."""
-    watched, rows = seen["watched"], len(case.args["x"])
+    watched, rows, epochs = seen["watched"], len(case.args["x"]), case.args["epochs"]
+    # Somebody who stops early keeps rows aside, or does not stop exactly one round before the end.
+    if (
+        watched["distinct"] == rows
+        and watched["trained"] == rows * (epochs - 1)
+        and watched["backwards"] <= watched["steps"]
+    ):
+        return Fault(
+            f"With epochs={epochs}, all rows were trained on {epochs - 1} times.", misconception=EPOCHS_OFF_BY_ONE
+        )
     if 0 < watched["rows"] <= 1.5 * rows:
         return Fault(
             f"With epochs={case.args['epochs']}, {watched['rows']} rows have gone through the model for training, and x has "
@@ -416,7 +479,7 @@ def _epochs_fault(case, seen):
         return None
     return Fault(
         f"With epochs={epochs}, all rows were trained on {ran:.0f} times.",
-        misconception=EPOCHS_IGNORED,
+        misconception=EPOCHS_OFF_BY_ONE if watched["trained"] == (epochs + 1) * len(case.args["x"]) else EPOCHS_IGNORED,
     )
 
 
@@ -438,11 +501,18 @@ def _learned_fault(case, seen):
         return None
     # Certain of nothing, after all that training: there was nothing to be learned.
     unsure = logits.softmax(-1).amax(-1).mean() < 0.35 and reached < 0.45 and logits.std(0).mean() > 0.02
-    return Fault(
-        f"After the training the model reads {reached:.0%} of held-out digits.",
-        expected=f"{BAR:.0%} or more; before the training it is below 50 %",
-        misconception=SHUFFLED_APART if unsure and seen["watched"]["backwards"] >= EPOCHS else None,
-    )
+    problem = f"After the training the model reads {reached:.0%} of held-out digits."
+    expected = f"{BAR:.0%} or more; before the training it is below 50 %"
+    rates = [rate for rate in seen["watched"]["lr"] if isinstance(rate, float)]
+    if rates and max(rates) > 2 * case.args["lr"]:
+        hint = (
+            f"The optimiser's lr was {max(rates):g}, and the call gave lr={case.args['lr']:g}. Which line changes it?"
+        )
+        return Fault(problem, expected=expected, hint=hint)
+    if logits.mean() > GROWN * logits.std(1).mean():
+        return Fault(problem, expected=expected, misconception=NO_LOG_SOFTMAX)
+    cause = SHUFFLED_APART if unsure and seen["watched"]["backwards"] >= EPOCHS else None
+    return Fault(problem, expected=expected, misconception=cause)
 
 
 fine_tune = FineTune()
@@ -501,6 +571,20 @@ answer.slip(
     recognise=_never,
 )
 answer.slip(EPOCHS_IGNORED, "range(epochs)", "range(30)", recognise=_never)
+answer.slip(EPOCHS_OFF_BY_ONE, "range(epochs)", "range(1, epochs)", recognise=_never)
+answer.slip(EPOCHS_OFF_BY_ONE, "range(epochs)", "range(epochs + 1)", recognise=_never)
+answer.slip(
+    RESTARTED, MADE, MADE + "    for layer in layers:\n        nn.init.normal_(layer.lora_A)\n", recognise=_never
+)
+answer.slip(
+    MERGED,
+    "    model.eval()\n",
+    "    model.eval()\n    for layer in layers:\n"
+    "        layer.base_layer.weight.data += layer.scaling * (layer.lora_A @ layer.lora_B).T.data\n",
+    recognise=_never,
+)
+answer.slip(NO_LOG_SOFTMAX, "cross_entropy(model(x), y)", "nll_loss(model(x), y)", recognise=_never)
+answer.slip(CHANGED_INPUT, "    model.train()\n", "    x -= x.mean()\n    model.train()\n", recognise=_never)
 answer.slip(SAME_ROWS, "cross_entropy(model(x), y)", "cross_entropy(model(x[:32]), y[:32])", recognise=_never)
 answer.slip(RATE_IGNORED, MADE, MADE.replace(", lr=lr", ""), recognise=_never)
 answer.slip(ONE_MATRIX, "(layer.lora_A, layer.lora_B)", "(layer.lora_B,)", recognise=_never)

@@ -28,11 +28,19 @@ from autograde.judge import describe
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import Case
 from autograde.judge.compare import Fault, agree, fault_between, is_number
-from autograde.judge.misconception import CHANGED_INPUT, misconception
+from autograde.judge.describe import clean
+from autograde.judge.misconception import CHANGED_INPUT, Misconception, misconception
 from autograde.judge.random_inputs import devices
-from autograde.probes.lora_linear import forward
+from autograde.probes.lora_linear import OTHER_ALPHA, forward
 
 INPUTS = ("A", "B", "cotangent")
+
+WRITES_IN_FORWARD = Misconception(
+    "writes_in_forward",
+    thought="What a call needs can be written into the layer's own tensors.",
+    hint="The next call starts from what this one has left, and what was learned is gone. Which line of forward writes into lora_A, "
+    "lora_B or the base, and where can its result go instead?",
+)
 
 answer = RightAnswer(LORA_LINEAR)
 
@@ -66,7 +74,7 @@ class LoraLinearForward(LayerCheck):
             layer_case(draw, (2, 3), "x is a transposed view", inputs=INPUTS, contiguous=False),
             layer_case(draw, (0,), "an empty batch", inputs=INPUTS),
             layer_case(draw, (3,), "rank and alpha left at their defaults", inputs=INPUTS, sizes=(9, 7, 4), options={}),
-            layer_case(draw, (3,), "rank and alpha by position", inputs=INPUTS, by_position=True),
+            layer_case(draw, (1,), "rank and alpha by position, a batch of one row", inputs=INPUTS, by_position=True),
         ]
 
     def make_cases(self, draw, remote=False):
@@ -85,6 +93,14 @@ class LoraLinearForward(LayerCheck):
         out = base + scaling_of(case) * (x @ A) @ B
         (out * double["cotangent"]).sum().backward()
         return out.detach(), [x.grad, A.grad, B.grad]
+
+    def with_alpha(self, case, alpha):
+        """The output of the right layer with another alpha, in float64."""
+        args, options = case.args, case.args["options"]
+        x, A, B = (args[name].double() for name in ("x", "A", "B"))
+        bias = None if args["bias"] is None else args["bias"].double()
+        base = nn.functional.linear(x, args["weight"].double(), bias)
+        return base + alpha / options.get("rank", DEFAULTS["rank"]) * (x @ A) @ B
 
     def same(self, case, a, b):
         if "out" not in a or "out" not in b:
@@ -125,11 +141,21 @@ class LoraLinearForward(LayerCheck):
             )
         out, gradients = self.expected(case)
         dtype = case.args["x"].dtype
+        if observation["wrote"]:
+            return Fault(
+                f"A call of the layer has changed {' and '.join(clean(str(name), 40) for name in observation['wrote'])}.",
+                misconception=WRITES_IN_FORWARD,
+            )
         if fault := fault_between(
             observation["out"], observation["type"], out, dtype=dtype, device=case.device, what="The output"
         ):
             if modes.differs(case, observation):
                 return Fault("Two calls with the same x gave two outputs.", misconception=modes.DROPOUT)
+            if agree(observation["out"], self.with_alpha(case, OTHER_ALPHA), dtype, case.device):
+                return Fault(
+                    "The output is scaled by the alpha of a layer that was made after this one.",
+                    misconception=KEPT_ON_THE_CLASS,
+                )
             return bias_fault(observation["biased"]) or _with_hint(fault, case, observation)
         if observation["changed"]:
             return Fault(
@@ -184,7 +210,7 @@ def _with_hint(fault, case, observation):
 
 def _has_other_defaults(case, observation):
     given = observation.get("defaults", {})
-    if given == {"rank": DEFAULTS["alpha"], "alpha": DEFAULTS["rank"]} or modes.swapped(observation):
+    if modes.swapped(observation):
         return False  # another mistake: the two have changed places
     if observation.get("during") == "construction":
         return False
@@ -299,7 +325,7 @@ answer.slip(
     "adapter_unused",
     " + self.scaling * (x @ self.lora_A) @ self.lora_B",
     "",
-    thought="What lora_A and lora_B add is worked out when the layer is made.",
+    thought="What lora_A and lora_B add is in the output already.",
     hint="Your layer gives what its base gives, though lora_B is not zero any more. Does forward use lora_A and lora_B "
     "as they are now?",
 )
@@ -411,6 +437,13 @@ answer.slip(
     "out = self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B\n        x.mul_(0)\n        return out",
     hint="Look in forward for what writes into x (+=, *=, a name ending in _), and make a new tensor instead.",
     recognise=lambda case, observation: observation.get("changed") is True,
+)
+
+answer.slip(
+    WRITES_IN_FORWARD,
+    "return self.base_layer(x) +",
+    "nn.init.normal_(self.lora_A)\n        return self.base_layer(x) +",
+    recognise=lambda case, observation: bool(observation.get("wrote")),
 )
 
 for slip in (base_forgotten, bias_lost, delta_transposed, view_for_transpose, reshaped_for_transposed):

@@ -154,8 +154,8 @@ def _start_fault(A, B, observation):
     if kind not in ("zero", "constant", "wild") and same_start(observation):
         return Fault(
             "Two layers made one after the other have the very same lora_A.",
-            hint="Each layer must draw its own. A fixed pattern gives the same numbers every time, and so does a "
-            "generator that the layer itself seeds.",
+            hint="Each layer must draw its own. A fixed pattern gives the same numbers every time, and so do numbers that are "
+            "kept outside the layer, and a generator that the layer itself seeds.",
         )
     if kind == "random":
         return None

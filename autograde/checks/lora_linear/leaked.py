@@ -141,6 +141,18 @@ def bias_only(layer):
 
 
 @leaked_parameters.misconception(
+    "first_leak_only",
+    thought="The loop gives back every name that leaks.",
+    hint="return ends the function, and the loop with it. How many names can yours give back?",
+)
+def first_leak_only(layer):
+    for name, parameter in layer.named_parameters():
+        if parameter.requires_grad and not name.startswith("lora_"):
+            return [name]
+    return []
+
+
+@leaked_parameters.misconception(
     "counted",
     thought="The answer is how many numbers leak.",
     hint="A count tells that something leaks; a name tells what. Return the names.",

@@ -26,6 +26,7 @@ class ToLinearWeights(Check):
             case("a square layer", side, side, 3),
             case("as many inputs as ranks", side, side + 2, side),
             case("transposed views", *layer_sizes(draw), contiguous=False),
+            case("a square layer, other numbers", side, side, 3),
         ]
 
     def right(self, lora_A, lora_B):
@@ -69,6 +70,24 @@ def swapped(lora_A, lora_B):
 )
 def swapped_without_transpose(lora_A, lora_B):
     return lora_B, lora_A
+
+
+@to_linear_weights.misconception(
+    "one_transposed",
+    thought="One of the two has the shape that its nn.Linear needs as it is.",
+    hint="Compare the shape of each with the shape of the weight of its nn.Linear: nn.Linear(d, r) and nn.Linear(r, k).",
+)
+def only_A_transposed(lora_A, lora_B):
+    return lora_A.T, lora_B
+
+
+@to_linear_weights.misconception(
+    "one_transposed",
+    thought="One of the two has the shape that its nn.Linear needs as it is.",
+    hint="Compare the shape of each with the shape of the weight of its nn.Linear: nn.Linear(d, r) and nn.Linear(r, k).",
+)
+def only_B_transposed(lora_A, lora_B):
+    return lora_A, lora_B.T
 
 
 @to_linear_weights.misconception(

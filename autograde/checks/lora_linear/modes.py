@@ -85,7 +85,8 @@ def fault(case, outcomes, right):
             misconception = PRODUCT_KEPT
         elif misconception is MERGED_AT_EVAL and not agree(result, right, dtype, case.device):
             misconception = None
-        return Fault(f"The output is right at first, and wrong {_when(way)}", hint=HINT, misconception=misconception)
+        hint = "" if misconception else HINT
+        return Fault(f"The output is right at first, and wrong {_when(way)}", hint=hint, misconception=misconception)
     return None
 
 

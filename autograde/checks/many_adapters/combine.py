@@ -247,6 +247,20 @@ answer.slip(
     hint="A is (d, r). Which of its two sizes has to grow, and which belongs to the layer?",
 )  # fmt: skip
 answer.slip(
+    "one_adapter_only",
+    A_LINE, "adapters[0][0]", B_LINE, "weights[0] * adapters[0][2] * adapters[0][1]",
+    thought="The adapters are gone through one after the other, and all of them are in the result.",
+    hint="What your function returns holds one of them. How many columns has your A, and how many do all A's have together? In a loop: "
+    "is the result collected, or does each round replace it?",
+)  # fmt: skip
+answer.slip(
+    "one_adapter_only",
+    A_LINE, "adapters[-1][0]", B_LINE, "weights[-1] * adapters[-1][2] * adapters[-1][1]",
+    thought="The adapters are gone through one after the other, and all of them are in the result.",
+    hint="What your function returns holds one of them. How many columns has your A, and how many do all A's have together? In a loop: "
+    "is the result collected, or does each round replace it?",
+)  # fmt: skip
+answer.slip(
     "full_size_factor", "    return A, B, 1.0", "    return A @ B, torch.eye(B.shape[1], dtype=B.dtype), 1.0",
     thought="The sum of the updates is itself a matrix, and that is all that is needed.",
     hint="Count the numbers in your A. Why were there two thin matrices?",

@@ -249,7 +249,10 @@ class MultiLoRALinearCheck(Check):
         return _first_fault(case, observation)
 
     def same(self, case, a, b):
-        return _summary(a) == _summary(b)
+        outputs = [[snapshot["out"] for snapshot in seen.get("snapshots", ())] for seen in (a, b)]
+        return _summary(a) == _summary(b) and all(
+            agree(one, two) or (one is None and two is None) for one, two in zip(*outputs, strict=True)
+        )
 
 
 def in_words(step):
@@ -340,6 +343,9 @@ def _initial_values_fault(snapshot, name, after):
     values = {key: adapter["values"] for key, adapter in snapshot["adapters"].items() if adapter["fits"]}
     A, B = values[name]["A"], values[name]["B"]
     if not bool((B == 0).all()):
+        if bool((A == 0).all()):
+            hint = "The one that x meets first is zero, and the other one is random. Which sizes did you give to each of the two?"
+            return Fault(f"{after}A is zero, and B is not.", hint=hint)
         return Fault(f"{after}B is not zero.", misconception=BOTH_RANDOM)
     if bool((A == A.flatten()[0]).all()):
         if bool((A == 0).all()):
@@ -444,10 +450,6 @@ def _initial_values(adapter, snapshot):
 
 
 def _snapshot_summary(snapshot):
-    out = snapshot["out"]
-    rounded_output = None
-    if isinstance(out, torch.Tensor):
-        rounded_output = (out.double().round(decimals=3) + 0.0).numpy().tobytes()  # 0.0 also for -0.0
     adapters = sorted(
         (name, adapter["count"], adapter["fits"], *_initial_values(adapter, snapshot))
         for name, adapter in snapshot["adapters"].items()
@@ -460,7 +462,6 @@ def _snapshot_summary(snapshot):
     return (
         snapshot.get("raised", {}).get("type"),
         snapshot["active"],
-        rounded_output,
         adapters,
         base_facts,
         "out_raised" in snapshot,

@@ -83,6 +83,7 @@ class Route(Check):
             case([1] * n, "the same adapter for every row"),
             case([0] * 4, "a single adapter", m=1),
             case([], "no row at all"),
+            case([1], "a single row"),
             case(mixed, "-1 among the ids", NONE),
             case([-1] * 3, "-1 for every row", NONE),
             case([-1, 0, -1], "a single adapter, and -1", NONE, m=1),

@@ -43,6 +43,7 @@ class DeltaWeight(GivenLayerCheck):
             adapted(draw, "a square layer", sizes=(side, side, 3)),
             adapted(draw, "no bias, float64", bias=False, dtype=torch.float64),
             adapted(draw, "a single output, rank 1", sizes=(draw.integer(5, 9), 1, 1)),
+            adapted(draw, "a square layer, other numbers", sizes=(side, side, 3)),
         ]
 
     def right(self, weight, bias, options, A, B):

@@ -21,6 +21,7 @@ EXACT = "to the last bit"  # the part of the points that is for giving back exac
 LAYER_MISTAKES = {slip.id: slip.misconception for slip in (*init.answer.slips, *forward.answer.slips)}
 
 MODES = ("train", "eval")
+DOES_NOTHING = "does_nothing"  # no misconception by itself: a method that has left the flag and the weight as they were
 NAME = "MergeableLoRALinear"
 
 
@@ -148,9 +149,8 @@ def start_fault(case, start):
 
 def _raised(case, observation, layer):
     error, during = observation["raised"], describe.clean(str(observation["during"]), 20)
-    snapshot_count = len(
-        observation.get("snapshots", ())
-    )  # once at the start, and once after each step and its forward
+    snapshots = observation.get("snapshots", [])
+    snapshot_count = len(snapshots)  # once at the start, and once after each step and its forward
     completed_steps = case.args["steps"][: snapshot_count if during == "forward" else max(snapshot_count - 1, 0)]
     actions = {
         "construction": "Making the layer",
@@ -176,11 +176,15 @@ def _raised(case, observation, layer):
     text = str((error["where"] or {}).get("text", ""))
     on_purpose = error["type"] == "AssertionError" or text.startswith("raise")
     nothing_kept = exceptions.kind_of(error) in ("", exceptions.NONE, exceptions.ATTRIBUTE) and not error["near"]
-    if during == "unmerge" and layer.merged is None and nothing_kept and not absent and not on_purpose:
+    if during == "unmerge" and layer.merged is None and on_purpose:
+        return fault, "unmerge_refused"
+    if during == "unmerge" and layer.merged is None and nothing_kept and not absent:
         return fault, "unmerge_unguarded"
     if during == "learn" and "does not require grad" in message:
         return fault, "trains_no_more"
     if during in ("forward", "set") and completed_steps and any(f"attribute '{name}'" in message for name in ADAPTERS):
+        return fault, "trains_no_more"
+    if during == "forward" and completed_steps and snapshots[-1]["adapters"] != [True, True]:
         return fault, "trains_no_more"
     if _product_is_reversed(case, message):
         return replace(fault, misconception=LAYER_MISTAKES["paper_order"]), "paper_order"
@@ -224,7 +228,10 @@ def _snapshot_fault(case, snapshot, layer, right, steps, delta_before):
         fault = _flag_fault(snapshot["merged"], merged, right.merged, after)
         fits = agree(snapshot["weight"], right.weight, case.args["weight"].dtype, case.device)
         points_to = _flag_mistake(step, merged, right.merged)
-        return fault, points_to if fits or points_to != "flag_forgotten" else ""
+        if step in ("merge", "unmerge") and not fits and merged is (delta_before is not None):
+            hint = f"{step}() has left merged as it was, and the weight too. Under which condition does it act, and when is that true?"
+            return replace(fault, hint=hint), DOES_NOTHING
+        return fault, points_to if fits or points_to == "merges_by_itself" else ""
     return (
         _weight_fault(case, snapshot, layer, right, after, steps, delta_before)
         or _rest_fault(case, snapshot, after)
@@ -272,6 +279,7 @@ def _weight_fault(case, snapshot, layer, right, after, steps, delta_before):
     def is_close_to(weight):
         return agree(weight_now, weight, original.dtype, case.device)
 
+    rounded = step == "unmerge" and _is_rounded(weight_now, layer.exact_weight)
     if is_close_to(right.weight):
         if right.merged or case.part != EXACT or same_bits(weight_now, layer.exact_weight):
             return None
@@ -282,7 +290,7 @@ def _weight_fault(case, snapshot, layer, right, after, steps, delta_before):
             f"differ, by up to {size}.",
             returned=f"{describe.dtype_name(original.dtype)} values that are close",
             expected="the same values, bit for bit",
-        ), "drifts"
+        ), "kept_in_a_smaller_dtype" if rounded else "drifts"
     difference = describe.largest_difference(weight_now, right.weight)
     shown = describe.contents(weight_now), describe.contents(right.weight.to(original.dtype))
     fault = Fault(
@@ -291,19 +299,29 @@ def _weight_fault(case, snapshot, layer, right, after, steps, delta_before):
     others = [step_taken[1].double() for step_taken in steps if step_taken[:1] == ["other"]]
     if any(is_close_to(weight) for weight in others):
         return fault, "kept_on_the_class"
+    loaded = [step_taken[1].double() for step_taken in steps if step_taken[:1] == ["load"]]
+    earlier_weights = [layer.initial_weight, *loaded][:-1]  # before the last one was loaded
     if not right.merged:
         if step == "unmerge" and delta_before is None:
             return fault, "unmerge_unguarded"
-        if is_close_to(layer.initial_weight) and ["load"] in [step_taken[:1] for step_taken in steps]:
+        if any(map(is_close_to, earlier_weights)):
             return fault, "kept_too_early"
         if step == "unmerge" and is_close_to(layer.W + delta_before):
             return fault, "kept_by_reference" if layer.weight_aliased else "kept_too_late"
-        return fault, "drifts" if case.part == EXACT else ""
+        if rounded:
+            return fault, "kept_in_a_smaller_dtype"
+        # What rounding makes of a sum and a difference is small beside what was added.
+        small = delta_before is not None and (weight_now - layer.W).abs().max() < 0.1 * delta_before.abs().max()
+        other = delta_before is not None and is_close_to(
+            layer.W + delta_before - layer.delta()
+        )  # A and B are others by now
+        return fault, "drifts" if case.part == EXACT and (small or other) else ""
     product = layer.A @ layer.B
     square = product.shape == layer.W.shape
     viewed = product.reshape(layer.W.shape)
     wrong_weights = [
         ("scaling_forgotten", layer.W + product.T),
+        ("scaling_twice", layer.W + layer.scaling**2 * product.T),
         ("no_transpose", layer.W + layer.scaling * product if square else None),
         ("view_for_transpose", layer.W + layer.scaling * viewed),
         ("merged_twice", None if delta_before is None else layer.W + 2 * layer.delta()),
@@ -314,15 +332,28 @@ def _weight_fault(case, snapshot, layer, right, after, steps, delta_before):
     for name, weight in wrong_weights:
         if weight is not None and is_close_to(weight):
             return fault, name
-    if ["load"] in [step_taken[:1] for step_taken in steps] and is_close_to(layer.initial_weight + layer.delta()):
+    if any(is_close_to(weight + layer.delta()) for weight in earlier_weights):
         return fault, "kept_too_early"
     if is_close_to(layer.W):
         right_out = right.out is not None and agree(snapshot["out"], right.out, original.dtype, case.device)
-        early = "delta_too_early" if snapshot["zeros"] is True else ""  # made with the layer, where lora_B is zero
+        # Made with the layer, where lora_B is zero.
+        early = "delta_too_early" if snapshot["zeros"] is True else "nothing_added" if step == "merge" else ""
         return fault, "merged_beside" if right_out else early
     if any(is_close_to(layer.W + delta) for delta in layer.earlier_deltas):
         return fault, "delta_too_early"
     return fault, ""
+
+
+def _is_rounded(weight, original):
+    """Whether a weight holds the original values as a dtype of fewer digits has them."""
+    smaller = [
+        dtype for dtype in (torch.float32, torch.float16, torch.bfloat16) if dtype.itemsize < original.dtype.itemsize
+    ]
+    smaller += [torch.bfloat16] * (original.dtype == torch.float16) + [torch.float16] * (
+        original.dtype == torch.bfloat16
+    )
+    rounded = [original.to(dtype).to(original.dtype) for dtype in smaller]
+    return any(same_bits(weight, values) and not same_bits(original, values) for values in rounded)
 
 
 def _rest_fault(case, snapshot, after):
@@ -361,7 +392,7 @@ def _out_fault(case, snapshot, layer, right, after):
         elif not after.startswith("After"):
             fitting = [name for name, candidate in _other_outputs(case, layer) if is_close_to(candidate)]
             if len(fitting) == 1:
-                return replace(fault, misconception=LAYER_MISTAKES[fitting[0]]), fitting[0]
+                return replace(fault, misconception=LAYER_MISTAKES.get(fitting[0])), fitting[0]
         return fault, ""
     if not right.merged and snapshot["adapters"] != [True, True]:
         return Fault(f"{after}lora_A and lora_B are not the Parameters that they were."), "trains_no_more"
@@ -383,6 +414,7 @@ def _other_outputs(case, layer):
     base, product = layer.base_output(layer.W), layer.x @ layer.A @ layer.B
     of_scaling = {
         "no_scaling": 1,
+        "alpha_ignored": 1 / rank,
         "alpha_not_divided": alpha,
         "rank_over_alpha": rank / alpha,
         "root_of_rank": alpha / rank**0.5,

@@ -11,12 +11,14 @@ from autograde.checks.shared.families import (
     CHANGED_LAYER,
     NO_TRANSPOSE,
     SCALING_FORGOTTEN,
+    SCALING_TWICE,
     VIEW_FOR_TRANSPOSE,
 )
 from autograde.judge import describe
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import ANSWER
 from autograde.judge.compare import Fault, agree
+from autograde.judge.kept import is_kept
 from autograde.judge.misconception import Misconception
 from autograde.probes.merging import linear_of
 from autograde.remote.facts import same_bits
@@ -100,7 +102,12 @@ class Merge(GivenLayerCheck):
             adapted(draw, "bfloat16, no bias", rows=(4,), bias=False, dtype=torch.bfloat16, part=DTYPES),
             adapted(draw, "bfloat16", rows=(4,), dtype=torch.bfloat16, part=DTYPES),
             adapted(draw, "float16", rows=(4,), dtype=torch.float16, part=DTYPES),
+            adapted(draw, "a square layer, other numbers", rows=(3,), sizes=(side, side, 3)),
         ]
+
+    def keeps(self, cases, observations, failed):
+        """Whether an nn.Linear that was made in an earlier call came back."""
+        return is_kept(cases, [observation.get("weight") for observation in observations], failed)
 
     def observe(self, target, case):
         """Call the learner's function with the case's layer."""
@@ -250,6 +257,22 @@ answer.slip(
 )
 
 answer.slip(
+    SCALING_TWICE,
+    "layer.scaling * ",
+    "layer.scaling**2 * ",
+    thought="The delta is scaled when it is merged.",
+    hint="What delta_weight returns holds the scaling already. Count how often layer.scaling meets the product, there and here.",
+)
+
+answer.slip(
+    "subtracted",
+    "base.weight + layer",
+    "base.weight - layer",
+    thought="The adapter's part is subtracted from the weight.",
+    hint="The result must compute what the layer computes. Which sign stands before the adapter's part in layer(x)?",
+)
+
+answer.slip(
     NO_TRANSPOSE,
     ".lora_B).T",
     ".lora_B)",
@@ -308,7 +331,7 @@ answer.slip(
     "",
     hint="The base may have a bias, and its outputs need it.",
     recognise=lambda case, observation: (
-        case.args["bias"] is not None and "weight" in observation and observation["bias"] is None
+        case.args["bias"] is not None and "weight" in observation and _is_no_bias(observation["bias"])
     ),
 )
 
@@ -330,11 +353,18 @@ def _is_unrelated_bias(case, bias):
     weight, base_bias = case.args["weight"], case.args["bias"]
     if not isinstance(bias, torch.Tensor) or bias.shape != weight.shape[:1]:
         return False
+    if base_bias is not None and _is_no_bias(bias):
+        return False
     if base_bias is not None and agree(
         bias.double() * base_bias.abs().max() / bias.abs().max().clamp(min=1e-30), base_bias
     ):
         return False  # the base's, multiplied: it was not left as nn.Linear made it
     return base_bias is None or not agree(bias, base_bias, device=case.device)
+
+
+def _is_no_bias(bias):
+    """Whether a bias is None, or zero."""
+    return bias is None or isinstance(bias, torch.Tensor) and not bias.any()
 
 
 def _base_is_changed(observation):

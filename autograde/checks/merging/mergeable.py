@@ -3,13 +3,14 @@
 import torch
 
 from autograde.checks.merging.given import adapted, base_in_words, options_in_words
-from autograde.checks.merging.in_place_steps import EXACT, LAYER_MISTAKES, follow, in_words
+from autograde.checks.merging.in_place_steps import DOES_NOTHING, EXACT, LAYER_MISTAKES, follow, in_words
 from autograde.checks.shared.draws import layer_sizes
 from autograde.checks.shared.families import (
     BIAS_DROPPED,
     KEPT_ON_THE_CLASS,
     NO_TRANSPOSE,
     SCALING_FORGOTTEN,
+    SCALING_TWICE,
     VIEW_FOR_TRANSPOSE,
 )
 from autograde.judge import describe
@@ -18,6 +19,13 @@ from autograde.judge.check import ANSWER, Case, Check
 from autograde.judge.exceptions import is_untouched
 from autograde.judge.misconception import Misconception
 from autograde.probes.merging import run_steps
+
+GUARD_INVERTED = Misconception(
+    "guard_inverted",
+    thought="unmerge acts on a layer that is not merged.",
+    hint="Read the condition in unmerge aloud, for a merged layer and for one that is not. In which of the two is there something to "
+    "give back?",
+)
 
 MERGE, UNMERGE, TRAIN, EVAL = ["merge"], ["unmerge"], ["train"], ["eval"]
 
@@ -100,7 +108,8 @@ class MergeableLoRALinear(Check):
         other_weight = draw.tensor(*beside_another.args["weight"].shape)
         beside_another.args["steps"] += [["other", other_weight], UNMERGE]
         loaded = case("another base is loaded before the first merge", part=EXACT)
-        loaded.args["steps"] += [["load", draw.tensor(*loaded.args["weight"].shape)], MERGE, UNMERGE]
+        for _ in range(2):
+            loaded.args["steps"] += [["load", draw.tensor(*loaded.args["weight"].shape)], MERGE, UNMERGE]
         return [
             case("as it is made"),
             case("", MERGE, UNMERGE, MERGE),
@@ -140,6 +149,11 @@ class MergeableLoRALinear(Check):
         """Take the learner's class through the case. ``followed`` is what `follow` finds in it, worked out once."""
         observation = run_steps(target, **case.args, device=case.device)
         return observation | {"followed": follow(case, observation)}
+
+    def cause_in_all(self, cases, observations):
+        """`GUARD_INVERTED` if unmerge does nothing on a merged layer, and something on one that is not."""
+        ids = {observation.get("followed", (None, ""))[1] for observation in observations}
+        return GUARD_INVERTED if {DOES_NOTHING, "unmerge_unguarded"} <= ids else None
 
     def unfinished(self, observation):
         """The untouched stub: it cannot even be made."""
@@ -243,6 +257,53 @@ slip(
     ".lora_B)",
     hint="On a square layer they do, and the result is wrong. Which shape has nn.Linear's weight? And "
     "does your delta_weight pass its check?",
+)
+
+slip(
+    SCALING_TWICE,
+    "add_(self.scaling * ",
+    "add_(self.scaling**2 * ",
+    thought="The delta is scaled when it is merged.",
+    hint="What delta_weight returns holds the scaling already. Count how often the scaling meets the product, there and here.",
+)
+
+slip(
+    "nothing_added",
+    "self.base_layer.weight.add_(",
+    "self.base_layer.weight.add(",
+    thought="merge has put the delta into the weight.",
+    hint="The weight is what it was before. `+` and .add() make a new tensor, w = w + delta gives its name to another one, and a "
+    "condition may end the method early. Follow the delta from the line that makes it to base_layer.weight.",
+)
+
+slip(
+    "kept_in_a_smaller_dtype",
+    ".weight.detach().clone()",
+    ".weight.detach().bfloat16()",
+    thought="A copy in a smaller dtype holds the same numbers.",
+    hint="It holds them rounded. Print the dtype of what you keep, and of base_layer.weight. Which dtype gives every bit back?",
+)
+
+slip(
+    "unmerge_refused",
+    "    def unmerge(self):\n",
+    "    def unmerge(self):\n        assert self.merged\n",
+    thought="Unmerging a layer that is not merged is a mistake of the caller, so it must raise.",
+    hint="A script may call unmerge to be sure. What should such a call change, and what should it say?",
+)
+
+slip(
+    "alpha_ignored",
+    "alpha / rank",
+    "1 / rank",
+    thought="The alpha that the layer is made with arrives where it is needed by itself.",
+    hint="__init__ is given an alpha. Which of its lines uses it, or hands it on?",
+)
+
+slip(
+    GUARD_INVERTED,
+    "def unmerge(self):\n        if self.merged:",
+    "def unmerge(self):\n        if not self.merged:",
 )
 
 slip(
@@ -359,8 +420,8 @@ slip(
     "self.merged, self.kept = False, base_layer.weight.detach().clone()",
     "            self.kept = self.base_layer.weight.detach().clone()\n",
     "",
-    thought="The base never changes, so its weight can be kept when the layer is made.",
-    hint="A saved model is loaded after its layers are made. Which weight must unmerge restore, and "
+    thought="The base never changes, so it is enough to keep its weight once.",
+    hint="A saved model may be loaded after its layers are made, and between two merges. Which weight must unmerge restore, and "
     "when does it exist?",
 )
 

@@ -116,12 +116,6 @@ KEPT_ON_THE_CLASS = Misconception(
     hint="A name on the class, or outside of it, is there once for all layers, and the last layer that sets it has it. Where "
     "does each layer keep what is its own?",
 )
-KEPT_BETWEEN_CALLS = Misconception(
-    "kept_between_calls",
-    thought="A call starts with everything empty, default values and names outside of the function too.",
-    hint="Call your function twice with the same input and compare. A default value such as [] or set() is made once, at the "
-    "def line, and a name outside keeps what was put in. What should each call make anew?",
-)
 ADAPTER_SHARED = Misconception(
     "adapter_shared",
     thought="An adapter can serve every layer of its size.",

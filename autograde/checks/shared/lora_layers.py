@@ -104,9 +104,14 @@ def rank_of(case):
     return case.args["options"].get("rank", DEFAULTS["rank"])
 
 
+def alpha_of(case):
+    """The alpha of a case's layer, the course's default where the case leaves it out."""
+    return case.args["options"].get("alpha", DEFAULTS["alpha"])
+
+
 def scaling_of(case):
     """alpha / rank of a case's layer."""
-    return case.args["options"].get("alpha", DEFAULTS["alpha"]) / rank_of(case)
+    return alpha_of(case) / rank_of(case)
 
 
 def adapter_fault(case, states):
@@ -123,6 +128,10 @@ def adapter_fault(case, states):
             problem = f"{name} has shape {describe.shape(state['shape'])}, not {(rows, columns)}."
             if "Linear" in state["type"]:
                 problem = f"{name} is an nn.Linear from {state['shape'][0]} to {state['shape'][1]} numbers."
+            if state["shape"] in ([rows, alpha_of(case)], [alpha_of(case), columns]):
+                return Fault(
+                    problem, hint="That is alpha where the rank should be. In which order are the two handed over?"
+                )
             hint = f"{name} takes {rows} numbers and gives {columns}: nn.Parameter of ({rows}, {columns}), "
             return Fault(problem, hint=hint + f"or nn.Linear({rows}, {columns}, bias=False).")
     return None

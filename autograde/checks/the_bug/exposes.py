@@ -83,8 +83,11 @@ class Exposes(Check):
     )
 
     def cases(self, draw):
-        cases = []
-        for layer in sorted(LAYERS, key=lambda layer: draw.integer(0, 2**31)):
+        cases, order = [], sorted(LAYERS, key=lambda layer: draw.integer(0, 2**31))
+        first = next(
+            layer for layer in order if layer.right
+        )  # a test that keeps what it has found shows after a right one
+        for layer in [first, *(layer for layer in order if layer is not first)]:
             part = BUG if layer.right or layer is ATTEMPT_ONE else OTHERS
             words = Opaque(f"a {'right ' if layer.right else ''}layer {layer.words}")
             cases.append(LayerCase({"layer_class": words}, "", part, layer=layer, seed=draw.integer(0, 2**31)))
@@ -166,6 +169,19 @@ class Exposes(Check):
         if layer.gap(observation["calls"]):
             hint = f"This layer is wrong in calls where {' and '.join(layer.shows)}. Your test made no such call."
         return Fault(f"The test says False for {a_layer}.", "False", "True: this layer is wrong", hint=hint)
+
+    def keeps(self, cases, observations, failed):
+        """Whether a layer gets the answer that was found for one before it: a test that is right of the first layer, a right one,
+        says True of all layers after the first wrong one, or calls no other layer at all.
+        """
+        answers = [verdict_in(observation.get("value")) for observation in observations]
+        if answers[0] is not False or not observations[0].get("calls") or None in answers:
+            return False
+        if not any(observation["calls"] for observation in observations[1:]):
+            return True
+        rounding = any(observation.get("by rounding") for observation in observations)
+        since = next((i for i, case in enumerate(cases) if not case.layer.right), len(cases))
+        return not rounding and not any(answers[:since]) and all(answers[since:])
 
     def cause_in_all(self, cases, observations):
         """`INVERTED` if the test calls every layer and says True for all right ones and False for many wrong ones;
@@ -300,7 +316,7 @@ def lets_it_escape(layer_class):
 
 @exposes.misconception(
     "always_true",
-    thought="A layer can be refused without being asked for an output.",
+    thought="The layers are refused, before one of them has been called.",
     hint="Make a layer, set its adapters, call it with an x, and compare. If your test does all that inside try, run "
     "these lines without it: one of them raises before the layer is called.",
     recognise=_never_asked(right=True),
@@ -431,6 +447,17 @@ answer.slip(
 
 
 answer.slip(
+    "only_equal_rows",
+    "torch.randn(d), torch.randn(7, d), torch.randn(2, 7, d)",
+    "torch.ones(d), torch.ones(7, d), torch.ones(2, 7, d)",
+    thought="Every row of a batch is treated alike, so the rows may be alike.",
+    hint="With the same numbers in every row you cannot tell whether a row got its own update or another row's. Let the rows differ, "
+    "and ask for every entry of the output.",
+    recognise=_gap("the rows of x differ", unless="the entries of A or of B differ"),
+)
+
+
+answer.slip(
     "only_rows",
     "(torch.randn(d), torch.randn(7, d), torch.randn(2, 7, d))",
     "(torch.randn(7, d),)",
@@ -510,6 +537,24 @@ answer.slip(
     "(x",
     thought="The change is added as it is.",
     hint="Your test lets a layer pass that never uses its scaling. Go through the formula: what comes before (xA)B?",
+)
+
+
+answer.slip(
+    "expects_the_inverse",
+    "3 * (x",
+    "1 / 3 * (x",
+    thought="The scaling is the rank over alpha.",
+    hint="Your test lets a layer pass that divides the rank by alpha. Look up the scaling: which of the two is divided?",
+)
+
+
+answer.slip(
+    "expects_no_base",
+    "base(x) + 3",
+    "3",
+    thought="The layer's output is what the adapter computes.",
+    hint="Your test lets a layer pass that leaves the base out. Go through the formula: to what is the change added?",
 )
 
 

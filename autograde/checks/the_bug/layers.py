@@ -19,19 +19,32 @@ NAME = "LoRALinear"  # of every given class
 
 # What a call must have for a wrong layer to show, by name: a function of what the probe notes of the call.
 CONDITIONS = {
-    "B is not zero": lambda d, k, rank, alpha, bias, ndim, zero_B, zero_input, constant_factors: not zero_B,
-    "x and A are not zero": lambda d, k, rank, alpha, bias, ndim, zero_B, zero_input, constant_factors: not zero_input,
-    "the entries of A or of B differ": lambda d, k, rank, alpha, bias, ndim, zero_B, zero_input, constant_factors: (
+    "B is not zero": lambda d, k, rank, alpha, bias, ndim, zero_B, zero_input, constant_factors, rows_differ: (
+        not zero_B
+    ),
+    "x and A are not zero": lambda d, k, rank, alpha, bias, ndim, zero_B, zero_input, constant_factors, rows_differ: (
+        not zero_input
+    ),
+    "the entries of A or of B differ": lambda d, k, rank, alpha, bias, ndim, zero_B, zero_input, constant_factors, rows_differ: (
         not constant_factors
     ),
-    "d and k differ": lambda d, k, rank, alpha, bias, ndim, zero_B, zero_input, constant_factors: d != k,
-    "rank is above 1": lambda d, k, rank, alpha, bias, ndim, zero_B, zero_input, constant_factors: rank != 1,
-    "alpha is not rank": lambda d, k, rank, alpha, bias, ndim, zero_B, zero_input, constant_factors: alpha != rank,
-    "the base has a bias": lambda d, k, rank, alpha, bias, ndim, zero_B, zero_input, constant_factors: bias,
-    "x is 1-D": lambda d, k, rank, alpha, bias, ndim, zero_B, zero_input, constant_factors: ndim == 1,
-    "x is not 1-D": lambda d, k, rank, alpha, bias, ndim, zero_B, zero_input, constant_factors: ndim != 1,
-    "x is not 2-D": lambda d, k, rank, alpha, bias, ndim, zero_B, zero_input, constant_factors: ndim != 2,
-    "x is not 3-D": lambda d, k, rank, alpha, bias, ndim, zero_B, zero_input, constant_factors: ndim != 3,
+    "the rows of x differ": lambda d, k, rank, alpha, bias, ndim, zero_B, zero_input, constant_factors, rows_differ: (
+        rows_differ
+    ),
+    "d and k differ": lambda d, k, rank, alpha, bias, ndim, zero_B, zero_input, constant_factors, rows_differ: d != k,
+    "rank is above 1": lambda d, k, rank, alpha, bias, ndim, zero_B, zero_input, constant_factors, rows_differ: (
+        rank != 1
+    ),
+    "alpha is not rank": lambda d, k, rank, alpha, bias, ndim, zero_B, zero_input, constant_factors, rows_differ: (
+        alpha != rank
+    ),
+    "the base has a bias": lambda d, k, rank, alpha, bias, ndim, zero_B, zero_input, constant_factors, rows_differ: (
+        bias
+    ),
+    "x is 1-D": lambda d, k, rank, alpha, bias, ndim, zero_B, zero_input, constant_factors, rows_differ: ndim == 1,
+    "x is not 1-D": lambda d, k, rank, alpha, bias, ndim, zero_B, zero_input, constant_factors, rows_differ: ndim != 1,
+    "x is not 2-D": lambda d, k, rank, alpha, bias, ndim, zero_B, zero_input, constant_factors, rows_differ: ndim != 2,
+    "x is not 3-D": lambda d, k, rank, alpha, bias, ndim, zero_B, zero_input, constant_factors, rows_differ: ndim != 3,
 }
 ANY_CHANGE = ("B is not zero", "x and A are not zero")  # without these no adapter changes anything
 
@@ -320,6 +333,15 @@ class WrongAxis(Adapted):
     def forward(self, x):
         products = x.unsqueeze(-1) * (self.lora_A @ self.lora_B)
         return self.base_layer(x) + self.scaling * products.sum(dim=-1)
+
+
+@_wrong(
+    "that adds the first row's update to every row of a batch", "B is not zero", "x is not 1-D", "the rows of x differ"
+)
+class FirstRow(Adapted):
+    def forward(self, x):
+        delta = self.scaling * (x @ self.lora_A) @ self.lora_B
+        return self.base_layer(x) + (delta if x.ndim == 1 else delta[..., :1, :])
 
 
 # Wrong: sizes and shapes ---------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from autograde.judge import describe
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import Case, Check
 from autograde.judge.compare import Fault
+from autograde.judge.misconception import misconception
 from autograde.probes.the_bug import call_with_shape
 from autograde.remote.wire import Opaque
 
@@ -221,6 +222,43 @@ answer.slip(
     thought="The result has two sizes, as a matrix has.",
     hint="x may be a batch of sequences. Multiply torch.ones(3, 3) with torch.ones(2, 3, 3): how many sizes has the result?",
 )
+
+
+ONE_SIDE_STRETCHES = misconception(
+    "one_side_stretches",
+    thought="Of the two factors, only one is stretched to fit the other.",
+    hint="Multiply torch.ones(1, 3) with torch.ones(4, 3), and torch.ones(4, 3) with torch.ones(1, 3). In which of the two factors "
+    "may a size of 1 stand?",
+)
+
+
+@product_shape.misconception(ONE_SIDE_STRETCHES)
+def only_x_stretches(x_shape, d, k):
+    padded_x_shape = (1,) * (2 - len(x_shape)) + tuple(x_shape)
+    fits = padded_x_shape[-1] in (1, k) and padded_x_shape[-2] in (1, d)
+    return (*padded_x_shape[:-2], d, k) if fits else None
+
+
+@product_shape.misconception(ONE_SIDE_STRETCHES)
+def only_the_weight_stretches(x_shape, d, k):
+    padded_x_shape = (1,) * (2 - len(x_shape)) + tuple(x_shape)
+    fits = k in (1, padded_x_shape[-1]) and d in (1, padded_x_shape[-2])
+    return padded_x_shape if fits else None
+
+
+@product_shape.misconception(
+    "shorter_shape_ends_it",
+    thought="The sizes are gone through in pairs, and where the shorter shape ends, the result ends.",
+    hint="zip stops where the shorter of the two stops. Multiply torch.ones(3, 3) with torch.ones(3): how many sizes has the result, "
+    "and where does the one on the left come from?",
+)
+def shorter_shape_ends_it(x_shape, d, k):
+    sizes = []
+    for a, b in zip((k, d), reversed(x_shape), strict=False):
+        if a != b and 1 not in (a, b):
+            return None
+        sizes.append(b if a == 1 else a)
+    return tuple(reversed(sizes))
 
 
 @product_shape.misconception(

@@ -134,7 +134,12 @@ class SilentCase(Check):
             "no values": "Attempt #1 runs and has the right shape, but there is no value in it that could be wrong.",
             "right": "Attempt #1 runs, has the right shape, and is right.",
         }
-        return None if outcome == "silent" else Fault(problem[outcome], returned, expected)
+        if outcome == "silent":
+            return None
+        hint = (
+            "x goes through base as well. What must its last size be for that?" if outcome == "x does not fit" else ""
+        )
+        return Fault(problem[outcome], returned, expected, hint=hint)
 
 
 silent_case = SilentCase()
@@ -195,7 +200,7 @@ def one_input():
     "x_like_the_weight",
     thought="x needs the shape of A @ B for the two to be multiplied entry by entry.",
     hint="x goes through base as well. What must its last size be for that?",
-    recognise=_comes_to("x does not fit"),
+    recognise=_comes_to("x does not fit", lambda d, k, x_shape: x_shape[-2:] == (d, k)),
 )
 def x_like_the_weight():
     return 3, 5, (3, 5)

@@ -2,6 +2,7 @@
 
 import functools
 import re
+from dataclasses import replace
 
 from torch import nn
 
@@ -15,6 +16,10 @@ from autograde.judge.misconception import Misconception
 from autograde.probes.transformer import build_model, inject_into
 
 MODEL = "the model"  # the part of the points that is for what must not happen to the model
+
+TOP_LEVEL = (
+    "This layer stands in the model itself, so there is no dot in its name. What does your code take for its parent?"
+)
 
 SAYS_TIED = r"\bti(e|es|ed)\b|\btying\b|\b(un)?shar|\bsame\b|\balso\b|\bembedding"  # of a refusal that says why
 
@@ -89,7 +94,7 @@ class Inject(Check):
     def cases(self, draw):
         d, e, v = draw.sizes(3, low=6, high=11)
         source = TO_INJECT.format(d=d, e=e, v=v)
-        rank, alpha = draw.integer(2, 4), draw.choice([5, 7, 11])
+        rank, alpha = draw.choice([2, 3]), draw.choice([5, 7, 11])  # LoRALinear's default rank is 4
         ids = draw.tensor(2, 3).abs().long() % v
 
         def case(targets, label, part=ANSWER, again=None, tied=None):
@@ -107,6 +112,7 @@ class Inject(Check):
             case(["mlp.10", "k_proj"], "one name that is there and one that is not"),
             case(["q_proj", "v_proj"], "what was frozen, what trains, and the tie", MODEL, tied=tie),
             case(["lm_head"], "a layer whose weight is tied to the embedding", MODEL, tied=tie),
+            case(["q_proj", "attention.q_proj"], "two names that stand for one layer", MODEL),
             case(["q_proj"], "and once more with the same names", MODEL, again=["q_proj"]),
             case(["q_proj"], "and once more with further names", MODEL, again=["q_proj", "v_proj"]),
             case(["query"], "a name that is nowhere", MODEL),
@@ -246,7 +252,8 @@ def _exception_fault(check, case, observation):
     if case.args["tied"] and case.args["target_modules"] == ["lm_head"] and _is_unchanged(observation):
         if "ValueError" in error["bases"] and re.search(SAYS_TIED, error["message"].lower()):
             return None  # refusing it, and saying why, is right too
-    return check.failed_call(observation)
+    fault = check.failed_call(observation)
+    return replace(fault, hint=TOP_LEVEL) if case.args["target_modules"] == ["lm_head"] and not fault.hint else fault
 
 
 def _places_fault(case, observation, target_layers):
@@ -266,10 +273,14 @@ def _places_fault(case, observation, target_layers):
             f"It left {_list_names(not_replaced)} as {'it was' if len(not_replaced) == 1 else 'they were'}.",
             returned=f"replaced: {_list_names(replaced) or 'nothing'}",
             expected=f"replaced: {_list_names(target_layers)}",
+            hint=TOP_LEVEL if all("." not in name for name in not_replaced) else "",
             misconception=FULL_NAME_AS_ATTRIBUTE if not_replaced <= dotted else None,
         )
     if observation["added"]:
         return Fault(f"There are new modules where none was before: {_list_names(set(observation['added']))}.")
+    if observation["shared"]:
+        first, second = map(str, observation["shared"])
+        return Fault(f"{first} and {second} have an adapter in common.", misconception=ADAPTER_SHARED)
     sizes, rank, alpha = linears_of(case), case.args["rank"], case.args["alpha"]
     for name in sorted(target_layers):
         place = observation["places"][name]
@@ -287,9 +298,6 @@ def _places_fault(case, observation, target_layers):
             scaling_text = describe.contents(place["scaling"])
             return Fault(f"The scaling of {name} is {scaling_text}, not alpha / rank.",
                          hint="Does alpha get as far as LoRALinear?")  # fmt: skip
-    if observation["shared"]:
-        first, second = map(str, observation["shared"])
-        return Fault(f"{first} and {second} have an adapter in common.", misconception=ADAPTER_SHARED)
     return None
 
 
@@ -299,7 +307,7 @@ def _returned_names_fault(observation, target_layers, subject):
         return Fault(
             f"{subject} no list of names.", describe.contents(value), f"the names: {_list_names(target_layers)}"
         )
-    if sorted(value) != sorted(target_layers):
+    if sorted(set(value)) != sorted(target_layers):
         return Fault(f"{subject} not the list of the full names that were replaced.",
                      f"[{', '.join(value[:6])}]", f"[{', '.join(sorted(target_layers)[:6])}]")  # fmt: skip
     return None
@@ -498,6 +506,11 @@ answer.slip(
     "alpha_forgotten", "LoRALinear(module, rank, alpha)", "LoRALinear(module, rank)",
     thought="LoRALinear knows its alpha.",
     hint="LoRALinear has a default for alpha. Does the alpha that inject gets reach it?",
+)  # fmt: skip
+answer.slip(
+    "rank_forgotten", "LoRALinear(module, rank, alpha)", "LoRALinear(module, alpha=alpha)",
+    thought="LoRALinear knows its rank.",
+    hint="LoRALinear has a default for rank. Does the rank that inject gets reach it?",
 )  # fmt: skip
 answer.slip(
     "rank_and_alpha_swapped", "LoRALinear(module, rank, alpha)", "LoRALinear(module, alpha, rank)",

@@ -145,7 +145,8 @@ class AdaptWeight(Check):
         """What is wrong with the layer after the call."""
         args = case.args
         if fault := in_place_fault(self, observation):
-            return replace(fault, misconception=_misconception_in_message(args, observation) or fault.misconception)
+            known = _misconception_in_message(args, observation)
+            return replace(fault, misconception=known, hint="") if known else fault
         if observation["parametrised"] != 1:
             count = observation["parametrised"]
             if count:
@@ -185,7 +186,15 @@ class AdaptWeight(Check):
             fresh, expected_shapes, args["alpha"], rank, "The module in front of the weight"
         ):
             a, b = fresh["A"].get("shape"), fresh["B"].get("shape")
-            if a and b and fault.misconception is None and a[0] == b[1] == rank and a[1] * b[0] == weight.numel():
+            wrong_shapes = [list(expected_shapes["A"]), list(expected_shapes["B"])] != [a, b]
+            if (
+                a
+                and b
+                and wrong_shapes
+                and fault.misconception is None
+                and a[0] == b[1] == rank
+                and a[1] * b[0] == weight.numel()
+            ):
                 return Fault(fault.problem, misconception=KERNEL_FLATTENED_WRONG)
             return fault
         for name in "AB":

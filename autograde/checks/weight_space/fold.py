@@ -6,7 +6,7 @@ from autograde.checks.weight_space.given import LORA_WEIGHT, alike, change, in_p
 from autograde.judge import describe
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import Case, Check
-from autograde.judge.compare import Fault, fault_between
+from autograde.judge.compare import Fault, agree, fault_between
 from autograde.judge.misconception import Misconception
 from autograde.probes.weight_space import folded
 from autograde.remote.facts import same_bits
@@ -43,6 +43,11 @@ LEFT_BEHIND = Misconception(
     "left_behind",
     thought="The values are in the weight, and what else the module holds does no harm.",
     hint="Print the names in module.state_dict(): a plain layer has a weight and perhaps a bias.",
+)
+SWITCH_IGNORED = Misconception(
+    "switch_ignored",
+    thought="Folding puts the change into the weight, whether the adapter is on or off.",
+    hint="layer.weight says what the layer uses. What is it while en is False, and what must the folded layer use?",
 )
 PLAIN_ACCEPTED = Misconception(
     "plain_accepted",
@@ -149,6 +154,10 @@ class Fold(Check):
             if is_original:
                 problem = "The weight is the original one: the change of the adapter is gone."
                 return Fault(problem, fault.returned, fault.expected, misconception=CHANGE_LOST)
+            adapted = args["weight"].double() + change(args)
+            if not args["en"] and agree(observation["weight"], adapted, dtype, case.device):
+                problem = "The adapter is off, and yet its change is in the weight."
+                return Fault(problem, fault.returned, fault.expected, misconception=SWITCH_IGNORED)
             return fault
         right = output(args, weight)
         if fault := fault_between(
@@ -182,6 +191,11 @@ class Fold(Check):
 
 fold = Fold()
 
+answer.slip(
+    SWITCH_IGNORED,
+    "    parametrize.remove",
+    "    if parametrize.is_parametrized(module, 'weight'):\n        module.parametrizations.weight[0].en = True\n    parametrize.remove",
+)
 answer.slip(CHANGE_LOST, "leave_parametrized=True", "leave_parametrized=False")
 answer.slip(
     "change_twice",

@@ -127,12 +127,20 @@ def fresh_module_fault(state, expected_shapes, alpha, rank, whose):
     for name, size in expected_shapes.items():
         adapter_state = state[name]
         if "shape" not in adapter_state:
-            return Fault(f"{whose} has no tensor {name}, but {describe.clean(str(adapter_state['type']), 60)}.")
+            kind = describe.clean(str(adapter_state["type"]), 60)
+            if kind == "NoneType":
+                return Fault(
+                    f"{whose} has no {name}.", hint=f"Keep the names A and B as they were given, as self.{name}."
+                )
+            return Fault(f"{whose} has no tensor {name}, but {kind}.")
         if adapter_state["shape"] != list(size):
             swapped = all(state[n].get("shape") == list(expected_shapes[n])[::-1] for n in expected_shapes)
             hint = (
                 "Both are the other way round: A is (rank, out_f) and B is (in_f, rank), so that B stands on the left."
             )
+            if adapter_state["shape"] in ([alpha, size[1]], [size[0], alpha]) and not swapped:
+                hint = "That is alpha where the rank should be. In which order are the two handed over?"
+                swapped = True
             return Fault(
                 f"{name} of {whose[0].lower() + whose[1:]} has shape {describe.shape(adapter_state['shape'])}, not {tuple(size)}.",
                 hint=hint if swapped else "A is (rank, out_f), and B is (in_f, rank).",
@@ -145,8 +153,10 @@ def fresh_module_fault(state, expected_shapes, alpha, rank, whose):
     if not is_number(state["scale"]) or not agree(float(as_number(state["scale"])), alpha / rank):
         returned_and_expected = describe.contents(state["scale"]), describe.contents(alpha / rank)
         is_alpha = is_number(state["scale"]) and agree(float(as_number(state["scale"])), float(alpha))
+        hint = f"alpha is {alpha} and rank is {rank} in this call. What do you divide by what, and do both get as far as here?"
+        cause = ALPHA_NOT_DIVIDED if is_alpha else None
         return Fault(
-            "scale is not alpha / rank.", *returned_and_expected, misconception=ALPHA_NOT_DIVIDED if is_alpha else None
+            "scale is not alpha / rank.", *returned_and_expected, hint="" if cause else hint, misconception=cause
         )
     if state["en"] is not True:
         return Fault("en is not True at the start.", describe.contents(state["en"]), "True")

@@ -4,7 +4,7 @@ import importlib
 
 import torch
 
-from autograde.checks.shared.families import DIVIDED_BY_RANK_AGAIN, GRADIENT_CUT, SCALING_FORGOTTEN
+from autograde.checks.shared.families import DIVIDED_BY_RANK_AGAIN, GRADIENT_CUT, SCALING_FORGOTTEN, SCALING_TWICE
 from autograde.checks.shared.lora_layers import CALL_SUPER, module_fault
 from autograde.checks.weight_space.given import (
     ALPHA_NOT_DIVIDED,
@@ -93,18 +93,23 @@ class LoRAWeightCheck(Check):
             self._case(draw, (rows, columns), {}, "rank and alpha left out"),
             # 3 / 2 and the like: scale may be a tensor in float32, and must not be what is inexact
             self._case(draw, (rows, columns), {"rank": 2, "alpha": draw.choice([3, 5, 7])}, "float64", torch.float64),
+            self._case(draw, (rows, columns), options, "rank and alpha by position", by_position=True),
         ]
 
-    def _case(self, draw, shape, options, label, dtype=torch.float32):
+    def _case(self, draw, shape, options, label, dtype=torch.float32, by_position=False):
         rank, columns = options.get("rank", 1), torch.Size(shape[1:]).numel()
         args = {"sizes": [shape[0], columns], "options": options, "A": draw.tensor(rank, columns, dtype=dtype)}
         args |= {"B": draw.tensor(shape[0], rank, dtype=dtype), "wts": draw.tensor(*shape, dtype=dtype)}
+        args |= {"by_position": True} if by_position else {}
         return Case(args | {"cotangent": draw.tensor(*shape, dtype=dtype)}, label)
 
     def called(self, case):
         """How the module is made, and the weight."""
         sizes = ", ".join(map(str, case.args["sizes"]))
-        options = "".join(f", {name}={value}" for name, value in case.args["options"].items())
+        by_position = case.args.get("by_position", False)
+        options = "".join(
+            f", {value if by_position else f'{name}={value}'}" for name, value in case.args["options"].items()
+        )
         return f"{self.subject}({sizes}{options})(wts)  # {case.label}\n  wts = {describe.kind(case.args['wts'])}"
 
     def observe(self, target, case):
@@ -128,6 +133,12 @@ class LoRAWeightCheck(Check):
                 observation["fresh"], expected_shapes, options["alpha"], options["rank"], "The module"
             ):
                 return fault
+            if observation["alike"] == [True, True]:
+                return Fault(
+                    "Two modules made one after the other hold the very same numbers.",
+                    hint="Each module must draw its own. A fixed pattern gives the same numbers every time, and so does a generator "
+                    "that the module itself seeds.",
+                )
         if "raised" in observation:
             return self._raised_fault(observation)
         if "unset" in observation:
@@ -217,6 +228,30 @@ answer.slip(COPY_WHEN_OFF, "return wts\n", "return wts.clone()\n")
 answer.slip(NOTHING_WHEN_OFF, "return wts\n", "return None\n")
 answer.slip(EN_IS_TRAINING, "if not self.en:", "if not self.training:")
 answer.slip(SWITCH_IGNORED, "        if not self.en:\n            return wts\n", "")
+answer.slip(
+    "switch_inverted",
+    "if not self.en:",
+    "if self.en:",
+    thought="en says that the weight is to be left alone.",
+    hint="What is en at the start, and should a fresh module adapt the weight? Read your condition aloud for both values.",
+)
+answer.slip(
+    "product_kept",
+    "        self.en = True",
+    "        self.en = True\n        self.change = self.B @ self.A",
+    "(self.B @ self.A).view",
+    "self.change.view",
+    thought="The product of A and B can be worked out when the module is made.",
+    hint="Every step of training changes A and B. Which values of them does your forward use?",
+)
+answer.slip(
+    "alpha_before_rank",
+    "rank=1, alpha=1",
+    "alpha=1, rank=1",
+    thought="rank and alpha are always given by name, so their order does not matter.",
+    hint="They may be given by position. Compare your def line with the one that you were given.",
+)
+answer.slip(SCALING_TWICE, "* self.scale", "* self.scale**2")
 answer.slip(DEVICE_IGNORED, "out_f, device=device", "out_f", "rank, device=device", "rank")
 answer.slip(
     CHANGED_INPUT,
