@@ -175,7 +175,7 @@ def test_wrong_layers_show_themselves_where_they_are_said_to(layer):
     settings = itertools.product((3, 5), (3, 6), (1, 3), (1, 8), (True, False), ((), (4,), (2, 4)), (True, False))
     shown = 0
     for d, k, rank, alpha, bias, lead, zero in settings:
-        call = (d, k, rank, alpha, bias, len(lead) + 1, zero, False, False)
+        call = (d, k, rank, alpha, bias, len(lead) + 1, zero, False, False, bool(lead))
         if layer.gap([call]) is None:
             shown += 1
             assert is_wrong(layer, d, k, rank, alpha, bias, (*lead, d), zero), call
@@ -221,10 +221,10 @@ def test_the_calls_of_a_test_are_noted():
 
     sizes = [5, 3, 2, 7.0, False]
     assert try_test(calls)["calls"] == [
-        [*sizes, 2, True, False, False],
-        [*sizes, 1, False, False, False],
-        [*sizes, 1, False, True, False],
-        [*sizes, 1, False, False, True],
+        [*sizes, 2, True, False, False, True],
+        [*sizes, 1, False, False, False, False],
+        [*sizes, 1, False, True, False, False],
+        [*sizes, 1, False, False, True, False],
     ]
 
 
@@ -265,7 +265,9 @@ def test_a_rounding_tolerant_layer_differs_from_its_own_only_by_rounding(layer):
         assert not layer.right
         return
     assert (
-        all(compared) if layer.right or layer.gap([[5, 5, 2, 7, True, 2, False, False, False]]) else not any(compared)
+        all(compared)
+        if layer.right or layer.gap([[5, 5, 2, 7, True, 2, False, False, False, True]])
+        else not any(compared)
     )
 
 

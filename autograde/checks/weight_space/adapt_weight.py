@@ -21,7 +21,7 @@ from autograde.checks.weight_space.given import (
     layer_case,
     output,
 )
-from autograde.judge import describe
+from autograde.judge import describe, exceptions
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import Check
 from autograde.judge.compare import Fault, fault_between
@@ -146,7 +146,8 @@ class AdaptWeight(Check):
         args = case.args
         if fault := in_place_fault(self, observation):
             known = _misconception_in_message(args, observation)
-            return replace(fault, misconception=known, hint="") if known else fault
+            about_the_name = known and exceptions.kind_of(observation["raised"]) == exceptions.ATTRIBUTE
+            return replace(fault, misconception=known or fault.misconception, hint="" if about_the_name else fault.hint)
         if observation["parametrised"] != 1:
             count = observation["parametrised"]
             if count:
