@@ -1392,7 +1392,7 @@ def exposes(layer_class):
     return False
 
 
-# %% chaff="scaling inverted in its formula" exercise="exposes" misconception=""
+# %% chaff="scaling inverted in its formula" exercise="exposes" misconception="expects_the_inverse"
 def exposes(layer_class):
     for lead in [(), (3,), (3, 4)]:
         base = nn.Linear(6, 4)

@@ -981,7 +981,7 @@ class MergeableLoRALinear(nn.Module):
         return out if self.merged else out + self.scaling * (x @ self.lora_A) @ self.lora_B
 
 
-# %% chaff="keeps a copy in half precision" exercise="MergeableLoRALinear" misconception="drifts"
+# %% chaff="keeps a copy in half precision" exercise="MergeableLoRALinear" misconception="kept_in_a_smaller_dtype"
 class MergeableLoRALinear(nn.Module):
     def __init__(self, base_layer, rank=4, alpha=1):
         super().__init__()
@@ -1505,7 +1505,7 @@ class MergeableLoRALinear(LoRALinear):
         return self.base_layer(x) if self.merged else super().forward(x)
 
 
-# %% chaff="scaled twice at the merge" exercise="MergeableLoRALinear" misconception=""
+# %% chaff="scaled twice at the merge" exercise="MergeableLoRALinear" misconception="scaling_twice"
 class LoRALinear(nn.Module):
     def __init__(self, base_layer, rank=4, alpha=1):
         super().__init__()
@@ -1636,7 +1636,7 @@ class MergeableLoRALinear(LoRALinear):
         return self.base_layer(x) if self.merged else super().forward(x)
 
 
-# %% chaff="a copy in bfloat16" exercise="MergeableLoRALinear" misconception="drifts"
+# %% chaff="a copy in bfloat16" exercise="MergeableLoRALinear" misconception="kept_in_a_smaller_dtype"
 class LoRALinear(nn.Module):
     def __init__(self, base_layer, rank=4, alpha=1):
         super().__init__()
@@ -2324,7 +2324,7 @@ class MergeableLoRALinear(nn.Module):
         return out if self.merged else out + self.scaling * (x @ self.lora_A) @ self.lora_B
 
 
-# %% chaff="the backup is never cleared" exercise="MergeableLoRALinear" misconception=""
+# %% chaff="the backup is never cleared" exercise="MergeableLoRALinear" misconception="nothing_added"
 class MergeableLoRALinear(nn.Module):
     def __init__(self, base_layer, rank=4, alpha=1):
         super().__init__()

@@ -565,7 +565,7 @@ def fold(module):
     return module
 
 
-# %% chaff="the change also where it is off" exercise="fold" misconception=""
+# %% chaff="the change also where it is off" exercise="fold" misconception="switch_ignored"
 from torch.nn.utils import parametrize
 
 
