@@ -75,13 +75,13 @@ def diagnose(check, cases, observations, faults):
             explains = tuple(i for i in failed if known.recognise(cases[i], observations[i]))
             if explains:
                 recognised.append((known, explains))
-        elif candidate := _same_answers(check, known, cases, observations, failed):
+        elif candidate := _same_answers(_Comparison(check, known, cases, observations), failed):
             found.append(candidate)
     named = {candidate.misconception.id for candidate in found} | {known.id for known, _ in recognised}
     for known, explains in recognised:
         # Of one misconception alone, it makes no difference how strong it is: its wrong answer is not run.
         rivals = len(named) > 1 or everywhere_only
-        everywhere = rivals and _agrees_everywhere(check, known, cases, observations, failed)
+        everywhere = rivals and _Comparison(check, known, cases, observations).is_the_same_everywhere(failed)
         strength = (EVERYWHERE, len(cases)) if everywhere else (OBSERVED, len(explains))
         found.append(Candidate(known.misconception, strength[0], explains, strength[1]))
     return strongest([each for each in found if each.strength == EVERYWHERE or not everywhere_only])
@@ -115,35 +115,54 @@ def _reordered(cases, observations):
     return bool(taken) and taken != given and sorted(taken) == sorted(given)
 
 
-def _agrees_everywhere(check, known, cases, observations, failed):
-    others = [i for i in range(len(cases)) if i not in failed]  # asked last: on these, many wrong answers agree
-    return all(check.same(cases[i], observations[i], check.observe(known.wrong, cases[i])) for i in [*failed, *others])
+class _Comparison:
+    """The learner's observations beside those of a known wrong answer, which is run on a case when that is first needed."""
+
+    def __init__(self, check, known, cases, observations):
+        self.check = check
+        self.known = known
+        self.cases = cases
+        self.observations = observations
+        self._answers = {}  # observation, and whether it agrees, by case
+
+    def answer(self, i):
+        """What was observed of the known wrong answer in case `i`."""
+        return self._looked_up(i)[0]
+
+    def agrees(self, i):
+        """Whether both answers are the same in case `i`."""
+        return self._looked_up(i)[1]
+
+    def _looked_up(self, i):
+        if i not in self._answers:
+            answer = self.check.observe(self.known.wrong, self.cases[i])
+            self._answers[i] = answer, self.check.same(self.cases[i], self.observations[i], answer)
+        return self._answers[i]
+
+    def is_the_same_everywhere(self, failed):
+        """Whether both answers are the same in all cases. The failed ones come first: on others, many wrong answers agree."""
+        return all(map(self.agrees, [*failed, *(i for i in range(len(self.cases)) if i not in failed)]))
 
 
-def _same_answers(check, known, cases, observations, failed):
-    """The `Candidate` that `known` is by the answers of its wrong answer, or None."""
-
-    def agrees(i):
-        if i not in answers:
-            answers[i] = check.observe(known.wrong, cases[i])
-        return check.same(cases[i], observations[i], answers[i])
-
-    everything, answers = range(len(cases)), {}
+def _same_answers(both, failed):
+    """The `Candidate` that a known mistake is by the answers of its wrong answer, or None."""
+    known, observations, everything = both.known, both.observations, range(len(both.cases))
     # Most known wrong answers differ from the learner's in the first failed case, and are not run on the others.
     values = [i for i in failed if "raised" not in observations[i]]
-    if not all(agrees(i) for i in values or failed):
+    if not all(map(both.agrees, values or failed)):
         return None
-    agreed = [i for i in everything if agrees(i)]
-    if len(agreed) == len(cases):
+    agreed = [i for i in everything if both.agrees(i)]
+    if len(agreed) == len(both.cases):
         strength = OF_TWO if known.of_two else EVERYWHERE
-        return Candidate(known.misconception, strength, tuple(failed), len(cases))
+        return Candidate(known.misconception, strength, tuple(failed), len(both.cases))
     if known.exactly:
         return None
     # A case that the known wrong answer gets right explains no failure: the learner's dtype alone may be wrong.
-    wrong = [i for i in everything if "raised" not in observations[i] and check.fault(cases[i], answers[i])]
+    ran = [i for i in everything if "raised" not in observations[i]]
+    wrong = [i for i in ran if both.check.fault(both.cases[i], both.answer(i))]
     explains = [i for i in wrong if i in agreed]
     if not values or not set(values) <= set(explains) or len(explains) < MIN_SHARE * len(wrong):
         return None
-    both_raised = [i for i in everything if "raised" in observations[i] and "raised" in answers[i]]
+    both_raised = [i for i in everything if "raised" in observations[i] and "raised" in both.answer(i)]
     strength = OF_TWO if known.of_two else WHERE_WRONG
     return Candidate(known.misconception, strength, tuple(values), len({*agreed, *both_raised}))

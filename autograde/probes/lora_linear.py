@@ -67,11 +67,12 @@ def forward(layer_class, weight, bias, options, x, A, B, cotangent, by_position=
     Before the first call another layer is made, with the alpha `OTHER_ALPHA`.
 
     Returns:
-        ``out``, ``wrote`` (which of the adapters and the base's tensors the call has changed), ``scaling``, ``own_scaling`` (the layer's before the other one was made), ``biased`` (the adapters that are an nn.Linear with a bias), ``changed`` (whether the call
-        changed x), under ``gradients`` those of x, A and B (None where there is none), and under ``again`` what else
-        the layer gave: ``[way, "out" or "raised", value]`` for each way of `WAYS`. Or ``unset``, the adapter that could not be
-        set, with ``held``; or ``raised`` with ``during``. With each of these ``defaults``, those of rank and alpha
-        that are numbers or None, and ``order``, the names of the parameters as far as they can be given by position.
+        ``out``, ``wrote`` (which of the adapters and the base's tensors the call has changed), ``scaling``,
+        ``own_scaling`` (the layer's before the other one was made), ``biased`` (the adapters that are an nn.Linear with a bias), ``changed`` (whether the call changed x), under ``gradients`` those of x, A and B
+        (None where there is none), and under ``again`` what else the layer gave: ``[way, "out" or "raised", value]``
+        for each way of `WAYS`. Or ``unset``, the adapter that could not be set, with ``held``; or ``raised`` with
+        ``during``. With each of these ``defaults``, those of rank and alpha that are numbers or None, and ``order``, the
+        names of the parameters as far as they can be given by position.
     """
     signature, _ = catch(inspect.signature, layer_class)
     parameters = signature.parameters if signature else {}
