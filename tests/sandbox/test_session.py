@@ -346,7 +346,9 @@ def test_forged_answers_are_refused(forked, payload):
     with pytest.raises(protocol.FrameError):
         protocol.read_answers(payload, 2)
     with forked.open() as session:
-        session.run_cell(FORGE + f"def times(x): send(frame(19, {session.request + 2}, {payload!r})); time.sleep(5)")
+        session.run_cell(
+            FORGE + f"import time\ndef times(x): send(frame(19, {session.request + 2}, {payload!r})); time.sleep(5)"
+        )
         with pytest.raises(wire.WireError, match="answers"):
             times(session, [1, 2])
 
