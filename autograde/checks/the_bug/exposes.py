@@ -115,12 +115,11 @@ class Exposes(Check):
         return in_float32 if in_float32.score > verdict.score else verdict
 
     def prepare(self):
-        """The known wrong tests, and what those say of each layer that are found by their answers alone."""
+        """The known wrong tests, and what they say of each layer, which takes most of the time of a diagnosis."""
         known_wrong = super().prepare()
-        by_answers = [known.wrong for known in self.misconceptions if known.recognise is None]
         with known_torch_state():
             for case in self.cases(Draw(0)):
-                for test in by_answers:
+                for test in known_wrong:
                     self.observe(test, case)
         return known_wrong
 
