@@ -15,18 +15,33 @@ def is_kept(cases, returned, failed):
 
 
 def _same_again(cases, returned, failed):
-    """Whether each wrong answer is the very one that an earlier case got, where it was right. The inputs differ, so numbers
-    that are no constant come back only from a store.
+    """Whether each wrong answer is the very one that an earlier case got, where it was right. Where the inputs have nothing to
+    do with each other, numbers that are no constant come back only from a store.
     """
     right = [i for i, value in enumerate(returned) if i not in failed and _is_telling(value)]
     wrong = [i for i in failed if returned[i] is not None]
 
     def came_before(i):
-        # The same inputs on another device are a case of their own.
-        others = [j for j in right if j < i and cases[j].args is not cases[i].args]
-        return any(_identical(returned[i], returned[j]) for j in others)
+        same = (j for j in right if j < i and _identical(returned[i], returned[j]))
+        return any(_are_unrelated(cases[i].args, cases[j].args) for j in same)
 
     return bool(wrong) and all(map(came_before, wrong))
+
+
+def _are_unrelated(one, other):
+    """Whether no tensor of one case holds the numbers of one of the other's, in whatever order and with whatever signs.
+
+    Of x and -x a function may come to the same for another reason, and of the same x with another option as well.
+    """
+    numbers, others = ([tensor.abs().flatten().sort().values for tensor in _tensors(args)] for args in (one, other))
+    return bool(numbers and others) and not any(_identical(a, b) for a in numbers for b in others)
+
+
+def _tensors(value):
+    if isinstance(value, torch.Tensor):
+        return [value] if value.is_floating_point() and value.numel() > 1 else []
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    return [tensor for part in parts for tensor in _tensors(part)]
 
 
 def _grows(returned):
@@ -40,10 +55,7 @@ def _grows(returned):
 
 def _is_telling(value):
     """Whether a value holds a tensor of several different numbers: two calls do not come to the same by accident."""
-    if isinstance(value, torch.Tensor):
-        return value.is_floating_point() and value.numel() > 1 and bool((value != value.flatten()[0]).any())
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return any(map(_is_telling, parts))
+    return any(bool((tensor != tensor.flatten()[0]).any()) for tensor in _tensors(value))
 
 
 def _identical(a, b):

@@ -1,5 +1,7 @@
 """adapter_parameters: lora_A and lora_B of every LoRALinear, and nothing else."""
 
+import itertools
+
 from autograde.checks.fine_tuning.given import FLAT, LAYER, NESTED, adapters, fresh_state, linears, made
 from autograde.judge import describe
 from autograde.judge.answer import RightAnswer
@@ -121,9 +123,13 @@ class AdapterParameters(Check):
         )
 
     def keeps(self, cases, observations, failed):
-        """Whether the first answer is right and all others hold Parameters of other models, the model's own beside them or not."""
-        foreign = [any(item.get("foreign") is True for item in seen.get("items", ())) for seen in observations]
-        return 0 not in failed and all(foreign[1:])
+        """Whether all answers but the first hold Parameters of other models, the model's own beside them or not. The first is
+        right, or the function has been called before: then it adds to what is there, call by call.
+        """
+        found = [seen.get("items", ()) for seen in observations]
+        foreign = [any(item.get("foreign") is True for item in items) for items in found]
+        grows = foreign[0] and all(len(one) < len(two) for one, two in itertools.pairwise(found))
+        return all(foreign[1:]) and (0 not in failed or grows)
 
     def cause_in_all(self, cases, observations):
         """`TOP_LEVEL_ONLY` if what is missing are the adapters of all layers that are no children of the model, and no others."""
