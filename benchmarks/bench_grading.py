@@ -74,6 +74,18 @@ def notebooks(lesson):
     return made
 
 
+def run(*command, where, cores=CORES):
+    """Seconds that a command takes in the folder `where`, on the processors `cores`; the program ends if it fails."""
+    bin_folder = str(Path(sys.executable).parent)
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}"}
+    pinned = {"preexec_fn": lambda: os.sched_setaffinity(0, cores)} if hasattr(os, "sched_setaffinity") else {}
+    started = time.perf_counter()
+    done = subprocess.run(command, cwd=where, env=environment, capture_output=True, text=True, **pinned)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return time.perf_counter() - started
+
+
 class Class:
     """A copy of the course in a temporary folder, with a class.
 
@@ -111,15 +123,7 @@ class Class:
         nbformat.write(notebook, path)
 
     def _run(self, *command, cores=CORES):
-        """Seconds that a command takes on the processors `cores`."""
-        bin_folder = str(Path(sys.executable).parent)
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}"}
-        pinned = {"preexec_fn": lambda: os.sched_setaffinity(0, cores)} if hasattr(os, "sched_setaffinity") else {}
-        started = time.perf_counter()
-        done = subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, **pinned)
-        if done.returncode:
-            sys.exit(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-        return time.perf_counter() - started
+        return run(*command, where=self.root, cores=cores)
 
     def grade(self, cores=CORES):
         """Grade everything anew; seconds by lesson, or with our grader the seconds of the whole under None."""
