@@ -72,9 +72,13 @@ class DaskWorkers:
     def __enter__(self):
         from distributed import Client
 
+        self.client = Client.__new__(Client)  # in two steps: one that could not connect must be closed, too
         try:
-            self.client = Client(self.address, timeout=CONNECT_SECONDS, set_as_default=False)
+            self.client.__init__(self.address, timeout=CONNECT_SECONDS, set_as_default=False)
         except (OSError, TimeoutError, ValueError) as error:
+            with contextlib.suppress(Exception):
+                # Or Dask does it whenever the object is collected; while another client starts, it then waits for itself.
+                self.client.close(timeout=5)
             raise ClusterError(
                 f"no Dask scheduler answers at {self.address} ({str(error).strip() or type(error).__name__}); "
                 "start one with: dask scheduler"

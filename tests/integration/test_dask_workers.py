@@ -1,5 +1,6 @@
 """Grading on a real Dask cluster: scheduler and workers as processes of their own, on this machine."""
 
+import gc
 import os
 import signal
 import socket
@@ -162,6 +163,10 @@ def test_an_address_where_nobody_answers(course, dask, monkeypatch):
         run(course, DaskWorkers(dask.address, False))
     with pytest.raises(ClusterError, match="no Dask scheduler answers at nonsense"):
         run(course, DaskWorkers("nonsense", False))
+    left = [each for each in gc.get_objects() if type(each) is Client and hasattr(each, "status")]
+    assert all(each.status in ("closed", "newly-created") for each in left), (
+        "one that is collected later can wait for itself"
+    )
     dask.workers(0)
     monkeypatch.setattr(dask_workers, "CONNECT_SECONDS", 5)
     with pytest.raises(ClusterError, match="has no workers; start some, in this folder, with: dask worker tcp://"):
