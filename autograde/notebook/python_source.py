@@ -42,12 +42,18 @@ def as_python(source):
     A line magic becomes its argument where that is Python (``%time f(x)``), and else ``pass``; ``%%time`` and the like are
     taken from above their cells.
     """
-    for text in (source, _IPYTHON.sub(r"\1\2", source), _IPYTHON.sub(r"\1pass", source)):
+    for text in _readings(source):
         try:
             return text, parse(text)
         except _BROKEN:
             continue
     return source, None
+
+
+def _readings(source):
+    yield source
+    yield _IPYTHON.sub(r"\1\2", source)
+    yield _IPYTHON.sub(r"\1pass", source)
 
 
 @functools.lru_cache(4_000)
@@ -57,8 +63,7 @@ def names(source):
     A name that the cell both defines and uses counts as defined. A cell that is not valid Python uses and defines nothing:
     it stops before its first line.
     """
-    text, tree = as_python(source)
-    table = _table(text) if tree else None
+    table = next(filter(None, map(_table, _readings(source))), None)  # without a syntax tree: that takes as long again
     used, made = set(), set()
     tables = [table] if table else []
     while tables:

@@ -53,8 +53,8 @@ _COLOURED = re.compile(r"highlight|hll|err|[a-z][a-z0-9]?")  # what Pygments cal
 # Beyond these, parsing as browsers do it takes quadratic time or memory.
 MAX_HTML = 100_000  # characters
 MAX_MARKDOWN = 20_000  # characters in one cell; the longest of a lesson has 3,000
-MAX_RENDERED = 200_000  # characters of Markdown in all cells, or all outputs, of one notebook
-_MAX_WORK = 2 * 10**8  # the sum over all of them of length times marks: 0.7 s at worst
+MAX_RENDERED = 60_000  # characters of Markdown in all cells, or all outputs, of one notebook
+_MAX_WORK = 4 * 10**7  # the sum over all of them of length times marks: 0.2 s at worst
 _MARK = re.compile(r"[^\w\s]")  # what may begin something, for which the whole rest of the text is searched
 _MAX_TAGS = 10_000
 _MAX_GROWTH = 20  # times as long, with every element closed and every link's target and rel
@@ -68,8 +68,8 @@ NO_PICTURE = "a picture that is not in the notebook"
 class Budget:
     """How much Markdown of one notebook may still be rendered; what is beyond it is shown as its source.
 
-    Rendering it takes time in proportion to its length, and at worst to its length times the number of its marks. A
-    lesson has a tenth of either.
+    Rendering it takes time in proportion to its length, and at worst to its length times the number of its marks. The
+    texts of a lesson, which do not count, have a third of the one and a twentieth of the other.
     """
 
     def __init__(self):

@@ -23,7 +23,10 @@ from autograde.sandbox.usage import available_memory, exact_memory
 
 MEASURE_INTERVAL = 0.05  # seconds between two measurements of what a running session uses, if these are quicker
 SHORT_OF_MEMORY = 1 / 4  # of what a session uses: with less left on the machine it is ended, the largest session first
-EXACT_SECONDS = 0.5  # that measuring the memory of many processes may take
+EXACT_SECONDS = 0.25  # that measuring the memory of many processes exactly may take
+EXACT_PAUSE = 4  # times as long as that took, until it is done again
+MANY_EVENTS = 200  # in one request: from then on
+EVENTS_PAUSE = 0.001  # seconds go by until the next are read, so that several are read together
 EVENT_COST = 64  # bytes that an event counts beside its own, so that empty ones have an end too
 EXIT_SECONDS = 1.0  # between a process's closing of its connection and its end
 SMALL_BYTES = 2**16  # the largest closing frame that is not an answer
@@ -89,8 +92,11 @@ class Session:
         self.starved = False
         self.request_seconds = 0.0  # spent in requests so far
         self.measure_at = time.monotonic() + MEASURE_INTERVAL  # when the session's use of resources is measured next
+        self.exact_at = 0.0  # when its memory is measured exactly again, if need be,
+        self.exact_above = 0  # or at how many bytes by the quick measure
         self.output_bytes = 0  # of all cells
         self.request = 0
+        self.events = 0  # of this request
         self.collecting = None  # the Outputs that events go to; None while a probe runs
         self.outputs = Outputs()
         self.over_output_limit = False  # whether the running cell brought the output over its limit
@@ -243,6 +249,7 @@ class Session:
         """
         self._raise_if_ended()
         self.request += packed is not None
+        self.events = 0
         out = memoryview(packed(request=self.request) if packed is not None else b"")
         started = time.monotonic()
         allowance = Allowance(seconds, self.limits.session - self.request_seconds, by_cpu=protocol.ANSWER in closing)
@@ -304,6 +311,8 @@ class Session:
             if closed is not None:
                 self._drain_streams()
                 return *closed, stopped
+            if self.events > MANY_EVENTS:
+                time.sleep(EVENTS_PAUSE)
 
     def _write(self, out):
         try:
@@ -335,6 +344,7 @@ class Session:
         return closed
 
     def _event(self, payload):
+        self.events += 1
         if self._room_for(len(payload) + EVENT_COST):
             event = protocol.read_json(payload)
             if event.get("type") not in ("stream", "flush"):
@@ -385,24 +395,32 @@ class Session:
             allowance.look(self.link.waits())
             return
         allowance.look(usage.waits, usage.cpu)
-        if usage.threads >= self.limits.processes:  # as many as the kernel lets it have: it asks for more in vain
-            raise _Ending("processes")
+        self._watch_processes(usage)
         self._watch_memory(usage)
         if usage.cpu > self.limits.cpu:
             raise _Ending("cpu")
         if usage.disk > self.limits.disk:
             raise _Ending("disk")
 
+    def _watch_processes(self, usage):
+        if usage.threads >= self.limits.processes:  # as many as the kernel lets it have: it asks for more in vain
+            raise _Ending("processes")
+
     def _watch_memory(self, usage):
         shared = self.link.shared
-        used = max(0, usage.memory - shared) + usage.buffers
+        at_most = max(0, usage.memory - shared) + usage.buffers  # counts twice what its processes share
         available = available_memory()
         to_spare = math.inf if available is None else available / SHORT_OF_MEMORY
-        if used <= min(self.limits.memory, to_spare):
+        started = time.monotonic()
+        if at_most <= min(self.limits.memory, to_spare):
             return
-        exact = exact_memory(usage.processes, EXACT_SECONDS)
-        if exact is not None:
-            used = max(0, exact - shared) + usage.buffers
+        if started < self.exact_at and at_most <= min(self.exact_above, to_spare):
+            return
+        exact = exact_memory(usage.processes, EXACT_SECONDS, meanwhile=lambda: self._watch_processes(self.link.usage()))
+        used = max(0, exact - shared) + usage.buffers
+        ended = time.monotonic()
+        self.exact_at = ended + EXACT_PAUSE * (ended - started)
+        self.exact_above = at_most + self.limits.memory - used
         if used > self.limits.memory:
             raise _Ending("memory")
         # The more sessions there are, the less `exact` counts of what all share: subtracting that whole leaves too little.

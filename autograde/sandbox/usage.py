@@ -5,16 +5,18 @@ import dataclasses
 import os
 import signal
 import threading
+import time
 
 SOCKET_BYTES = 212_992  # what the kernel buffers for a socket, where nobody has changed that
+_MEANWHILE_SECONDS = 0.05
 TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
 
 @dataclasses.dataclass(frozen=True)
 class Usage:
     """Of all processes of a session: bytes of memory (what they share with others included), those of the largest process,
-    bytes that the kernel may hold for their sockets, ``{process: (session id, [threads])}``, the number of their threads, seconds of CPU, bytes
-    on disk, and ``{thread: seconds}`` in which it was ready to run and had no processor.
+    bytes that the kernel may hold for their sockets, ``{process: (session id, [threads])}``, the number of their threads,
+    seconds of CPU, bytes on disk, and ``{thread: seconds}`` in which it was ready to run and had no processor.
     """
 
     memory: int
@@ -99,19 +101,30 @@ def waits_of(process):
     return {}
 
 
-def exact_memory(processes, seconds):
+def exact_memory(processes, seconds, meanwhile=lambda: None):
     """Bytes that the processes (see `Usage`) hold between them, pages that several share counted in parts; milliseconds of work.
 
-    The kernel waits for a process that is changing its own memory, and one of low priority may be at that for long: None
-    where it takes more than `seconds`.
+    The kernel waits for a process that is changing its own memory, and one of low priority may be at that for long: those
+    that are not measured after `seconds` count with all that they have. Until then `meanwhile` is called now and then.
     """
-    found = []
-    thread = threading.Thread(
-        target=lambda: found.append(sum(_exact(*each) for each in processes.items())), daemon=True
-    )
+    found = {}
+
+    def measure():
+        for process, about in processes.items():
+            found[process] = _exact(process, about)
+
+    thread = threading.Thread(target=measure, daemon=True)
     thread.start()
-    thread.join(seconds)
-    return found[0] * 1024 if found else None
+    end = time.monotonic() + seconds
+    while thread.is_alive() and (left := end - time.monotonic()) > 0:
+        thread.join(min(left, _MEANWHILE_SECONDS))
+        if thread.is_alive():
+            meanwhile()
+    measured = dict(found)
+    return 1024 * sum(
+        measured[process] if process in measured else _resident(process, tasks)
+        for process, (_, tasks) in processes.items()
+    )
 
 
 def _exact(process, about):

@@ -14,7 +14,7 @@ MAX_CODE = 100_000  # characters in all code cells together; a lesson has 20,000
 MAX_SOURCE = 2**20  # characters in all cells together; a text cell may hold a picture as a data: URI
 MAX_CELLS = 500  # a lesson has 65, and the shell takes two milliseconds for each
 MAX_PICTURES = 500  # attachments of all cells together
-MAX_PARTS = 1_000_000  # lists and objects in the file; in memory an empty one takes twenty times its two characters
+MAX_PARTS = 300_000  # lists and objects in the file; in memory an empty one takes twenty times its two characters
 
 UNREADABLE = (
     "The file that was handed in is not a notebook ({0}). Open it in JupyterLab; if that fails too, start from a fresh "

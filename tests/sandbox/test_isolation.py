@@ -11,12 +11,14 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import psutil
 import pytest
 from waiting import GENEROUS, wait_for
 
+from autograde.sandbox import usage
 from autograde.sandbox.isolation import seccomp
 from autograde.sandbox.limits import MIB, Limits
 from autograde.sandbox.pool import IsolationError, SandboxPool
@@ -733,6 +735,36 @@ time.sleep(100)
     ):
         session.run_cell(code)
     assert ended.value.reason == "memory"
+
+
+def test_what_processes_share_counts_once_and_what_each_copies_counts_too(warm):
+    if warm.level == "partial":
+        pytest.skip("no child can be started there")
+    code = """
+import os, time
+shared = bytearray(100 * 2**20)
+for _ in range(4):
+    if os.fork() == 0:
+        while not os.path.exists("go"): time.sleep(0.001)
+        for start in range(0, len(shared), 4096): shared[start] = 1
+        time.sleep(100)
+time.sleep(1)
+"""
+    with warm.open(limits=PATIENT) as session:
+        assert session.run_cell(code).ok
+        session.put({"go": b""})
+        with pytest.raises(SessionEnded) as ended:
+            session.run_cell("time.sleep(100)")
+    assert ended.value.reason == "memory"
+
+
+def test_processes_that_cannot_be_measured_in_time_count_with_all_that_they_have(monkeypatch):
+    own, finished, calls = os.getpid(), threading.Event(), []
+    monkeypatch.setattr(usage, "_exact", lambda process, about: 5 if process != own else finished.wait())
+    found = usage.exact_memory({-1: (0, []), own: (0, [own])}, 0.3, meanwhile=lambda: calls.append(1))
+    finished.set()
+    assert 1024 * 5 + 20 * MIB < found < 1024 * (6 + usage._resident(own, [own]))
+    assert calls
 
 
 def test_what_a_notebook_leaves_running_is_looked_at_between_short_probes(warm):

@@ -68,6 +68,18 @@ CELLS = [
     "import asyncio\nasync def later(): return 7\nawait later()",
     "asyncio.run('not even a coroutine')",
     "async def fails(): raise KeyError('k')\nawait fails()",
+    "'await in words, async too'",
+    "rest = (7\n  % 4)\nrest",
+    "from IPython.core.inputtransformer2 import TokenTransformBase\n"
+    "class Doubled(TokenTransformBase):\n"
+    "    @classmethod\n"
+    "    def find(cls, lines):\n"
+    "        return next((cls(each.start) for line in lines for each in line if each.string == 'doubled'), None)\n"
+    "    def transform(self, lines):\n"
+    "        return [line.replace('doubled', '2 *') for line in lines]\n"
+    "get_ipython().input_transformer_manager.token_transformers.append(Doubled)",
+    "doubled + 4",
+    "get_ipython().input_transformer_manager.token_transformers.pop();",
     "input('name? ')",
     "import getpass; getpass.getpass()",
     "get_ipython().__class__.__mro__[1].__name__ in ('ZMQInteractiveShell', 'InteractiveShell')",

@@ -73,7 +73,7 @@ def _text_cells(source, times):
 
 
 def _pictures(notebook):
-    attached = {f"a{number}": {"image/png": "aaaa"} for number in range(300_000)}
+    attached = {f"a{number}": {"image/png": "aaaa"} for number in range(140_000)}
     cell = {"cell_type": "markdown", "metadata": {}, "source": "x", "id": "text", "attachments": attached}
     notebook["cells"].append(cell)
 
@@ -100,8 +100,8 @@ FILES = {
     "lists_in_lists": _text_cell("\n".join(" " * depth + "- a" for depth in range(500))),
     "a_table_of_many_columns": _text_cell("|a" * 3000 + "\n" + "|-" * 3000 + "\n" + "|b\n" * 3000),
     "formulas_without_end": _text_cell("$" * 20_001),
-    "quadratic_markdown_in_many_cells": _text_cells("\\begin{a}" * 2_200, 9),
-    "lists_in_many_cells": _text_cells("* a\n" * 5_000, 9),
+    "quadratic_markdown_in_many_cells": _text_cells("\\begin{a}" * 1_200, 9),
+    "lists_in_many_cells": _text_cells("* a\n" * 500, 29),
     "much_code": _code_cell("x=1\n" * 24_000),
     "as_many_names_in_terms_of_as_many": _code_cell("\n".join(f"a{i}=b{i}" for i in range(7_500))),
     "code_in_many_cells": _code_cell("x=1\n" * 48, 480),

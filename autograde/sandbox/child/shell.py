@@ -8,7 +8,9 @@ import contextlib
 import getpass
 import io
 import os
+import re
 import signal
+import symtable
 import sys
 import time
 
@@ -17,6 +19,7 @@ from ipykernel.eventloops import loop_map
 from ipykernel.kernelbase import Kernel
 from ipykernel.zmqshell import ZMQInteractiveShell
 from IPython.core.error import UsageError
+from IPython.core.inputtransformer2 import TransformerManager
 from IPython.core.interactiveshell import _asyncio_runner
 from jupyter_client.session import Session
 from traitlets.config import Config
@@ -25,6 +28,7 @@ FLUSH_SECONDS = 0.2  # how long a kernel's stream holds text before it shows it
 PIECE_CHARACTERS = 2**18  # of one text, handed over together
 OWN_FILES = os.path.dirname(os.path.dirname(__file__)) + os.sep
 MOST_CALLS, FIRST_CALLS = 60, 20  # of a traceback: shown at most, and how many of these from its beginning
+_ASYNC = re.compile(r"\b(?:async|await)\b")
 HELD_CHARACTERS = 8_192  # an unfinished line longer than this is handed over as it is
 
 
@@ -122,6 +126,32 @@ class NoKernel:
     getpass = Kernel.getpass
 
 
+class InputTransformers(TransformerManager):
+    """IPython's, which look for magics and the like token by token: none is in a cell that Python can read as it is, and
+    to find that out takes a tenth of the time.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.usual = list(self.token_transformers)  # a learner's cell may add others
+
+    def do_token_transforms(self, lines):
+        """Lines as Python."""
+        if self.token_transformers == self.usual and _is_python("".join(lines)):
+            return lines
+        return super().do_token_transforms(lines)
+
+
+def _is_python(cell):
+    try:
+        symtable.symtable(cell, "<>", "exec")
+    except RecursionError:  # Python, but nested too deeply to be compiled
+        return True
+    except (SyntaxError, ValueError, OverflowError, MemoryError):
+        return False
+    return True
+
+
 class Shell(ZMQInteractiveShell):
     """ipykernel's shell, for a process that has no kernel and no graphical event loop."""
 
@@ -131,6 +161,14 @@ class Shell(ZMQInteractiveShell):
         """A cell as plain Python. `run_cell` asks for it, when `Interpreter` has it already: long cells take a second."""
         (cell, found), self.transformed = self.transformed, (None, None)
         return found if cell is raw_cell else super().transform_cell(raw_cell)
+
+    def should_run_async(self, raw_cell, *, transformed_cell=None, preprocessing_exc_tuple=None):
+        """Whether a cell awaits something. A kernel compiles each cell twice to find out, also without these words, and shows
+        Python's warnings about it each time; here they are shown once, when it is run.
+        """
+        return _ASYNC.search(transformed_cell or "") is not None and super().should_run_async(
+            raw_cell, transformed_cell=transformed_cell, preprocessing_exc_tuple=preprocessing_exc_tuple
+        )
 
     def interpreter(self, hand_over, interrupt):
         """An `Interpreter` that runs cells in this shell."""
@@ -167,6 +205,7 @@ def make_shell():
     config = Config()
     config.HistoryManager.enabled = False
     shell = Shell.instance(config=config, compiler_class=XCachingCompiler, kernel=NoKernel())
+    shell.input_transformer_manager = InputTransformers()
     messages = Messages()
     shell.displayhook.session = shell.display_pub.session = messages
     shell.displayhook.topic = b"execute_result"
