@@ -133,7 +133,7 @@ def inject_into(function, source, seed, target_modules, rank, alpha, ids, again=
     observation["missing"] = [name for name in linears if name not in modules_now]
     replaced = [name for name, place in observation["places"].items() if place["kind"] != "same"]
     observation["shared"] = shared_adapter(
-        {name: modules_now[name] for name in replaced if observation["places"][name]["kind"] == "lora"}
+        {name: modules_now[name] for name in replaced if observation["places"][name]["kind"] in ("lora", "copy")}
     )
     observation["added"] = [
         name for name in modules_now if name not in modules and not any(name.startswith(f"{top}.") for top in replaced)
@@ -210,8 +210,9 @@ def state_of(function, source, seed, values):
     """Call the learner's function with a model made from `source`, with `values` in its parameters.
 
     Returns:
-        ``not_callable`` or ``raised``; or ``type``, ``is_dict``, ``keys`` (in order), ``values`` (plain, by key),
-        ``graph`` (keys of tensors with a grad_fn) and what `_changes` says of the model.
+        ``not_callable`` or ``raised``; or ``type``, ``is_dict``, ``keys`` (in order), ``entries`` (plain, in this order),
+        ``graph`` (keys of tensors with a grad_fn), what `_changes` says of the model, and ``entries_later``: the same
+        once the function was called with a second model, whose parameters have other signs.
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}
@@ -225,11 +226,15 @@ def state_of(function, source, seed, values):
     if not isinstance(value, dict):
         return observation | {"value": wire.plain(value)}
     entries = {str(key): entry for key, entry in value.items()}
-    return observation | {
+    observation |= {
         "keys": list(entries),
-        "entries": [wire.plain(entry) for entry in entries.values()],
+        "entries": [wire.copy(wire.plain(entry)) for entry in entries.values()],
         "graph": [key for key, entry in entries.items() if facts.is_tensor(entry) and facts.has_graph(entry)],
     }
+    other = build_model(source, seed)
+    _fill(other, {name: -tensor for name, tensor in values.items()})
+    catch(function, other)
+    return observation | {"entries_later": [wire.plain(entry) for entry in value.values()]}
 
 
 @probe

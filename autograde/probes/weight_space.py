@@ -176,8 +176,9 @@ def adapted_layer(function, kind, options, weight, bias, rank, alpha, A, B, x, c
         requires_grad]``; None where there is none), ``fresh`` (what the module in front of the weight holds),
         ``at_start`` (the weight in use), ``out`` after A and B were set, ``gradients`` of A
         and B, ``off`` (the output has its first bits again while en is false), ``trained`` (weight and bias after a step
-        on all that requires a gradient), and ``again``: what a second call did (``raised`` with a type's bases, and
-        ``changed``); or ``raised`` or ``unset``.
+        on all that requires a gradient), ``again``: what a second call did (``raised`` with a type's bases, and
+        ``changed``), and ``second``: the weight in use of a second layer like the first, adapted after all of this; or
+        ``raised`` or ``unset``.
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}
@@ -227,7 +228,12 @@ def adapted_layer(function, kind, options, weight, bias, rank, alpha, A, B, x, c
         and parameters_now[name][1] == parameters_before[name][1]
         for name in parameters_before
     )
-    return observation | {"again": {"raised": error["bases"] if error else [], "changed": not is_kept}}
+    second = _layer(kind, options, weight, bias, device)
+    catch(function, second, rank, alpha)
+    return observation | {
+        "again": {"raised": error["bases"] if error else [], "changed": not is_kept},
+        "second": wire.plain(catch(getattr, second, "weight")[0]),
+    }
 
 
 @probe

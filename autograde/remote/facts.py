@@ -83,7 +83,7 @@ def _reader(name):
 
 requires_grad, is_leaf, is_meta = _reader("requires_grad"), _reader("is_leaf"), _reader("is_meta")
 shape, dtype, device, grad = _reader("shape"), _reader("dtype"), _reader("device"), _reader("grad")
-layout, is_quantized, size_in_bytes = _reader("layout"), _reader("is_quantized"), _reader("nbytes")
+layout, is_quantized = _reader("layout"), _reader("is_quantized")
 _grad_fn = _reader("grad_fn")
 
 

@@ -873,7 +873,7 @@ def inject(model, target_modules, rank, alpha):
     return found
 
 
-# %% chaff="shared lora factors" exercise="inject" misconception="base_copied"
+# %% chaff="shared lora factors" exercise="inject" misconception="adapter_shared"
 from lora_ref.layer import LoRALinear
 
 

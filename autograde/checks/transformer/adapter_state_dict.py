@@ -7,7 +7,7 @@ from autograde.judge import describe
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import Case, Check
 from autograde.judge.compare import Fault
-from autograde.judge.misconception import CHANGED_INPUT
+from autograde.judge.misconception import CHANGED_INPUT, KEPT_BETWEEN_CALLS
 from autograde.probes.transformer import state_of
 from autograde.remote.facts import same_bits
 
@@ -62,7 +62,12 @@ class AdapterStateDict(Check):
             return self.failed_call(observation)
         if observation["is_dict"] is not True:
             return Fault("The result is no dict.", describe.contents(observation["value"]), "a dict")
-        return _keys_fault(observation) or _values_fault(case, observation) or _model_fault(observation)
+        return (
+            _keys_fault(observation)
+            or _values_fault(case, observation)
+            or _model_fault(observation)
+            or _later_fault(observation)
+        )
 
     def same(self, case, a, b):
         return _summary(a) == _summary(b)
@@ -110,6 +115,14 @@ def _model_fault(observation):
     return None
 
 
+def _later_fault(observation):
+    entries, later = observation["entries"], observation["entries_later"]
+    if len(later) == len(entries) and all(map(same_bits, later, entries)):
+        return None
+    problem = "After a call with a second model, the dict of the first call holds what the second one has."
+    return Fault(problem, misconception=KEPT_BETWEEN_CALLS)
+
+
 def _summary(observation):
     if "keys" not in observation:
         return observation["raised"]["type"] if "raised" in observation else sorted(observation)
@@ -122,6 +135,7 @@ def _summary(observation):
         entry_summary,
         sorted(observation["graph"]),
         [bool(observation[key]) for key in ("replaced", "changed", "grads")],
+        _later_fault(observation) is None,
     )
 
 
@@ -190,4 +204,9 @@ answer.slip(
     "    return {f'{name}.delta': model.get_submodule(name).delta_weight().detach() for name in layers}",
     thought="The change of the weight is what the adapter is.",
     hint="Compare the number of entries in the change with that of A and B. Why were there two thin matrices?",
+)  # fmt: skip
+answer.slip(
+    KEPT_BETWEEN_CALLS, "def adapter_state_dict(model):\n", "kept = {}\n\n\ndef adapter_state_dict(model):\n",
+    "    return {name: value.clone() for name, value in model.state_dict().items() if name in wanted}",
+    "    kept.update({name: value.clone() for name, value in model.state_dict().items() if name in wanted})\n    return kept",
 )  # fmt: skip

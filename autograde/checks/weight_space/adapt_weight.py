@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from autograde.checks.shared.families import GRADIENT_CUT, SCALING_FORGOTTEN
+from autograde.checks.shared.families import ADAPTER_SHARED, GRADIENT_CUT, SCALING_FORGOTTEN
 from autograde.checks.weight_space.given import (
     ALPHA_NOT_DIVIDED,
     LORA_WEIGHT,
@@ -161,6 +161,7 @@ class AdaptWeight(Check):
             or self._adapter_fault(args, observation)
             or self._values_fault(case, observation)
             or self._again_fault(observation)
+            or self._second_fault(args, observation)
         )
 
     def _frozen_fault(self, args, observation):
@@ -245,6 +246,14 @@ class AdaptWeight(Check):
             return Fault("A second call raised nothing.", misconception=SILENT_SECOND_CALL)
         return None
 
+    def _second_fault(self, args, observation):
+        if is_same(observation["second"], args["weight"]):
+            return None
+        problem = (
+            "A second layer of the same sizes has, as soon as it is adapted, the change that the first one has learned."
+        )
+        return Fault(problem, misconception=ADAPTER_SHARED)
+
     def same(self, case, a, b):
         """Whether two functions have the same effect on a layer, in everything that the probe reports."""
         return alike(a, b, case.device)
@@ -321,6 +330,17 @@ def _refused_dtype(case, observation):
     return "must return a tensor with the same dtype" in said or "expected m1 and m2 to have the same dtype" in said
 
 
+answer.slip(
+    ADAPTER_SHARED,
+    "def adapt_weight(module, rank, alpha):\n",
+    "last = {}\n\n\ndef adapt_weight(module, rank, alpha):\n",
+    "lora.to(weight.dtype))",
+    "last[sizes])",
+    "    lora =",
+    "    sizes = weight.shape, weight.dtype, rank, alpha\n    lora =",
+    "    parametrize.reg",
+    "    if sizes not in last:\n        last.clear()\n        last[sizes] = lora.to(weight.dtype)\n    parametrize.reg",
+)
 answer.slip(LINEAR_ONLY, "weight.shape[0], weight[0].numel()", "module.out_features, module.in_features")
 
 
