@@ -1,5 +1,6 @@
 """Replaces nbgrader's Execute, so that each of its commands grades in the sandbox and judges outside of it."""
 
+import dataclasses
 from pathlib import Path
 
 import nbformat
@@ -8,7 +9,7 @@ from nbgrader.preprocessors import LimitOutput
 from traitlets import Bool, Dict
 
 from autograde.notebook.cells import METADATA
-from autograde.project import Course
+from autograde.project import CONFIG, Course, CourseError
 from autograde.sandbox.limits import Limits
 from autograde.submission.client import SHARED, question
 from autograde.submission.files import Submission, files_beside
@@ -19,19 +20,37 @@ class GradingError(RuntimeError):
 
 
 def question_settings(config):
-    """The settings of nbgrader's preprocessors for a grading process, as a dict for `client.question`."""
+    """The settings of nbgrader's preprocessors for a grading process, as a dict for `client.question`.
+
+    Raises:
+        CourseError: a limit that does not exist, or that is no number above zero.
+    """
     execute, limit = Execute(config=config), LimitOutput(config=config)
     return {
-        "limits": {"cell": execute.timeout or Limits.session} | dict(execute.limits),
+        "limits": _limits(execute),
         "max_lines": limit.max_lines,
         "max_traceback": limit.max_traceback,
     }
 
 
+def _limits(execute):
+    limits = {"cell": execute.timeout or Limits.session} | dict(execute.limits)
+    known = [field.name for field in dataclasses.fields(Limits)]
+    if unknown := [name for name in limits if name not in known]:
+        raise CourseError(
+            f"c.Execute.limits in {CONFIG}: there is no limit {unknown[0]!r}; there are {', '.join(known)}"
+        )
+    try:
+        Limits(**limits)
+    except ValueError as error:
+        raise CourseError(f"c.Execute.limits in {CONFIG} (for 'cell' it may be c.Execute.timeout): {error}") from None
+    return limits
+
+
 class Execute(NbGraderExecute):
     """Passes a submission to the grading process, which reads, repairs, runs and judges it.
 
-    Of nbgrader's settings for `Execute`, only `timeout` (seconds for one cell) has an effect.
+    Of nbgrader's own settings for `Execute`, only `timeout` (seconds for one cell) has an effect.
     """
 
     require_isolation = Bool(False, help="Grade nothing on a machine that has no full sandbox.").tag(config=True)

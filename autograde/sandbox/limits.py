@@ -39,8 +39,9 @@ class Limits:
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
-            if not getattr(self, field.name) > 0:
-                raise ValueError(f"the limit {field.name!r} must be above zero, not {getattr(self, field.name)!r}")
+            value = getattr(self, field.name)
+            if not isinstance(value, (int, float)) or not value > 0:
+                raise ValueError(f"the limit {field.name!r} must be a number above zero, not {value!r}")
 
 
 def address_space():
