@@ -208,6 +208,31 @@ def report(lessons, output):
     terminal.say(str(write(course, resolve_lessons(course, lessons), output)))
 
 
+@main.command(short_help="Write the marks for Canvas or Moodle, or as JSON.")
+@click.argument("kind", type=click.Choice(["canvas", "moodle", "json"]), metavar="canvas|moodle|json")
+@click.argument("lessons", nargs=-1, metavar="[LESSON[=COLUMN]]...")
+@click.option(
+    "--fill", metavar="FILE", type=click.Path(path_type=Path), help="A file from Canvas or Moodle to fill in."
+)
+@click.option("--match", metavar="COLUMN", help="Its column that says who a row is about, if it is not found.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write, if elsewhere.")
+@click.option("--db", metavar="URL", help="The gradebook, in place of the one that nbgrader_config.py names.")
+def export(kind, lessons, fill, match, output, db):
+    """Write the marks of each LESSON (all when none is named) as the gradebook has them, late penalties included.
+
+    Writes canvas.csv, moodle.csv or result.json beside the graded notebooks: a new file by the ids of the students, or
+    with --fill the FILE that you downloaded, with the marks filled in and everything else as it was. COLUMN is the name
+    of a lesson's column there, if it is not the lesson's.
+    """
+    with quick_imports():
+        from autograde.export import command
+
+    path, holds, notices = command.run(_course(), kind, lessons, fill=fill, match=match, output=output, db=db)
+    for notice in notices:
+        terminal.say(f"autograde: {notice}", error=True)
+    terminal.say(f"{path}: {holds}")
+
+
 @main.command(short_help="Write the solved lessons as web pages.")
 @click.argument("folder", metavar="[DIR]", default="site", type=click.Path(file_okay=False, path_type=Path))
 def site(folder):

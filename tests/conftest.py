@@ -36,7 +36,7 @@ class ByFixtures(LoadScopeScheduling):
 
     TOGETHER = {  # what files share
         "their graded class": ("test_damaged_submissions", "test_nbgrader_commands"),
-        "the process that runs their commands": ("test_check_file", "test_cli", "test_sample_class"),
+        "the process that runs their commands": ("test_check_file", "test_cli", "test_export", "test_sample_class"),
         "their sandbox pool": ("test_begun_work", "test_checks_in_cells", "test_lessons"),
         "an import of PEFT": ("test_ecosystem", "test_lora_ref_peft", "test_lora_ref_peft_files",
                               "test_lora_ref_variants", "test_lora_ref_weight_space"),

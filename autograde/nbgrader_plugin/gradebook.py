@@ -174,21 +174,33 @@ class Book:
                 raise
 
 
-def students(settings):
-    """The ids of all students in the gradebook; none where there is no gradebook yet.
+@contextlib.contextmanager
+def opened(settings):
+    """Context manager that opens nbgrader's gradebook for reading; None where there is no gradebook yet.
 
     Raises:
         GradebookError: it cannot be read.
     """
     url = make_url(settings.db_url)
     if url.get_backend_name() == "sqlite" and not Path(url.database or ":memory:").exists():
-        return set()
+        yield None
+        return
     with _explained(settings.db_url):
         book = api.Gradebook(settings.db_url, settings.course_id)
         try:
-            return {student.id for student in book.students}
+            yield book
         finally:
             book.close()
+
+
+def students(settings):
+    """The ids of all students in the gradebook; none where there is no gradebook yet.
+
+    Raises:
+        GradebookError: it cannot be read.
+    """
+    with opened(settings) as book:
+        return {student.id for student in book.students} if book else set()
 
 
 def _create(db_url):

@@ -1,15 +1,13 @@
-"""Collects the results of a class from ``autograde grade``, and from notebooks graded by ``nbgrader autograde``."""
+"""Collects the results of a class, by lesson."""
 
 import contextlib
-import json
 from collections import defaultdict
 from dataclasses import dataclass
 
-from autograde.batch.results import FAILED, GRADED, Result, Store
-from autograde.judge.verdict import Verdict
+from autograde.batch.graded import results
+from autograde.batch.results import FAILED, GRADED
 from autograde.nbgrader_plugin import config
 from autograde.nbgrader_plugin.gradebook import GradebookError, students
-from autograde.notebook.cells import METADATA
 from autograde.submission import files
 
 PASSED, PARTLY, WRONG, NOT_STARTED, NOT_JUDGED = "passed", "partly", "wrong", "not_started", "not_judged"
@@ -75,18 +73,10 @@ def outcome(verdict):
 
 def collect(course, lessons):
     """A `Lesson` for each of `lessons` that has results, in order."""
-    store = Store(course.autograded)
-    by_lesson = {lesson: {} for lesson in lessons}
-    for result in store.all(lessons):
-        by_lesson[result.lesson][result.student] = result
-    for lesson, known in by_lesson.items():
-        for path in store.graded.glob(f"*/{lesson}/{lesson}.ipynb"):
-            student = path.parts[-3]
-            if student not in known or (known[student].status == GRADED and not store.intact(known[student])):
-                if result := _from_notebook(path, student, lesson):
-                    known[student] = result
     return [
-        Lesson(lesson, [known[student] for student in sorted(known)]) for lesson, known in by_lesson.items() if known
+        Lesson(lesson, [known[student] for student in sorted(known)])
+        for lesson, known in results(course, lessons).items()
+        if known
     ]
 
 
@@ -96,16 +86,3 @@ def roster(course):
     with contextlib.suppress(GradebookError):  # then only the folders are known
         known |= students(config.load(course))
     return sorted(known)
-
-
-def _from_notebook(path, student, lesson):
-    """The `Result` in the metadata of a notebook that nbgrader has graded; None if there is none in our format."""
-    try:
-        graded = json.loads(path.read_bytes())["metadata"][METADATA]["graded"]
-        verdicts = [Verdict.from_data(verdict).as_data() for verdict in graded["verdicts"].values()]
-        isolation = graded["isolation"] and {key: str(graded["isolation"][key]) for key in ("level", "message")}
-        known = {"message": str(graded.get("unreadable") or ""), "isolation": isolation, "verdicts": verdicts}
-        cells = {f"check_{verdict['exercise']}": (verdict["score"], verdict["points"]) for verdict in verdicts}
-        return Result(student, lesson, GRADED, "", "", cells=cells, seconds=float(graded["seconds"]), **known)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None

@@ -325,6 +325,11 @@ def why_unusable(student):
     return None
 
 
+def is_plain(name):
+    """Whether a name is safe in a table: no spreadsheet takes it for a formula, and all of it can be seen."""
+    return not _FORMULA.search(name) and not any(_is_invisible(character) for character in name)
+
+
 def _is_invisible(character):
     return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") or _BLANK.match(character) is not None
 

@@ -12,6 +12,7 @@ import pytest
 from small_class import LESSON, hand_in, make_course, run
 from sqlalchemy import create_engine, text
 
+from autograde.nbgrader_plugin import marks
 from autograde.nbgrader_plugin.config import load
 
 ROOT_USER = os.name == "posix" and os.geteuid() == 0
@@ -106,6 +107,11 @@ def test_a_class_is_entered_and_entered_again(server, tmp_path):
     assert ("student-007", "check_linear_by_hand", 2.0, False, False) in _ask(server, SCORES)
     assert len(_ask(server, SCORES)) == len(students)
     assert _ask(server, "select count(*) from alembic_version") == [(1,)]
+    read = marks.read(load(course), [LESSON])
+    assert read.max_scores == {LESSON: 2.0} and set(read.emails) == set(students)
+    assert {student: mark.score for student, mark in read.of[LESSON].items() if mark.score != 1.5} == {
+        "student-007": 2.0
+    }
 
 
 def test_a_server_that_is_gone_costs_no_result_and_no_password(server, tmp_path):

@@ -1,0 +1,1 @@
+"""Marks for other programs: files for Canvas and Moodle, and result.json."""
