@@ -56,8 +56,9 @@ def course(tmp_path_factory):
     with Gradebook(settings.db_url, settings.course_id) as book:
         grade = book.find_grade("check_linear_by_hand", LESSON, LESSON, "carol")
         grade.manual_score, grade.extra_credit, grade.needs_manual_grade = 1.25, 1 / 3, True
-        for student in ("alice", "bob", "dave"):
-            book.update_or_create_student(student, email=f"{student}@uni.example")
+        for student, address in {"alice": "alice@uni.example", "bob": "BOB@uni.example"}.items():
+            book.update_or_create_student(student, email=address)
+        book.add_student("dave", email="dave@uni.example")
         book.add_student(FORMULA)
         book.add_submission(LESSON, FORMULA)
         book.db.commit()
