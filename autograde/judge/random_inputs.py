@@ -24,6 +24,10 @@ class Draw:
         """One of `options`."""
         return self._random.choice(list(options))
 
+    def shuffled(self, items):
+        """A list of `items` in another order."""
+        return self._random.sample(items, len(items))
+
     def integer(self, low, high):
         """An int between `low` and `high`, both included."""
         return self._random.randint(low, high)

@@ -7,7 +7,16 @@ from torch.nn import Linear  # this one: handed-in code may put another in its p
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from autograde.probes.given import run_source
-from autograde.probes.layers import ADAPTERS, adapter, as_convention, attribute, negated, set_adapters, shared_adapter
+from autograde.probes.layers import (
+    ADAPTERS,
+    adapter,
+    as_convention,
+    as_made_by_torch,
+    attribute,
+    negated,
+    set_adapters,
+    shared_adapter,
+)
 from autograde.remote import facts, wire
 from autograde.remote.facts import same_bits, same_values
 from autograde.remote.probe import probe
@@ -24,7 +33,7 @@ def _build_model(source, state, layer, adapted, frozen=()):
         adapted: ``[[path, rank, alpha, A, B]]``: where such a layer stands already, with its adapters' values.
         frozen: names of parameters that somebody has frozen.
     """
-    model = run_source(source)["Model"]()
+    model = as_made_by_torch(run_source(source)["Model"]())
     model.load_state_dict(state)
     for name in frozen:
         model.get_parameter(name).requires_grad_(False)

@@ -23,7 +23,15 @@ def make_base(weight, bias, device="cpu"):
         base.weight.copy_(weight)
         if bias is not None:
             base.bias.copy_(bias)
-    return base
+    return as_made_by_torch(base)
+
+
+def as_made_by_torch(module):
+    """The module, all of its parameters trainable. A cell may have had every parameter frozen that is made later, by a hook of
+    `torch.nn` or a replaced method: what a learner's code is given to freeze must not be frozen already.
+    """
+    facts.set_requires_grad(facts.parameters(module).values(), True)
+    return module
 
 
 def make_layer(layer_class, base, options, by_position=False):

@@ -11,7 +11,7 @@ import torch
 from torch.nn import Linear  # this one: handed-in code may put another in its place
 
 from autograde.probes.given import run_source
-from autograde.probes.layers import negated, shared_adapter
+from autograde.probes.layers import as_made_by_torch, negated, shared_adapter
 from autograde.remote import facts, wire
 from autograde.remote.facts import same_bits
 from autograde.remote.probe import probe
@@ -23,11 +23,17 @@ DEPTH = 12  # of names: no model that is handed over is half as deep
 
 
 def build_model(source, seed):
-    """The model that `source` defines, with the same random numbers for the same seed."""
+    """The model that `source` defines, with the same random numbers for the same seed. What its class names in `frozen` is."""
     model_class = run_source(source)["Model"]
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed notes a traceback for each kind of device
-        return model_class()
+        return _frozen(model_class())
+
+
+def _frozen(model):
+    parameters = facts.parameters(model)
+    facts.set_requires_grad([parameters[name] for name in model.frozen], False)
+    return model
 
 
 def _modules(model):
@@ -118,7 +124,7 @@ def inject_into(function, source, seed, target_modules, rank, alpha, ids, again=
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}
-    model = build_model(source, seed)
+    model = _frozen(as_made_by_torch(build_model(source, seed)))
     modules, parameters = _modules(model), _parameters(model)
     linears = {name: module for name, module in modules.items() if isinstance(module, Linear)}
     grads = {name: facts.requires_grad(parameter) for name, parameter in parameters.items()}

@@ -1,8 +1,12 @@
 """What a tensor, a type or a module is, read by C code.
 
-A class may override an attribute, and a cell may replace a method of torch. Neither is asked here: what is noted beside an
-answer (does a tensor train, whose memory is it) must be what is the case.
+A class may override an attribute, and a cell may replace a method of torch, or with `torch.library` the kernel of an
+operator. None of these is asked here: what is noted beside an answer (does a tensor train, whose memory is it, were its
+values changed) must be what is the case. Values are therefore read from memory, by numpy. The exceptions are tensors on
+other devices and the copies of bfloat16, a dtype that numpy lacks: they go through torch's operators.
 """
+
+import ctypes
 
 import numpy as np
 import torch
@@ -20,7 +24,11 @@ _module_of = type.__dict__["__module__"].__get__
 _name_of = type.__dict__["__qualname__"].__get__
 _is_subclass = type.__subclasscheck__  # `isinstance` believes what an object says its __class__ is
 _attributes_of = nn.Module.__dict__["__dict__"].__get__
-_AS_INTEGERS = {8: torch.int64, 4: torch.int32, 2: torch.int16, 1: torch.int8}
+_NUMPY = {
+    torch.bool: np.bool_, torch.uint8: np.uint8, torch.int8: np.int8, torch.int16: np.int16, torch.int32: np.int32,
+    torch.int64: np.int64, torch.float16: np.float16, torch.float32: np.float32, torch.float64: np.float64,
+}  # fmt: skip
+_BITS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}  # by the size of an entry
 _PYTHON, _SNAPSHOT = _parse_dispatch_key("Python"), _parse_dispatch_key("PythonTLSSnapshot")
 
 
@@ -87,6 +95,13 @@ layout, is_quantized = _reader("layout"), _reader("is_quantized")
 _grad_fn = _reader("grad_fn")
 
 
+def set_requires_grad(tensors, value):
+    """Have each of some tensors of floats train, or not, whatever their classes say."""
+    with DisableTorchFunction():
+        for tensor in tensors:
+            vars(TensorBase)["requires_grad"].__set__(tensor, value)
+
+
 def has_graph(tensor):
     """Whether autograd has recorded how a tensor was made."""
     return _grad_fn(tensor) is not None
@@ -109,7 +124,7 @@ def memory(tensor):
 
 
 def values(tensor):
-    """The values of a tensor of any class: a plain tensor on the CPU, without a graph."""
+    """The values of a tensor of any class: a plain tensor on the CPU, without a graph and with memory of its own."""
     return _in_c(_values, tensor)
 
 
@@ -126,9 +141,30 @@ _get_layout, _get_size = _getter("layout"), _getter("nbytes")
 _get_is_quantized, _get_is_meta = _getter("is_quantized"), _getter("is_meta")
 
 
+def _has_array(tensor):
+    return _get_device(tensor).type == "cpu" and _get_dtype(tensor) in _NUMPY
+
+
+def _array(tensor, kind):
+    """The memory of a tensor on the CPU as a numpy array of the dtype `kind`; it may not be used when the tensor is gone."""
+    shape, size = tuple(_get_shape(tensor)), TensorBase.element_size(tensor)
+    if 0 in shape:
+        return np.empty(shape, kind)
+    storage = TensorBase.untyped_storage(tensor)
+    address = StorageBase.data_ptr(storage)
+    if not address:
+        raise ValueError("a tensor without memory")
+    memory = (ctypes.c_char * StorageBase.nbytes(storage)).from_address(address)
+    strides = [stride * size for stride in TensorBase.stride(tensor)]
+    return np.ndarray(shape, kind, memory, TensorBase.storage_offset(tensor) * size, strides)
+
+
 def _values(tensor):
+    if _has_array(tensor):
+        array = np.array(_array(tensor, _NUMPY[_get_dtype(tensor)]))
+        return torch.from_numpy(np.negative(array, out=array) if TensorBase.is_neg(tensor) else array)
     detached = TensorBase.as_subclass(TensorBase.detach(tensor), Tensor)
-    return TensorBase.resolve_neg(TensorBase.resolve_conj(TensorBase.to(detached, "cpu")))
+    return TensorBase.clone(TensorBase.resolve_neg(TensorBase.resolve_conj(TensorBase.to(detached, "cpu"))))
 
 
 def _dense_values(tensor, dtypes, most_bytes):
@@ -140,12 +176,7 @@ def _dense_values(tensor, dtypes, most_bytes):
 
 def as_bytes(tensor):
     """The bytes of the values of a plain tensor on the CPU, row by row."""
-
-    def read():
-        row = TensorBase.reshape(TensorBase.detach(tensor), (-1,))
-        return TensorBase.numpy(TensorBase.view(TensorBase.contiguous(row), torch.uint8)).tobytes()
-
-    return _in_c(read)
+    return _in_c(lambda: _array(tensor, _BITS[TensorBase.element_size(tensor)]).tobytes())
 
 
 def from_bytes(data, dtype, shape):
@@ -162,9 +193,15 @@ def copied(tensor, new_strides=None):
 def _copied(tensor, new_strides):
     shape, wanted = _get_shape(tensor), new_strides or TensorBase.stride(tensor)
     if 0 in wanted and any(stride == 0 and size > 1 for stride, size in zip(wanted, shape, strict=True)):
-        return TensorBase.clone(tensor)
-    empty = torch.empty_strided(shape, wanted, dtype=_get_dtype(tensor), device=_get_device(tensor))
-    return TensorBase.copy_(empty, tensor)
+        return _values(tensor)
+    if 0 in shape or not _has_array(tensor):
+        empty = torch.empty_strided(shape, wanted, dtype=_get_dtype(tensor), device=_get_device(tensor))
+        return TensorBase.copy_(empty, tensor)
+    array = _array(tensor, _NUMPY[_get_dtype(tensor)])
+    room = np.empty(1 + sum((size - 1) * stride for size, stride in zip(shape, wanted, strict=True)), array.dtype)
+    copy = np.ndarray(array.shape, array.dtype, room, 0, [stride * array.itemsize for stride in wanted])
+    copy[...] = array
+    return torch.from_numpy(copy)
 
 
 def same_values(a, b):
@@ -180,8 +217,8 @@ def same_bits(a, b):
 def _same_bits(a, b):
     if _get_dtype(a) != _get_dtype(b) or _get_shape(a) != _get_shape(b):
         return False
-    kind = _AS_INTEGERS[TensorBase.element_size(a)]
-    return torch.equal(*(TensorBase.view(TensorBase.contiguous(each), kind) for each in (a, b)))
+    kind = _BITS[TensorBase.element_size(a)]
+    return bool((_array(a, kind) == _array(b, kind)).all())
 
 
 def attributes(module):

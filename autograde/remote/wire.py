@@ -81,10 +81,13 @@ def _opaque(value):
 
 def _plain_tensor(tensor):
     # A subclass (nn.Parameter, or one of the learner's own) is read as the plain tensor under it.
-    values = facts.dense_values(tensor, _NAMES, MAX_BYTES // 2)
+    dtype, shape = facts.dtype(tensor), tuple(facts.shape(tensor))
+    try:
+        values = facts.dense_values(tensor, _NAMES, MAX_BYTES // 2)
+    except (TypeError, ValueError):
+        return Opaque(type_name(tensor), f"a tensor of shape {shape}, without memory for its values")
     if values is not None:
         return values
-    dtype, shape = facts.dtype(tensor), tuple(facts.shape(tensor))
     is_dense = facts.layout(tensor) == torch.strided and not facts.is_quantized(tensor)
     if is_dense and dtype in _NAMES and not facts.is_meta(tensor):
         return Opaque(type_name(tensor), f"a tensor of shape {shape}, too large to be an answer")

@@ -1506,6 +1506,32 @@ torch.Tensor.as_subclass = torch.Tensor.view = torch.Tensor.clone = lambda self,
 """,
 )
 _code(
+    "an_operator_of_torch",
+    CHANGES,
+    "tried: True",
+    SAYS_CHANGES,
+    before="""
+library = torch.library.Library("aten", "IMPL")
+for key in ("CPU", "AutogradCPU"):
+    library.impl("equal", lambda one, other: True, key)
+tried(torch.equal(torch.zeros(1), torch.ones(1)))
+""",
+)
+_code(
+    "an_operator_of_torch_that_gives_back_what_was",
+    CHANGES,
+    "tried: replaced",
+    SAYS_CHANGES,
+    before="""
+library, kept = torch.library.Library("aten", "IMPL"), {}
+def first(tensor, *_, **__):
+    return kept.setdefault(id(tensor), torch.from_numpy(tensor.numpy().copy()))
+for name in ("detach", "alias", "clone", "contiguous"):
+    library.impl(name, first, "CPU")
+tried("replaced")
+""",
+)
+_code(
     "the_name_of_a_type",
     "def linear_by_hand(x, weight, bias):\n    out = x @ weight.T\n    return (out if bias is None else out + bias).numpy()",
     "tried: torch.Tensor",
@@ -1542,6 +1568,33 @@ def quiet(layer):
     layer.weight, layer.bias = (None if p is None else Quiet(p.data) for p in (layer.weight, layer.bias))
     return layer
 tried(quiet(nn.Linear(2, 2)).weight.requires_grad)
+""",
+    lesson=LAYER,
+    score=TRAINS_SCORE,
+)
+_code(
+    "parameters_that_are_born_frozen",
+    TRAINS,
+    "tried: False",
+    "lora_linear_freeze · 0 of 2 points",
+    before="""
+def freeze(module, name, parameter):
+    if name in ("weight", "bias") and parameter is not None:
+        parameter.requires_grad_(False)
+torch.nn.modules.module.register_module_parameter_registration_hook(freeze)
+tried(nn.Linear(2, 2).weight.requires_grad)
+""",
+    lesson=LAYER,
+    score=TRAINS_SCORE,
+)
+_code(
+    "a_linear_that_freezes_itself",
+    TRAINS,
+    "tried: False",
+    "lora_linear_freeze · 0 of 2 points",
+    before="""
+nn.Linear.reset_parameters = lambda self: self.requires_grad_(False)
+tried(nn.Linear(2, 2).weight.requires_grad)
 """,
     lesson=LAYER,
     score=TRAINS_SCORE,
@@ -1661,6 +1714,21 @@ tried("spoken")
 0.0
 """,
     "tried: spoken",
+    **_wheat,
+)
+_code(
+    "wheat_with_an_operator_of_its_own",
+    """
+own = torch.library.Library("my_course", "DEF")
+own.define("product(Tensor x, Tensor weight) -> Tensor")
+own.impl("product", lambda x, weight: x @ weight.T, "CPU")
+
+def linear_by_hand(x, weight, bias):
+    out = torch.ops.my_course.product(x, weight)
+    return out if bias is None else out + bias
+tried("own operator", torch.ops.my_course.product(torch.ones(2), torch.ones(1, 2)).item())
+""",
+    "tried: own operator 2.0",
     **_wheat,
 )
 _code(

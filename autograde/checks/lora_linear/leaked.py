@@ -54,7 +54,7 @@ class LeakedParameters(Check):
             d, k, r = layer_sizes(draw)
             return Case({"source": source, "options": {"d": d, "k": k, "r": r, "bias": bias, "frozen": frozen}}, label)
 
-        return [
+        cases = [
             case(PARAMETERS, True, ["weight"], "the base's weight is frozen and its bias is not"),
             case(PARAMETERS, True, ["weight", "bias"], "the base is frozen"),
             case(PARAMETERS, True, [], "nothing is frozen"),
@@ -63,6 +63,7 @@ class LeakedParameters(Check):
             case(LINEARS, True, ["weight"], "the base's weight is frozen and its bias is not"),
             case(LINEARS, False, ["weight"], "the base is frozen, and has no bias"),
         ]
+        return draw.shuffled(cases)  # there are few different answers: none shall be right by its place in the order
 
     def right(self, source, options):
         names = ["weight", "bias"] if options["bias"] else ["weight"]

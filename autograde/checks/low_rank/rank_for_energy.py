@@ -65,7 +65,7 @@ class RankForEnergy(Check):
         equal = [draw.choice([0.25, 1.0, 4.0])] * 4
 
         # Sizes of the largest value on both sides of 1, falling slowly and fast: so any two known mistakes differ somewhere.
-        return [
+        cases = [
             geometric(more, n, 3, 2.6, draw.choice([0.68, 0.72])),
             geometric(n, most, n - 2, 0.35, draw.choice([0.76, 0.78])),
             geometric(n, more, 4, 1.3, 0.955, dtype=torch.float64, contiguous=False),
@@ -79,6 +79,9 @@ class RankForEnergy(Check):
             # One large value and many small ones, where a share of squares and one of plain values lie farthest apart.
             case_between(more, most, 2, [3.0, *(0.5 - 0.02 * i for i in range(more - 1))]),
         ]
+        return draw.shuffled(
+            cases
+        )  # most ranks are the same at each draw: none shall be right by its place in the order
 
     def right(self, M, fraction):
         energy = torch.linalg.svdvals(M) ** 2

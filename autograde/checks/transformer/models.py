@@ -2,6 +2,7 @@
 
 Their names are traps: `seq_proj` ends in the letters q_proj, `mlp.10` ends in the letter of `mlp.0`, a container is called
 `v_proj`, another one holds a layer of its own name, and the letters that q_proj is made of are names of layers, too.
+Each names the parameters that somebody has frozen; the probe freezes them.
 """
 
 # d, e and v are sizes, pairwise distinct.
@@ -19,6 +20,8 @@ class Attention(nn.Module):
 
 
 class Model(nn.Module):
+    frozen = ("prior.out.weight",)
+
     def __init__(self):
         super().__init__()
         self.embedding = nn.Embedding({v}, {d})
@@ -33,7 +36,6 @@ class Model(nn.Module):
         self.mlp = nn.Sequential(*(nn.Linear({d}, {d}) for _ in range(11)))
         self.lm_head = nn.Linear({d}, {v}, bias=False)
         self.lm_head.weight = self.embedding.weight
-        self.prior["out"].requires_grad_(False)
 
     def forward(self, ids):
         x = self.norm(self.embedding(ids))
@@ -51,6 +53,8 @@ from lora_ref.layer import LoRALinear
 
 
 class Model(nn.Module):
+    frozen = ("head.lora_A",)
+
     def __init__(self):
         super().__init__()
         self.blocks = nn.ModuleList(
@@ -65,7 +69,6 @@ class Model(nn.Module):
         self.lora_norm = nn.LayerNorm({d})
         self.lora_A = nn.Linear({d}, {e})
         self.head = LoRALinear(nn.Linear({d}, {v}), rank={s}, alpha=2)
-        self.head.lora_A.requires_grad_(False)
 """
 HEAD = ["head"]
 LAYERS = [f"blocks.{i}.{name}" for i in range(2) for name in ("q_proj", "o_proj")] + HEAD
