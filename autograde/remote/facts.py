@@ -217,6 +217,7 @@ def same_bits(a, b):
 def _same_bits(a, b):
     if _get_dtype(a) != _get_dtype(b) or _get_shape(a) != _get_shape(b):
         return False
+    a, b = (each if _get_device(each).type == "cpu" else _values(each) for each in (a, b))
     kind = _BITS[TensorBase.element_size(a)]
     return bool((_array(a, kind) == _array(b, kind)).all())
 
