@@ -85,6 +85,8 @@ def judge_file(path, exercises=()):
     kind = path.suffix.lower()
     if kind not in (".py", ".ipynb"):
         raise AnswerFileError(f"{path} is neither a .py nor an .ipynb file")
+    if path.exists() and not path.is_file():  # to read a pipe that nobody writes to would take for ever
+        raise AnswerFileError(f"{path} is a pipe or a device; save your answer as a file")
     try:
         content = path.read_bytes() if kind == ".ipynb" else script.read(path)
     except FileNotFoundError:

@@ -40,6 +40,15 @@ def test_a_right_script_passes_however_it_is_written(tmp_path, name):
     assert done.stdout.startswith("✓ linear_by_hand") and not done.stderr
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes in folders")
+@pytest.mark.parametrize("kind", [".py", ".ipynb"])
+def test_a_pipe_is_not_waited_for(tmp_path, kind):
+    path = tmp_path / f"answers{kind}"
+    os.mkfifo(path)
+    done = autograde("check", path)
+    assert done.returncode == 2 and "is a pipe or a device" in done.stderr
+
+
 @pytest.mark.parametrize("magic", ["%%time", "%%capture shown", "%%time\n%matplotlib inline"])
 def test_a_wrong_answer_under_a_magic_is_judged(tmp_path, magic):
     done = autograde("check", notebook(tmp_path, "import torch", f"{magic}\n{WRONG}"))

@@ -559,6 +559,29 @@ _code(
     before=FRAMES + "tried('begun')",
 )
 _code(
+    "a_signal_writes_to_the_socket",
+    FORGOTTEN,
+    "tried: set",
+    r"0 of 2 points (What came from your notebook's process|Your notebook closed its connection)",
+    before="""
+import signal
+os.set_blocking(3, False)
+signal.set_wakeup_fd(3, warn_on_full_buffer=False)
+signal.signal(signal.SIGALRM, lambda *_: None)
+tried("set")
+sys.stdout.flush()
+signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+""",
+)
+_code(
+    "a_program_in_its_own_place",
+    FORGOTTEN
+    + "import fcntl\nfcntl.fcntl(3, fcntl.F_SETFD, 0)\ntried('exec')\nsys.stdout.flush()\n"
+    + "os.execv(sys.executable, [sys.executable, '-c', 'import os; [os.write(3, bytes(9)) for _ in range(9)]'])",
+    "tried: exec",
+    NOT_UNDERSTOOD,
+)
+_code(
     "a_frame_of_a_thread",
     FORGOTTEN + "import threading, time\n"
     "def write():\n    while True:\n        to_all(frame(19, 7, b'2.0'))\n        time.sleep(0.001)\n"
@@ -661,6 +684,31 @@ def linear_by_hand(x, weight, bias):
     "tried: no seed of 52",
     before="attempt(__import__, 'autograde.judge.random_inputs')",
     files={"draw.py": (ROOT / "autograde" / "judge" / "random_inputs.py").read_text(encoding="utf-8")},
+)
+
+_code(
+    "a_search_of_the_memory",
+    FORGOTTEN,
+    r"tried: works True found \[\]",
+    before=r"""
+# Each letter is the next one here, and so is what was read, lest the search finds itself.
+known, wanted = 'bvuphsbef/sfnpuf/xjsf', ['sfuvso!pvu!jg!cjbt!jt!Opof', 'SjhiuBotxfs)', 'B!mjofbs!mbzfs!jt!b!nbusjy!qspevdu', 'dmbtt!Fyqptft', 'b.tfdsfu.pg.uif.hsbefs']
+following = bytes((letter + 1) % 256 for letter in range(256))
+found, regions = set(), [line.split() for line in open("/proc/self/maps")]
+with open("/proc/self/mem", "rb", 0) as memory:
+    for place, access, *about in regions:
+        if "r" not in access or (len(about) > 3 and about[3].startswith(("/", "[v"))):
+            continue
+        start, end = (int(number, 16) for number in place.split("-"))
+        for at in range(start, end, 2**22):
+            try:
+                memory.seek(at)
+                read = memory.read(min(2**22, end - at)).translate(following)
+            except (OSError, ValueError):
+                break
+            found |= {word for word in [known, *wanted] if word.encode() in read}
+tried("works", known in found, "found", sorted(found - {known}))
+""",
 )
 
 # Places that no box shows. Where the box is a lesser one, they can be named, and read by nobody.
@@ -1026,6 +1074,39 @@ _returned(
     "class Lying:\n    def __del__(self): os._exit(0)\ntried('begun')",
     "tried: begun",
 )
+_returned("a_tensor_whose_memory_is_gone", "emptied(x @ weight.T)", "is not a torch tensor",
+          "def emptied(out):\n    out.untyped_storage().resize_(0)\n    return out")  # fmt: skip
+_returned("a_tensor_with_too_little_memory", "emptied(x @ weight.T)", "is not a torch tensor",
+          "def emptied(out):\n    out.untyped_storage().resize_(2)\n    return out")  # fmt: skip
+_returned("a_file_in_memory_that_was_cut", "mapped(x @ weight.T)", "Python itself crashed when linear_by_hand was tried", """
+import numpy as np
+def mapped(out):
+    open("values", "wb").write(bytes(2**16))
+    found = torch.from_numpy(np.memmap("values", dtype=np.float32, mode="r+"))
+    os.truncate("values", 0)
+    return found[: out.numel()].reshape(out.shape)
+tried("begun")
+""", "tried: begun")  # fmt: skip
+_returned(
+    "a_wrapper_that_computes_when_it_is_read",
+    "Wrapper(x @ weight.T)",
+    "is not a torch tensor",
+    """
+class Wrapper(torch.Tensor):
+    @staticmethod
+    def __new__(cls, out):
+        return torch.Tensor._make_wrapper_subclass(cls, out.shape, dtype=out.dtype)
+    def __init__(self, out):
+        self.out = out
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        return torch.zeros(args[0].shape)
+""",
+)
+_returned("a_tensor_from_within_vmap", "leaked(x @ weight.T)", "is not a torch tensor",
+          "def leaked(out):\n    kept = []\n    torch.vmap(lambda row: kept.append(row) or row)(out.reshape(-1, out.shape[-1]))\n"
+          "    return kept[0]")  # fmt: skip
+_returned("a_sparse_tensor", "(x @ weight.T).to_sparse()", "is not a torch tensor but torch.Tensor")
 _returned("the_check_s_own_verdict", "check.linear_by_hand(linear_by_hand)", "but not returned",
           "from autograde import check")  # fmt: skip
 
@@ -1530,6 +1611,36 @@ for name in ("detach", "alias", "clone", "contiguous"):
     library.impl(name, first, "CPU")
 tried("replaced")
 """,
+)
+_code(
+    "numpy_and_ctypes",
+    CHANGES,
+    "tried: replaced",
+    SAYS_CHANGES,
+    before="""
+import ctypes
+import numpy as np
+np.ndarray = np.array = np.empty = np.equal = np.negative = lambda *a, **k: np.zeros(1)
+np.uint8 = np.uint32 = np.uint64 = np.float32 = None
+ctypes.c_char = torch.from_numpy = None
+tried("replaced")
+""",
+)
+_code(
+    "storage_that_is_exchanged",
+    CHANGES.replace("weight.add_(1)", "torch.utils.swap_tensors(weight, weight + 1)\n    tried('exchanged')"),
+    "tried: exchanged",
+    SAYS_CHANGES,
+)
+_code(
+    "an_input_restored_when_it_is_too_late",
+    CHANGES.replace(
+        "    weight.add_(1)",
+        "    kept = weight.clone()\n    weight.add_(1)\n    weakref.finalize(out, weight.copy_, kept)",
+    ),
+    "tried: begun",
+    SAYS_CHANGES,
+    before="import weakref\ntried('begun')",
 )
 _code(
     "the_name_of_a_type",
