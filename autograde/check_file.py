@@ -6,6 +6,7 @@ file is that person's own, on their own machine: it runs in a process of its own
 
 import ast
 import difflib
+import os
 import re
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from autograde.notebook import script
 from autograde.notebook.python_source import as_python, check_calls, meant_to_define, names, names_of_check
 from autograde.sandbox.environment import single_threaded
 from autograde.startup import quick_imports
+from autograde.submission import files
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 _LINE = re.compile(r"Cell In\[\d+\], line (\d+)")
@@ -88,9 +90,14 @@ def judge_file(path, exercises=()):
     if path.exists() and not path.is_file():  # to read a pipe that nobody writes to would take for ever
         raise AnswerFileError(f"{path} is a pipe or a device; save your answer as a file")
     try:
-        content = path.read_bytes() if kind == ".ipynb" else script.read(path)
+        content = files.read_regular(os.path.realpath(path), files.MAX_BYTES)
+        content = content if kind == ".ipynb" else script.decoded(content)
     except FileNotFoundError:
         raise AnswerFileError(f"there is no file {path}") from None
+    except files.NotRegular as error:
+        raise AnswerFileError(f"{path} is {error}, not a file") from None
+    except files.TooLarge as error:
+        raise AnswerFileError(f"{path} has {error.args[0] / 1e6:,.0f} MB, which is too much to be read") from None
     except OSError as error:
         raise AnswerFileError(f"{path} cannot be read: {error}") from None
     except script.UnreadableScript as error:

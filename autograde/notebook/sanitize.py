@@ -61,8 +61,14 @@ _MAX_GROWTH = 20  # times as long, with every element closed and every link's ta
 _MAX_FORMATTED = 50  # browsers repeat an unclosed <b title="…"> in every paragraph that follows
 _FORMATTED = re.compile(r"<(?:b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)[^a-zA-Z>]", re.IGNORECASE)
 
+MAX_ALT = 1_000  # characters of text in place of a picture, which stands at each of a cell's outputs
+_MAX_REPEATED = (
+    2**20
+)  # characters of pasted pictures in one cell, beyond each of them once: a page has all of it each time
+
 TOO_COMPLEX = "[HTML that is too large to show]"
 NO_PICTURE = "a picture that is not in the notebook"
+SHOWN_OFTEN = "a picture that is shown too often"
 
 
 class Budget:
@@ -160,7 +166,7 @@ def output(found, budget=None):
         alt = {mime: known.get("alt") for mime, known in found.metadata.items() if isinstance(known, dict)}
         found.data = nbformat.from_dict({mime: data for mime, data in _data(found.data, budget) if data is not None})
         found.metadata = nbformat.from_dict(
-            {mime: {"alt": str(alt[mime])} for mime in found.data if mime in _IMAGES and alt.get(mime)}
+            {mime: {"alt": str(alt[mime])[:MAX_ALT]} for mime in found.data if mime in _IMAGES and alt.get(mime)}
         )
     return found
 
@@ -257,16 +263,31 @@ _PLAIN_HTML = re.compile(
 _RENDERERS = None
 
 
+def _size(bundle):
+    return sum(map(len, bundle.values()))
+
+
 def _renderers():
     """Two variants of nbconvert's renderer: `Tolerant` of missing pictures, and `Watching` for active content."""
     global _RENDERERS
     if _RENDERERS is None:
         from nbconvert.filters.markdown_mistune import IPythonRenderer
 
-        class Tolerant(IPythonRenderer):
+        class Counting(IPythonRenderer):
+            pasted = 0  # characters of all pictures so far
+
+            def _repeats_too_much(self, name):
+                self.pasted += _size(self.attachments[name])
+                return self.pasted > _MAX_REPEATED + sum(map(_size, self.attachments.values()))
+
+        class Tolerant(Counting):
             def image(self, text, url, title=None):
-                if url.startswith("attachment:") and not self.attachments.get(url[len("attachment:") :]):
-                    return f"<i>[{escape(NO_PICTURE)}]</i>"
+                if url.startswith("attachment:"):
+                    name = url[len("attachment:") :]
+                    if not self.attachments.get(name):
+                        return f"<i>[{NO_PICTURE}]</i>"
+                    if self._repeats_too_much(name):
+                        return f"<i>[{SHOWN_OFTEN}]</i>"
                 return super().image(text, url, title)
 
             def block_mermaidjs(self, code):
@@ -277,7 +298,7 @@ def _renderers():
                 known = (info or "").split()[:1] in _COLOURED_LANGUAGES and len(code) <= _MAX_COLOURED
                 return super().block_code(code, info if known else None)
 
-        class Watching(IPythonRenderer):
+        class Watching(Counting):
             active = False
 
             def __init__(self, **options):
@@ -300,7 +321,10 @@ def _renderers():
             def image(self, text, url, title=None):
                 if url.startswith("attachment:"):
                     name = url[len("attachment:") :]
-                    self.missing |= set() if self.attachments.get(name) else {name}
+                    if self.attachments.get(name):
+                        self.active |= self._repeats_too_much(name)
+                    else:
+                        self.missing.add(name)
                 else:
                     self.active |= not _is_image(url)
                 return ""

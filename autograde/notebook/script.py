@@ -1,8 +1,10 @@
 """Reads a Python script as the pieces that a notebook would have as cells."""
 
+import io
 import re
 import tokenize
 from dataclasses import dataclass
+from pathlib import Path
 
 from autograde.notebook.python_source import as_python, check_calls, names_of_check
 
@@ -44,11 +46,16 @@ def read(path):
         UnreadableScript: it is in another encoding.
         OSError: it cannot be read.
     """
+    return decoded(Path(path).read_bytes())
+
+
+def decoded(content):
+    """The text of a script, as `read`, from its bytes."""
     try:
-        with tokenize.open(path) as file:
-            return file.read()
-    except (UnicodeDecodeError, SyntaxError) as error:
-        unknown = "unknown encoding" in str(error)
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
+        return io.TextIOWrapper(io.BytesIO(content), encoding).read()
+    except (UnicodeDecodeError, SyntaxError, LookupError) as error:  # LookupError: a codec that makes no text
+        unknown = isinstance(error, LookupError) or "unknown encoding" in str(error)
         raise UnreadableScript(UNKNOWN_ENCODING if unknown else OTHER_ENCODING) from None
 
 

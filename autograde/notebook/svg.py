@@ -1,7 +1,8 @@
 """Tells whether an SVG picture is as small when it is drawn as it looks.
 
 As an image nothing in an SVG runs, but elements that refer to elements that refer to others (``<use>``, patterns, masks)
-are drawn as often as they are named: two kilobytes can keep a browser busy for hours.
+are drawn as often as they are named: two kilobytes can keep a browser busy for hours. So can one that moves, and lines of
+tiny dashes, each of which is drawn.
 """
 
 import base64
@@ -10,6 +11,12 @@ from xml.parsers import expat
 
 MAX_DRAWN = 200_000  # elements, each counted as often as it is referred to
 
+MIN_PERIOD = 0.5  # length of a line's dashes and gaps together, in the picture's units; matplotlib's shortest have 2
+
+_ANIMATIONS = {"animate", "animateColor", "animateMotion", "animateTransform", "set"}
+_DASHES = re.compile(r"stroke-dasharray\s*:([^;]*)", re.IGNORECASE)
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?", re.IGNORECASE)
+_FORBIDDEN = re.compile(r"url|\\|dasharray|@(?:-webkit-)?keyframes", re.IGNORECASE)
 _REFERENCE = re.compile(r"url\(\s*['\"]?#([^)'\"]+)")
 
 
@@ -35,6 +42,12 @@ def is_bounded_base64(data):
         return False
 
 
+def _are_tiny(dashes):
+    """Whether the dashes of a line are too short, or of a length that cannot be told."""
+    lengths = [float(number) for number in _NUMBER.findall(dashes)]
+    return "(" in dashes or "\\" in dashes or (bool(lengths) and sum(lengths) < MIN_PERIOD)
+
+
 class _Drawing:
     """The elements of a picture, in order, and what each of them refers to."""
 
@@ -56,6 +69,12 @@ class _Drawing:
         number = len(self.children)
         if number >= MAX_DRAWN:
             raise _TooMuch
+        style = attributes.get("style", "")
+        if "\\" in style or "/*" in style:  # another way to write a name
+            raise _TooMuch
+        dashes = [attributes.get("stroke-dasharray", ""), *_DASHES.findall(style)]
+        if name.rpartition(":")[2] in _ANIMATIONS or any(map(_are_tiny, dashes)):
+            raise _TooMuch
         if self.open:
             self.children[self.open[-1]].append(number)
         found = [word for value in attributes.values() for word in _REFERENCE.findall(value)]
@@ -66,7 +85,7 @@ class _Drawing:
         self.open.append(number)
 
     def _text(self, text):
-        if "url" in text.lower() or "\\" in text:  # a style sheet refers to what it likes, from anywhere
+        if _FORBIDDEN.search(text):  # a style sheet refers to what it likes, from anywhere
             self._refuse()
 
     def _refuse(self, *_):

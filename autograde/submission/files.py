@@ -21,6 +21,7 @@ from autograde.terminal import one_line
 
 MAX_BYTES = 64 * 2**20  # of one notebook; a usual one with all its figures has a hundredth of that
 MAX_FILES = 1_000  # beside a notebook
+MAX_STRAYS = 10  # in a student's folder, that are named one by one
 MAX_PATH = 1_000  # bytes, below the folder that was handed in
 LONGEST_NAME = 128  # characters of a student's id in nbgrader's gradebook
 TIMESTAMP = "timestamp.txt"  # nbgrader's file with the hand-in time
@@ -250,15 +251,20 @@ def find(course, lessons, student=None):
         if not may_open(folder):
             notices.append(f"{where} {CLOSED}")
             continue
+        strays = 0
         for inner in _entries(folder):
             inside = f"{where}/{one_line(inner.name)}"
             if inner.name not in known:
-                notices.append(f"{inside} {misplaced.in_place_of_lesson(inner, known)}.")
+                strays += 1
+                if strays <= MAX_STRAYS:
+                    notices.append(f"{inside} {misplaced.in_place_of_lesson(inner, known)}.")
             elif inner.is_symlink() or not inner.is_dir():
                 notices.append(f"{inside} is not a folder; left alone.")
             elif inner.name in lessons:
                 found.append(Submission(folder.name, inner.name, inner))
                 notices += [f"{inside} {problem}." for problem in warnings_about(found[-1])]
+        if strays > MAX_STRAYS:
+            notices.append(f"{where} holds {strays - MAX_STRAYS:,} more that are no lesson of this course; left alone.")
     return sorted(found, key=lambda one: (one.lesson, one.student)), notices
 
 

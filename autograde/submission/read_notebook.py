@@ -171,7 +171,7 @@ def _cell(raw, position, used):
     # Exporters trust a cell's metadata, so most are dropped; `repair` restores those that the grader needs.
     kept = {"nbgrader": {"grade_id": _clean(metadata["nbgrader"]["grade_id"])}} if grade_id(raw) else {}
     if isinstance(metadata.get("alt"), str):
-        kept["alt"] = _clean(metadata["alt"])
+        kept["alt"] = _clean(metadata["alt"])[: sanitize.MAX_ALT]
     identity = raw.get("id")
     if not isinstance(identity, str) or not _ID.fullmatch(identity) or identity in used:
         identity = next(name for n in range(len(used) + 1) if (name := f"cell-{position}-{n}") not in used)

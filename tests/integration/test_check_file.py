@@ -132,6 +132,24 @@ def test_an_encoding_that_is_not_declared_is_named(tmp_path):
     assert done.returncode == 2 and "Save it as UTF-8" in done.stderr and done.stderr.count("\n") == 1
 
 
+ODD_FILES = {
+    "is a pipe, not a file": os.mkfifo if hasattr(os, "mkfifo") else None,
+    "is a device, not a file": lambda path: path.symlink_to("/dev/zero"),
+    "is a link, not a file": lambda path: path.symlink_to(path.name),
+    "which is too much to be read": lambda path: (path.touch(), os.truncate(path, 2**32)),
+    "an encoding that Python does not know": lambda path: path.write_bytes(b"# coding: zlib_codec\n"),
+}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes, devices and links")
+@pytest.mark.parametrize("said", ODD_FILES)
+def test_what_is_no_file_to_read_is_named(tmp_path, said):
+    path = tmp_path / "answers.py"
+    ODD_FILES[said](path)
+    done = autograde("check", path)
+    assert done.returncode == 2 and said in done.stderr and done.stderr.count("\n") == 1
+
+
 def test_a_terminal_that_lacks_the_characters_gets_others(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONIOENCODING", "cp1252")
     path = tmp_path / "answers.py"

@@ -167,3 +167,12 @@ def test_no_class_at_all(course):
     course.submitted.rmdir()
     outcome = run(course, FakeWorkers())
     assert not (outcome.graded or outcome.skipped or outcome.failed or outcome.problems)
+
+
+def test_a_folder_of_many_strays_is_told_of_in_a_few_lines(course):
+    hand_in(course, "ada")
+    for number in range(500):
+        (course.submitted / "ada" / f"stray-{number:03}").touch()
+    found, notices = find(course, [LESSON])
+    assert [one.student for one in found] == ["ada"] and len(notices) == files.MAX_STRAYS + 1
+    assert notices[-1] == f"{course.submitted.name}/ada holds 490 more that are no lesson of this course; left alone."

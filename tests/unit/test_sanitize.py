@@ -134,3 +134,22 @@ def test_a_table_stays_a_table():
     table = "<div><style scoped>.dataframe {}</style><table border='1'><tbody><tr><td>1</td></tr></tbody></table></div>"
     output = sanitize.output(nbformat.v4.new_output("execute_result", data={"text/html": table}))
     assert output.data["text/html"] == "<div><table><tbody><tr><td>1</td></tr></tbody></table></div>"
+
+
+def test_a_picture_is_not_written_into_a_page_as_often_as_a_text_names_it():
+    pictures = {"a.png": {"image/png": "A" * 200_000}}
+    for often in (3, 100):
+        source, attachments = "![x](attachment:a.png)\n" * often, dict(pictures)
+        page = sanitize.rendered(source, attachments)
+        assert len(page) < 1_500_000 and page.count("data:image/png") == min(often, 6)
+        assert (sanitize.markdown(source, attachments) == source) == (often == 3)
+
+
+def test_text_in_place_of_a_picture_has_an_end():
+    output = nbformat.v4.new_output("display_data", data={"image/png": "AAAA"})
+    output.metadata = nbformat.from_dict({"image/png": {"alt": "a" * 10**6}})
+    assert len(sanitize.output(output).metadata["image/png"].alt) == sanitize.MAX_ALT
+    cell = nbformat.v4.new_code_cell("x", metadata={"alt": "a" * 10**6})
+    data = nbformat.writes(nbformat.v4.new_notebook(cells=[cell])).encode()
+    notebook, _ = read_notebook.read_submission(data, nbformat.v4.new_notebook())
+    assert len(notebook.cells[0].metadata.alt) == sanitize.MAX_ALT

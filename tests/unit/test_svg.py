@@ -22,6 +22,13 @@ BOMBS = {
     "entities": f'<!DOCTYPE svg [<!ENTITY a "aaaa">]>{HEAD}<text>&a;</text></svg>',
     "more than can be counted": HEAD + "<g/>" * 300_000 + "</svg>",
     "no end": HEAD,
+    "animations": f'{HEAD}<rect>' + '<animate attributeName="x" values="0;1" dur="1ms"/>' * 20_000 + "</rect></svg>",
+    "an animation by a style sheet": f"{HEAD}<style>@keyframes a {{}} g {{ animation: a 1ms infinite }}</style></svg>",
+    "tiny dashes": HEAD + '<path stroke-dasharray=".001,.001" d="M0 0L300 300"/>' * 200 + "</svg>",
+    "tiny dashes as a style": f'{HEAD}<path style="fill: none; stroke-dasharray: 1e-3"/></svg>',
+    "dashes of an unknown length": f'{HEAD}<path style="--a: .001; stroke-dasharray: var(--a)"/></svg>',
+    "a style with an escape": f'{HEAD}<g id="a"><rect style="mask: u\\72l(#a)"/></g></svg>',
+    "dashes by a style sheet": f"{HEAD}<style>path {{ stroke-dasharray: .001 }}</style></svg>",
 }  # fmt: skip
 
 
@@ -40,6 +47,8 @@ def test_a_figure_stays():
     figure, axes = plt.subplots()
     axes.scatter(range(2_000), range(2_000), label="points")
     axes.bar([1, 2], [3, 4], hatch="/")
+    axes.plot([1, 2], [3, 4], linestyle="--")
+    axes.plot([1, 2], [4, 3], linestyle=":")
     axes.legend()
     file = io.StringIO()
     figure.savefig(file, format="svg")
