@@ -39,6 +39,8 @@ def _validate(of_nbgrader):
     @functools.wraps(of_nbgrader)
     def validate(self, filename):
         path = Path(filename).resolve()
+        if path.exists() and not path.is_file():  # to read a pipe that nobody writes to would take for ever
+            return _failed((WHOLE, "This is a folder, a pipe or a device, and no file that holds a notebook."))
         try:
             notebook = read_notebook.parse(path.read_bytes())
         except read_notebook.UnusableNotebook as error:

@@ -4,6 +4,7 @@ import copy
 import csv
 import datetime
 import html
+import os
 import re
 import shutil
 import time
@@ -314,6 +315,16 @@ def test_validate_accepts_in_another_notebook_what_grading_accepts(own_course, c
     told = " ".join(run(course, "nbgrader", "validate", "own.ipynb").split())
     assert said in told, told
     assert (PASSES in told) == (said == PASSES)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes in folders")
+@pytest.mark.parametrize("make", [os.mkdir, getattr(os, "mkfifo", None)], ids=["folder", "pipe"])
+def test_validate_waits_for_no_pipe(own_course, make):
+    course = own_course
+    path = course.root / f"{make.__name__}.ipynb"
+    make(path)
+    assert "no file that holds a notebook" in " ".join(run(course, "nbgrader", "validate", str(path)).split())
 
 
 @pytest.mark.slow
