@@ -87,15 +87,13 @@ def judge_file(path, exercises=()):
     kind = path.suffix.lower()
     if kind not in (".py", ".ipynb"):
         raise AnswerFileError(f"{path} is neither a .py nor an .ipynb file")
-    if path.exists() and not path.is_file():  # to read a pipe that nobody writes to would take for ever
-        raise AnswerFileError(f"{path} is a pipe or a device; save your answer as a file")
     try:
         content = files.read_regular(os.path.realpath(path), files.MAX_BYTES)
         content = content if kind == ".ipynb" else script.decoded(content)
     except FileNotFoundError:
         raise AnswerFileError(f"there is no file {path}") from None
     except files.NotRegular as error:
-        raise AnswerFileError(f"{path} is {error}, not a file") from None
+        raise AnswerFileError(f"{path} is {error}; save your answer as a file") from None
     except files.TooLarge as error:
         raise AnswerFileError(f"{path} has {error.args[0] / 1e6:,.0f} MB, which is too much to be read") from None
     except OSError as error:
