@@ -17,10 +17,10 @@ from html import escape
 import nbformat
 import nh3
 
-from autograde.notebook import svg
+from autograde.notebook import formulas, svg
 
 _IMAGES = ("image/png", "image/jpeg")
-_SHOWN = {"text/plain", "text/latex", "application/json"}  # as they are: templates escape these
+_SHOWN = {"text/plain", "application/json"}  # as they are: templates escape these
 _TAGS = frozenset(
     "a abbr b blockquote br caption cite code col colgroup dd del details div dl dt em figcaption figure h1 h2 h3 h4 "
     "h5 h6 hr i img ins kbd li mark ol p pre q s small span strong sub summary sup table tbody td tfoot th thead tr "
@@ -100,7 +100,8 @@ def html(source, longest=MAX_HTML):
     """
     if len(source) > longest or source.count("<") > _MAX_TAGS:
         return TOO_COMPLEX
-    return _cleaned(source)
+    cleaned = _cleaned(source)
+    return cleaned if formulas.are_bounded(cleaned) else TOO_COMPLEX
 
 
 def _cleaned(source):
@@ -177,6 +178,8 @@ def _data(bundle, budget):
             yield mime, data if isinstance(data, str) and svg.is_bounded(data) else None
         elif mime in _SHOWN:
             yield mime, data if mime == "application/json" or isinstance(data, str) else None
+        elif mime == "text/latex":
+            yield mime, data if isinstance(data, str) and formulas.are_bounded(escape(data)) else None
         elif mime in _IMAGES:
             yield mime, data if is_base64(data) else None
         elif mime == "text/html" and isinstance(data, str):
@@ -224,10 +227,10 @@ def markdown(source, attachments=None, budget=None):
 
     watching = _renderers()[1](attachments=attachments or {}, escape=False)
     try:
-        MarkdownWithMath(watching).render(source)
+        shown = MarkdownWithMath(watching).render(source)
     except Exception:  # another renderer would fail too
         return _literal(source)
-    if watching.active or (watching.missing and attachments is None):
+    if watching.active or (watching.missing and attachments is None) or not formulas.are_bounded(shown):
         return _literal(source)
     for name in watching.missing:
         attachments[name] = {"image/svg+xml": _STAND_IN}
@@ -247,8 +250,9 @@ def text_cell(cell, budget=None):
         cell.source = markdown(cell.source, attachments, budget)
         if attachments:
             cell.attachments = nbformat.from_dict(attachments)
-    elif cell.cell_type == "raw" and "<" in cell.source:  # nbconvert shows a raw cell as HTML
-        cell.source = escape(cell.source)
+    elif cell.cell_type == "raw":  # nbconvert shows it as HTML
+        shown = escape(cell.source) if "<" in cell.source else cell.source
+        cell.source = shown if formulas.are_bounded(shown) else _literal(cell.source)
 
 
 _STAND_IN = base64.b64encode(
@@ -307,7 +311,7 @@ def _renderers():
 
             def _html(self, source):
                 self.active |= _PLAIN_HTML.fullmatch(source) is None
-                return ""
+                return source
 
             block_html = inline_html = block_mermaidjs = _html
 

@@ -19,6 +19,7 @@ from torch._C import (
 )
 from torch._C import _dispatch_tls_is_dispatch_key_excluded as _is_excluded
 from torch._C import _dispatch_tls_set_dispatch_key_excluded as _exclude
+from torch._C._functorch import get_unwrapped, is_functorch_wrapped_tensor
 
 _module_of = type.__dict__["__module__"].__get__
 _name_of = type.__dict__["__qualname__"].__get__
@@ -145,8 +146,19 @@ def _has_array(tensor):
     return _get_device(tensor).type == "cpu" and _get_dtype(tensor) in _NUMPY
 
 
+def _unwrapped(tensor):
+    """The tensor itself: what is made while `torch.func` transforms a function comes wrapped, and has no memory then."""
+    while is_functorch_wrapped_tensor(tensor):
+        inner = get_unwrapped(tensor)
+        if _get_shape(inner) != _get_shape(tensor):
+            raise ValueError("one of a batch, whose values are not its own")
+        tensor = inner
+    return tensor
+
+
 def _array(tensor, kind):
     """The memory of a tensor on the CPU as a numpy array of the dtype `kind`; it may not be used when the tensor is gone."""
+    tensor = _unwrapped(tensor)
     shape, size = tuple(_get_shape(tensor)), TensorBase.element_size(tensor)
     if 0 in shape:
         return np.empty(shape, kind)

@@ -1,0 +1,63 @@
+"""Formulas that MathJax cannot lay out: they crash the tab of whoever opens the page."""
+
+import nbformat
+import pytest
+
+from autograde.notebook import sanitize
+
+DEEP = {
+    "braces": r"\sqrt{" * 50 + "x" + "}" * 50,
+    "exponents": "x^{" * 50 + "}" * 50,
+    "no braces": r"\sqrt" * 50 + "x",
+    "one argument before the next": r"\frac1" * 50 + "x",
+    "an option before the next": r"\sqrt[3]" * 50 + "x",
+    "delimiters": r"\left(" * 50 + r"\right)" * 50,
+    "environments": r"\begin{matrix}" * 50 + r"\end{matrix}" * 50,
+    "closed in a comment": "\\sqrt{%}\n" * 50,
+    "closed in what is shown as it is": r"\sqrt{\verb|}|" * 50,
+    "begun in a comment that is none": "50 % of " + r"\sqrt{" * 50,
+    "comments in between": "\\sqrt% and\n" * 50,
+    "spelt as entities": r"\sqrt&lbrace;" * 50,
+    "defined": r"\def\a{\sqrt}\a x",
+    "defined with an argument": r"\newcommand{\a}[1]{\sqrt{#1}} \a x",
+}
+PLAIN = {
+    "a lesson's": r"W + \frac{\alpha}{r} B A, \quad A \in \mathbb{R}^{r \times k}",
+    "many of them": r"\mathbf{x}_{i}, " * 60,
+    "a matrix": r"\begin{pmatrix} 1 & \cdots & 0 \\ \vdots & \ddots & \vdots \end{pmatrix} " * 20,
+    "beside a share": r"50 % of \sqrt{2}. " * 30,
+    "a set": r"\left\{ a \mid a > 0 \right\} " * 30,
+}
+
+
+def shown(formula, how):
+    """What a page would get of a formula, or None."""
+    if how == "markdown":
+        return sanitize.markdown(f"${formula}$")
+    if how == "paragraph":
+        return sanitize.markdown(f"<p>${formula}$</p>")
+    if how == "raw":
+        cell = nbformat.v4.new_raw_cell(f"${formula}$")
+        sanitize.text_cell(cell)
+        return cell.source
+    data = {how: f"${formula}$", "text/plain": "a formula"}
+    return sanitize.output(nbformat.v4.new_output("display_data", data)).data.get(how)
+
+
+HOW = ("markdown", "paragraph", "raw", "text/latex", "text/html", "text/markdown")
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("name", DEEP)
+def test_a_formula_that_crashes_the_page_is_not_laid_out(name, how):
+    if "entities" in name and how in ("text/latex", "markdown", "text/markdown"):
+        pytest.skip("an entity is no brace there: its & is escaped")
+    result = shown(DEEP[name], how)
+    assert result is None or "\\" not in result, result
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("name", PLAIN)
+def test_an_ordinary_formula_is_laid_out(name, how):
+    result = shown(PLAIN[name], how)
+    assert result is not None and "\\" in result, result
