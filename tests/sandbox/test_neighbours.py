@@ -12,14 +12,18 @@ from autograde.sandbox.pool import SandboxPool
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="priorities are a matter of Linux")
 
-# Each process ends only once it was lowered, and says so by its exit code.
+# Each process ends only once it was lowered, and says so by its exit code. None ends before all are there: the last ones
+# would be few.
 LOWERED = """
 import os
 children = []
+ready, go = os.pipe()
 for _ in range({count}):
     child = os.fork()
     if child == 0:
         os.setsid()
+        os.close(go)
+        os.read(ready, 1)
         while not {lowered}: pass
         try:
             {undo}
@@ -27,6 +31,7 @@ for _ in range({count}):
             os._exit(7)
         os._exit(0)
     children.append(child)
+os.close(go)
 [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
 """
 IDLE = "os.sched_getscheduler(0) == os.SCHED_IDLE"
