@@ -9,7 +9,7 @@ import base64
 import re
 from xml.parsers import expat
 
-MAX_DRAWN = 200_000  # elements, each counted as often as it is referred to
+MAX_DRAWN = 50_000  # elements, each counted as often as it is referred to; Chromium draws some 70,000 a second
 
 MIN_PERIOD = 0.5  # length of a line's dashes and gaps together, in the picture's units; matplotlib's shortest have 2
 
