@@ -76,6 +76,8 @@ def _as_graded(validator, course, lesson, path):
         )
     except (OSError, ValueError) as error:
         return _failed((WHOLE, NOT_VALIDATED.format(f"the course's own copy of {lesson} cannot be read: {error}")))
+    except CourseError as error:  # a limit in the configuration
+        return _failed((WHOLE, NOT_VALIDATED.format(error)))
     # A person's own notebook on their own machine, which may have no sandbox.
     outcome, content = SHARED.ask(course, require_isolation=False, question=asked)
     if "trouble" in outcome:

@@ -328,6 +328,16 @@ def test_validate_waits_for_no_pipe(own_course, make):
 
 
 @pytest.mark.slow
+def test_validate_names_the_setting_of_a_limit_that_cannot_be(own_course):
+    course = own_course
+    with open(course.root / "nbgrader_config.py", "a") as file:
+        file.write("\nc.Execute.timeout = -3\n")
+    told = " ".join(run(course, "nbgrader", "validate", str(course.release(LESSON))).split())
+    assert "could not be validated, because c.Execute.limits in nbgrader_config.py" in told
+    assert "Traceback" not in told and PASSES not in told
+
+
+@pytest.mark.slow
 def test_validate_tells_what_is_no_notebook_without_a_traceback(own_course):
     course = own_course
     path = course.release(LESSON).with_name("broken.ipynb")
