@@ -79,32 +79,30 @@ def read(settings, lessons):
         db = book.db
         emails = dict(sorted(db.execute(select(api.Student.id, api.Student.email)).all()))
         highest = dict(db.execute(select(api.Assignment.name, api.Assignment.max_score)).all())
-        of = {lesson: theirs for lesson in lessons if (theirs := _of(db, lesson))}
+        points = {}
+        for kind in (api.GradeCell, api.TaskCell):
+            points |= dict(db.execute(select(kind.id, kind.max_score)).all())
+        of = {lesson: theirs for lesson in lessons if (theirs := _of(db, lesson, points))}
         return Marks(emails, {lesson: float(highest[lesson]) for lesson in of}, of)
 
 
-def _of(db, lesson):
-    """``{student: Mark}`` of one lesson, sorted by student."""
-    chosen = (
-        select(SUBMISSION.id, SUBMISSION.student_id, SUBMISSION.timestamp)
+def _of(db, lesson, points):
+    """``{student: Mark}`` of one lesson, sorted by student. `points` has the most points of each cell, by its id."""
+    here = (
+        select(SUBMISSION.id)
         .join(api.Assignment, api.Assignment.id == SUBMISSION.assignment_id)
         .where(api.Assignment.name == lesson)
-        .order_by(SUBMISSION.student_id)
     )
+    chosen = here.add_columns(SUBMISSION.student_id, SUBMISSION.timestamp).order_by(SUBMISSION.student_id)
     students, marks = {}, {}
     for row, student, timestamp in db.execute(chosen):
         students[row] = student
         marks[student] = Mark(timestamp)
-    here = select(SUBMISSION.id).join(api.Assignment, api.Assignment.id == SUBMISSION.assignment_id)
-    here = here.where(api.Assignment.name == lesson)
     penalties = select(NOTEBOOK.assignment_id, NOTEBOOK.late_submission_penalty).where(
         NOTEBOOK.assignment_id.in_(here), NOTEBOOK.late_submission_penalty.is_not(None)
     )
     for row, penalty in db.execute(penalties):
         marks[students[row]].late_penalty += penalty
-    points = {}
-    for kind in (api.GradeCell, api.TaskCell):
-        points |= dict(db.execute(select(kind.id, kind.max_score)).all())
     grades = (
         select(NOTEBOOK.assignment_id, api.Notebook.name, CELL.id, CELL.name, GRADE.score, GRADE.needs_manual_grade)
         .join(NOTEBOOK, NOTEBOOK.id == GRADE.notebook_id)

@@ -11,6 +11,7 @@ nbconvert's own renderer, since another parser could read it differently than th
 """
 
 import base64
+import functools
 import re
 from html import escape
 
@@ -62,9 +63,8 @@ _MAX_FORMATTED = 50  # browsers repeat an unclosed <b title="…"> in every para
 _FORMATTED = re.compile(r"<(?:b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)[^a-zA-Z>]", re.IGNORECASE)
 
 MAX_ALT = 1_000  # characters of text in place of a picture, which stands at each of a cell's outputs
-_MAX_REPEATED = (
-    2**20
-)  # characters of pasted pictures in one cell, beyond each of them once: a page has all of it each time
+# Characters of pasted pictures in one cell, beyond each of them once: a page has a picture as often as it is named.
+_MAX_REPEATED = 2**20
 
 TOO_COMPLEX = "[HTML that is too large to show]"
 NO_PICTURE = "a picture that is not in the notebook"
@@ -280,9 +280,13 @@ def _renderers():
         class Counting(IPythonRenderer):
             pasted = 0  # characters of all pictures so far
 
+            @functools.cached_property
+            def _room(self):
+                return _MAX_REPEATED + sum(map(_size, self.attachments.values()))
+
             def _repeats_too_much(self, name):
                 self.pasted += _size(self.attachments[name])
-                return self.pasted > _MAX_REPEATED + sum(map(_size, self.attachments.values()))
+                return self.pasted > self._room
 
         class Tolerant(Counting):
             def image(self, text, url, title=None):

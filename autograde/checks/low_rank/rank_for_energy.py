@@ -79,9 +79,8 @@ class RankForEnergy(Check):
             # One large value and many small ones, where a share of squares and one of plain values lie farthest apart.
             case_between(more, most, 2, [3.0, *(0.5 - 0.02 * i for i in range(more - 1))]),
         ]
-        return draw.shuffled(
-            cases
-        )  # most ranks are the same at each draw: none shall be right by its place in the order
+        # Most ranks are the same at each draw: none shall be right by its place in the order.
+        return draw.shuffled(cases)
 
     def right(self, M, fraction):
         energy = torch.linalg.svdvals(M) ** 2
