@@ -237,6 +237,11 @@ def markdown(source, attachments=None, budget=None):
     return source
 
 
+def warm_up():
+    """Import what renders Markdown, some 300 modules, before a process is forked for each notebook."""
+    markdown("*a*")
+
+
 def _literal(text):
     """Markdown that shows `text` literally: every character with a meaning in Markdown, HTML or formulas is escaped."""
     spelt = re.sub(r"[^\w\s]|_", lambda found: f"&#{ord(found[0])};", text)

@@ -31,7 +31,7 @@ class Limits:
     grace: float = 2.0
     session: float = 600.0
     cpu: float = 600.0
-    memory: int = 2048 * MIB
+    memory: int = 1536 * MIB
     processes: int = 64
     disk: int = 256 * MIB
     output: int = 16 * MIB

@@ -108,18 +108,24 @@ def exact_memory(processes, seconds, meanwhile=lambda: None):
     that are not measured after `seconds` count with all that they have. Until then `meanwhile` is called now and then.
     """
     found = {}
+    over = threading.Event()
 
     def measure():
         for process, about in processes.items():
+            if over.is_set():  # to look for processes that are just being killed takes long
+                break
             found[process] = _exact(process, about)
 
     thread = threading.Thread(target=measure, daemon=True)
     thread.start()
     end = time.monotonic() + seconds
-    while thread.is_alive() and (left := end - time.monotonic()) > 0:
-        thread.join(min(left, _MEANWHILE_SECONDS))
-        if thread.is_alive():
-            meanwhile()
+    try:
+        while thread.is_alive() and (left := end - time.monotonic()) > 0:
+            thread.join(min(left, _MEANWHILE_SECONDS))
+            if thread.is_alive():
+                meanwhile()
+    finally:
+        over.set()
     measured = dict(found)
     return 1024 * sum(
         measured[process] if process in measured else _resident(process, tasks)

@@ -68,6 +68,7 @@ class GradingProcess:
         self.course = course
         self.input_fd = input_fd
         self.loaded = set()
+        self.answered = 0
 
     def answer(self, question, content, *files):
         """Grade one submission.
@@ -88,6 +89,7 @@ class GradingProcess:
         if version and version != grader_version.of_lesson(self.course, question["lesson"], question["reference"]):
             return _trouble("its grading process has another version of the course", stop=True)
         self._load(question)
+        self.answered += 1
         limits = Limits(**question["limits"])
         for _ in range(MAX_ATTEMPTS):
             try:
@@ -104,6 +106,7 @@ class GradingProcess:
 
     def _load(self, question):
         """Load what every child needs, such as the lesson's checks, once in this process."""
+        from autograde.notebook import sanitize
         from autograde.submission import grade_submission
 
         checks = registry.of(self.course).checks_of(question["lesson"])
@@ -117,6 +120,10 @@ class GradingProcess:
             grade_submission.not_graded(question | {"names": []}, b"", [], "rehearsal")
             isinstance(1, Mapping)  # for nbformat: an abstract class asks all its subclasses about each type once
             self.loaded.add(question["lesson"])
+            optimise_for_fork()
+        if self.answered == 1:  # a class: for one submission alone it could take longer than it saves
+            with quick_imports():
+                sanitize.warm_up()
             optimise_for_fork()
 
     def _grade(self, question, content, files, limits, client):

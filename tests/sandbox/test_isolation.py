@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import psutil
@@ -759,12 +760,32 @@ time.sleep(1)
 
 
 def test_processes_that_cannot_be_measured_in_time_count_with_all_that_they_have(monkeypatch):
-    own, finished, calls = os.getpid(), threading.Event(), []
-    monkeypatch.setattr(usage, "_exact", lambda process, about: 5 if process != own else finished.wait())
-    found = usage.exact_memory({-1: (0, []), own: (0, [own])}, 0.3, meanwhile=lambda: calls.append(1))
+    finished, calls = threading.Event(), []
+    monkeypatch.setattr(usage, "_exact", lambda process, about: 5 if process == 1 else finished.wait())
+    monkeypatch.setattr(usage, "_resident", lambda process, tasks: 7 if process == 2 else 0)
+    found = usage.exact_memory({1: (0, []), 2: (0, [])}, 0.3, meanwhile=lambda: calls.append(1))
     finished.set()
-    assert 1024 * 5 + 20 * MIB < found < 1024 * (6 + usage._resident(own, [own]))
+    assert found == 1024 * (5 + 7)
     assert calls
+
+
+def test_no_more_processes_are_measured_after_a_limit_was_found_exceeded(monkeypatch):
+    measured, may_go_on = [], threading.Event()
+
+    def exact(process, about):
+        measured.append(process)
+        may_go_on.wait(10)
+        return 1
+
+    def exceeded():
+        raise SessionEnded("processes", "too many")
+
+    monkeypatch.setattr(usage, "_exact", exact)
+    with pytest.raises(SessionEnded):
+        usage.exact_memory({process: (0, []) for process in range(5)}, 5, meanwhile=exceeded)
+    may_go_on.set()
+    time.sleep(0.2)
+    assert measured == [0]
 
 
 def test_what_a_notebook_leaves_running_is_looked_at_between_short_probes(warm):

@@ -64,6 +64,7 @@ CELLS = [
     "class Rich:\n    def _repr_html_(self): return '<i>rich</i>'\n    def __repr__(self): return 'Rich()'\nRich()",
     "class Bad:\n    def __repr__(self): raise RuntimeError('in repr')\nBad()",
     "class Own(Exception):\n    def _render_traceback_(self): return ['my own', 'words']\nraise Own('hidden')",
+    "import inspect, sys\ninspect.getmodule(sys._getframe()), [name for name in inspect.modulesbyfile if 'ipykernel_' in name]",
     "await __import__('asyncio').sleep(0)\nprint('awaited')",
     "import asyncio\nasync def later(): return 7\nawait later()",
     "asyncio.run('not even a coroutine')",

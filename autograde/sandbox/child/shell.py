@@ -6,6 +6,7 @@ import asyncio
 import builtins
 import contextlib
 import getpass
+import inspect
 import io
 import os
 import re
@@ -179,6 +180,22 @@ class Shell(ZMQInteractiveShell):
         if gui not in loop_map:
             raise UsageError(f"Invalid GUI request {gui!r}, valid ones are:{loop_map.keys()}")
         self.active_eventloop = gui
+
+    def showtraceback(self, *arguments, **options):
+        """Show what a cell has raised. `inspect` is told where cells belong: it would look for their files among those of all
+        modules, some thousands, twice for each call.
+        """
+        cells = dict.fromkeys(self.compile._filename_map, "__main__")
+        inspect.modulesbyfile |= cells
+        try:
+            super().showtraceback(*arguments, **options)
+        finally:
+            for name in cells:
+                inspect.modulesbyfile.pop(name, None)
+
+    def _format_exception_for_storage(self, exception, *_arguments, **_options):
+        """What `%notebook` would write of an exception: without its traceback, which would be formatted a second time."""
+        return {"ename": type(exception).__name__, "evalue": "", "traceback": []}
 
     def _get_exc_info(self, exc_tuple=None):
         """What was raised, without the handler in which an interrupt ends up. Of a recursion without end, only the
