@@ -28,6 +28,7 @@ EXACT_PAUSE = 4  # times as long as that took, until it is done again
 MANY_EVENTS = 200  # in one request: from then on
 EVENTS_PAUSE = 0.001  # seconds go by until the next are read, so that several are read together
 EVENT_COST = 64  # bytes that an event counts beside its own, so that empty ones have an end too
+DISPLAY_COST = 1024  # and one that shows an object, more: it is far more work than text
 EXIT_SECONDS = 1.0  # between a process's closing of its connection and its end
 SMALL_BYTES = 2**16  # the largest closing frame that is not an answer
 
@@ -347,7 +348,10 @@ class Session:
         self.events += 1
         if self._room_for(len(payload) + EVENT_COST):
             event = protocol.read_json(payload)
-            if event.get("type") not in ("stream", "flush"):
+            kind = event.get("type")
+            if kind not in ("stream", "flush", "clear_output"):
+                self._room_for(DISPLAY_COST)
+            if kind not in ("stream", "flush"):
                 self._drain_streams()  # what a subprocess has printed until now comes before it
             self.collecting.add(event)
 
@@ -375,6 +379,7 @@ class Session:
         if not data:
             self.selector.unregister(descriptor)
             return False
+        self.events += 1
         if self._room_for(len(data)):
             self.collecting.write(name, self.decoders[name].decode(data))
         return True

@@ -233,6 +233,13 @@ def test_rich_outputs(session):
     assert run.outputs[-1]["data"]["image/png"].startswith("iVBOR")
 
 
+def test_displays_without_end_are_interrupted_sooner_than_their_text_says(warm):
+    with warm.open(limits=Limits(output=8 * MIB)) as session:
+        run = session.run_cell("number = 0\nwhile True:\n    number += 1\n    display(number)")
+        assert not run.ok
+        assert session.run_cell("assert number < 10_000").ok
+
+
 def test_a_display_is_updated_in_an_earlier_cell(session):
     first = session.run_cell("from IPython.display import display, update_display\ndisplay('old', display_id='d');")
     session.run_cell("update_display('new', display_id='d')")
