@@ -18,7 +18,7 @@ from html import escape
 import nbformat
 import nh3
 
-from autograde.notebook import formulas, svg
+from autograde.notebook import formulas, pictures
 
 _IMAGES = ("image/png", "image/jpeg")
 _SHOWN = {"text/plain", "application/json"}  # as they are: templates escape these
@@ -44,7 +44,7 @@ _LINK = re.compile(
     r"|(\.\./){0,2}(\w[\w-]*/)*\w[\w-]*\.ipynb(#[\w-]*)?",  # another lesson: a notebook is opened as text, not as a page
     re.IGNORECASE,
 )
-_EMBEDDED_IMAGE = re.compile(r"data:image/(png|jpeg|gif|webp|bmp|svg\+xml);base64,[A-Za-z0-9+/=\s]*")
+_EMBEDDED_IMAGE = re.compile(r"data:(image/(?:png|jpeg|gif|webp|bmp|svg\+xml));base64,[A-Za-z0-9+/=\s]*")
 _FILE = re.compile(r"(?:\w(?:[\w. -]|%20)*/)*\w(?:[\w. -]|%20)*\.(png|jpe?g|gif|webp|bmp|svg)", re.IGNORECASE)
 _NUMBER = re.compile(r"\d{1,4}")
 _COLOURED_LANGUAGES = [[name] for name in ("python", "python3", "py", "ipython", "ipython3")]
@@ -65,6 +65,7 @@ _FORMATTED = re.compile(r"<(?:b|big|code|em|font|i|nobr|s|small|strike|strong|tt
 MAX_ALT = 1_000  # characters of text in place of a picture, which stands at each of a cell's outputs
 # Characters of pasted pictures in one cell, beyond each of them once: a page has a picture as often as it is named.
 _MAX_REPEATED = 2**20
+MAX_DRAWN = 100_000  # work of all pictures of one notebook, as `pictures` counts it: two seconds, and 20 at worst
 
 TOO_COMPLEX = "[HTML that is too large to show]"
 NO_PICTURE = "a picture that is not in the notebook"
@@ -72,14 +73,14 @@ SHOWN_OFTEN = "a picture that is shown too often"
 
 
 class Budget:
-    """How much Markdown of one notebook may still be rendered; what is beyond it is shown as its source.
+    """How much of one notebook may still be shown: Markdown, which else is shown as its source, and pictures.
 
-    Rendering it takes time in proportion to its length, and at worst to its length times the number of its marks. The
-    texts of a lesson, which do not count, have a third of the one and a twentieth of the other.
+    Rendering Markdown takes time in proportion to its length, and at worst to its length times the number of its marks.
+    The texts of a lesson, which do not count, have a third of the one and a twentieth of the other.
     """
 
     def __init__(self):
-        self.characters, self.work = MAX_RENDERED, _MAX_WORK
+        self.characters, self.work, self.drawn = MAX_RENDERED, _MAX_WORK, MAX_DRAWN
 
     def allows(self, source):
         """Whether this text may be rendered, which counts it."""
@@ -87,53 +88,56 @@ class Budget:
         self.work -= len(source) * len(_MARK.findall(source[:MAX_MARKDOWN]))
         return self.characters >= 0 and self.work >= 0
 
+    def draws(self, mime, data):
+        """Whether this picture, as bytes or in base64, may be drawn, which counts it."""
+        work = pictures.work(mime, data)
+        if work is None or work > self.drawn:
+            return False
+        self.drawn -= work
+        return True
+
 
 # HTML --------------------------------------------------------------------------------------------------------------
 
 
-def html(source, longest=MAX_HTML):
+def html(source, longest=MAX_HTML, budget=None):
     """Sanitized HTML: nothing in it runs, loads anything, covers the page, or has an id. Every element is closed.
 
     Args:
         source: the HTML.
         longest: the maximum number of characters; longer HTML is replaced by `TOO_COMPLEX`.
+        budget: of the notebook; None for one of this text alone.
     """
     if len(source) > longest or source.count("<") > _MAX_TAGS:
         return TOO_COMPLEX
-    cleaned = _cleaned(source)
+    cleaned = _cleaned(source, budget or Budget())
     return cleaned if formulas.are_bounded(cleaned) else TOO_COMPLEX
 
 
-def _cleaned(source):
-    cleaned = _cleaner().clean(source) if len(_FORMATTED.findall(source)) <= _MAX_FORMATTED else TOO_COMPLEX
+def _cleaned(source, budget):
+    cleaned = _cleaner(budget).clean(source) if len(_FORMATTED.findall(source)) <= _MAX_FORMATTED else TOO_COMPLEX
     return cleaned if len(cleaned) <= _MAX_GROWTH * len(source) + len(TOO_COMPLEX) else TOO_COMPLEX
 
 
-def _cleaner():
-    global _CLEANER
-    if _CLEANER is None:
-        _CLEANER = nh3.Cleaner(
-            tags=set(_TAGS),
-            clean_content_tags=_REMOVED_WITH_CONTENT,
-            attributes=_ATTRIBUTES,
-            attribute_filter=_attribute,
-            url_schemes={"http", "https", "mailto", "data"},
-            strip_comments=True,
-            link_rel="noopener noreferrer",
-            set_tag_attribute_values={"a": {"target": "_blank"}},
-        )
-    return _CLEANER
+def _cleaner(budget):
+    return nh3.Cleaner(
+        tags=set(_TAGS),
+        clean_content_tags=_REMOVED_WITH_CONTENT,
+        attributes=_ATTRIBUTES,
+        attribute_filter=functools.partial(_attribute, budget),
+        url_schemes={"http", "https", "mailto", "data"},
+        strip_comments=True,
+        link_rel="noopener noreferrer",
+        set_tag_attribute_values={"a": {"target": "_blank"}},
+    )
 
 
-_CLEANER = None
-
-
-def _attribute(tag, name, value):
+def _attribute(budget, tag, name, value):
     """The value of an attribute that may stay; None for others."""
     if name == "href":
         allowed = _is_link(value)
     elif name == "src":
-        allowed = _is_image(value)
+        allowed = _is_image(value, budget)
     elif name == "class":
         allowed = all(_COLOURED.fullmatch(word) for word in value.split())
     elif name == "align":
@@ -149,13 +153,13 @@ def _is_link(address):
     return _LINK.fullmatch(address) is not None
 
 
-def _is_image(address):
+def _is_image(address, budget):
     """Whether an address is an embedded picture, or a file beside the notebook. Nothing else is loaded: another server
     would learn who reads the page, and an address of our own might have an effect (``/logout``).
     """
-    if (embedded := _EMBEDDED_IMAGE.fullmatch(address)) and embedded[1].lower() == "svg+xml":
-        return svg.is_bounded_base64(address.partition(",")[2])
-    return (embedded or _FILE.fullmatch(address)) is not None
+    if embedded := _EMBEDDED_IMAGE.fullmatch(address):
+        return budget.draws(embedded[1], address.partition(",")[2])
+    return _FILE.fullmatch(address) is not None
 
 
 # Outputs -----------------------------------------------------------------------------------------------------------
@@ -165,7 +169,8 @@ def output(found, budget=None):
     """Remove active content from an output (in nbformat's form), in place; returns it. `budget`: of its notebook."""
     if "data" in found:
         alt = {mime: known.get("alt") for mime, known in found.metadata.items() if isinstance(known, dict)}
-        found.data = nbformat.from_dict({mime: data for mime, data in _data(found.data, budget) if data is not None})
+        shown = _data(found.data, budget or Budget())
+        found.data = nbformat.from_dict({mime: data for mime, data in shown if data is not None})
         found.metadata = nbformat.from_dict(
             {mime: {"alt": str(alt[mime])[:MAX_ALT]} for mime in found.data if mime in _IMAGES and alt.get(mime)}
         )
@@ -175,27 +180,27 @@ def output(found, budget=None):
 def _data(bundle, budget):
     for mime, data in bundle.items():
         if mime == "image/svg+xml":
-            yield mime, data if isinstance(data, str) and svg.is_bounded(data) else None
+            yield mime, data if isinstance(data, str) and budget.draws(mime, data.encode("utf-8", "replace")) else None
         elif mime in _SHOWN:
             yield mime, data if mime == "application/json" or isinstance(data, str) else None
         elif mime == "text/latex":
             yield mime, data if isinstance(data, str) and formulas.are_bounded(escape(data)) else None
         elif mime in _IMAGES:
-            yield mime, data if is_base64(data) else None
+            yield mime, data if _is_base64(data) and budget.draws(mime, data) else None
         elif mime == "text/html" and isinstance(data, str):
-            yield mime, html(data)
+            yield mime, html(data, budget=budget)
         elif mime == "text/markdown" and isinstance(data, str):
             yield mime, markdown(data, budget=budget)
 
 
-def is_base64(data):
+def _is_base64(data):
     """Whether `data` is text of base64 and nothing else."""
     return isinstance(data, str) and re.fullmatch(r"[A-Za-z0-9+/=\s]*", data) is not None
 
 
 def is_picture(mime, data):
     """Whether `data` is base64 that a browser can show as a picture in bounded time."""
-    return is_base64(data) and (mime != "image/svg+xml" or svg.is_bounded_base64(data))
+    return _is_base64(data) and pictures.work(mime, data) is not None
 
 
 # Markdown ----------------------------------------------------------------------------------------------------------
@@ -209,7 +214,7 @@ def rendered(source, attachments=None):
 
     renderer = _renderers()[0](attachments=attachments or {}, escape=False, exclude_anchor_links=True)
     plugins = [import_plugin(name) for name in MarkdownWithMath.DEFAULT_PLUGINS if name != "task_lists"]  # no <input>
-    return _cleaned(MarkdownWithMath(renderer, plugins=plugins).render(source))
+    return _cleaned(MarkdownWithMath(renderer, plugins=plugins).render(source), Budget())
 
 
 def markdown(source, attachments=None, budget=None):
@@ -221,11 +226,12 @@ def markdown(source, attachments=None, budget=None):
             missing in it, a placeholder is added: without it, nbconvert fails for the whole page.
         budget: of the notebook; None for one of this text alone.
     """
-    if len(source) > MAX_MARKDOWN or not (budget or Budget()).allows(source):
+    budget = budget or Budget()
+    if len(source) > MAX_MARKDOWN or not budget.allows(source):
         return _literal(source)
     from nbconvert.filters.markdown_mistune import MarkdownWithMath
 
-    watching = _renderers()[1](attachments=attachments or {}, escape=False)
+    watching = _renderers()[1](budget, attachments=attachments or {}, escape=False)
     try:
         shown = MarkdownWithMath(watching).render(source)
     except Exception:  # another renderer would fail too
@@ -238,8 +244,9 @@ def markdown(source, attachments=None, budget=None):
 
 
 def warm_up():
-    """Import what renders Markdown, some 300 modules, before a process is forked for each notebook."""
+    """Import what renders Markdown and reads pictures, some 300 modules, before a process is forked for each notebook."""
     markdown("*a*")
+    pictures.work("image/png", b"")
 
 
 def _literal(text):
@@ -314,8 +321,9 @@ def _renderers():
         class Watching(Counting):
             active = False
 
-            def __init__(self, **options):
+            def __init__(self, budget, **options):
                 super().__init__(**options)
+                self.budget = budget
                 self.missing = set()
 
             def _html(self, source):
@@ -336,10 +344,11 @@ def _renderers():
                     name = url[len("attachment:") :]
                     if self.attachments.get(name):
                         self.active |= self._repeats_too_much(name)
+                        self.active |= not all(self.budget.draws(*each) for each in self.attachments[name].items())
                     else:
                         self.missing.add(name)
                 else:
-                    self.active |= not _is_image(url)
+                    self.active |= not _is_image(url, self.budget)
                 return ""
 
         _RENDERERS = Tolerant, Watching

@@ -1,0 +1,98 @@
+"""Pictures stay in a page as long as a browser draws them in bounded time: each by itself, and all together."""
+
+import base64
+import io
+
+import nbformat
+import numpy
+import pytest
+from growing_pictures import png
+from PIL import Image
+
+from autograde.notebook import pictures, raster, sanitize
+from autograde.submission import read_notebook
+
+LARGE = png(16_000)
+MIMES = {"PNG": "image/png", "JPEG": "image/jpeg", "GIF": "image/gif", "WEBP": "image/webp", "BMP": "image/bmp"}
+
+
+def encoded(data):
+    return base64.b64encode(data).decode()
+
+
+def picture(kind):
+    file = io.BytesIO()
+    Image.fromarray(numpy.random.default_rng(0).integers(0, 255, (40, 50, 3), dtype=numpy.uint8)).save(file, kind)
+    return file.getvalue()
+
+
+def shown(data, budget, mime="image/png"):
+    output = nbformat.v4.new_output("display_data", data={mime: encoded(data), "text/plain": "x"})
+    return mime in sanitize.output(output, budget).data
+
+
+@pytest.mark.parametrize("kind", MIMES)
+def test_an_ordinary_picture_stays_wherever_it_is(kind):
+    data, mime = picture(kind), MIMES[kind]
+    address = f"data:{mime};base64,{encoded(data)}"
+    assert raster.pixels(data) == 2_000
+    assert read_notebook._attachments({"a": {mime: encoded(data)}}) == {"a": {mime: encoded(data)}}
+    assert address in sanitize.html(f'<img src="{address}">')
+    assert sanitize.markdown(f"![x]({address})") == f"![x]({address})"
+    if mime in sanitize._IMAGES:
+        assert shown(data, None, mime)
+
+
+@pytest.mark.parametrize("mime", ["image/png", "image/jpeg", "image/gif", "image/bmp"])
+def test_a_picture_of_too_many_pixels_is_left_out_whatever_it_says_that_it_is(mime):
+    address = f"data:{mime};base64,{encoded(LARGE)}"
+    assert read_notebook._attachments({"a": {mime: encoded(LARGE)}}) == {}
+    assert address not in sanitize.html(f'<img src="{address}">')
+    assert sanitize.markdown(f"![x]({address})") != f"![x]({address})"
+    if mime in sanitize._IMAGES:
+        assert not shown(LARGE, None, mime)
+
+
+@pytest.mark.parametrize("name", ["checksum", "end", "nothing"])
+def test_a_damaged_picture_stays_if_it_is_too_small_to_be_large(name):
+    damage = {
+        "checksum": lambda data: data[:29] + b"aaaa" + data[33:],
+        "end": lambda data: data[:-40],
+        "nothing": lambda data: b"no picture" + data,
+    }[name]
+    assert raster.pixels(damage(png(300))) is not None
+    assert name == "nothing" or raster.pixels(damage(LARGE)) is None
+
+
+@pytest.mark.parametrize("start", [b"RIFF\0\0\0\0WEBPVP8L", b"\0\0\0\x1cftypavif", b"\0\0\1\0", b"GIF89a"])
+def test_what_a_browser_reads_and_we_do_not_is_left_out(start):
+    assert raster.pixels(start + bytes(20)) is None
+
+
+def test_all_pictures_of_a_notebook_together_are_bounded():
+    budget, data = sanitize.Budget(), png(8_000)
+    each = pictures.work("image/png", data)
+    stay = [shown(data, budget) for _ in range(20)]
+    assert stay == [True] * (sanitize.MAX_DRAWN // each) + [False] * (20 - sanitize.MAX_DRAWN // each)
+    assert shown(picture("PNG"), budget)  # a small one still has room
+
+
+@pytest.mark.parametrize("name", ["html", "markdown", "attachment", "svg"])
+def test_a_picture_counts_wherever_it_is_and_as_often_as_it_is_named(name):
+    budget, data = sanitize.Budget(), png(5_000)
+    address = f"data:image/png;base64,{encoded(data)}"
+    before = budget.drawn
+    if name == "html":
+        sanitize.html(f'<img src="{address}">' * 3, budget=budget)
+    elif name == "markdown":
+        sanitize.markdown(f"![x]({address}) " * 3, budget=budget)
+    elif name == "attachment":
+        sanitize.markdown("![x](attachment:a) " * 3, {"a": {"image/png": encoded(data)}}, budget)
+    else:
+        svg = f'<svg xmlns="http://www.w3.org/2000/svg"><image id="a" href="{address}"/><use href="#a"/><use href="#a"/></svg>'
+        budget.draws("image/svg+xml", svg.encode())
+    assert (before - budget.drawn) // pictures.work("image/png", data) == 3
+
+
+def test_pictures_without_padding_are_read():
+    assert pictures.work("image/png", encoded(picture("PNG")).rstrip("=")) is not None
