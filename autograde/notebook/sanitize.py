@@ -65,6 +65,9 @@ _FORMATTED = re.compile(r"<(?:b|big|code|em|font|i|nobr|s|small|strike|strong|tt
 MAX_ALT = 1_000  # characters of text in place of a picture, which stands at each of a cell's outputs
 # Characters of pasted pictures in one cell, beyond each of them once: a page has a picture as often as it is named.
 _MAX_REPEATED = 2**20
+# Columns and rows that the cells of all tables of one notebook span. A browser lays out each place in a table, so cells with
+# 999 columns in 200 rows that go on stop the page. A page of a hundred data frames with two levels of names has 6,000.
+MAX_SPANNED = 8_000
 MAX_DRAWN = 100_000  # work of all pictures of one notebook, as `pictures` counts it: two seconds, and 20 at worst
 
 TOO_COMPLEX = "[HTML that is too large to show]"
@@ -73,7 +76,7 @@ SHOWN_OFTEN = "a picture that is shown too often"
 
 
 class Budget:
-    """How much of one notebook may still be shown: Markdown, which else is shown as its source, and pictures.
+    """How much of one notebook may still be shown: Markdown, which else is shown as its source, pictures, and tables.
 
     Rendering Markdown takes time in proportion to its length, and at worst to its length times the number of its marks.
     The texts of a lesson, which do not count, have a third of the one and a twentieth of the other.
@@ -81,6 +84,7 @@ class Budget:
 
     def __init__(self):
         self.characters, self.work, self.drawn = MAX_RENDERED, _MAX_WORK, MAX_DRAWN
+        self.spanned = MAX_SPANNED
 
     def allows(self, source):
         """Whether this text may be rendered, which counts it."""
@@ -94,6 +98,13 @@ class Budget:
         if work is None or work > self.drawn:
             return False
         self.drawn -= work
+        return True
+
+    def spans(self, count):
+        """Whether a cell of a table may be so many columns wide, or rows high, which counts them."""
+        if count > self.spanned:
+            return False
+        self.spanned -= count
         return True
 
 
@@ -142,7 +153,9 @@ def _attribute(budget, tag, name, value):
         allowed = all(_COLOURED.fullmatch(word) for word in value.split())
     elif name == "align":
         allowed = value in ("left", "right", "center")
-    elif name in ("width", "height", "colspan", "rowspan", "start"):
+    elif name in ("colspan", "rowspan"):
+        allowed = _NUMBER.fullmatch(value) and budget.spans(int(value))
+    elif name in ("width", "height", "start"):
         allowed = _NUMBER.fullmatch(value)
     else:
         allowed = True

@@ -153,3 +153,10 @@ def test_text_in_place_of_a_picture_has_an_end():
     data = nbformat.writes(nbformat.v4.new_notebook(cells=[cell])).encode()
     notebook, _ = read_notebook.read_submission(data, nbformat.v4.new_notebook())
     assert len(notebook.cells[0].metadata.alt) == sanitize.MAX_ALT
+
+
+def test_cells_of_a_table_span_no_more_than_a_browser_lays_out():
+    table = "<table>" + '<tr><td colspan="999" rowspan="9999">x</td></tr>' * 200 + "</table>"
+    assert sanitize.html(table).count("span=") == sanitize.MAX_SPANNED // 999
+    levels = "<table>" + '<tr><th rowspan="60">x</th><td colspan="3">1</td></tr>' * 10 + "</table>"
+    assert sanitize.html(levels).count("span=") == 20
