@@ -22,7 +22,7 @@ FEEDBACK_POLICY = (
 # Nothing in a cell covers what is outside it, such as the boxes for scores: formulas can set things where they like.
 # And a long word, or text in place of a picture, makes no page wider than its window.
 CONTAINED = (
-    "<style>.text_cell_render, .output_area { contain: layout paint; } body { overflow-wrap: break-word; } "
+    "<style>.text_cell_render, .output_area, .raw_cell { contain: layout paint; } body { overflow-wrap: break-word; } "
     ".inner_cell, .output_subarea { min-width: 0; } .text_cell_render img, .output_area img { max-width: 100%; }</style>"
 )
 # Of nbgrader's style sheets, which come later: what can be opened does not show that, links in the heading of a cell are too
@@ -91,8 +91,11 @@ def _markdown(context, source):
     return sanitize.rendered(source, context.get("cell", {}).get("attachments"))
 
 
-def _html(source):
-    return sanitize.html(source.decode("utf-8", "replace") if isinstance(source, bytes) else str(source), _LONGEST)
+@pass_context
+def _html(context, source):
+    shown = sanitize.html(source.decode("utf-8", "replace") if isinstance(source, bytes) else str(source), _LONGEST)
+    # The template puts a raw cell into the page without a box of its own.
+    return f'<div class="raw_cell">{shown}</div>' if context.get("cell", {}).get("cell_type") == "raw" else shown
 
 
 def _metadata(output, key, mime=None):

@@ -19,6 +19,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH, so pages are not seen in a browser"),
 ]
 ORIGIN = "http://course.example"
+BMP = "Qk06AAAAAAAAADYAAAAoAAAAAQAAAAEAAAABABgAAAAAAAQAAADEDgAAxA4AAAAAAAAAAAAAAAAAAA=="  # of one pixel
 
 
 # Presses everything in a frame that can be pressed.
@@ -178,7 +179,7 @@ def test_the_policy_alone_keeps_scripts_from_running(watch, plain):
 
 COVER = """() => {
     const page = document.querySelector('iframe').contentDocument, found = [];
-    for (const place of page.querySelectorAll('.text_cell_render, .output_area')) {
+    for (const place of page.querySelectorAll('.text_cell_render, .output_area, .raw_cell')) {
         const cover = page.createElement('a');
         cover.style = 'position: fixed; inset: 0; margin: -9999px; padding: 9999px; z-index: 9999; background: red';
         place.append(cover);
@@ -194,11 +195,11 @@ def test_nothing_in_a_cell_covers_the_page_around_it(watch):
     """As a formula could, when MathJax is there to set it."""
     output = nbformat.v4.new_output("display_data", data={"text/latex": "$x$"})
     notebook = nbformat.v4.new_notebook(
-        cells=[nbformat.v4.new_markdown_cell("$x$"), nbformat.v4.new_code_cell("x", outputs=[output])]
+        cells=[text_cell("$x$"), raw_cell("$x$"), nbformat.v4.new_code_cell("x", outputs=[output])]
     )
     page = pages.CleanHTMLExporter(template_name="classic").from_notebook_node(notebook)[0]
     watch.open({"covered": page}, press=False)
-    assert watch.page.evaluate(COVER) == [False] * 4
+    assert watch.page.evaluate(COVER) == [False] * 6
     watch.open({"covered": page.replace(pages.CONTAINED, "")}, press=False)
     assert any(watch.page.evaluate(COVER))
 
@@ -225,7 +226,7 @@ def test_a_long_word_makes_no_page_wider_than_its_window(watch):
 
 
 def test_honest_text_stays(watch):
-    pictures = {"paste.svg": {"image/svg+xml": "PHN2Zy8+"}, "paste.bmp": {"image/bmp": "Qk0="}}
+    pictures = {"paste.svg": {"image/svg+xml": "PHN2Zy8+"}, "paste.bmp": {"image/bmp": BMP}}
     cell = graded(nbformat.v4.new_markdown_cell(attacks.HONEST, attachments=pictures))
     assert cell.source == attacks.HONEST
     watch.open({"honest": page_of(pages.CleanHTMLExporter(template_name="basic"), cell)}, press=False)
