@@ -72,6 +72,9 @@ def files_beside(course, folder, exclude=()):
     if lesson.resolve() != folder.resolve():
         # nbgrader copies the lesson's own files over them, and fails if one of them is a folder
         found = without_conflicts(found, Submission("", "", lesson).others()[0])
+    if folder.is_relative_to(course.autograded):
+        # nbgrader copies them to where it writes the page: a folder of that name, or a file that is read-only, would prevent it
+        found = [path for path in found if path.parts[0] != f"{folder.name}.html"]
     timestamp = [Path("timestamp.txt")] if hand_in_time(folder)[0] else []
     return [
         str(folder / path)

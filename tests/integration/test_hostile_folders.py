@@ -11,7 +11,7 @@ from autograde.submission import files
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name != "posix", reason="pipes and links")]
 
-HONEST = ["aaron", "Doe Jane [12345]", "[ab]*", "a b", "--force", "~", "-anna", "+49", "zoe"]
+HONEST = ["aaron", "Nguye\u0302\u0303n", "Doe Jane [12345]", "[ab]*", "a b", "--force", "~", "-anna", "+49", "zoe"]
 SAYS = {  # what both doors say of each
     "folder_as_notebook": "but a folder of that name",
     "pipe_as_notebook": "but a pipe of that name",
@@ -31,6 +31,8 @@ SAYS = {  # what both doors say of each
     "-2+3+cmd|' C'!A0": "takes for a formula",
     "ada;=cmd|' C'!A0": "takes for a formula",
     "ada; @SUM(1)": "takes for a formula",
+    "\u00a0": "a name of blanks",
+    "Z" + "\u0301" * 60: "more than 4 marks",
     "esc\x1b]0;title\x07": "control or invisible characters",
 }
 MISPLACED = (  # by the program that collected the work: each is named by both doors, in the same words
@@ -56,6 +58,8 @@ ODD_BUT_GRADED = {
     "pipe_beside": None,
     "undecodable_beside": None,
     "deep_beside": None,
+    "folder_as_page": None,
+    "page_beside": None,
     "commands_the_terminal": None,
     "a_course_of_its_own": None,
     "lesson_files_shadowed": None,
@@ -105,6 +109,11 @@ def lay(course, name, answered):
         case "deep_beside":
             (folder / "/".join(["d" * 200] * 15)).mkdir(parents=True)
             (folder / "/".join(["d" * 200] * 15) / "a.txt").touch()
+        case "folder_as_page":
+            (folder / f"{LESSON}.html").mkdir()
+            (folder / f"{LESSON}.html" / "x.txt").touch()
+        case "page_beside":
+            (folder / f"{LESSON}.html").write_text("<script>theirs</script>")
         case "commands_the_terminal":
             shouts = copy.deepcopy(answered)
             name, said = "\x1b]0;title\x07\nE", "\x1b[2J\r\x9b31m\u202e"
@@ -179,7 +188,9 @@ def test_nbgraders_door(course, tmp_path):
     log = run(course, "nbgrader", "generate_feedback", LESSON)
     assert not (handed_in.root / "ran").exists()
     for student in [*HONEST, *ODD_BUT_GRADED]:
-        assert (course.feedback / student / LESSON / f"{LESSON}.html").exists(), log[-3000:]
+        assert "theirs" not in (course.feedback / student / LESSON / f"{LESSON}.html").read_text(encoding="utf-8"), log[
+            -3000:
+        ]
 
 
 def copy_of_class(course, folder):
