@@ -191,7 +191,9 @@ def _differs(folder, graded, name):
     """Whether a submitted file differs from the one that was graded; False if that is unknown."""
     try:
         notebook = nbformat.read(graded / f"{name}.ipynb", as_version=4)
-        return notebook.metadata[METADATA]["submission"] != _digest(Submission("", name, folder).read()[0])
+        return notebook.metadata[METADATA]["submission"] != _digest(
+            Submission(folder.parent.name, name, folder).read()[0]
+        )
     except (OSError, ValueError, KeyError):
         return False
 

@@ -1,21 +1,32 @@
 """Replaces the functions with which nbgrader's commands and formgrader search folders.
 
 nbgrader takes a student called ``Doe Jane [12345]`` for a glob pattern, stops at a timestamp that it cannot read, waits
-forever at a named pipe, and takes hours for a folder of 20,000 files. It has no settings for these, so `guard` replaces
-three functions of its converters, and the one with which formgrader's lists read the time of each submission.
+forever at a named pipe, takes hours for a folder of 20,000 files, and follows a link that has taken the place of a file
+since it was found. It has no settings for these, so `guard` replaces four functions of its converters, and the one with
+which formgrader's lists read the time of each submission.
 """
 
+import contextlib
 import datetime
 import fnmatch
 import functools
 import glob
 import os
+import shutil
 import sys
 from pathlib import Path
 
 from nbgrader.utils import parse_utc
 
-from autograde.submission.files import Submission, hand_in_time, without_conflicts
+from autograde.submission.files import (
+    MAX_BYTES,
+    NotRegular,
+    Submission,
+    TooLarge,
+    hand_in_time,
+    read_regular,
+    without_conflicts,
+)
 
 
 def guard(course):
@@ -28,6 +39,7 @@ def guard(course):
     base = sys.modules.get("nbgrader.converters.base")
     if base is not None:
         base.glob = _Glob
+        base.shutil = _Copying(course)
         base.find_all_files = functools.partial(files_beside, course)
         sys.modules["nbgrader.coursedir"].CourseDirectory.get_existing_timestamp = _timestamp
     api = sys.modules.get("nbgrader.apps.api")
@@ -52,6 +64,22 @@ class _Glob:
 
     escape = staticmethod(glob.escape)
     glob = staticmethod(find_folders)
+
+
+class _Copying:
+    """The function of the module `shutil` with which nbgrader's converters copy the files beside a notebook."""
+
+    def __init__(self, course):
+        self.course = course  # whose folders are not known yet
+
+    def copy(self, source, target):
+        """As `shutil.copy`; but what was handed in is read as in `Submission.contents`, and may be left out."""
+        source, submitted = (Path(os.path.normpath(path)) for path in (source, self.course.submitted))
+        if not source.is_relative_to(submitted):
+            return shutil.copy(source, target)
+        with contextlib.suppress(OSError, NotRegular, TooLarge):
+            Path(target).write_bytes(read_regular(source, MAX_BYTES, submitted))
+        return target
 
 
 def _fits(name, pattern):
@@ -85,7 +113,8 @@ def files_beside(course, folder, exclude=()):
 
 def _timestamp(_coursedir, folder) -> datetime.datetime | None:
     """As nbgrader's own, but a file without a valid date counts as missing."""
-    text, _ = hand_in_time(folder)
+    folder = Path(folder)
+    text, _ = hand_in_time(folder, folder.parents[1] if len(folder.parts) > 2 else None)
     return parse_utc(text) if text else None
 
 

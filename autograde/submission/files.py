@@ -64,17 +64,22 @@ class TooLarge(Exception):
     """A file is larger than the limit; the message is its size in bytes."""
 
 
-def read_regular(path, limit):
+def read_regular(path, limit, beneath=None):
     """The bytes of a regular file. Does not block, and does not follow a link at the end of the path.
+
+    Args:
+        path: of the file.
+        limit: the maximum number of bytes.
+        beneath: a folder above the file: no folder between the two may be a link, either. What was a folder when it was
+            found may have been replaced since, by a link to a file of somebody else. None where that does not matter.
 
     Raises:
         NotRegular: it is a pipe, a folder, a link, ….
         TooLarge: it has more than `limit` bytes.
         OSError: it does not exist, or cannot be read.
     """
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     try:
-        descriptor = os.open(path, flags)
+        descriptor = _opened(path, beneath)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise NotRegular("a link") from None
@@ -94,6 +99,24 @@ def read_regular(path, limit):
     return content
 
 
+def _opened(path, beneath):
+    no_link = getattr(os, "O_NOFOLLOW", 0)
+    flags = os.O_RDONLY | no_link | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    if beneath is None or os.open not in os.supports_dir_fd:  # Windows has no way to do it
+        return os.open(path, flags)
+    to_pass = os.O_DIRECTORY | getattr(os, "O_PATH", os.O_RDONLY)  # a folder that may not be listed can be passed
+    *folders, name = Path(path).relative_to(beneath).parts
+    at = os.open(beneath, to_pass)
+    try:
+        for folder in folders:
+            inner = os.open(folder, to_pass | no_link, dir_fd=at)
+            os.close(at)
+            at = inner
+        return os.open(name, flags, dir_fd=at)
+    finally:
+        os.close(at)
+
+
 @dataclass(frozen=True)
 class Submission:
     """The folder that one student handed in for one lesson. `file` is the name of the notebook in it, if not the lesson's."""
@@ -108,24 +131,41 @@ class Submission:
         """The path of the notebook that is graded."""
         return self.folder / (self.file or f"{self.lesson}.ipynb")
 
+    @property
+    def _top(self):
+        """The folder beneath which nothing may be a link: that of all submissions, or for a folder of our own that itself."""
+        return self.folder.parents[1] if self.student else self.folder
+
     def read(self):
         """``(contents as bytes, None)``, or ``(b"", message for the learner)`` if there is nothing to grade."""
         try:
             if self.notebook.is_symlink():
                 return b"", A_LINK
-            return read_regular(self.notebook, MAX_BYTES), None
+            return read_regular(self.notebook, MAX_BYTES, self._top), None
         except NotRegular as error:
             return b"", NO_FILE.format(self.lesson, error)
         except TooLarge as error:
             return b"", TOO_LARGE.format(error.args[0] / 1e6)
-        except (FileNotFoundError, NotADirectoryError):
+        except NotADirectoryError:
+            return b"", NOT_READ.format("its folder was replaced meanwhile")
+        except FileNotFoundError:
             return b"", NO_NOTEBOOK.format(self.lesson, misplaced.in_place_of_notebook(self.folder, self.lesson))
         except OSError as error:
             return b"", NOT_READ.format(error.strerror or type(error).__name__)
 
     def timestamp(self):
         """The hand-in time, as the text of nbgrader's timestamp file; None if it is unknown."""
-        return hand_in_time(self.folder)[0]
+        return hand_in_time(self.folder, self._top)[0]
+
+    def contents(self, paths):
+        """``{name: bytes}`` of those files of `others` that can still be read."""
+        found = {}
+        for path in paths:
+            try:
+                found[path.as_posix()] = read_regular(self.folder / path, MAX_BYTES, self._top)
+            except (OSError, NotRegular, TooLarge):  # it has changed in the meantime
+                continue
+        return found
 
     def others(self):
         """The other files in the folder.
@@ -165,10 +205,12 @@ class Submission:
         return sorted(found), CLOSED_BESIDE.format(_quoted(first)) if first else None
 
 
-def hand_in_time(folder):
-    """``(text of nbgrader's timestamp file, or None, whether the file exists without a valid date)``."""
+def hand_in_time(folder, beneath=None):
+    """``(text of nbgrader's timestamp file, or None, whether the file exists without a valid date)``. `beneath`: as in
+    `read_regular`.
+    """
     try:
-        text = read_regular(Path(folder, TIMESTAMP), 200).decode("utf-8").strip()
+        text = read_regular(Path(folder, TIMESTAMP), 200, beneath).decode("utf-8").strip()
         is_date = parsed_time(text) is not None
         return (text, False) if is_date else (None, True)
     except FileNotFoundError:
@@ -194,25 +236,15 @@ def files_beside(submission, course):
     """``{name: bytes}`` of the files beside a notebook when it runs: those handed in with it, overwritten by the lesson's
     own files, as in nbgrader. Without the hand-in time.
     """
-    ours = Submission(submission.student, submission.lesson, course.solved(submission.lesson).parent)
+    ours = Submission("", submission.lesson, course.solved(submission.lesson).parent)
     theirs = without_conflicts(submission.others()[0], ours.others()[0])
-    return _contents(submission.folder, theirs) | _contents(ours.folder, ours.others()[0])
+    return submission.contents(theirs) | ours.contents(ours.others()[0])
 
 
 def without_conflicts(paths, others):
     """Those of `paths` that can be in one folder with `others`: none has the same name as a file or folder of theirs."""
     taken = {Path(*path.parts[:n]) for path in others for n in range(1, len(path.parts) + 1)}
     return [path for path in paths if path not in taken and not taken & set(path.parents) & set(others)]
-
-
-def _contents(folder, paths):
-    found = {}
-    for path in paths:
-        try:
-            found[path.as_posix()] = read_regular(folder / path, MAX_BYTES)
-        except (OSError, NotRegular, TooLarge):  # it has changed in the meantime
-            continue
-    return found
 
 
 def fingerprint(content, message, files):

@@ -1,10 +1,12 @@
 """What a class's folder may hold, and what of it is graded, with which words."""
 
 import os
+import shutil
 
 import pytest
 from small_class import LESSON, FakeWorkers, hand_in, make_course, rows, run
 
+from autograde.nbgrader_plugin import folders
 from autograde.submission import files
 from autograde.submission.files import Submission, find, fingerprint
 
@@ -161,6 +163,40 @@ def test_files_beside_a_notebook(course, monkeypatch):
     assert files.files_beside(one, course) == {"data.txt": b"ours", "mine.py": b"x = 1"}
     monkeypatch.setattr(files, "MAX_BYTES", 5)
     assert files.files_beside(one, course) == {"data.txt": b"ours"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links")
+@pytest.mark.parametrize("replaced", ["student", "lesson", "data", "file"])
+def test_what_is_replaced_by_a_link_after_it_was_found_is_not_followed(course, tmp_path, replaced):
+    folder, other = hand_in(course, "ada"), tmp_path / "other" / LESSON
+    for place in (folder, other):
+        (place / "data").mkdir(parents=True)
+        (place / "data" / "x.txt").write_text("x")
+        (place / "timestamp.txt").write_text("2026-01-01 12:00:00 UTC")
+    shutil.copy(folder / f"{LESSON}.ipynb", other)
+    (one,), _ = find(course, [LESSON])
+    paths = one.others()[0]
+    parts = {"student": ".", "lesson": LESSON, "data": f"{LESSON}/data", "file": f"{LESSON}/data/x.txt"}
+    place = folder.parent / parts[replaced]
+    place.rename(tmp_path / "before")
+    place.symlink_to(other.parent / parts[replaced])
+    assert paths and one.contents(paths) == {}
+    (tmp_path / "copied").write_text("before")
+    folders._Copying(course).copy(folder / paths[0], tmp_path / "copied")
+    assert (tmp_path / "copied").read_text() == "before"
+    if replaced in ("student", "lesson"):
+        assert one.timestamp() is None and folders._timestamp(None, folder) is None
+        content, sentence = one.read()
+        assert content == b"" and "replaced meanwhile" in sentence
+
+
+def test_the_folder_of_all_submissions_may_be_a_link(course, tmp_path):
+    folder = hand_in(course, "ada")
+    (folder / "x.txt").write_text("x")
+    course.submitted.rename(tmp_path / "elsewhere")
+    course.submitted.symlink_to(tmp_path / "elsewhere")
+    (one,), _ = find(course, [LESSON])
+    assert one.read()[0] and one.contents(one.others()[0]) == {"x.txt": b"x"}
 
 
 def test_no_class_at_all(course):
