@@ -4,6 +4,8 @@ Only this process writes. A result is written to disk before it is entered, so t
 process killed, at any moment: the next run enters the results on disk, and grades the rest.
 """
 
+import contextlib
+import dataclasses
 import time
 from dataclasses import dataclass, field
 
@@ -20,6 +22,8 @@ from autograde.submission import grader_version as version
 from autograde.submission.client import question
 from autograde.submission.files import Submission
 
+_CLOSED = (PermissionError, NotADirectoryError, IsADirectoryError)
+WRITABLE = "Allow that, or remove what is there, and grade again"
 ABORT_AFTER_FAILURES = 3  # grading processes that did not start, before any did: no other one will
 
 
@@ -149,7 +153,10 @@ class Grading:
             return None
         if result.timestamp != submission.timestamp():
             result.timestamp, new = submission.timestamp(), True
-            self.store.renew(result)
+            try:
+                self.store.renew(result)
+            except _CLOSED:  # which is told of when it has been graded again
+                return None
         if new:
             self.writer.add(result)
         return result
@@ -167,17 +174,34 @@ class Grading:
             results = workers.run(tasks)  # they start now: creating a gradebook takes as long as their start
             self._open_gradebook()
             for task, found, notebook in _starved_once_more(results, workers):
-                result = self._result(task, found)
-                self.store.write(result, notebook, submissions.files_beside(task.submission, self.course))
+                result = self._kept(task, self._result(task, found), notebook)
                 if result.status == GRADED:
                     outcome.graded.append(result)
                     self.writer.add(result)
                 else:
                     outcome.failed.append(result)
                     self.not_started += not found.get("started", True)
-                    if found["stop"] or (self.not_started >= ABORT_AFTER_FAILURES and not outcome.graded):
+                    if found.get("stop") or (self.not_started >= ABORT_AFTER_FAILURES and not outcome.graded):
                         raise CannotGrade(found["trouble"])
                 self.progress.step(result)
+
+    def _kept(self, task, result, notebook):
+        """The result, written; or another one that says why it cannot be, where that concerns this student's folder alone."""
+        try:
+            self.store.write(result, notebook, submissions.files_beside(task.submission, self.course))
+            return result
+        except _CLOSED as error:
+            if not self.store.is_writable():
+                raise
+            message = (
+                f"its result cannot be written ({error.strerror}: {error.filename2 or error.filename}). {WRITABLE}"
+            )
+        result = dataclasses.replace(
+            result, status=FAILED, content="", message=message, cells={}, comments={}, verdicts=[]
+        )
+        with contextlib.suppress(OSError):
+            self.store.write(result, b"", {})
+        return result
 
     def _result(self, task, found):
         one = task.submission

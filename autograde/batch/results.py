@@ -127,6 +127,12 @@ class Store:
         self._replace(target, notebook, READ_ONLY)
         self._replace(self._new(result.student, result.lesson), _as_bytes(result))
 
+    def is_writable(self):
+        """Whether files and folders can be made where they are for all students."""
+        return all(
+            os.access(folder, os.W_OK | os.X_OK) for folder in (self.graded, self.folder, self.folder / HALF_WRITTEN)
+        )
+
     def renew(self, result):
         """Write a result whose hand-in time has changed, so that it is entered again."""
         self._write_timestamp(result)

@@ -8,11 +8,11 @@ import subprocess
 import sys
 import tempfile
 import threading
-from pathlib import Path
 
 from autograde import registry
 from autograde.project import CONFIG
 from autograde.sandbox.environment import environment
+from autograde.sandbox.isolation.visible_paths import homes
 from autograde.sandbox.limits import Limits
 from autograde.source_files import SourceFiles
 from autograde.submission import message
@@ -45,7 +45,7 @@ class Grader:
         self.settings = {
             "root": str(course.root),
             "require_isolation": require_isolation,
-            "private": [str(course.root), str(Path.home())],
+            "private": [str(path) for path in (course.root, *homes())],
         }
         self.command = [sys.executable, "-m", "autograde.submission.grading_process"]
         self.answer_timeout = Limits().session + EXTRA_SECONDS

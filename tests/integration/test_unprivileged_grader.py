@@ -104,3 +104,22 @@ def test_nbgraders_door(course):
     assert "Handed in again since they were graded, and skipped all the same: notebook_000" in log
     run(course, *ORDINARY, "nbgrader", "autograde", LESSON, "--force")
     assert scores(course, "notebook_000") == POINTS
+
+
+def test_a_graded_folder_that_may_not_be_changed_costs_that_student_alone(sample, tmp_path):
+    course = copy_of(sample, tmp_path / "course")
+    answered = plant(nbformat.read(course.release(LESSON), as_version=4), RIGHT)
+    for student in ("ada", "left", "zoe"):
+        hand_in(course, student, answered)
+    closed = [course.autograded / "left" / LESSON, course.autograded / ".results" / "zoe"]
+    for folder in closed:
+        folder.mkdir(parents=True)
+        folder.chmod(0o555)
+    log = " ".join(run(course, *ORDINARY, "autograde", "grade", "--jobs", "1", code=1).split())
+    assert scores(course, "ada") == POINTS and "Traceback" not in log
+    for student in ("left", "zoe"):
+        assert f"not graded: {student} {LESSON}: its result cannot be written (Permission denied" in log
+    for folder in closed:
+        folder.chmod(0o755)
+    run(course, *ORDINARY, "autograde", "grade", "--jobs", "1")
+    assert scores(course, "left") == scores(course, "zoe") == POINTS
