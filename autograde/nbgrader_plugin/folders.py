@@ -2,7 +2,7 @@
 
 nbgrader takes a student called ``Doe Jane [12345]`` for a glob pattern, stops at a timestamp that it cannot read, waits
 forever at a named pipe, takes hours for a folder of 20,000 files, and follows a link that has taken the place of a file
-since it was found. It has no settings for these, so `guard` replaces four functions of its converters, and the one with
+since it was found. It ends at a second failure to remove a folder. It has no settings for these, so `guard` replaces functions of its converters, and the one with
 which formgrader's lists read the time of each submission.
 """
 
@@ -40,6 +40,8 @@ def guard(course):
     if base is not None:
         base.glob = _Glob
         base.shutil = _Copying(course)
+        base.rmtree = functools.partial(_without_stopping, base.rmtree)
+        base.remove = functools.partial(_without_stopping, base.remove)
         base.find_all_files = functools.partial(files_beside, course)
         sys.modules["nbgrader.coursedir"].CourseDirectory.get_existing_timestamp = _timestamp
     api = sys.modules.get("nbgrader.apps.api")
@@ -77,9 +79,20 @@ class _Copying:
         source, submitted = (Path(os.path.normpath(path)) for path in (source, self.course.submitted))
         if not source.is_relative_to(submitted):
             return shutil.copy(source, target)
-        with contextlib.suppress(OSError, NotRegular, TooLarge):
-            Path(target).write_bytes(read_regular(source, MAX_BYTES, submitted))
+        try:
+            content = read_regular(source, MAX_BYTES, submitted)
+        except (OSError, NotRegular, TooLarge):  # it has changed in the meantime
+            return target
+        Path(target).write_bytes(content)
         return target
+
+
+def _without_stopping(remove, path):
+    """Remove what nbgrader has written before, if that is allowed. It tries so once more after an exception, and a second
+    one would end its run for everybody; what cannot be removed cannot be written either, which costs that student alone.
+    """
+    with contextlib.suppress(OSError):
+        remove(path)
 
 
 def _fits(name, pattern):

@@ -123,3 +123,27 @@ def test_a_graded_folder_that_may_not_be_changed_costs_that_student_alone(sample
         folder.chmod(0o755)
     run(course, *ORDINARY, "autograde", "grade", "--jobs", "1")
     assert scores(course, "left") == scores(course, "zoe") == POINTS
+
+
+def test_nbgraders_force_goes_on_where_a_folder_cannot_be_removed(sample, tmp_path):
+    course = copy_of(sample, tmp_path / "course")
+    answered = plant(nbformat.read(course.release(LESSON), as_version=4), RIGHT)
+    for student in ("left", "zoe"):
+        hand_in(course, student, answered)
+    kept = {step: step / "left" / LESSON for step in (course.autograded, course.feedback)}
+    for folder, name in zip(kept.values(), (f"{LESSON}.ipynb", f"{LESSON}.html"), strict=True):
+        folder.mkdir(parents=True)
+        (folder / name).write_text("{}")
+        (folder / name).chmod(0o444)
+        folder.chmod(0o555)
+    log = run(course, *ORDINARY, "nbgrader", "autograde", LESSON, "--force", code=1)
+    assert (
+        scores(course, "zoe") == POINTS
+        and "There was an error processing assignment '90_sample' for student 'left'" in log
+    )
+    kept[course.autograded].chmod(0o755)
+    run(course, *ORDINARY, "nbgrader", "autograde", LESSON, "--force")
+    assert scores(course, "left") == POINTS
+    run(course, *ORDINARY, "nbgrader", "generate_feedback", LESSON, "--force", code=1)
+    assert "halve" in feedback(course, "zoe")
+    kept[course.feedback].chmod(0o755)
