@@ -28,6 +28,14 @@ def single_threaded():
     os.environ.update(_ONE_THREAD)
 
 
+def _home():
+    """The home directory. Some libraries look for it when they are imported and fail where there is none, as for an account
+    without an entry; container runtimes take the root directory then, and so does this.
+    """
+    found = os.path.expanduser("~")
+    return found if os.path.isabs(found) else os.path.abspath(os.sep)
+
+
 def environment(course):
     """All environment variables of such a process, a dict. It can import the packages of the course (a `Registry`)."""
     search = os.pathsep.join([os.path.dirname(sys.executable), "/usr/local/bin", "/usr/bin", "/bin"])
@@ -36,6 +44,7 @@ def environment(course):
     roots = dict.fromkeys([str(visible_paths.PACKAGE.parent), str(course.course.root)])
     return _ONE_THREAD | _SWITCHED_OFF | {name: os.environ[name] for name in _KEPT if name in os.environ} | {
         "PATH": search,
+        "HOME" if os.name == "posix" else "USERPROFILE": _home(),
         "LANG": "C.UTF-8",
         "PYTHONPATH": os.pathsep.join(roots),
         "PYTHONSAFEPATH": "1",

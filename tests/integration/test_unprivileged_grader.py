@@ -106,6 +106,18 @@ def test_nbgraders_door(course):
     assert scores(course, "notebook_000") == POINTS
 
 
+@pytest.mark.skipif(not ORDINARY, reason="only root can take the number of another account")
+def test_an_account_without_an_entry(sample, tmp_path):
+    course = copy_of(sample, tmp_path / "course")
+    answered = plant(nbformat.read(course.release(LESSON), as_version=4), RIGHT)
+    answered.cells.append(nbformat.v4.new_markdown_cell("*A word of my own*"))  # what renders it looks for a home directory
+    for student in ("ada", "zoe"):
+        hand_in(course, student, answered)
+    nobody = ("unshare", "--user", "--map-user=54321", "--map-group=54321", "env", "HOME=/")
+    run(course, *nobody, "autograde", "grade", "--jobs", "1", "--require-isolation")
+    assert scores(course, "ada") == scores(course, "zoe") == POINTS
+
+
 def test_a_graded_folder_that_may_not_be_changed_costs_that_student_alone(sample, tmp_path):
     course = copy_of(sample, tmp_path / "course")
     answered = plant(nbformat.read(course.release(LESSON), as_version=4), RIGHT)
