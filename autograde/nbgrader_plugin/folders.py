@@ -1,9 +1,9 @@
 """Replaces the functions with which nbgrader's commands and formgrader search folders.
 
 nbgrader takes a student called ``Doe Jane [12345]`` for a glob pattern, stops at a timestamp that it cannot read, waits
-forever at a named pipe, takes hours for a folder of 20,000 files, and follows a link that has taken the place of a file
-since it was found. It ends at a second failure to remove a folder. It has no settings for these, so `guard` replaces functions of its converters, and the one with
-which formgrader's lists read the time of each submission.
+forever at a named pipe, takes hours for a folder of 20,000 files, follows a link that has taken the place of a file
+since it was found, and ends at a second failure to remove a folder. It has no settings for these, so `guard` replaces
+functions of its converters, and the one with which formgrader's lists read the time of each submission.
 """
 
 import contextlib

@@ -59,11 +59,11 @@ class SessionEnded(ProcessEnded):
 
 
 def amount(size):
-    """A number of bytes as text: 512 MiB, 2 GiB."""
+    """A number of bytes as text: 512 MiB, 2 GiB, 1 byte."""
     for unit, name in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
         if size >= unit:
             return f"{size / unit:.3g} {name}"
-    return f"{size} bytes"
+    return f"{size} byte{'s' * (size != 1)}"
 
 
 class _Ending(Exception):
