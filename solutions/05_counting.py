@@ -105,7 +105,7 @@ Step 1 of the worked example. Where do 60, 40 and 600 come from?
 The weight and the adapter do the same job, taking <code>d</code> numbers to <code>k</code>. What is the ratio of their sizes?
 </details>
 <details><summary>Hint 3: nearly there</summary>
-For <code>d = 30, k = 20, r = 2</code> your functions must say 100 and 6.0, and for <code>d = 3, k = 4, r = 2</code> they must say 14 and a little less than
+For <code>d = 30, k = 20, r = 2</code> your functions must return 100 and 6.0, and for <code>d = 3, k = 4, r = 2</code> they must return 14 and a little less than
 0.86: an adapter can be larger than the weight.
 </details>
 """
@@ -322,7 +322,7 @@ The output above. How many numbers are kept for one frozen value, and how many f
 Go by kind: weights, gradients, first moments, second moments. Which of <code>total</code> and <code>trainable</code> is each kind's size?
 </details>
 <details><summary>Hint 3: nearly there</summary>
-<code>total</code> already contains what trains. For <code>total = 720</code> and <code>trainable = 100</code>, in 4 bytes each, your function must say 4080.
+<code>total</code> already contains what trains. For <code>total = 720</code> and <code>trainable = 100</code>, in 4 bytes each, your function must return 4080.
 </details>
 """
 

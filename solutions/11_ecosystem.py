@@ -381,7 +381,7 @@ Write down both scalings for <code>alpha = 16, r = 4</code>.
 For the second one, call the alpha that you need β. What must β / r be equal to?
 </details>
 <details><summary>Hint 3: nearly there</summary>
-For <code>alpha = 16, r = 4</code> your functions must say 8 and 32.
+For <code>alpha = 16, r = 4</code> your functions must return 8 and 32.
 </details>
 """
 

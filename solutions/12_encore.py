@@ -170,7 +170,7 @@ if file:
 r"""
 It is tempting to expect the three to rise together. **What it has learned is the form.** It answers in the pattern of the cards, for countries that it has never seen on one. What it writes there is mostly **invented**: few of the codes
 are right, and hardly a German name, in perfect form. The sixteen cards themselves it knows by heart. So much for forty steps: an adapter learns quickly *how* to answer, and by heart what it has seen.
-It does not learn from sixteen cards what the other countries are called in German, and how should it?
+It does not learn from sixteen cards what the other countries are called in German: the cards do not say it.
 
 (One run with one seed on one task. Other cards give other numbers; the order of the bars is what to expect.)
 
