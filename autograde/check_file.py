@@ -106,7 +106,7 @@ def judge_file(path, exercises=()):
         wanted = [course.find(name) for name in exercises]
         if kind == ".ipynb":
             return _notebook(course, process, path, content, wanted)
-        return _run(course, process, path, _script_cells(content), wanted, script.is_interactive(content))
+        return _run(course, process, path, _script_cells(content), wanted, script.has_cells(content))
 
 
 def _start(course):

@@ -59,10 +59,12 @@ def decoded(content):
         raise UnreadableScript(UNKNOWN_ENCODING if unknown else OTHER_ENCODING) from None
 
 
-def is_interactive(text):
-    """Whether a script is not for Python alone: it has IPython's own syntax in it, so that it is run like a notebook."""
+def has_cells(text):
+    """Whether a script is run like a notebook, cell by cell: cells are marked in it, as in one that was exported from a
+    notebook, or it has IPython's own syntax.
+    """
     plain, tree = as_python(text)
-    return tree is not None and plain != text
+    return tree is not None and (plain != text or _CELL.search(text) is not None)
 
 
 def pieces(text):
@@ -70,7 +72,7 @@ def pieces(text):
     lines = text.split("\n")
     calls = check_calls(text, names_of_check(text))
     ends = {call.line for call in calls if not call.in_function} if as_python(text)[1] else set()
-    if is_interactive(text):
+    if has_cells(text):
         ends |= {text.count("\n", 0, found.start()) for found in _CELL.finditer(text)}
     found, start = [], 0
     for end in sorted({*ends, len(lines)} - {0}):

@@ -84,6 +84,15 @@ def test_the_line_of_a_script_is_that_of_the_file(tmp_path):
     assert "did not run to its end: line 7: NameError: name 'undefined' is not defined" in done.stderr
 
 
+def test_a_cell_of_a_script_that_stops_does_not_stop_those_after_it(tmp_path):
+    """A lesson that was exported as a script holds demonstrations, some of which grading refuses."""
+    path = tmp_path / "answers.py"
+    path.write_text(f"# In[1]:\n\nfrom lora_ref import inject\n\n# In[2]:\n\n{RIGHT}")
+    done = autograde("check", path)
+    assert done.returncode == 0 and done.stdout.startswith("✓ linear_by_hand"), done.stdout + done.stderr
+    assert "line 3: ImportError" in done.stderr
+
+
 CALLS = {
     "an expression": "check.linear_by_hand(torch.nn.functional.linear)\n",
     "a function without a name": "check.linear_by_hand(lambda x, w, b: torch.nn.functional.linear(x, w, b))\n",

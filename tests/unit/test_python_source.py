@@ -64,11 +64,16 @@ def test_a_script_is_cut_where_it_calls_a_check():
     ]
 
 
-def test_cells_are_cells_where_a_script_is_not_for_python_alone():
-    plain = f"# %%\nx = 1\n# %%\n{ANSWER}"
-    assert not script.is_interactive(plain) and len(script.pieces(plain)) == 1
-    magic = f"# %%\nx = 1\n# %%\n%%time\n{ANSWER}"
-    assert script.is_interactive(magic) and [piece.first for piece in script.pieces(magic)] == [1, 3]
+@pytest.mark.parametrize("mark", ["# %%", "# %% [markdown]\n# text\n\n# %%", "# In[ ]:"])
+@pytest.mark.parametrize("magic", ["", "%%time\n"])
+def test_a_script_with_marks_of_cells_is_cut_there(mark, magic):
+    text = f"{mark}\nx = 1\n# %%\n{magic}{ANSWER}"
+    assert script.has_cells(text) and script.pieces(text)[-1].source == f"# %%\n{magic}{ANSWER}"
+
+
+def test_a_script_without_cells_is_one_piece():
+    assert not script.has_cells(ANSWER) and len(script.pieces(ANSWER)) == 1
+    assert script.has_cells(f"%matplotlib inline\n{ANSWER}")
 
 
 @pytest.mark.parametrize(
