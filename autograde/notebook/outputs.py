@@ -66,7 +66,10 @@ def new_output(kind, **fields):
 
 
 class Outputs:
-    """Collects the outputs of one cell after another, and updates displays with an id, also in earlier cells."""
+    """Collects the outputs of one cell after another, and updates displays with an id, also in earlier cells.
+
+    They are plain dicts, since nbformat's take several times as long and most of what floods a notebook is never shown.
+    """
 
     def __init__(self):
         self.displays = {}  # display id -> the outputs that show it, in whatever cell they are
@@ -96,7 +99,7 @@ class Outputs:
             return
         self._clear_if_asked()
         if not (self.pieces and self.cell[-1]["name"] == name):
-            if not self._append(new_output("stream", name=name, text="")):
+            if not self._append({"output_type": "stream", "name": name, "text": ""}):
                 return
         self.pieces.append(text)
 
@@ -113,7 +116,7 @@ class Outputs:
     def error(self, ename, evalue, traceback):
         """An exception's output."""
         self._clear_if_asked()
-        self._append(new_output("error", ename=ename, evalue=evalue, traceback=traceback))
+        self._append({"output_type": "error", "ename": ename, "evalue": evalue, "traceback": traceback})
 
     def add(self, event):
         """Take one event from the sandbox; malformed parts of it are left out."""
@@ -155,7 +158,7 @@ class Outputs:
             return
         self._clear_if_asked()
         more = {"execution_count": _count(content.get("execution_count"))} if kind == "execute_result" else {}
-        output = new_output(kind, data=data, metadata=metadata, **more)
+        output = {"output_type": kind, "data": data, "metadata": metadata} | more
         if self._append(output) and identity is not None:
             shown = self.displays.setdefault(identity, [])
             self.shown_before.setdefault(identity, len(shown))
@@ -166,7 +169,6 @@ class Outputs:
             return
         self.updated += len(displays) * (UPDATE_COST + sum(len(json.dumps(part)) for part in (data, metadata)))
         if self.updated <= MAX_UPDATED:
-            data, metadata = nbformat.from_dict(data), nbformat.from_dict(metadata)
             for shown in displays:
                 shown["data"], shown["metadata"] = data, metadata
 
