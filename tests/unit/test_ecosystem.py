@@ -187,6 +187,9 @@ HOSTILE = {
     "numbers out of range": {
         CONFIG: b'{"peft_type": "LORA", "r": 3, "lora_alpha": 1e999, "target_modules": ["q_proj"]}'
     },
+    "an alpha beyond any float": {
+        CONFIG: b'{"peft_type": "LORA", "r": 3, "lora_alpha": 1' + b"0" * 400 + b', "target_modules": ["q_proj"]}'
+    },
     "targets of all kinds": {CONFIG: b'{"peft_type": "LORA", "r": 3, "target_modules": [1, null, {}]}'},
     "a start of another kind": {
         CONFIG: b'{"peft_type": "LORA", "r": 3, "init_lora_weights": {}, "target_modules": ["q"]}'
@@ -199,6 +202,27 @@ HOSTILE = {
 def test_hostile_folders_are_refused_at_once(name, folder):
     with pytest.raises(peft_reader.Stop):
         peft_reader.read(folder | HOSTILE[name], MODULES)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["(.|.)*x", "(.?.?)+x", "((.+)+)+x", "(?x)(.|.) *x", "(.|.)(?#-)*x", "(?x)(.|.)#\n*x", "(|)" * 9 + "x"]
+)
+def test_patterns_that_could_take_for_ever_are_not_tried(pattern):
+    """Each alternative in a repeated group doubles the ways for each letter of a name."""
+    config = {"peft_type": "LORA", "target_modules": pattern}
+    with pytest.raises(peft_reader.Stop) as stopped:
+        peft_reader.read({CONFIG: json.dumps(config).encode()}, {"q_proj": (3, 3)})
+    assert stopped.value.kind == "pattern"
+
+
+@pytest.mark.parametrize(
+    "pattern", [r".*\.(q|k|v|o|up|gate|down)_proj", r"(?:.*\.)*q_proj", r"(blocks\.[0-9]+\.)?q_proj"]
+)
+def test_patterns_as_people_write_them_are_tried(pattern):
+    config = {"peft_type": "LORA", "target_modules": pattern}
+    with pytest.raises(peft_reader.Stop) as stopped:
+        peft_reader.read({CONFIG: json.dumps(config).encode()}, {"blocks.0.q_proj": (3, 3)})
+    assert stopped.value.kind == "no tensors", "which comes after the targets"
 
 
 @pytest.mark.parametrize("dtype", [torch.int8, torch.bool, torch.float8_e4m3fn])

@@ -7,6 +7,7 @@ to a library that can be told to import modules. The tests hold this reader to t
 import json
 import math
 import re
+import sys
 from dataclasses import dataclass, field
 
 import torch
@@ -102,7 +103,7 @@ def _config(files):
     r, alpha = config["r"], config["lora_alpha"]
     if type(r) is not int or r < 1:
         raise Stop("r", str(r)[:40], raises="ValueError" if type(r) is int else "TypeError")
-    if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not math.isfinite(alpha):
+    if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not abs(alpha) <= sys.float_info.max:
         raise Stop("lora_alpha", str(alpha)[:40], raises="TypeError")
     return config | {"target_modules": config.get("target_modules")}
 
@@ -114,7 +115,7 @@ def _targets(target_modules, modules):
             name for name in modules if any(name == target or name.endswith(f".{target}") for target in target_modules)
         ]
     elif isinstance(target_modules, str):
-        if len(re.findall(r"[*+?{]", target_modules)) > 4 or len(target_modules) > 300:  # matching could take for ever
+        if _could_take_for_ever(target_modules):
             raise Stop("pattern", target_modules[:60])
         try:
             names = [name for name in modules if re.fullmatch(target_modules, name)]
@@ -127,6 +128,19 @@ def _targets(target_modules, modules):
     if not_linear := [name for name in names if modules[name] is None]:
         raise Stop("target is no Linear", not_linear[0], raises="ValueError")
     return {name: modules[name] for name in names}
+
+
+def _could_take_for_ever(pattern):
+    """Whether matching a module's name could take longer than a moment: each alternative, and each repetition in a repeated
+    group, multiplies the ways that have to be tried.
+    """
+    repetitions, alternatives = len(re.findall(r"(?<!\()[*+?{]", pattern)), pattern.count("|")
+    if len(pattern) > 300 or repetitions > 4 or alternatives > 8:
+        return True
+    # A space or a comment may stand between a group and its repetition. No name has one.
+    if re.search(r"[\s#]", pattern):
+        return True
+    return bool(re.search(r"\)[*+{]", pattern)) and (alternatives > 0 or repetitions > 2)
 
 
 def tensors(files):
