@@ -116,7 +116,7 @@ def inject_into(function, source, seed, target_modules, rank, alpha, ids, again=
         - ``grads``: names of parameters that are in no replaced layer and whose requires_grad changed;
         - ``shared``: the names of two replaced layers that hold an adapter's tensor between them, or none;
         - ``changed``: names of parameters that got other values;
-        - ``out``: the model's output on `ids` before and after (None where it raises);
+        - ``out``: the model's output on `ids` (None where it raises);
         - ``out_of_bases``: the same while the weights of the replaced nn.Linears have other signs;
         - ``tied``: whether the two paths in `tied` still lead to one Parameter;
         - ``second``: of the second call ``raised`` or ``value``, the ``places``, and ``kept``, whether the adapters of
@@ -129,7 +129,6 @@ def inject_into(function, source, seed, target_modules, rank, alpha, ids, again=
     linears = {name: module for name, module in modules.items() if isinstance(module, Linear)}
     grads = {name: facts.requires_grad(parameter) for name, parameter in parameters.items()}
     values = {name: facts.copied(facts.values(parameter)) for name, parameter in parameters.items()}
-    out_before, _ = catch(model, ids)
 
     observation = _call_inject(function, model, target_modules, rank, alpha)
     modules_now = _modules(model)
@@ -150,8 +149,7 @@ def inject_into(function, source, seed, target_modules, rank, alpha, ids, again=
     observation["changed"] = [
         name for name, parameter in parameters.items() if not same_bits(facts.values(parameter), values[name])
     ]
-    out_after, _ = catch(model, ids)
-    observation["out"] = [wire.copy(wire.plain(out)) for out in (out_before, out_after)]
+    observation["out"] = wire.copy(wire.plain(catch(model, ids)[0]))
     with negated([linears[name].weight for name in replaced]):
         observation["out_of_bases"] = wire.copy(wire.plain(catch(model, ids)[0]))
     if tied:

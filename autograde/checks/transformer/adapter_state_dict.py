@@ -2,7 +2,7 @@
 
 import torch
 
-from autograde.checks.transformer.models import ADAPTED, ADAPTERS, shapes_of
+from autograde.checks.transformer.models import ADAPTED, ADAPTERS, values_for
 from autograde.judge import describe
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import Case, Check
@@ -39,10 +39,10 @@ class AdapterStateDict(Check):
             d, e, v = draw.sizes(3, low=7, high=11)
             r, s = draw.sizes(2, low=2, high=4)
             source = ADAPTED.format(d=d, e=e, v=v, r=r, s=s)
-            values = {name: draw.tensor(*shape, dtype=dtype) for name, shape in shapes_of(d, e, v, r, s).items()}
             if dtype != torch.float32:
                 source += "        self.to(torch.bfloat16)\n"
-            return Case({"source": source, "seed": draw.integer(0, 10**6), "values": values}, label)
+            args = {"source": source, "seed": draw.integer(0, 10**6), "values": values_for(draw, source)}
+            return Case(args, label)
 
         return [case("float32"), case("bfloat16", torch.bfloat16)]
 

@@ -4,6 +4,7 @@ import functools
 import re
 from dataclasses import replace
 
+import torch
 from torch import nn
 
 from autograde.checks.shared.families import ADAPTER_SHARED, FULL_NAME_AS_ATTRIBUTE
@@ -150,7 +151,7 @@ class Inject(Check):
         )
 
     def same(self, case, a, b):
-        return _summary(a) == _summary(b)
+        return _summary(case, a) == _summary(case, b)
 
 
 inject = Inject()
@@ -325,15 +326,31 @@ def _other_parts_fault(case, observation):
             return Fault("lm_head and the embedding held one weight, and now they hold two.", misconception=COPIED)
     if observation["changed"]:
         return Fault(f"The values of {_list_names(set(observation['changed']))} have changed.")
-    before, after = observation["out"]
-    if not agree(after, before):
+    if not agree(observation["out"], _right_output(case)):
         return Fault("The model does not compute any more what it computed: B is zero, so nothing should have changed.")
-    if _replaced_names(observation) and agree(observation["out_of_bases"], after):
+    if not agree(observation["out_of_bases"], _right_output(case, _replaced_names(observation))):
         problem = (
             "The model does not use the weights of the nn.Linears that stood there: when they change, it does not."
         )
         return Fault(problem, misconception=COPIED)
     return None
+
+
+def _right_output(case, negated=()):
+    """What the case's model computes with zero in each B, worked out here; `negated`: names of nn.Linears whose weights have other
+    signs.
+    """
+    ids = tuple(map(tuple, case.args["ids"].tolist()))
+    return _output(case.args["source"], case.args["seed"], ids, frozenset(negated))
+
+
+@functools.lru_cache(maxsize=64)
+def _output(source, seed, ids, negated):
+    model = build_model(source, seed)
+    with torch.no_grad():
+        for name in negated:
+            model.get_submodule(name).weight.neg_()
+        return model(torch.tensor(ids))
 
 
 def _second_call_fault(check, case, observation, target_layers):
@@ -365,7 +382,7 @@ def _second_call_fault(check, case, observation, target_layers):
     return None if "raised" in second_call else _returned_names_fault(second_call, new, "The second call returned")
 
 
-def _summary(observation):
+def _summary(case, observation):
     """A summary of an observation: two answers with equal summaries have the same effect on the model."""
     if "places" not in observation:
         return sorted(observation)
@@ -383,7 +400,7 @@ def _summary(observation):
         sorted(observation["grads"]),
         sorted(observation["changed"]),
         names,
-        agree(observation["out"][1], observation["out"][0]),
+        agree(observation["out"], _right_output(case)),
         observation.get("tied"),
         (_short(observation["second"]), observation["second"]["kept"]) if "second" in observation else None,
     )

@@ -2,7 +2,7 @@
 
 import torch
 
-from autograde.checks.transformer.models import ADAPTED, ADAPTERS, shapes_of
+from autograde.checks.transformer.models import ADAPTED, ADAPTERS, values_for
 from autograde.judge import describe, exceptions
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import ANSWER, Case, Check
@@ -79,12 +79,11 @@ class LoadAdapter(Check):
     def cases(self, draw):
         d, e, v = draw.sizes(3, low=7, high=11)
         r, s = draw.sizes(2, low=2, high=4)
-        shapes = shapes_of(d, e, v, r, s)
         source = ADAPTED.format(d=d, e=e, v=v, r=r, s=s)
 
         def case(label, part=REFUSALS, order=None, blame=None, **edits):
-            values = {name: draw.tensor(*shape) for name, shape in shapes.items()}
-            state = {name: draw.tensor(*shapes[name]) for name in order or ADAPTERS}
+            values = values_for(draw, source)
+            state = {name: draw.tensor(*values[name].shape) for name in order or ADAPTERS}
             for edit, argument in edits.items():
                 state = EDITS[edit](state, argument, draw)
             args = {"source": source, "seed": draw.integer(0, 10**6), "values": values, "keys": list(state),

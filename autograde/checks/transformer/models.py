@@ -5,6 +5,8 @@ Their names are traps: `seq_proj` ends in the letters q_proj, `mlp.10` ends in t
 Each names the parameters that somebody has frozen; the probe freezes them.
 """
 
+from autograde.probes.transformer import build_model
+
 # d, e and v are sizes, pairwise distinct.
 TO_INJECT = """
 class Attention(nn.Module):
@@ -75,11 +77,9 @@ LAYERS = [f"blocks.{i}.{name}" for i in range(2) for name in ("q_proj", "o_proj"
 ADAPTERS = [f"{layer}.{side}" for layer in LAYERS for side in ("lora_A", "lora_B")]
 
 
-def shapes_of(d, e, v, r, s):
-    """The shape of each of `ADAPTERS`, by name, in a model made from `ADAPTED`."""
-    of_layer = {"q_proj": (d, e, r), "o_proj": (e, d, s), "head": (d, v, s)}
-    shapes = {}
-    for layer in LAYERS:
-        first, last, rank = of_layer[layer.rpartition(".")[2]]
-        shapes |= {f"{layer}.lora_A": (first, rank), f"{layer}.lora_B": (rank, last)}
-    return shapes
+def values_for(draw, source):
+    """Values for every parameter of the model that `source` defines, by name. Not for the adapters alone: a question can be read
+    by the answer, and would say which they are.
+    """
+    named = build_model(source, seed=0).named_parameters()
+    return {name: draw.tensor(*parameter.shape, dtype=parameter.dtype) for name, parameter in named}

@@ -1,0 +1,121 @@
+"""What an answer can learn from the question that it is asked, and make of what is computed around it."""
+
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from autograde.checks.fine_tuning.adapter_parameters import adapter_parameters
+from autograde.checks.fine_tuning.add_lora import add_lora
+from autograde.checks.lora_linear.leaked import leaked_parameters
+from autograde.checks.transformer.adapter_state_dict import adapter_state_dict
+from autograde.checks.transformer.inject import inject
+from autograde.checks.transformer.load_adapter import load_adapter
+from lora_ref import LoRALinear
+
+
+def _is_asked():
+    """Whether a probe is running."""
+    frame = sys._getframe()
+    while frame and "probes" not in frame.f_code.co_filename:
+        frame = frame.f_back
+    return bool(frame)
+
+
+def _of_the_question(name):
+    """What the probe that calls the answer holds under this name: any code can read the frames of its callers."""
+    frame = sys._getframe()
+    while "probes" not in frame.f_code.co_filename or name not in frame.f_locals:
+        frame = frame.f_back
+    return frame.f_locals[name]
+
+
+def _state_of_the_question(model):
+    return dict(_of_the_question("values"))
+
+
+def _keys_of_the_question(model, state):
+    values = _of_the_question("values")
+    for key in {**values, **state}:
+        if key not in values or key not in state or state[key].shape != values[key].shape:
+            raise KeyError(key)
+    with torch.no_grad():
+        for key in values:
+            model.get_parameter(key).copy_(state[key])
+
+
+@pytest.mark.parametrize(
+    ("check", "answer"), [(adapter_state_dict, _state_of_the_question), (load_adapter, _keys_of_the_question)]
+)
+def test_a_question_does_not_say_which_parameters_are_adapters(check, answer):
+    verdict = check.judge(answer, 0)
+    assert verdict.score == 0, verdict.message
+
+
+def _leaks_of_the_question(layer):
+    options = _of_the_question("options")
+    names = ["weight", "bias"] if options["bias"] else ["weight"]
+    return [f"base_layer.{name}" for name in names if name not in options["frozen"]]
+
+
+def _adapters_of_the_question(model):
+    layers = [model.get_submodule(path) for path, *_ in _of_the_question("adapted")]
+    return [parameter for layer in layers for parameter in (layer.lora_A, layer.lora_B)]
+
+
+def _places_of_the_question(model, rank, alpha):
+    for path in _of_the_question("values"):
+        if type(model.get_submodule(path)) is nn.Linear:
+            model.set_submodule(path, LoRALinear(model.get_submodule(path), rank, alpha))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("check", "answer"),
+    [
+        (leaked_parameters, _leaks_of_the_question),
+        (adapter_parameters, _adapters_of_the_question),
+        (add_lora, _places_of_the_question),
+    ],
+)
+def test_what_a_question_is_known_to_give_away(check, answer):
+    """docs/grading.md says so, and this is all that is known: a model cannot be made without saying what is in it."""
+    assert check.judge(answer, 0).passed
+
+
+class _Constant(nn.Module):
+    """A layer that looks like a LoRALinear, and does nothing with its x."""
+
+    def __init__(self, base_layer, rank, alpha):
+        super().__init__()
+        self.base_layer, self.scaling = base_layer.requires_grad_(False), alpha / rank
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features))
+
+    def forward(self, x):
+        return x.new_ones(*x.shape[:-1], self.base_layer.out_features)
+
+
+def test_a_model_s_output_is_not_compared_with_what_the_same_process_gave_before(monkeypatch):
+    """One huge number in both makes every other difference a small one."""
+    call, signs = nn.Module.__call__, {}
+
+    def with_a_huge_number(module, *inputs):
+        out = call(module, *inputs)
+        if type(module).__name__ == "Model" and _is_asked():
+            now = {
+                id(part): part.weight.flatten()[0].sign().item() for part in module.modules() if type(part) is nn.Linear
+            }
+            same = signs.setdefault(id(module), now).items() <= now.items()
+            out = out.clone()
+            out.view(-1)[0] = 1e30 if same else 2e30
+        return out
+
+    source = inject.answer.source.replace("from lora_ref.layer import LoRALinear", "")
+    names = {"nn": nn, "LoRALinear": _Constant}
+    exec(source, names)
+    monkeypatch.setattr(nn.Module, "__call__", with_a_huge_number)
+    verdict = inject.judge(names["inject"], 0)
+    assert verdict.score == 0, verdict.message
+    assert "does not compute any more what it computed" in verdict.message
