@@ -34,6 +34,14 @@ def as_made_by_torch(module):
     return module
 
 
+def base_trains(base):
+    """Whether weight and bias of a base require a gradient. To be asked before anything is asked of the layer around it, which may
+    run the learner's code and freeze the base as late as that: an optimiser that is made at once would train it.
+    """
+    own = facts.own_parameters(base)
+    return [name in own and facts.requires_grad(own[name]) for name in ("weight", "bias")]
+
+
 def make_layer(layer_class, base, options, by_position=False):
     """``(layer, None)``, or ``(None, observation)`` if none could be made. `options` are passed by name, or by position."""
     if not callable(layer_class):
@@ -43,7 +51,7 @@ def make_layer(layer_class, base, options, by_position=False):
         return None, {"raised": error, "during": "construction"}
     if not facts.is_module(layer):
         return None, {"type": wire.type_name(layer), "value": wire.plain(layer), "no_module": True}
-    if getattr(layer, "_modules", None) is None:  # super().__init__() was not called, so none of its methods works
+    if facts.attributes(layer).get("_modules") is None:  # super().__init__() was not called: none of its methods works
         return None, {"type": wire.type_name(layer), "no_init": True}
     return layer, None
 

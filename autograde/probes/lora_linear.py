@@ -14,6 +14,7 @@ from autograde.probes.layers import (
     as_convention,
     attribute,
     base_tensors,
+    base_trains,
     make_base,
     make_layer,
     move,
@@ -179,8 +180,8 @@ def train(layer_class, weight, bias, options, x, A, B, steps, lr, weight_decay):
     """Set the adapters, then take optimiser steps, weight decay included, on all that the layer offers for training.
 
     Returns:
-        ``held`` (see `adapter_states`), ``trains`` (names of the parameters that require a gradient before
-        the first step), ``adapters`` (names of the adapters' own), ``base`` (what layer.base_layer is: "same", "copy",
+        ``held`` (see `adapter_states`), ``trains`` (names of the parameters that require a gradient as soon as the layer is
+        made), ``adapters`` (names of the adapters' own), ``base`` (what layer.base_layer is: "same", "copy",
         "other" or None), ``base_trains`` (whether weight and bias of the base that was handed in require a gradient),
         ``base_now`` (its weight and bias after the layer is made), ``base_out`` (its output for x then) and ``before``
         and ``after`` (base weight, base bias, A, B), or ``raised`` with ``during`` in place of ``after``.
@@ -189,6 +190,8 @@ def train(layer_class, weight, bias, options, x, A, B, steps, lr, weight_decay):
     layer, problem = make_layer(layer_class, base, options)
     if problem:
         return problem
+    of_base = base_trains(base)
+    trains = [name for name, parameter in facts.parameters(layer).items() if facts.requires_grad(parameter)]
     problem = set_adapters(layer, (A, B))
     if problem and "unset" not in problem:  # adapters of other shapes are trained as they are
         return problem
@@ -207,10 +210,10 @@ def train(layer_class, weight, bias, options, x, A, B, steps, lr, weight_decay):
     out, _ = catch(base, x)
     observation = {
         "held": adapter_states(layer),
-        "trains": [name for name, parameter in names.items() if facts.requires_grad(parameter)],
+        "trains": trains,
         "adapters": [name for name, parameter in names.items() if id(parameter) in own],
         "base": _base_relation(attribute(layer, "base_layer"), base),
-        "base_trains": [_trains(attribute(base, name)) for name in ("weight", "bias")],
+        "base_trains": of_base,
         "base_now": before[:2],
         "base_out": wire.plain(out),
         "before": before,
@@ -221,10 +224,6 @@ def train(layer_class, weight, bias, options, x, A, B, steps, lr, weight_decay):
         if error:
             return observation | {"raised": error, "during": "training"}
     return observation | {"after": snapshot()}
-
-
-def _trains(value):
-    return facts.is_tensor(value) and facts.requires_grad(value)
 
 
 def _base_relation(kept_layer, base):

@@ -7,7 +7,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from autograde.lesson_kit import routing
-from autograde.probes.layers import make_base, make_layer
+from autograde.probes.layers import base_trains, make_base, make_layer
 from autograde.remote import facts, wire
 from autograde.remote.call import call
 from autograde.remote.probe import probe
@@ -123,6 +123,7 @@ def _optimiser_step(layer, x):
 
 
 def _snapshot(layer, base, x, adapters, parameters_before):
+    trains = base_trains(base)
     out, error = catch(layer, x)
     base_layer = getattr(layer, "base_layer", None)
     tensors = [getattr(base_layer, name, None) for name in ("weight", "bias")]
@@ -132,7 +133,7 @@ def _snapshot(layer, base, x, adapters, parameters_before):
         "active": wire.plain(active),
         "out": wire.copy(wire.plain(out)),
         "base": [wire.copy(wire.plain(tensor)) for tensor in tensors],
-        "trains": [facts.is_tensor(tensor) and facts.requires_grad(tensor) for tensor in tensors],
+        "trains": trains,
         "same": base_layer is base,
         "adapters": {name: adapter.state() for name, adapter in adapters.items()},
         "kept": set(parameters_before) <= parameter_ids,

@@ -7,7 +7,7 @@ import torch
 from torch.nn import Linear  # this one: handed-in code may put another in its place
 
 from autograde.probes.given import run_source
-from autograde.probes.layers import adapters, as_convention, make_base, make_layer, set_adapters
+from autograde.probes.layers import adapters, as_convention, base_trains, make_base, make_layer, set_adapters
 from autograde.remote import facts, wire
 from autograde.remote.facts import same_bits
 from autograde.remote.probe import probe
@@ -168,12 +168,12 @@ def run_steps(layer_class, weight, bias, options, A, B, x, steps, device="cpu"):
                 gradients, error = catch(_step, layer, original, x, name, given)
             if error:
                 return {"raised": error, "during": name, "snapshots": snapshots, "start": start}
+        trains = base_trains(base)
         out, error = catch(layer, x)
         if error:
             return {"raised": error, "during": "forward", "snapshots": snapshots, "start": start}
-        snapshots.append(
-            _snapshot(layer, original, original_adapters) | {"out": wire.plain(out), "gradients": wire.plain(gradients)}
-        )
+        snapshot = _snapshot(layer, original, original_adapters) | {"trains": trains, "out": wire.plain(out)}
+        snapshots.append(snapshot | {"gradients": wire.plain(gradients)})
     return {"snapshots": snapshots, "start": start}
 
 
@@ -227,7 +227,6 @@ def _snapshot(layer, original, original_adapters):
         "same": weight is original,
         "leaf": is_tensor and facts.is_leaf(weight),
         "graph": is_tensor and facts.has_graph(weight),
-        "trains": [facts.is_tensor(tensor) and facts.requires_grad(tensor) for tensor in (weight, bias)],
         "merged": wire.copy(wire.plain(merged)),
         "adapters": [
             tensor is original_adapter

@@ -8,7 +8,9 @@ from torch import nn
 
 from autograde.checks.fine_tuning.adapter_parameters import adapter_parameters
 from autograde.checks.fine_tuning.add_lora import add_lora
+from autograde.checks.lora_linear.freeze import lora_linear_freeze
 from autograde.checks.lora_linear.leaked import leaked_parameters
+from autograde.checks.many_adapters.multi_lora_linear import multi_lora_linear
 from autograde.checks.transformer.adapter_state_dict import adapter_state_dict
 from autograde.checks.transformer.inject import inject
 from autograde.checks.transformer.load_adapter import load_adapter
@@ -119,3 +121,33 @@ def test_a_model_s_output_is_not_compared_with_what_the_same_process_gave_before
     verdict = inject.judge(names["inject"], 0)
     assert verdict.score == 0, verdict.message
     assert "does not compute any more what it computed" in verdict.message
+
+
+class _FrozenWhenLookedAt(LoRALinear):
+    """A layer whose base trains until somebody asks for one of the adapters."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.base_layer.requires_grad_(True)
+
+    def __getattr__(self, name):
+        if name in ("lora_A", "lora_B"):
+            self._modules["base_layer"].requires_grad_(False)
+        return super().__getattr__(name)
+
+
+def test_a_base_that_freezes_when_it_is_looked_at_is_not_frozen():
+    """An optimiser that is made at once would train it."""
+    verdict = lora_linear_freeze.judge(_FrozenWhenLookedAt, 0)
+    assert verdict.score == 0 and "would train" in verdict.message, verdict.message
+
+
+def test_a_base_that_freezes_in_forward_is_not_frozen():
+    source = multi_lora_linear.answer.source
+    freeze = "        self.base_layer.requires_grad_(False)\n"
+    late = source.replace(freeze, "").replace("        out = self.base", f"{freeze}        out = self.base")
+    assert late.count(freeze) == 1
+    names = {"nn": nn, "torch": torch}
+    exec(late, names)
+    verdict = multi_lora_linear.judge(names["MultiLoRALinear"], 0)
+    assert verdict.score == 0 and "requires a gradient" in verdict.message, verdict.message
