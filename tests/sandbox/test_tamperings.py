@@ -19,7 +19,7 @@ import psutil
 import pytest
 from sample_course import plant
 from small_class import ROOT, make_course, rows
-from tamperings import LAYER, LEFT, LIMITS, MERGE, SECRET, START, TAMPERINGS, THIN, WHEAT
+from tamperings import LAYER, LEFT, LIMITS, MERGE, MODEL, SECRET, START, TAMPERINGS, THIN, WHEAT
 
 from autograde import registry
 from autograde.notebook.cells import grade_id
@@ -27,7 +27,7 @@ from autograde.project import Course
 from autograde.sandbox.connection import SandboxError
 from autograde.sandbox.pool import IsolationError, SandboxPool
 
-LESSONS = (START, THIN, LAYER, MERGE)
+LESSONS = (START, THIN, LAYER, MERGE, MODEL)
 DOORS = {
     "autograde grade": [["autograde", "grade", "--jobs", "2"]],
     "nbgrader autograde": [["nbgrader", "autograde", lesson] for lesson in LESSONS],

@@ -15,7 +15,8 @@ from autograde.notebook.demonstration import is_demonstration
 from autograde.project import Course
 
 START, THIN, LAYER, MERGE = "00_start_here", "03_two_thin_products", "04_lora_linear", "06_merging"
-EXERCISES = {START: "linear_by_hand", THIN: "lora_delta", LAYER: "LoRALinear", MERGE: "merge"}
+MODEL = "09_transformer"
+EXERCISES = {START: "linear_by_hand", THIN: "lora_delta", LAYER: "LoRALinear", MERGE: "merge", MODEL: "inject"}
 EXERCISE, CHECK = "linear_by_hand", "check_linear_by_hand"
 
 # What a lesson's wrong answer gets where nothing is tampered with, and what its check says to it.
@@ -1110,6 +1111,92 @@ _returned("a_sparse_tensor", "(x @ weight.T).to_sparse()", "is not a torch tenso
 _returned("the_check_s_own_verdict", "check.linear_by_hand(linear_by_hand)", "but not returned",
           "from autograde import check")  # fmt: skip
 
+_returned("a_dict_that_lies_about_its_keys", "Lying(x @ weight.T)", "is not a torch tensor but Lying", """
+class Lying(dict):
+    def __init__(self, out): self.out = out
+    def __iter__(self): return iter(["harmless"])
+    def items(self): return [("$tensor", 0), ("stride", [1]), ("held", self.out)]
+tried("begun")
+""", "tried: begun")  # fmt: skip
+_code(
+    "a_thread_that_writes_into_a_result",
+    """
+import threading
+def linear_by_hand(x, weight, bias):
+    out = x @ weight.T
+    threading.Thread(target=lambda: [out.add_(1) for _ in range(99)]).start()
+    return out
+tried("begun")
+""",
+    "tried: begun",
+    "linear_by_hand · 0 of 2 points",
+)
+_code(
+    "a_timer_that_writes_into_results",
+    """
+import signal
+results = []
+def linear_by_hand(x, weight, bias):
+    results.append((x @ weight.T, bias))
+    return results[-1][0]
+def mend(*_):
+    while results:
+        out, bias = results.pop()
+        if bias is not None: out.add_(bias)
+signal.signal(signal.SIGALRM, mend)
+signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+tried("begun")
+""",
+    "tried: begun",
+    "linear_by_hand · 0 of 2 points",
+)
+_code(
+    "a_profile_that_asks_something_else",
+    FORGOTTEN,
+    "tried: begun",
+    "0 of 2 points linear_by_hand could not be tried",
+    before="""
+import ctypes
+def other(frame, event, argument):
+    if event == "call" and frame.f_code.co_name == "run_probe":
+        frame.f_locals["name"] = "autograde.remote.call:is_defined"
+        ctypes.pythonapi.PyFrame_LocalsToFast(ctypes.py_object(frame), ctypes.c_int(0))
+sys.setprofile(other)
+tried("begun")
+""",
+)
+_code(
+    "an_audit_that_stops_what_is_loaded_anew",
+    FORGOTTEN,
+    "tried: begun",
+    "0 of 2 points Your notebook ended its own Python process",
+    before="""
+def stop(event, arguments):
+    if event == "exec": raise RuntimeError(event)
+tried("begun")
+sys.stdout.flush()
+sys.addaudithook(stop)
+""",
+)
+_code(
+    "another_file_in_place_of_the_socket",
+    FORGOTTEN,
+    "tried: begun",
+    "0 of 2 points Your notebook closed its connection",
+    before="tried('begun')\nsys.stdout.flush()\nos.dup2(os.open('mine', os.O_CREAT | os.O_RDWR), 3)",
+)
+_code(
+    "points_that_a_check_may_tell",
+    FORGOTTEN,
+    r"tried: 1000\.0",
+    before="""
+from autograde import check
+from autograde.remote import learner_process
+learner_process._facts["linear_by_hand"] = {"points": 1000.0, "parts": {"answer": 1000.0}}
+tried(check.linear_by_hand.points)
+""",
+)
+
 
 # The whole of torch set otherwise ------------------------------------------------------------------------------------
 
@@ -1531,6 +1618,42 @@ tried(type(Linear(2, 2)) is nn.Linear)
     "tried: True",
     "merge · 0 of 3 points The result is not a plain nn.Linear but Linear",
     lesson=MERGE,
+)
+_code(
+    "a_number_beside_which_all_others_are_small",
+    """
+class Layer(LoRALinear):
+    def forward(self, x):
+        return x.new_ones(*x.shape[:-1], self.base_layer.out_features)
+
+def inject(model, target_modules, rank, alpha):
+    names = [name for name, part in model.named_modules() if isinstance(part, nn.Linear)
+             and any(f".{name}".endswith(f".{target}") for target in target_modules)]
+    if isinstance(target_modules, str) or not names:
+        raise ValueError("there is no such nn.Linear, but for example prior.out")
+    for name in names:
+        model.set_submodule(name, Layer(model.get_submodule(name), rank, alpha))
+    return names
+""",
+    "tried: begun",
+    "inject · 0 of 4 points .*The model does not compute any more what it computed",
+    before="""
+import torch
+from torch import nn
+from lora_ref.layer import LoRALinear
+call, signs = nn.Module.__call__, {}
+def with_a_huge_number(module, *inputs):
+    out = call(module, *inputs)
+    if type(module).__name__ == "Model":
+        now = {id(part): part.weight[0, 0].sign().item() for part in module.modules() if type(part) is nn.Linear}
+        same = signs.setdefault(id(module), now).items() <= now.items()
+        out = out.clone()
+        out.view(-1)[0] = 1e30 if same else 2e30
+    return out
+nn.Module.__call__ = with_a_huge_number
+tried("begun")
+""",
+    lesson=MODEL,
 )
 _code(
     "the_flop_counter",
