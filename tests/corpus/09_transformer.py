@@ -291,7 +291,7 @@ def inject(model, target_modules, rank, alpha):
     return names
 
 
-# %% chaff="keeps it to itself" exercise="inject" misconception=""
+# %% chaff="keeps it to itself" exercise="inject" misconception="names_not_returned"
 from lora_ref.layer import LoRALinear
 
 
@@ -890,3 +890,52 @@ def inject(model, target_modules, rank, alpha):
         l = made.setdefault(child, LoRALinear(linears[name], rank=rank, alpha=alpha))
         setattr(model.get_submodule(parent), child, l)
     return found
+
+
+# %% chaff="how many" exercise="inject" misconception="names_not_returned"
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    linears = [n for n, m in model.named_modules() if isinstance(m, nn.Linear) and not n.endswith("base_layer")]
+    hits = [n for n in linears if any(f".{n}".endswith(f".{t}") for t in target_modules)]
+    if not hits:
+        raise ValueError(f"there are {linears}")
+    for n in hits:
+        parent, _, last = n.rpartition(".")
+        setattr(model.get_submodule(parent), last, LoRALinear(model.get_submodule(n), rank, alpha))
+    return len(hits)
+
+
+# %% chaff="rank for alpha, by name" exercise="inject" misconception="rank_and_alpha_swapped"
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    linears = [n for n, m in model.named_modules() if isinstance(m, nn.Linear) and not n.endswith("base_layer")]
+    hits = [n for n in linears if any(f".{n}".endswith(f".{t}") for t in target_modules)]
+    if not hits:
+        raise ValueError(f"there are {linears}")
+    for n in hits:
+        parent, _, last = n.rpartition(".")
+        setattr(model.get_submodule(parent), last, LoRALinear(model.get_submodule(n), rank=alpha, alpha=rank))
+    return hits
+
+
+# %% chaff="lists in place of tensors" exercise="adapter_state_dict" misconception=""
+def adapter_state_dict(model):
+    return {n: p.tolist() for n, p in model.named_parameters() if n.endswith(("lora_A", "lora_B"))}
+
+
+# %% chaff="every key of the model is loaded that has its shape" exercise="load_adapter" misconception="keys_of_the_base_accepted"
+def load_adapter(model, state):
+    all_of_it = model.state_dict()
+    for key, value in state.items():
+        if key not in all_of_it or value.shape != all_of_it[key].shape:
+            raise ValueError(key)
+    for key in all_of_it:
+        if key.endswith((".lora_A", ".lora_B")) and key not in state:
+            raise KeyError(key)
+    with torch.no_grad():
+        for key, value in state.items():
+            all_of_it[key].copy_(value)

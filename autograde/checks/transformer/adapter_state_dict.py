@@ -2,6 +2,7 @@
 
 import torch
 
+from autograde.checks.shared.observed import alike
 from autograde.checks.transformer.models import ADAPTED, ADAPTERS, values_for
 from autograde.judge import describe
 from autograde.judge.answer import RightAnswer
@@ -116,8 +117,7 @@ def _model_fault(observation):
 
 
 def _later_fault(observation):
-    entries, later = observation["entries"], observation["entries_later"]
-    if len(later) == len(entries) and all(map(same_bits, later, entries)):
+    if alike(observation["entries"], observation["entries_later"]):  # an entry may be anything, a list or None too
         return None
     problem = "After a call with a second model, the dict of the first call holds what the second one has."
     return Fault(problem, misconception=KEPT_BETWEEN_CALLS)

@@ -54,6 +54,12 @@ LETTERS = Misconception(
     thought="target_modules holds names, whatever it is.",
     hint="A string is a sequence, too. What does a loop over 'q_proj' give, one by one?",
 )
+NAMES_NOT_RETURNED = Misconception(
+    "names_not_returned",
+    thought="What was replaced can be seen in the model, so it hardly matters what comes back.",
+    hint="The caller wants the full names of the layers that were replaced, as a list. Print what comes back beside the names in "
+    "model.named_modules().",
+)
 
 answer = RightAnswer("""
 from lora_ref.layer import LoRALinear
@@ -151,7 +157,7 @@ class Inject(Check):
         )
 
     def same(self, case, a, b):
-        return _summary(case, a) == _summary(case, b)
+        return _summary(case, a) == _summary(case, b) and _says_what_is_there(case, a) == _says_what_is_there(case, b)
 
 
 inject = Inject()
@@ -246,6 +252,12 @@ def _lists_a_linear(case, message):
     return bool(said - plain or plain & quoted or len(plain) > 2)
 
 
+def _says_what_is_there(case, observation):
+    """Whether a list of names led to an exception that names an nn.Linear of the model."""
+    is_list = not isinstance(case.args["target_modules"], str)
+    return is_list and "raised" in observation and _lists_a_linear(case, observation["raised"]["message"])
+
+
 def _exception_fault(check, case, observation):
     error = observation["raised"]
     if "RecursionError" in error["bases"]:
@@ -306,11 +318,15 @@ def _returned_names_fault(observation, target_layers, subject):
     value = observation["value"]
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         return Fault(
-            f"{subject} no list of names.", describe.contents(value), f"the names: {_list_names(target_layers)}"
+            f"{subject} no list of names.",
+            describe.contents(value),
+            f"the names: {_list_names(target_layers)}",
+            misconception=NAMES_NOT_RETURNED,
         )
     if sorted(set(value)) != sorted(target_layers):
         return Fault(f"{subject} not the list of the full names that were replaced.",
-                     f"[{', '.join(value[:6])}]", f"[{', '.join(sorted(target_layers)[:6])}]")  # fmt: skip
+                     f"[{', '.join(value[:6])}]", f"[{', '.join(sorted(target_layers)[:6])}]",
+                     misconception=NAMES_NOT_RETURNED)  # fmt: skip
     return None
 
 
@@ -411,6 +427,17 @@ def _short(second):
     names = tuple(sorted(map(str, value))) if isinstance(value, list) else second.get("type")
     kinds = sorted((name, place["kind"]) for name, place in second["places"].items())
     return second["raised"]["type"] if "raised" in second else None, kinds, names
+
+
+def _has_alpha_for_rank(case, observation):
+    """Whether LoRALinear was made with alpha as its rank, or has refused that."""
+    if "raised" in observation:
+        return str(observation["raised"]["message"]).endswith(f"features, not {case.args['alpha']}.")
+    sizes, alpha = linears_of(case), case.args["alpha"]
+    shapes = {
+        name: place.get("shapes") for name, place in observation.get("places", {}).items() if place["kind"] == "lora"
+    }
+    return bool(shapes) and all(shapes[name] == [[sizes[name][0], alpha], [alpha, sizes[name][1]]] for name in shapes)
 
 
 # What is known to be wrong --------------------------------------------------------------------------------------------
@@ -533,6 +560,7 @@ answer.slip(
     "rank_and_alpha_swapped", "LoRALinear(module, rank, alpha)", "LoRALinear(module, alpha, rank)",
     thought="The order of two numbers does not matter.",
     hint="Which one comes first in LoRALinear? Passing them by name leaves no doubt.",
+    recognise=lambda case, observation: _has_alpha_for_rank(case, observation),
 )  # fmt: skip
 answer.slip(
     "short_names", RETURN, "    return [name.split('.')[-1] for name in names]",

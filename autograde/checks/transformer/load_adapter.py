@@ -92,7 +92,7 @@ class LoadAdapter(Check):
 
         first, last = ADAPTERS[0], ADAPTERS[-1]
         middle = draw.choice(ADAPTERS[2:-2])
-        base = "blocks.1.q_proj.base_layer.weight"
+        another, base, norm = "blocks.7.q_proj.lora_B", "blocks.1.q_proj.base_layer.weight", "lora_norm.weight"
         return [
             case("all keys, in the order of the model", ANSWER),
             case("all keys, in another order", ANSWER, order=[*ADAPTERS[5:], *ADAPTERS[:5]]),
@@ -100,9 +100,9 @@ class LoadAdapter(Check):
             case(f"without {last}", missing=last),
             case(f"without {first}", missing=first),
             case("without any lora_B", without_B="lora_B", blame=ADAPTERS[1]),
-            case("with one more layer", extra="blocks.7.q_proj.lora_B"),
-            case("with a key of the base", extra=base),
-            case("with a key of the norm, which is in the model", extra="lora_norm.weight"),
+            case("with one more layer", extra=(another, (r, e)), blame=another),
+            case("with a key of the base", extra=(base, (e, d)), blame=base),
+            case("with a key of the norm, which is in the model", extra=(norm, (d,)), blame=norm),
             case(f"{middle} transposed", transposed=middle),
             case(f"{last} transposed", transposed=last),
             case(f"{last} of another rank", longer=last),
@@ -135,7 +135,8 @@ EDITS = {
     "strided": lambda state, key, draw: {name: value.mT.contiguous().mT for name, value in state.items()},
     "missing": lambda state, key, draw: {name: value for name, value in state.items() if name != key},
     "without_B": lambda state, side, draw: {name: value for name, value in state.items() if side not in name},
-    "extra": lambda state, key, draw: _with_entry(state, key, draw.tensor(5, 3)),
+    # Of the shape that the model has under this key: a look at the shapes alone refuses nothing here.
+    "extra": lambda state, entry, draw: _with_entry(state, entry[0], draw.tensor(*entry[1])),
     "transposed": lambda state, key, draw: _with_entry(state, key, state[key].T.contiguous()),
     "longer": lambda state, key, draw: _with_entry(state, key, torch.cat([state[key], state[key]])),
     "one_row": lambda state, key, draw: _with_entry(state, key, state[key][:1].clone()),
@@ -276,6 +277,12 @@ answer.slip(
     hint="The model has keys that belong to no adapter. What does your loader do with them?",
 )  # fmt: skip
 answer.slip(
+    "keys_of_the_base_accepted", "if key not in adapters:", "if key not in model.state_dict():",
+    WRITE, "        for key, value in state.items():\n            model.state_dict()[key].copy_(value)",
+    thought="Every key of the model can be loaded.",
+    hint="The model has keys that belong to no adapter, and yours writes what the state has for them. Which keys may it write?",
+)  # fmt: skip
+answer.slip(
     "shape_not_looked_at", SHAPE, "if False:",
     thought="copy_ raises when a shape does not fit.",
     hint="copy_ broadcasts: try torch.zeros(3, 4).copy_(torch.ones(1, 4)). And where it raises, which key does it name?",
@@ -341,7 +348,7 @@ answer.slip(
 )  # fmt: skip
 answer.slip(
     "strict_false",
-    answer.source[answer.source.index("    adapters = {}") :], "    model.load_state_dict(state, strict=False)\n",
+    answer.source[answer.source.index("    adapters = {}") :], "    model.load_state_dict(state, strict=False)\n", exactly=True,
     thought="load_state_dict with strict=False loads what is there.",
     hint="It loads what is there, and says nothing of what is not. Which of your keys did it use? It also writes before it raises.",
 )  # fmt: skip
