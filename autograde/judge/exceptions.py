@@ -85,6 +85,11 @@ _BY_MESSAGE = (
         "backward(), after the optimiser's last step? Or does an operation in place (+=, a name ending in _) come between?",
     ),
     (
+        r"(?:too many|not enough) values to unpack",
+        "This line gives names to the parts of something, and it has more or fewer parts than names. Print it, and its len(): is it "
+        "the same number in every call?",
+    ),
+    (
         r"grad can be implicitly created only for scalar outputs",
         "backward() starts from a single number, and this loss holds several. What makes one number of them?",
     ),

@@ -40,6 +40,7 @@ class _Adapter:
             "fits": self.fits(),
             "values": {side: wire.copy(wire.plain(value)) for side, value in self.sides().items()},
             "dtypes": [str(facts.dtype(parameter)) for parameter in self.new],
+            "trains": [facts.requires_grad(parameter) for parameter in self.new],
         }
 
 

@@ -958,3 +958,190 @@ def combine(adapters, weights):
     for (A, B, s), w in zip(adapters, weights):
         out = A, w * B, s
     return out
+
+
+# %% chaff="B starts as another adapter's B" exercise="MultiLoRALinear" misconception="adapter_shared"
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.A, self.B, self.scales, self.active = nn.ParameterDict(), nn.ParameterDict(), {}, None
+
+    def add(self, name, rank, alpha):
+        if name in self.A:
+            raise ValueError(name)
+        w = self.base_layer.weight
+        alike = [b for b in self.B.values() if b.shape[0] == rank]
+        self.A[name] = nn.Parameter(torch.randn(w.shape[1], rank, dtype=w.dtype))
+        self.B[name] = nn.Parameter(alike[0].data if alike else torch.zeros(rank, w.shape[0], dtype=w.dtype))
+        self.scales[name] = alpha / rank
+
+    def activate(self, name):
+        if name is not None and name not in self.A:
+            raise KeyError(name)
+        self.active = name
+
+    def forward(self, x):
+        y = self.base_layer(x)
+        if self.active is not None:
+            y = y + self.scales[self.active] * (x @ self.A[self.active] @ self.B[self.active])
+        return y
+
+
+# %% chaff="one dict for all layers" exercise="MultiLoRALinear" misconception="kept_on_the_class"
+class MultiLoRALinear(nn.Module):
+    scales = {}
+
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.A, self.B, self.active = nn.ParameterDict(), nn.ParameterDict(), None
+
+    def add(self, name, rank, alpha):
+        if name in self.scales:
+            raise ValueError(name)
+        w = self.base_layer.weight
+        self.A[name] = nn.Parameter(torch.randn(w.shape[1], rank, dtype=w.dtype))
+        self.B[name] = nn.Parameter(torch.zeros(rank, w.shape[0], dtype=w.dtype))
+        self.scales[name] = alpha / rank
+
+    def activate(self, name):
+        if name is not None and name not in self.scales:
+            raise KeyError(name)
+        self.active = name
+
+    def forward(self, x):
+        y = self.base_layer(x)
+        if self.active is not None:
+            y = y + self.scales[self.active] * (x @ self.A[self.active] @ self.B[self.active])
+        return y
+
+
+# %% chaff="active is set, and then the name is looked at" exercise="MultiLoRALinear" misconception="set_before_raising"
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.A, self.B, self.scales, self.active = nn.ParameterDict(), nn.ParameterDict(), {}, None
+
+    def add(self, name, rank, alpha):
+        if name in self.A:
+            raise ValueError(name)
+        w = self.base_layer.weight
+        self.A[name] = nn.Parameter(torch.randn(w.shape[1], rank, dtype=w.dtype))
+        self.B[name] = nn.Parameter(torch.zeros(rank, w.shape[0], dtype=w.dtype))
+        self.scales[name] = alpha / rank
+
+    def activate(self, name):
+        self.active = name
+        if name is not None and name not in self.A:
+            raise KeyError(name)
+
+    def forward(self, x):
+        y = self.base_layer(x)
+        if self.active in self.A:
+            y = y + self.scales[self.active] * (x @ self.A[self.active] @ self.B[self.active])
+        return y
+
+
+# %% chaff="the adapter is replaced, and then the name is looked at" exercise="MultiLoRALinear" misconception="set_before_raising"
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.A, self.B, self.scales, self.active = nn.ParameterDict(), nn.ParameterDict(), {}, None
+
+    def add(self, name, rank, alpha):
+        w = self.base_layer.weight
+        self.A[name] = nn.Parameter(torch.randn(w.shape[1], rank, dtype=w.dtype))
+        self.B[name] = nn.Parameter(torch.zeros(rank, w.shape[0], dtype=w.dtype))
+        if name in self.scales:
+            raise ValueError(name)
+        self.scales[name] = alpha / rank
+
+    def activate(self, name):
+        if name is not None and name not in self.A:
+            raise KeyError(name)
+        self.active = name
+
+    def forward(self, x):
+        y = self.base_layer(x)
+        if self.active is not None:
+            y = y + self.scales[self.active] * (x @ self.A[self.active] @ self.B[self.active])
+        return y
+
+
+# %% chaff="a doubled name is passed over" exercise="MultiLoRALinear" misconception="doubled_name_ignored"
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.A, self.B, self.scales, self.active = nn.ParameterDict(), nn.ParameterDict(), {}, None
+
+    def add(self, name, rank, alpha):
+        if name in self.A:
+            return
+        w = self.base_layer.weight
+        self.A[name] = nn.Parameter(torch.randn(w.shape[1], rank, dtype=w.dtype))
+        self.B[name] = nn.Parameter(torch.zeros(rank, w.shape[0], dtype=w.dtype))
+        self.scales[name] = alpha / rank
+
+    def activate(self, name):
+        if name is not None and name not in self.A:
+            raise KeyError(name)
+        self.active = name
+
+    def forward(self, x):
+        y = self.base_layer(x)
+        if self.active is not None:
+            y = y + self.scales[self.active] * (x @ self.A[self.active] @ self.B[self.active])
+        return y
+
+
+# %% chaff="all are frozen, and none is thawed" exercise="MultiLoRALinear" misconception="active_adapter_frozen"
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.A, self.B, self.scales, self.active = nn.ParameterDict(), nn.ParameterDict(), {}, None
+
+    def add(self, name, rank, alpha):
+        if name in self.A:
+            raise ValueError(name)
+        w = self.base_layer.weight
+        self.A[name] = nn.Parameter(torch.randn(w.shape[1], rank, dtype=w.dtype))
+        self.B[name] = nn.Parameter(torch.zeros(rank, w.shape[0], dtype=w.dtype))
+        self.scales[name] = alpha / rank
+
+    def activate(self, name):
+        if name is not None and name not in self.A:
+            raise KeyError(name)
+        self.A.requires_grad_(False)
+        self.B.requires_grad_(False)
+        self.active = name
+
+    def forward(self, x):
+        y = self.base_layer(x)
+        if self.active is not None:
+            y = y + self.scales[self.active] * (x @ self.A[self.active] @ self.B[self.active])
+        return y
+
+
+# %% chaff="squeeze without an axis" exercise="route" misconception="squeezed"
+def route(x, A, B, scaling, adapter_ids):
+    if ((adapter_ids < -1) | (adapter_ids >= len(A))).any():
+        raise IndexError
+    a = adapter_ids.clamp(min=0)
+    out = torch.bmm(torch.bmm(x[:, None], A[a]), B[a]).squeeze()
+    return (scaling[a] * (adapter_ids >= 0))[:, None] * out
+
+
+# %% chaff="lists that grow from call to call" exercise="combine" misconception="kept_between_calls"
+As, Bs = [], []
+
+
+def combine(adapters, weights):
+    for (A, B, s), w in zip(adapters, weights):
+        As.append(A)
+        Bs.append(w * s * B)
+    return torch.cat(As, 1), torch.cat(Bs, 0), 1.0

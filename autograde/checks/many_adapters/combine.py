@@ -1,5 +1,7 @@
 """combine: one adapter that adds exactly the weighted sum of what several add."""
 
+import itertools
+
 import torch
 
 from autograde.checks.shared.families import SCALING_FORGOTTEN, SCALING_TWICE
@@ -68,7 +70,10 @@ class Combine(Check):
 
     def compared(self, value, case):
         if not isinstance(value, list) or len(value) != 3:
-            raise Wrong("The result is not (A, B, scaling).", returned=describe.contents(value))
+            hint = (
+                "Three things are asked for. Where the scalings are in the factors already, what is left to scale by?"
+            )
+            raise Wrong("The result is not (A, B, scaling).", returned=describe.contents(value), hint=hint)
         A, B, scaling = value
         (first, second, _), *_ = case.args["adapters"]
         d, k = first.shape[0], second.shape[1]
@@ -85,7 +90,11 @@ class Combine(Check):
         if A.ndim != 2 or B.ndim != 2 or (A.shape[0], B.shape[1]) != (d, k) or A.shape[1] != B.shape[0]:
             shapes = f"A {describe.shape(A.shape)}, B {describe.shape(B.shape)}"
             raise Wrong(
-                "A and B have shapes that make no adapter.", returned=shapes, expected=f"A ({d}, r), B (r, {k})"
+                "A and B have shapes that make no adapter.",
+                returned=shapes,
+                expected=f"A ({d}, r), B (r, {k})",
+                hint="The rank is what grows: it is A's second size and B's first. Along which axis do you join the A's, and along "
+                "which the B's?",
             )
         if negative(case) and not (A.isfinite().all() and B.isfinite().all()):
             raise Wrong("There are entries in it that are no numbers.", misconception=ROOT)
@@ -115,6 +124,23 @@ class Combine(Check):
                 misconception=CHANGED_INPUT,
             )
         return None
+
+    def keeps(self, cases, observations, failed):
+        """Whether each answer but the first has the columns of A that the call before it has returned, and more: what `Check`
+        finds, and an answer that adds to what it keeps.
+        """
+        values = [observation.get("value") for observation in observations]
+        factors = [
+            value[0].double() for value in values if isinstance(value, list) and isinstance(value[0], torch.Tensor)
+        ]
+        grows = len(factors) == len(cases) and all(
+            one.ndim == two.ndim == 2
+            and len(one) == len(two)
+            and one.shape[1] < two.shape[1]
+            and torch.equal(one, two[:, : one.shape[1]])
+            for one, two in itertools.pairwise(factors)
+        )
+        return grows or super().keeps(cases, observations, failed)
 
     def called(self, case):
         adapter_shapes = ", ".join(

@@ -6,7 +6,14 @@ import torch
 from torch import nn
 
 from autograde.checks.shared import families
-from autograde.checks.shared.families import ALPHA_NOT_DIVIDED, BOTH_ZERO, GRADIENT_CUT, SCALING_FORGOTTEN
+from autograde.checks.shared.families import (
+    ADAPTER_SHARED,
+    ALPHA_NOT_DIVIDED,
+    BOTH_ZERO,
+    GRADIENT_CUT,
+    KEPT_ON_THE_CLASS,
+    SCALING_FORGOTTEN,
+)
 from autograde.checks.shared.lora_layers import module_fault
 from autograde.judge import describe
 from autograde.judge.answer import RightAnswer
@@ -39,6 +46,22 @@ OVERWRITES = Misconception(
     "doubled_name_overwrites",
     thought="The last one that is added under a name counts.",
     hint="What was trained under this name is lost without a word. What should add do?",
+)
+DOUBLED_IGNORED = Misconception(
+    "doubled_name_ignored",
+    thought="An adapter that is there already need not be added again.",
+    hint="A caller who asks for another rank would believe that it is used. What should add do?",
+)
+SET_TOO_EARLY = Misconception(
+    "set_before_raising",
+    thought="An exception takes back what the method has done before it.",
+    hint="raise ends the method, and what was set before stays set. Which comes first in yours: the line that sets something, or "
+    "the one that looks at the name?",
+)
+FROZEN = Misconception(
+    "active_adapter_frozen",
+    thought="An adapter trains again by itself when its turn comes.",
+    hint="What was frozen stays frozen until a line sets requires_grad to True. Print it for the active adapter's A and B.",
 )
 REMADE = Misconception(
     "adapter_remade",
@@ -218,7 +241,7 @@ class MultiLoRALinearCheck(Check):
             case("one more while another is active", add("de"), fill_de, use("de"), add("fi"), fill_fi, use("fi"), use("de"), bias=False),
             case("a single row, float64", ["add", "fi", s, 2 * s], fill_fi, use("fi"), add("de"), use("de"), shape=(), dtype=torch.float64),
             case("what is registered", add("de"), add("fi"), add("pt"), part=REGISTERED),
-            case("two adapters of one rank", add("de"), ["add", "sv", r, alphas["de"]], part=REGISTERED),
+            case("two adapters of one rank", add("de"), ["add", "sv", r, alphas["de"]], fill_de, part=REGISTERED),
             case("a step of training", add("de"), add("fi"), fill_de, fill_fi, use("fi"), ["learn"], part=REGISTERED),
             case("a step of training, no bias", add("pt"), fill_pt, use("pt"), ["learn"], part=REGISTERED, bias=False),
             case("moved to float64", add("de"), add("fi"), fill_de, fill_fi, use("de"), ["double"], use("fi"), part=REGISTERED),
@@ -247,6 +270,18 @@ class MultiLoRALinearCheck(Check):
         if "not_callable" in observation or "raised" in observation:
             return self.failed_call(observation)
         return _first_fault(case, observation)
+
+    def cause_in_all(self, cases, observations):
+        """`KEPT_ON_THE_CLASS` if layers refuse the first name that they are given where an earlier layer has it, and nowhere else."""
+        known, refused = set(), []
+        for case, observation in zip(cases, observations, strict=True):
+            (method, name, *_), snapshots = case.args["steps"][0], observation.get("snapshots", ())
+            if method == "add" and len(snapshots) > 1:
+                if ("raised" in snapshots[1]) != (name in known):
+                    return None
+                refused.append("raised" in snapshots[1])
+            known |= {step[1] for step in case.args["steps"] if step[0] == "add"}
+        return KEPT_ON_THE_CLASS if any(refused) else None
 
     def same(self, case, a, b):
         outputs = [[snapshot["out"] for snapshot in seen.get("snapshots", ())] for seen in (a, b)]
@@ -289,8 +324,9 @@ def _first_fault(case, observation):
 def _snapshot_fault(case, snapshot, right, step, must_raise, before, after):
     if must_raise and "raised" not in snapshot:
         if step[0] == "add":
-            return Fault(f"{after}nothing was raised, and there is such an adapter already.",
-                         expected="an exception")  # fmt: skip
+            is_as_before = snapshot["kept"] is True and not snapshot["moved"]
+            return Fault(f"{after}nothing was raised, and there is such an adapter already.", expected="an exception",
+                         misconception=DOUBLED_IGNORED if is_as_before else None)  # fmt: skip
         return Fault(f"{after}nothing was raised, and there is no such adapter.", expected="an exception",
                      misconception=LATE if "out_raised" in snapshot else UNKNOWN_ACCEPTED)  # fmt: skip
     if "raised" in snapshot and not must_raise:
@@ -299,16 +335,18 @@ def _snapshot_fault(case, snapshot, right, step, must_raise, before, after):
                 f"{step[0]} is not written yet.", hint="Every method of the class has its place for your code."
             )
         fault = raised_fault(in_words(step), snapshot["raised"])
+        if step[0] == "learn" and not any(snapshot["adapters"][right.active]["trains"]):
+            return replace(fault, hint="", misconception=FROZEN)
         return replace(fault, hint="", misconception=NONE_REFUSED) if step == ["activate", None] else fault
     return (
-        _registered_fault(case, snapshot, right, step, after)
-        or _active_fault(snapshot, right, step, after)
+        _registered_fault(case, snapshot, right, step, must_raise, after)
+        or _active_fault(snapshot, right, step, must_raise, after)
         or _values_fault(case, snapshot, right, step, must_raise, after)
         or _output_fault(case, snapshot, right, before, after)
     )
 
 
-def _registered_fault(case, snapshot, right, step, after):
+def _registered_fault(case, snapshot, right, step, must_raise, after):
     """The fault of the parameters that add() has registered, and of the base."""
     if snapshot["same"] is not True:
         return Fault(f"{after}layer.base_layer is not the nn.Linear that the layer was made around.")
@@ -335,7 +373,7 @@ def _registered_fault(case, snapshot, right, step, after):
     if snapshot["kept"] is not True:
         return Fault(f"{after}parameters that were there are gone, or are other objects.",
                      hint="An optimiser holds the ones that were there. An adapter is made once, in add.",
-                     misconception=REMADE if step[0] == "activate" else None)  # fmt: skip
+                     misconception=REMADE if step[0] == "activate" else SET_TOO_EARLY if must_raise else None)  # fmt: skip
     return None
 
 
@@ -362,10 +400,12 @@ def _initial_values_fault(snapshot, name, after):
     return None
 
 
-def _active_fault(snapshot, right, step, after):
+def _active_fault(snapshot, right, step, must_raise, after):
     if snapshot["active"] != right.active:
         values_in_words = describe.contents(snapshot["active"]), repr(right.active)
-        cause = ADD_ACTIVATES if step[0] == "add" and snapshot["active"] == step[1] else None
+        cause = None
+        if step[0] in ("add", "activate") and snapshot["active"] == step[1]:
+            cause = ADD_ACTIVATES if step[0] == "add" else SET_TOO_EARLY
         return Fault(
             f"{after}layer.active is {values_in_words[0]}, and it should be {values_in_words[1]}.", misconception=cause
         )
@@ -395,7 +435,12 @@ def _values_fault(case, snapshot, right, step, must_raise, after):
                          hint="Does a gradient reach its A and its B? Look for .data, .detach() or no_grad.")  # fmt: skip
         if other_names := [name for name in snapshot["moved"] if name != right.active]:
             return Fault(f"{after}the adapter {other_names[0]!r} has changed, and it is not active.")
-    elif not is_float64 and step[0] != "fill" and snapshot["moved"]:
+    elif step[0] == "fill":
+        if other_names := [name for name in snapshot["moved"] if name != step[1]]:
+            hint = "Each adapter learns a change of its own. nn.Parameter(tensor) copies nothing: which of your lines hands over memory of another adapter?"
+            return Fault(f"{after}the adapter {other_names[0]!r} has other values, too.", hint=hint,
+                         misconception=ADAPTER_SHARED.reworded(thought="An adapter can start from the tensors of another one.", hint=hint))  # fmt: skip
+    elif not is_float64 and snapshot["moved"]:
         return Fault(f"{after}the values of the adapter {snapshot['moved'][0]!r} have changed.",
                      misconception=OVERWRITES if must_raise else None)  # fmt: skip
     if is_float64 and (
@@ -458,6 +503,7 @@ def _snapshot_summary(snapshot):
         round(part.double().sum().item(), 4) if isinstance(part, torch.Tensor) else None for part in snapshot["base"]
     ]
     changes = sorted(snapshot["moved"]), sorted(snapshot["learned"])
+    active = snapshot["adapters"].get(snapshot["active"]) if isinstance(snapshot["active"], str) else None
     base_facts = snapshot["kept"], changes, snapshot["same"], snapshot["trains"], base
     return (
         snapshot.get("raised", {}).get("type"),
@@ -465,6 +511,7 @@ def _snapshot_summary(snapshot):
         adapters,
         base_facts,
         "out_raised" in snapshot,
+        active and active["trains"],
     )
 
 
@@ -520,6 +567,16 @@ answer.slip(
     ALPHA_NOT_DIVIDED, "= alpha / rank", "= alpha",
     hint="Two adapters have the same alpha and different ranks: whose update is larger? Lesson 04 says"
         " what alpha is divided by.",
+)  # fmt: skip
+answer.slip(
+    "alpha_floored", "= alpha / rank", "= alpha // rank",
+    thought="alpha and rank are whole numbers, so their ratio is one.",
+    hint="`//` leaves out what follows the point. What is the scaling at rank=4 and alpha=1?",
+)  # fmt: skip
+answer.slip(
+    "turned_over", "= alpha / rank", "= rank / alpha",
+    thought="alpha and rank are divided, in either order.",
+    hint="With twice the alpha an adapter adds twice as much. Does yours?",
 )  # fmt: skip
 answer.slip(
     SCALING_FORGOTTEN, "self.scaling[name] * (", "(",

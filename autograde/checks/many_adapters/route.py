@@ -58,7 +58,7 @@ class Route(Check):
     def cases(self, draw):
         n, m, d, r, k = draw.sizes(5, low=3, high=9)
 
-        def case(ids, label, part=ANSWER, m=m, dtype=torch.float32, raises=False, rows=None):
+        def case(ids, label, part=ANSWER, m=m, k=k, dtype=torch.float32):
             n = len(ids)
             ids = torch.tensor(ids, dtype=torch.int64)
             args = {
@@ -84,6 +84,7 @@ class Route(Check):
             case([0] * 4, "a single adapter", m=1),
             case([], "no row at all"),
             case([1], "a single row"),
+            case(every, "a single output", k=1),
             case(mixed, "-1 among the ids", NONE),
             case([-1] * 3, "-1 for every row", NONE),
             case([-1, 0, -1], "a single adapter, and -1", NONE, m=1),
@@ -255,6 +256,12 @@ answer.slip(
     RETURN, "(scaling[a] * has_one)[:, None] * out",
     thought="The ids are only read here, so they can be written into.",
     hint="They belong to the caller, who will use them for the next layer. Make a new tensor.",
+)  # fmt: skip
+answer.slip(
+    "squeezed", 'torch.einsum("nr,nrk->nk", thin, B[a])', "torch.bmm(thin[:, None], B[a]).squeeze()",
+    thought="squeeze takes away the axis that the batched product needed.",
+    hint="It takes away every axis of size 1. With a single output, which axis goes as well, and how do the scalings line up then? "
+    "squeeze can be told which axis is meant.",
 )  # fmt: skip
 answer.slip(
     "all_adapters_summed", 'torch.einsum("nd,ndr->nr", x, A[a])', 'torch.einsum("nd,mdr->nr", x, A)',
