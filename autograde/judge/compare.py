@@ -65,8 +65,13 @@ def is_number(value):
 
 
 def as_number(value):
-    """The Python number in plain data for which `is_number` holds."""
-    return value.item() if isinstance(value, torch.Tensor) else value
+    """The Python number in plain data for which `is_number` holds; an int beyond any float is infinite."""
+    number = value.item() if isinstance(value, torch.Tensor) else value
+    try:
+        float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
+    return number
 
 
 def agree(a, b, dtype=None, device="cpu"):
@@ -90,10 +95,6 @@ def agree(a, b, dtype=None, device="cpu"):
 def _numbers_agree(a, b):
     if isinstance(a, int) and isinstance(b, int):
         return a == b
-    try:
-        a, b = float(a), float(b)
-    except OverflowError:  # an int beyond any float
-        return False
     # For math.isclose, an infinity is close to no number, however large the relative tolerance is.
     return math.isclose(a, b, rel_tol=1e-6)
 
@@ -111,6 +112,11 @@ _FORMS = {
 }
 
 
+FROM_NUMPY = "A torch tensor is asked for. torch.from_numpy makes one of a numpy array, without a change of dtype."
+NO_NUMBERS = (
+    "to_dense() makes a dense tensor of a sparse one, and .real is the real part of a complex one. On the device meta a tensor "
+    "has no numbers at all. Which line makes it what it is?"
+)
 NUMBERS = "A torch tensor is asked for, and this is a list of numbers. Leave out tolist(), or make a tensor of it."
 
 
@@ -175,10 +181,10 @@ def _tensor_fault(value, type_name, expected, dtype, device, what):
     if not isinstance(value, torch.Tensor) or type_name.startswith("numpy."):
         kind = "None" if value is None else type_name or describe.contents(value)
         returned = kind if isinstance(value, torch.Tensor) else describe.contents(value)
-        from_numpy = (
-            "A torch tensor is asked for. torch.from_numpy makes one of a numpy array, without a change of dtype."
-        )
-        hint = from_numpy if type_name.startswith("numpy.") else NUMBERS if _holds_numbers(value) else _form_hint(value)
+        if isinstance(value, Opaque) and "tensor of shape" in value.text:
+            problem = f"{what} is a tensor, but not a dense one of real numbers: {describe.clean(value.text, 120)}."
+            return Fault(problem, value.text, wanted, hint=NO_NUMBERS)
+        hint = FROM_NUMPY if type_name.startswith("numpy.") else NUMBERS if _holds_numbers(value) else _form_hint(value)
         return Fault(f"{what} is not a torch tensor but {kind}.", returned, wanted, hint=hint)
     shown = describe.contents(value), describe.contents(expected.to(dtype))
     if value.shape != expected.shape:

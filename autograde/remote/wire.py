@@ -91,7 +91,9 @@ def _plain_tensor(tensor):
     is_dense = facts.layout(tensor) == torch.strided and not facts.is_quantized(tensor)
     if is_dense and dtype in _NAMES and not facts.is_meta(tensor):
         return Opaque(type_name(tensor), f"a tensor of shape {shape}, too large to be an answer")
-    return Opaque(type_name(tensor), f"{dtype} tensor of shape {shape} on {facts.device(tensor)}")
+    layout = "" if facts.layout(tensor) == torch.strided else f" {str(facts.layout(tensor)).removeprefix('torch.')}"
+    what = f"{str(dtype).removeprefix('torch.')}{layout} tensor of shape {shape}"
+    return Opaque(type_name(tensor), f"{what} on {facts.device(tensor)}")
 
 
 def plain(value, depth=0):

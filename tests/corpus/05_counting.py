@@ -1208,3 +1208,8 @@ def largest_rank_within(budget, d, k): return budget // (d + k)
 # %% chaff="trainable first" exercise="training_bytes" misconception="arguments_reordered"
 def training_bytes(trainable, total, bytes_per_value=4):
     return bytes_per_value * (total + 3 * trainable)
+
+
+# %% chaff="a huge number" exercise="worked_out" misconception=""
+def worked_out(claim):
+    return 10**400

@@ -3350,3 +3350,8 @@ def merge(layer):
     with torch.no_grad():
         new.weight.add_(delta_weight(layer))
     return new
+
+
+# %% chaff="a sparse tensor" exercise="delta_weight" misconception=""
+def delta_weight(layer):
+    return (layer.scaling * (layer.lora_A @ layer.lora_B).T).detach().to_sparse()

@@ -668,3 +668,48 @@ def write_peft_adapter(model, directory, rank, alpha, target_modules):
     directory.mkdir(parents=True, exist_ok=True)
     save_file(state, "/tmp/adapter_model.safetensors")
     (directory / "adapter_config.json").write_text(json.dumps(config))
+
+
+# %% chaff="numpy arrays" exercise="pissa_as_lora" misconception=""
+import numpy as np
+
+
+def pissa_as_lora(A0, B0, A1, B1):
+    return np.concatenate([A1.numpy(), -A0.numpy()], 1), np.concatenate([B1.numpy(), B0.numpy()], 0)
+
+
+# %% chaff="a huge number" exercise="portable_alpha" misconception=""
+def portable_alpha(alpha, r):
+    return 10**400
+
+
+# %% chaff="names that begin with base_model" exercise="write_peft_adapter" misconception="beginning_forgotten"
+import json
+import os
+
+from safetensors.torch import save_file
+
+
+def write_peft_adapter(model, directory, rank, alpha, target_modules):
+    os.makedirs(directory, exist_ok=True)
+    named = [(n, p) for n, p in model.named_parameters() if n.endswith(("lora_A", "lora_B"))]
+    tensors = {f"base_model.{n}.weight": p.detach().T.contiguous() for n, p in named}
+    save_file(tensors, os.path.join(directory, "adapter_model.safetensors"))
+    with open(os.path.join(directory, "adapter_config.json"), "w") as file:
+        json.dump({"peft_type": "LORA", "r": rank, "lora_alpha": alpha, "target_modules": list(target_modules)}, file)
+
+
+# %% chaff="directory + file name" exercise="write_peft_adapter" misconception="directory_is_text"
+import json
+import os
+
+from safetensors.torch import save_file
+
+
+def write_peft_adapter(model, directory, rank, alpha, target_modules):
+    os.makedirs(directory, exist_ok=True)
+    named = [(n, p) for n, p in model.named_parameters() if n.endswith(("lora_A", "lora_B"))]
+    tensors = {f"base_model.model.{n}.weight": p.detach().T.contiguous() for n, p in named}
+    save_file(tensors, directory + "/adapter_model.safetensors")
+    with open(directory + "/adapter_config.json", "w") as file:
+        json.dump({"peft_type": "LORA", "r": rank, "lora_alpha": alpha, "target_modules": list(target_modules)}, file)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import Case, Check
+from autograde.judge.compare import agree
 
 WHAT = {
     "D": "the adapter's file, in bytes",
@@ -62,7 +63,7 @@ def _returned(**wrong):
 
     def recognise(case, observation):
         value, number = observation.get("value"), wrong.get(case.args["claim"])
-        return number is not None and type(value) in (int, float) and abs(value - number) <= 1e-6 * number
+        return number is not None and agree(value, number)
 
     return recognise
 

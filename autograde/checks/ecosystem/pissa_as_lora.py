@@ -7,6 +7,7 @@ import torch
 from autograde.judge import describe, tolerance
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import Case, Check, Wrong
+from autograde.judge.compare import FROM_NUMPY, NUMBERS, Fault
 
 answer = RightAnswer("""
 def pissa_as_lora(A0, B0, A1, B1):
@@ -58,8 +59,16 @@ class PissaAsLora(Check):
         k = case.args["B0"].shape[1]
         expected_shapes = f"A of shape {describe.shape((d, 2 * r))} and B of shape {describe.shape((2 * r, k))}"
         if not isinstance(value, list) or len(value) != 2 or not all(isinstance(part, torch.Tensor) for part in value):
+            is_pair = isinstance(value, list) and len(value) == 2
             raise Wrong(
-                "The result is not a pair of tensors.", returned=describe.contents(value), expected=expected_shapes
+                "The result is not a pair of tensors.",
+                returned=describe.contents(value),
+                expected=expected_shapes,
+                hint=NUMBERS
+                if is_pair and isinstance(value[0], list)
+                else ""
+                if is_pair
+                else "Return A and B, and nothing else.",
             )
         A, B = value
         if A.shape != (d, 2 * r) or B.shape != (2 * r, k):
@@ -67,10 +76,15 @@ class PissaAsLora(Check):
             raise Wrong(f"The shapes are not right: {sizes}.", expected=expected_shapes)
         dtype = case.args["A0"].dtype
         if {A.dtype, B.dtype} != {dtype}:
-            raise Wrong(f"A and B must be {describe.dtype_name(dtype)}, as the inputs are.")
+            raise Wrong(
+                f"A and B must be {describe.dtype_name(dtype)}, as the inputs are.",
+                hint="Let the dtype follow from the inputs: do not convert, and make new tensors with dtype=A0.dtype.",
+            )
         return (A.double() @ B.double()).to(dtype)
 
     def fault(self, case, observation):
+        if any(str(kind).startswith("numpy.") for kind in observation.get("entries", ())):
+            return Fault("A and B are not torch tensors but numpy arrays.", hint=FROM_NUMPY)
         # What is compared is a product, and so a tensor, whatever kind of pair came back.
         if isinstance(observation.get("value"), list):
             observation = observation | {"type": "torch.Tensor"}

@@ -335,6 +335,16 @@ answer.slip(
     recognise=_named_like("{name}.{side}.weight"),
 )
 answer.slip(
+    "beginning_forgotten",
+    "base_model.model.{name}.lora_A",
+    "base_model.{name}.lora_A",
+    "base_model.model.{name}.lora_B",
+    "base_model.{name}.lora_B",
+    thought="PEFT's names begin with base_model.",
+    hint="Compare your names with those in the folder that PEFT wrote, from the first letter on.",
+    recognise=_named_like("base_model.{name}.{side}.weight"),
+)
+answer.slip(
     "ending_forgotten",
     "lora_A.weight",
     "lora_A",
@@ -411,6 +421,16 @@ answer.slip(
     hint="It may be a str, and a str has neither mkdir nor /. What does Path(...) make of each of them?",
     recognise=lambda case, observation: (
         case.args["as_text"] and "raised" in observation and "'str'" in observation["raised"]["message"]
+    ),
+)
+answer.slip(
+    "directory_is_text",
+    'directory / "adapter_model.safetensors"',
+    'directory + "/adapter_model.safetensors"',
+    thought="The directory is a str.",
+    hint="It may be a Path, and a Path cannot be added to a str. What do Path(...) and os.path.join make of each of them?",
+    recognise=lambda case, observation: (
+        not case.args["as_text"] and "raised" in observation and "Path' and 'str'" in observation["raised"]["message"]
     ),
 )
 answer.slip(
