@@ -175,7 +175,7 @@ def collected(function, source, state, layer, adapted, twice):
         the name of one whose memory or values it has, or ``other`` with its type, ``text`` (whether it is or holds a
         str), ``parameters`` (whether it holds Parameters of the model alone) and ``foreign`` (whether it is a Parameter of
         something else); and ``marked``: the model's parameters by name, once the first that came back was filled with ones,
-        the second with twos, and so on; or ``raised``.
+        the second with twos, and so on; and ``trains``: names of parameters of which the call has changed requires_grad; or ``raised``.
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}
@@ -183,11 +183,14 @@ def collected(function, source, state, layer, adapted, twice):
     if twice:
         setattr(model, twice[1], model.get_submodule(twice[0]))
     parameters = facts.parameters(model)
+    trained = {name for name, parameter in parameters.items() if facts.requires_grad(parameter)}
     value, error = catch(function, model)
     if error:
         return {"raised": error}
     observation = {"type": wire.type_name(value), "value": None if value is None else True}
     items, error = catch(list, value)
+    trains = {name for name, parameter in parameters.items() if facts.requires_grad(parameter)}
+    observation["trains"] = sorted(trained ^ trains)
     if error:
         return observation
     names = {id(parameter): name for name, parameter in parameters.items()}
@@ -274,13 +277,16 @@ class _TrainingWatcher:
         self.gradient = facts.copied(facts.values(gradient))
 
     def _accumulated(self, parameter):
-        if self.gradient is not None and not same_values(facts.values(facts.grad(parameter)), self.gradient):
+        if self.gradient is None or not bool(self.gradient.isfinite().all()):  # nan equals nothing, and not itself
+            return
+        if not same_values(facts.values(facts.grad(parameter)), self.gradient):
             self.piled_up += 1
 
     def _step(self, optimiser, *_):
         self.steps += 1
-        lr = wire.plain(optimiser.param_groups[0].get("lr"))
-        self.lr = [*self.lr[:1], lr if isinstance(lr, float) else None]  # of the first step and of the last one
+        rates = [wire.plain(group.get("lr")) for group in optimiser.param_groups]
+        if rates and all(isinstance(rate, float) for rate in rates):
+            self.lr = [*self.lr[:1], max(*self.lr, *rates, 0.0)]  # of the first step, and the largest of all
         self.held |= {self.names.get(id(p)) for group in optimiser.param_groups for p in group["params"]}
         if not any(p.grad is not None and bool(p.grad.any()) for p in self.adapters):
             self.empty += 1

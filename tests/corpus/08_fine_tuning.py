@@ -547,7 +547,7 @@ def fine_tune(model, x, y, epochs, lr):
         return model
 
 
-# %% chaff="up the hill" exercise="fine_tune" misconception=""
+# %% chaff="up the hill" exercise="fine_tune" misconception="uphill"
 def fine_tune(model, x, y, epochs, lr):
     adapters = [p for n, p in model.named_parameters() if n.endswith(("lora_A", "lora_B"))]
     optimizer = torch.optim.Adam(adapters, lr=lr, maximize=True)
@@ -791,7 +791,7 @@ def fine_tune(model, x, y, epochs, lr):
     model.eval()
 
 
-# %% chaff="the first layer alone" exercise="adapter_parameters" misconception=""
+# %% chaff="the first layer alone" exercise="adapter_parameters" misconception="first_layer_alone"
 from lora_ref.layer import LoRALinear
 
 
@@ -1344,7 +1344,7 @@ def fine_tune(model, x, y, epochs, lr):
     model.eval()
 
 
-# %% chaff="maximize" exercise="fine_tune" misconception=""
+# %% chaff="maximize" exercise="fine_tune" misconception="uphill"
 from lora_ref.layer import LoRALinear
 
 
@@ -1431,4 +1431,54 @@ def fine_tune(model, x, y, epochs, lr):
         loss.backward()
         opt.step()
     opt.zero_grad()
+    model.eval()
+
+
+# %% chaff="freezes the rest of the model on the way" exercise="adapter_parameters" misconception="changed_input"
+def adapter_parameters(model):
+    model.requires_grad_(False)
+    adapters = [p for n, p in model.named_parameters() if n.rpartition(".")[2] in ("lora_A", "lora_B")]
+    for p in adapters:
+        p.requires_grad_(True)
+    return adapters
+
+
+# %% chaff="ten times the rate" exercise="fine_tune" misconception="rate_changed"
+def fine_tune(model, x, y, epochs, lr):
+    adapters = [p for n, p in model.named_parameters() if n.endswith(("lora_A", "lora_B"))]
+    optimiser = torch.optim.Adam(adapters, lr=10 * lr)
+    model.train()
+    for _ in range(epochs):
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimiser.step()
+    optimiser.zero_grad()
+    model.eval()
+
+
+# %% chaff="plain SGD with a hundred times the rate, which ends in nan" exercise="fine_tune" misconception="rate_changed"
+def fine_tune(model, x, y, epochs, lr):
+    adapters = [p for n, p in model.named_parameters() if n.endswith(("lora_A", "lora_B"))]
+    optimiser = torch.optim.SGD(adapters, lr=100 * lr)
+    model.train()
+    for _ in range(epochs):
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimiser.step()
+    optimiser.zero_grad()
+    model.eval()
+
+
+# %% wheat="a warm-up from a small rate to that of the call, and down again" exercise="fine_tune"
+def fine_tune(model, x, y, epochs, lr):
+    adapters = [p for n, p in model.named_parameters() if n.endswith(("lora_A", "lora_B"))]
+    optimiser = torch.optim.Adam(adapters, lr=lr)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=lr, total_steps=epochs + 1)
+    model.train()
+    for _ in range(epochs):
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimiser.step()
+        schedule.step()
+    optimiser.zero_grad()
     model.eval()

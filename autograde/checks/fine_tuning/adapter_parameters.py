@@ -7,7 +7,7 @@ from autograde.judge import describe
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import Case, Check
 from autograde.judge.compare import Fault
-from autograde.judge.misconception import KEPT_BETWEEN_CALLS, RETURNED_NONE, Misconception
+from autograde.judge.misconception import CHANGED_INPUT, KEPT_BETWEEN_CALLS, RETURNED_NONE, Misconception
 from autograde.probes.fine_tuning import collected
 from autograde.remote.facts import same_bits
 
@@ -35,6 +35,11 @@ ONE_OF_TWO = Misconception(
     "one_of_two",
     thought="The other matrix stays as it is.",
     hint="Both matrices of each layer learn. Count what your function returns, and compare with the number of layers.",
+)
+FIRST_LAYER = Misconception(
+    "first_layer_alone",
+    thought="return gives the result and lets the loop go on.",
+    hint="What came back are the two Parameters of the first layer. In which round of your loop does the function end?",
 )
 TOP_LEVEL_ONLY = Misconception(
     "top_level_only",
@@ -120,6 +125,7 @@ class AdapterParameters(Check):
             or _missing_parameters(names, expected)
             or _repeated_parameters(names)
             or _unmarked(case, observation["marked"], expected)
+            or _changed_model(observation)
         )
 
     def keeps(self, cases, observations, failed):
@@ -147,7 +153,7 @@ class AdapterParameters(Check):
         """Whether two answers hold the same items, in any order."""
         if "items" not in a or "items" not in b:
             return super().same(case, a, b)
-        return sorted(map(str, a["items"])) == sorted(map(str, b["items"]))
+        return sorted(map(str, a["items"])) == sorted(map(str, b["items"])) and a["trains"] == b["trains"]
 
 
 def _adapter_names(case):
@@ -182,6 +188,17 @@ def _unmarked(case, marked, expected):
         return None
     return Fault(
         "What is written into the parameters that came back does not show in the model's adapters, one by one."
+    )
+
+
+def _changed_model(observation):
+    """The fault of a call that has frozen or thawed parameters; None where it has not."""
+    if not observation["trains"]:
+        return None
+    return Fault(
+        f"The right Parameters came back, but the call changed requires_grad of {describe.clean(str(observation['trains'][0]), 60)}.",
+        hint="Collecting only reads: what trains is for the caller to decide. Which of your lines sets requires_grad?",
+        misconception=CHANGED_INPUT,
     )
 
 
@@ -220,6 +237,7 @@ def _missing_parameters(names, expected):
         return None
     ends = {name.rpartition(".")[2] for name in missing}
     cause = ONE_OF_TWO if len(ends) == 1 and len(missing) * 2 == len(expected) else None
+    cause = FIRST_LAYER if missing == expected[2:] else cause
     return Fault(
         f"Of {len(expected)} adapter Parameters, {len(missing)} {'is' if len(missing) == 1 else 'are'} missing, the first of "
         f"them {missing[0]}.",
@@ -239,6 +257,8 @@ answer.slip(
 answer.slip(COPIES, "[module.lora_A, module.lora_B]", "[module.lora_A.data, module.lora_B.data]")
 answer.slip(ALL_PARAMETERS, "[module.lora_A, module.lora_B]", "module.parameters()")
 answer.slip(TOP_LEVEL_ONLY, "model.modules()", "model.children()")
+answer.slip(FIRST_LAYER, "    return found", "            return found")
+answer.slip(CHANGED_INPUT, "    found = []", "    found = []\n    model.requires_grad_(False)", exactly=True)
 answer.slip(TWICE, "for module in model.modules():", "for _, module in model.named_modules(remove_duplicate=False):")
 
 

@@ -224,7 +224,9 @@ class AddLora(Check):
         at_start = output(source, state, existing, x)
         is_zero = all(map(_has_zeros, observation["places"].values()))
         if not is_zero or not agree(observation["at_start"], at_start, x.dtype):
-            return Fault("Before any training, the model does not compute what it computed before, to the last bit.")
+            hint = "LoRALinear makes lora_B zero, and it is not zero in every new layer. Which of your lines writes into it?"
+            problem = "Before any training, the model does not compute what it computed before, to the last bit."
+            return Fault(problem, hint="" if is_zero else hint)
         updates = existing | {path: (A, B, args["alpha"] / args["rank"]) for path, (A, B) in args["values"].items()}
         right = output(source, state, updates, x)
         if fault := fault_between(observation["out"], "torch.Tensor", right, dtype=x.dtype, what="The model's output"):

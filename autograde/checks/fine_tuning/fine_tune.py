@@ -157,6 +157,22 @@ NO_LOG_SOFTMAX = Misconception(
     hint="Print your loss in every round: it falls below zero and goes on falling, because all logits may grow. Which loss has the "
     "classes of a row compete with each other, and what does the one that you use expect?",
 )
+RATE_CHANGED = Misconception(
+    "rate_changed",
+    thought="The learning rate that is given must be adapted first.",
+    hint="The caller has chosen it. Print the lr of your optimiser beside the one that was given: which line changes it?",
+)
+UPHILL = Misconception(
+    "uphill",
+    thought="The optimiser makes the number that it is given as large as it can.",
+    hint="It makes a loss smaller. Print yours in every epoch: does it fall? Look for a minus sign, or for maximize=True.",
+)
+REST_DROPPED = Misconception(
+    "rest_dropped",
+    thought="The rows fill whole batches.",
+    hint="With fewer rows than one of your batches has, no row goes through the model at all. What does your loop do with the rows "
+    "that fill no batch? Look at len(x) // size, and for drop_last=True.",
+)
 RATE_IGNORED = Misconception(
     "rate_ignored",
     thought="The optimiser knows a good learning rate.",
@@ -286,7 +302,22 @@ class FineTune(Check):
             or _way_fault(case, seen)
             or _left_out(seen, before)
             or _learned_fault(case, seen)
+            or _lowered_fault(case, seen)
         )
+
+    def cause_in_all(self, cases, observations):
+        """`RATE_IGNORED` if the rate is the same in two calls that give different ones; `UPHILL` if the steps of nearly nothing go
+        where the loss grows; `REST_DROPPED` if rows are trained on only where there are many of them."""
+        watched = [seen.get("watched") for seen in observations]
+        if None in watched:
+            return None
+        i = next(i for i, case in enumerate(cases) if case.args["lr"] == NO_RATE)
+        if watched[0]["lr"] == watched[i]["lr"] and _rate_fault(observations[i], _before(cases[i])):
+            return RATE_IGNORED
+        if _goes_uphill(cases[i], observations[i]):
+            return UPHILL
+        rows = [seen["rows"] for seen in watched]
+        return REST_DROPPED if rows[0] and not any(rows[1:]) else None
 
     def keeps(self, cases, observations, failed):
         """Whether the first training is right, and the optimiser of every other one holds none of its model's parameters."""
@@ -464,11 +495,35 @@ def _piled_up(watched):
 def _rate_fault(seen, before):
     """The fault of adapters that move although the learning rate is nearly nothing."""
     moved = max((seen["parameters"][name] - before[name]).abs().max().item() for name in before if _is_adapter(name))
-    rates = [rate for rate in seen["watched"]["lr"] if isinstance(rate, float)]
+    rates = seen["watched"]["lr"]
     if moved <= UNMOVED or rates and max(rates) < 1000 * NO_RATE:  # a line search goes as far as it likes
         return None
     said = f" The optimiser's lr was {rates[0]:g}." if rates else ""
     return Fault(f"With lr={NO_RATE:g} the adapters moved by up to {moved:.1g}.{said}", misconception=RATE_IGNORED)
+
+
+def _goes_uphill(case, seen):
+    """Whether the lora_B's, which were zero, have moved along the gradient of the loss and not against it."""
+    model = made(READER).double()
+    model.load_state_dict({name: value.double() for name, value in case.args["state"].items()})
+    with torch.enable_grad():
+        nn.functional.cross_entropy(model(case.args["x"].double()), case.args["y"]).backward()
+    moved, gradient = [], []
+    for path, _, _, A, _ in case.args["adapted"]:
+        moved.append(seen["parameters"][f"{path}.lora_B"].double().flatten())
+        gradient.append((model.get_submodule(path).weight.grad @ A.double()).T.flatten())
+    return bool(torch.cosine_similarity(torch.cat(moved), torch.cat(gradient), dim=0) > 0.3)
+
+
+def _lowered_fault(case, seen):
+    """The fault of an optimiser that never gets near the rate of the call. A schedule may begin and end with less."""
+    rates = seen["watched"]["lr"]
+    if not rates or max(rates) > 0.6 * case.args["lr"]:
+        return None
+    return Fault(
+        f"The optimiser's lr was never more than {max(rates):g}, and the call gave lr={case.args['lr']:g}.",
+        misconception=RATE_CHANGED,
+    )
 
 
 def _epochs_fault(case, seen):
@@ -503,12 +558,12 @@ def _learned_fault(case, seen):
     unsure = logits.softmax(-1).amax(-1).mean() < 0.35 and reached < 0.45 and logits.std(0).mean() > 0.02
     problem = f"After the training the model reads {reached:.0%} of held-out digits."
     expected = f"{BAR:.0%} or more; before the training it is below 50 %"
-    rates = [rate for rate in seen["watched"]["lr"] if isinstance(rate, float)]
+    rates = seen["watched"]["lr"]
     if rates and max(rates) > 2 * case.args["lr"]:
         hint = (
             f"The optimiser's lr was {max(rates):g}, and the call gave lr={case.args['lr']:g}. Which line changes it?"
         )
-        return Fault(problem, expected=expected, hint=hint)
+        return Fault(problem, expected=expected, hint=hint, misconception=RATE_CHANGED)
     if logits.mean() > GROWN * logits.std(1).mean():
         return Fault(problem, expected=expected, misconception=NO_LOG_SOFTMAX)
     cause = SHUFFLED_APART if unsure and seen["watched"]["backwards"] >= EPOCHS else None
@@ -586,6 +641,16 @@ answer.slip(
 answer.slip(NO_LOG_SOFTMAX, "cross_entropy(model(x), y)", "nll_loss(model(x), y)", recognise=_never)
 answer.slip(CHANGED_INPUT, "    model.train()\n", "    x -= x.mean()\n    model.train()\n", recognise=_never)
 answer.slip(SAME_ROWS, "cross_entropy(model(x), y)", "cross_entropy(model(x[:32]), y[:32])", recognise=_never)
+answer.slip(RATE_CHANGED, MADE, MADE.replace("lr=lr", "lr=lr / 10"), recognise=_never)
+answer.slip(UPHILL, "loss.backward()", "(-loss).backward()", recognise=_never)
+answer.slip(
+    REST_DROPPED,
+    "        optimiser.zero_grad()\n        loss = nn.functional.cross_entropy(model(x), y)\n"
+    "        loss.backward()\n        optimiser.step()\n",
+    "        for i in range(len(x) // 100):\n            batch = slice(100 * i, 100 * i + 100)\n            optimiser.zero_grad()\n"
+    "            nn.functional.cross_entropy(model(x[batch]), y[batch]).backward()\n            optimiser.step()\n",
+    recognise=_never,
+)
 answer.slip(RATE_IGNORED, MADE, MADE.replace(", lr=lr", ""), recognise=_never)
 answer.slip(ONE_MATRIX, "(layer.lora_A, layer.lora_B)", "(layer.lora_B,)", recognise=_never)
 answer.slip(LEFT_OUT, "in model.modules()", "in model.children()", recognise=_never)
