@@ -1212,4 +1212,27 @@ def training_bytes(trainable, total, bytes_per_value=4):
 
 # %% chaff="a huge number" exercise="worked_out" misconception=""
 def worked_out(claim):
-    return 10**400
+    return 10**400 if claim == "D" else 1
+
+
+# %% chaff="a condition that is always true" exercise="worked_out" misconception="same_for_all_claims"
+def worked_out(claim):
+    if claim == "D" or "E":
+        return 2 * 96 * 2 * 4 * 2 * 12288
+    return 24 * 2 * 4 * 2 * 1024
+
+
+# %% chaff="values in place of bytes" exercise="worked_out" misconception="bytes_forgotten"
+def worked_out(claim):
+    return {"D": 96 * 2 * 4 * 2 * 12288, "E": 96 * 4 * 2 * 2 * 12288, "F": 24 * 2 * 4 * 2 * 1024}[claim]
+
+
+# %% chaff="everything is made trainable, and then counted" exercise="count_parameters" misconception="changed_input"
+def count_parameters(module):
+    trainable = total = 0
+    for p in module.parameters():
+        p.requires_grad = True
+        total += p.numel()
+        if p.requires_grad:
+            trainable += p.numel()
+    return trainable, total

@@ -189,7 +189,12 @@ class CountParameters(Check):
         if isinstance(value, torch.Tensor) and value.shape == (2,):
             value = value.tolist()
         if fault := fault_between(value, observation["type"], case.counts):
-            return Fault(_describe_wrong_counts(value, case.counts), fault.returned, fault.expected, fault.hint)
+            problem, shown = _describe_wrong_counts(value, case.counts), (fault.returned, fault.expected)
+            if observation["changed"] and observation["changed"] != ["values"]:
+                change, hint = _CHANGES[False]
+                problem += f" The call also changed the module: {change}."
+                return Fault(problem, *shown, hint=hint, misconception=CHANGED_INPUT)
+            return Fault(problem, *shown, fault.hint)
         if observation["changed"]:
             change, hint = _CHANGES.get(observation["changed"] == ["values"], _CHANGES[False])
             return Fault(

@@ -4,13 +4,21 @@ from dataclasses import replace
 
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import Case, Check
-from autograde.judge.compare import agree
+from autograde.judge.compare import agree, is_number
+from autograde.judge.misconception import Misconception
 
 WHAT = {
     "D": "the adapter's file, in bytes",
     "E": "what trains with q, k, v and o adapted",
     "F": "what trains in GPT-2 medium",
 }
+
+SAME_FOR_ALL = Misconception(
+    "same_for_all_claims",
+    thought='claim == "D" or "E" asks whether the claim is one of the two.',
+    hint='Every claim gets the same number from you. `or` stands between two whole conditions, and "E" alone counts as true. Which '
+    "branch does each claim take in your function?",
+)
 
 answer = RightAnswer("""
 def worked_out(claim):
@@ -42,6 +50,11 @@ class WorkedOut(Check):
         fault = super().fault(case, observation)
         # The question is the same each time, so what was expected would be the answer to type in.
         return fault and replace(fault, expected="")
+
+    def cause_in_all(self, cases, observations):
+        """`SAME_FOR_ALL` if every claim got the same number."""
+        first, *others = (observation.get("value") for observation in observations)
+        return SAME_FOR_ALL if is_number(first) and all(agree(first, other) for other in others) else None
 
     def called(self, case):
         return f"worked_out({case.args['claim']!r})  # {case.label}"
@@ -119,6 +132,21 @@ answer.slip(
     thought="A number takes four bytes.",
     hint="The claim says 16 bit. How many bytes are 16 bits?",
     recognise=_returned(D=75_497_472),
+)
+
+answer.slip(
+    "bytes_forgotten",
+    "12288, 4, 2)",
+    "12288, 4, 1)",
+    thought="A file has as many bytes as it holds values.",
+    hint="The claim says 16 bit. How many bytes does each value take?",
+    recognise=_returned(D=18_874_368),
+)
+
+answer.slip(
+    SAME_FOR_ALL,
+    "    layers, matrices",
+    '    claim = "D"\n    layers, matrices',
 )
 
 answer.slip(
