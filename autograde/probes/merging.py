@@ -49,6 +49,7 @@ def _call_on_layer(function, layer):
     return value, {
         "type": wire.type_name(value),
         "changed": changed,
+        "gone": [name for name in values if name not in now_values],
         "replaced": [name for name in ids if name not in now_ids or ids[name] != now_ids[name]],
         "added": [name for name in now_ids if name not in ids],
         "marked": bool(facts.attributes(layer).get("merged", False)),
@@ -60,7 +61,8 @@ def delta_of(function, source, name, weight, bias, options, A, B, device="cpu"):
     """Call the learner's function with a layer made from `source`.
 
     Returns:
-        As `autograde.remote.call.call`, with names in ``changed`` (what of the layer got other values), ``replaced`` (its
+        As `autograde.remote.call.call`, with names in ``changed`` (what of the layer got other values), ``gone`` (those of its
+        parameters that it has no more), ``replaced`` (its
         parameters that are other objects now, or train or are frozen where they were not), ``added`` (new ones) and
         ``marked`` (whether the layer holds a true attribute `merged`).
     """

@@ -3355,3 +3355,44 @@ def merge(layer):
 # %% chaff="a sparse tensor" exercise="delta_weight" misconception=""
 def delta_weight(layer):
     return (layer.scaling * (layer.lora_A @ layer.lora_B).T).detach().to_sparse()
+
+
+# %% chaff="deletes the adapter" exercise="merge" misconception="changed_layer"
+import copy
+
+
+def merge(layer):
+    new = copy.deepcopy(layer.base_layer)
+    new.weight.data += layer.scaling * (layer.lora_A @ layer.lora_B).T.data
+    del layer.lora_A, layer.lora_B
+    return new
+
+
+# %% chaff="an attribute that the layer has not" exercise="delta_weight" misconception=""
+def delta_weight(layer):
+    return layer.alpha / layer.rank * (layer.lora_A @ layer.lora_B).T
+
+
+# %% chaff="unmerge takes the flag down and nothing else" exercise="MergeableLoRALinear" misconception="kept_too_late"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.scaling = alpha / rank
+        self.merged = False
+
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            self.base_layer.weight += self.scaling * (self.lora_A @ self.lora_B).T
+            self.merged = True
+
+    def unmerge(self):
+        self.merged = False
+
+    def forward(self, x):
+        y = self.base_layer(x)
+        return y if self.merged else y + self.scaling * (x @ self.lora_A @ self.lora_B)

@@ -533,7 +533,7 @@ def fold(module):
     return module
 
 
-# %% chaff="a new layer" exercise="fold" misconception=""
+# %% chaff="a new layer" exercise="fold" misconception="copy_folded"
 import copy
 
 from torch.nn.utils import parametrize
@@ -869,4 +869,16 @@ def fold(module):
     parametrize.remove_parametrizations(module, 'weight', leave_parametrized=False)
     with torch.no_grad():
         module.weight += lora.scale * (lora.B @ lora.A).view(module.weight.shape)
+    return module
+
+
+# %% chaff="by hand, without the scale" exercise="fold" misconception="scaling_forgotten"
+from torch.nn.utils import parametrize
+
+
+def fold(module):
+    p = module.parametrizations.weight[0]
+    change = (p.B @ p.A).detach() if p.en else torch.zeros(())
+    parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
+    module.weight.data += change.reshape(module.weight.shape) if p.en else 0
     return module

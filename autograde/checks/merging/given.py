@@ -1,6 +1,7 @@
 """The layer that delta_weight and merge are asked about: the one that the lesson gives, made around a fresh base."""
 
 import inspect
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -91,8 +92,28 @@ class GivenLayerCheck(Check):
         layer = f"LoRALinear({base_in_words(case)}{options_in_words(case)})"
         return f"{self.name}(layer){label}\n  layer = {layer}, trained: lora_B is not zero"
 
+    def failed_call(self, observation):
+        """As for every check; for an attribute that the given layer has not, with what it has."""
+        fault = super().failed_call(observation)
+        if (
+            fault
+            and "raised" in observation
+            and f"'{NAME}' object has no attribute" in observation["raised"]["message"]
+        ):
+            return replace(
+                fault, hint="The layer has base_layer, lora_A, lora_B and scaling. Which of them do you need?"
+            )
+        return fault
+
     def spoiled(self, observation):
         """The fault of a call that changed the layer; None where it did not."""
+        if observation["gone"]:
+            listed = ", ".join(clean(str(name), 60) for name in observation["gone"][:4])
+            return Fault(
+                f"The call did not leave the layer as it was. It is without {listed} now.",
+                hint=f"The layer is still in use. Which line of {self.name} deletes, or sets to None, what belongs to it?",
+                misconception=CHANGED_LAYER,
+            )
         for fact, description in (
             ("changed", "other values"),
             ("added", "new parameters"),

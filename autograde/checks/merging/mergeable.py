@@ -431,8 +431,8 @@ slip(
     "",
     "lora_B).T)\n",
     "lora_B).T)\n            self.kept = self.base_layer.weight.detach().clone()\n",
-    thought="A copy of the weight is kept as soon as the merge is done.",
-    hint="After unmerge the delta is still in the weight. Look at the order of your lines: which weight do you keep?",
+    thought="After unmerge the weight is the old one again.",
+    hint="The delta is still in it. Does unmerge write into the weight, and was what it writes kept before the delta was added?",
 )
 
 LESSON_04 = [

@@ -2,6 +2,7 @@
 
 import torch
 
+from autograde.checks.shared.families import SCALING_FORGOTTEN
 from autograde.checks.weight_space.given import LORA_WEIGHT, alike, change, in_place_fault, in_words, layer_case, output
 from autograde.judge import describe
 from autograde.judge.answer import RightAnswer
@@ -48,6 +49,12 @@ SWITCH_IGNORED = Misconception(
     "switch_ignored",
     thought="Folding puts the change into the weight, whether the adapter is on or off.",
     hint="layer.weight says what the layer uses. What is it while en is False, and what must the folded layer use?",
+)
+COPY_FOLDED = Misconception(
+    "copy_folded",
+    thought="It is safer to fold a copy.",
+    hint="The copy has the class that the parametrisation made, and so has the original: what is taken from that class is gone for both. "
+    "Fold the module itself, and return it.",
 )
 PLAIN_ACCEPTED = Misconception(
     "plain_accepted",
@@ -112,6 +119,9 @@ class Fold(Check):
             if "raised" in observation or "not_callable" in observation:
                 return self.failed_call(observation) if "not_callable" in observation else None
             return Fault("The module has no parametrisation, and no error was raised.", misconception=PLAIN_ACCEPTED)
+        if observation.get("during") == "layer.weight" and observation["same"] is not True:
+            problem = "Another module came back, and the one that was given has no weight any more."
+            return Fault(problem, misconception=COPY_FOLDED)
         if fault := in_place_fault(self, observation):
             return fault
         return (
@@ -197,6 +207,19 @@ answer.slip(
     "    if parametrize.is_parametrized(module, 'weight'):\n        module.parametrizations.weight[0].en = True\n    parametrize.remove",
 )
 answer.slip(CHANGE_LOST, "leave_parametrized=True", "leave_parametrized=False")
+answer.slip(
+    COPY_FOLDED,
+    "    parametrize.remove",
+    "    import copy\n\n    module = copy.deepcopy(module)\n    parametrize.remove",
+)
+answer.slip(
+    SCALING_FORGOTTEN,
+    'parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)',
+    "lora = module.parametrizations.weight[0]\n"
+    '    parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)\n'
+    "    if lora.en:\n        module.weight.data += (lora.B @ lora.A).data.view(module.weight.shape)",
+    hint="The change is B @ A, scaled. Compare yours with the forward of the module that is being folded.",
+)
 answer.slip(
     "change_twice",
     "    parametrize.remove",

@@ -159,7 +159,8 @@ def fresh_module_fault(state, expected_shapes, alpha, rank, whose):
             "scale is not alpha / rank.", *returned_and_expected, hint="" if cause else hint, misconception=cause
         )
     if state["en"] is not True:
-        return Fault("en is not True at the start.", describe.contents(state["en"]), "True")
+        hint = "The switch is an attribute of the module itself, called en, and a fresh module is on."
+        return Fault("en is not True at the start.", describe.contents(state["en"]), "True", hint=hint)
     a, b = (_filled(state[name]) for name in "AB")
     if a == b == "zero":
         return Fault("A and B are both zero: their gradients are zero too, at every step.", misconception=BOTH_ZERO)
