@@ -1443,19 +1443,6 @@ def adapter_parameters(model):
     return adapters
 
 
-# %% chaff="ten times the rate" exercise="fine_tune" misconception="rate_changed"
-def fine_tune(model, x, y, epochs, lr):
-    adapters = [p for n, p in model.named_parameters() if n.endswith(("lora_A", "lora_B"))]
-    optimiser = torch.optim.Adam(adapters, lr=10 * lr)
-    model.train()
-    for _ in range(epochs):
-        optimiser.zero_grad()
-        nn.functional.cross_entropy(model(x), y).backward()
-        optimiser.step()
-    optimiser.zero_grad()
-    model.eval()
-
-
 # %% chaff="plain SGD with a hundred times the rate, which ends in nan" exercise="fine_tune" misconception="rate_changed"
 def fine_tune(model, x, y, epochs, lr):
     adapters = [p for n, p in model.named_parameters() if n.endswith(("lora_A", "lora_B"))]
