@@ -69,12 +69,15 @@ def _same_values(before, after):
     return len(before) == len(after) and all(same_bits(a, b) for a, b in zip(before, after, strict=True))
 
 
-def _describe_place(model, path, linear):
-    """Describe the module that is now at the path of `linear`."""
+def _frozen(linear):
+    return not any(map(facts.requires_grad, facts.parameters(linear).values()))
+
+
+def _describe_place(model, path, linear, frozen):
+    """Describe the module that is now at the path of `linear`; `frozen`: whether all of that was, as soon as the call had ended."""
     replacement, _ = catch(model.get_submodule, path)
     if replacement is None or replacement is linear:
-        trains = any(map(facts.requires_grad, facts.parameters(linear).values()))
-        return {"adapted": False, "gone": replacement is None, "frozen": not trains}
+        return {"adapted": False, "gone": replacement is None, "frozen": frozen}
     base = attribute(replacement, "base_layer")
     shapes = [adapter(replacement, name) for name in ADAPTERS]
     scaling = attribute(replacement, "scaling")
@@ -88,7 +91,7 @@ def _describe_place(model, path, linear):
         "trains": [t is not None and facts.requires_grad(t) for t, _ in shapes],
         "scaling": wire.plain(scaling),
         "layers": len(_layers(replacement)) if facts.is_module(replacement) else 0,
-        "frozen": facts.is_tensor(weight) and not any(map(facts.requires_grad, facts.parameters(linear).values())),
+        "frozen": facts.is_tensor(weight) and frozen,
     }
 
 
@@ -118,10 +121,15 @@ def lora_added(function, source, state, layer, adapted, frozen, rank, alpha, val
     value, error = catch(function, model, rank, alpha)
     if error:
         return {"raised": error}
+    frozen_now = {
+        path: _frozen(linear) for path, linear in linears.items()
+    }  # a look at a layer can run code that freezes
     observation = {"type": wire.type_name(value), "value": None if value is None else True, "same": value is model}
     if value is not model and facts.is_module(value) and _linears(model) == linears:
         return observation  # a model of its own: there is nothing to be seen in this one
-    observation["places"] = {path: _describe_place(model, path, linear) for path, linear in linears.items()}
+    observation["places"] = {
+        path: _describe_place(model, path, linear, frozen_now[path]) for path, linear in linears.items()
+    }
     observation["dotted"] = any("." in name for name, _ in model.named_children())
     observation["shared"] = shared_adapter({path: catch(model.get_submodule, path)[0] for path in linears})
     observation["kept"] = all(
@@ -175,7 +183,7 @@ def collected(function, source, state, layer, adapted, twice):
         the name of one whose memory or values it has, or ``other`` with its type, ``text`` (whether it is or holds a
         str), ``parameters`` (whether it holds Parameters of the model alone) and ``foreign`` (whether it is a Parameter of
         something else); and ``marked``: the model's parameters by name, once the first that came back was filled with ones,
-        the second with twos, and so on; and ``trains``: names of parameters of which the call has changed requires_grad; or ``raised``.
+        the second with twos, and so on; or ``raised``.
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}
@@ -183,14 +191,11 @@ def collected(function, source, state, layer, adapted, twice):
     if twice:
         setattr(model, twice[1], model.get_submodule(twice[0]))
     parameters = facts.parameters(model)
-    trained = {name for name, parameter in parameters.items() if facts.requires_grad(parameter)}
     value, error = catch(function, model)
     if error:
         return {"raised": error}
     observation = {"type": wire.type_name(value), "value": None if value is None else True}
     items, error = catch(list, value)
-    trains = {name for name, parameter in parameters.items() if facts.requires_grad(parameter)}
-    observation["trains"] = sorted(trained ^ trains)
     if error:
         return observation
     names = {id(parameter): name for name, parameter in parameters.items()}

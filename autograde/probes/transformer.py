@@ -76,7 +76,6 @@ def _describe_place(module, before):
         "type": wire.type_name(module),
         "shapes": [list(facts.shape(tensor)) for tensor in tensors],
         "scaling": wire.plain(getattr(module, "scaling", None)),
-        "frozen": [not facts.requires_grad(parameter) for parameter in facts.parameters(before).values()],
     }
 
 

@@ -1434,7 +1434,7 @@ def fine_tune(model, x, y, epochs, lr):
     model.eval()
 
 
-# %% chaff="freezes the rest of the model on the way" exercise="adapter_parameters" misconception="changed_input"
+# %% wheat="freezes the rest of the model on the way" exercise="adapter_parameters"
 def adapter_parameters(model):
     model.requires_grad_(False)
     adapters = [p for n, p in model.named_parameters() if n.rpartition(".")[2] in ("lora_A", "lora_B")]

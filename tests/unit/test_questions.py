@@ -128,10 +128,10 @@ class _FrozenWhenLookedAt(LoRALinear):
 
     def __init__(self, *args, **options):
         super().__init__(*args, **options)
-        self.base_layer.requires_grad_(True)
+        self._modules["base_layer"].requires_grad_(True)
 
     def __getattr__(self, name):
-        if name in ("lora_A", "lora_B"):
+        if name in ("lora_A", "lora_B", "base_layer"):
             self._modules["base_layer"].requires_grad_(False)
         return super().__getattr__(name)
 
@@ -140,6 +140,14 @@ def test_a_base_that_freezes_when_it_is_looked_at_is_not_frozen():
     """An optimiser that is made at once would train it."""
     verdict = lora_linear_freeze.judge(_FrozenWhenLookedAt, 0)
     assert verdict.score == 0 and "would train" in verdict.message, verdict.message
+
+
+def test_nor_is_one_in_a_model():
+    names = {"nn": nn, "torch": torch}
+    exec(add_lora.answer.source, names)
+    names["LoRALinear"] = _FrozenWhenLookedAt
+    verdict = add_lora.judge(names["add_lora"], 0)
+    assert verdict.score == 0 and "requires a gradient" in verdict.message, verdict.message
 
 
 def test_a_base_that_freezes_in_forward_is_not_frozen():

@@ -7,7 +7,7 @@ from autograde.judge import describe
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import Case, Check
 from autograde.judge.compare import Fault
-from autograde.judge.misconception import CHANGED_INPUT, KEPT_BETWEEN_CALLS, RETURNED_NONE, Misconception
+from autograde.judge.misconception import KEPT_BETWEEN_CALLS, RETURNED_NONE, Misconception
 from autograde.probes.fine_tuning import collected
 from autograde.remote.facts import same_bits
 
@@ -125,7 +125,6 @@ class AdapterParameters(Check):
             or _missing_parameters(names, expected)
             or _repeated_parameters(names)
             or _unmarked(case, observation["marked"], expected)
-            or _changed_model(observation)
         )
 
     def keeps(self, cases, observations, failed):
@@ -153,7 +152,7 @@ class AdapterParameters(Check):
         """Whether two answers hold the same items, in any order."""
         if "items" not in a or "items" not in b:
             return super().same(case, a, b)
-        return sorted(map(str, a["items"])) == sorted(map(str, b["items"])) and a["trains"] == b["trains"]
+        return sorted(map(str, a["items"])) == sorted(map(str, b["items"]))
 
 
 def _adapter_names(case):
@@ -188,17 +187,6 @@ def _unmarked(case, marked, expected):
         return None
     return Fault(
         "What is written into the parameters that came back does not show in the model's adapters, one by one."
-    )
-
-
-def _changed_model(observation):
-    """The fault of a call that has frozen or thawed parameters; None where it has not."""
-    if not observation["trains"]:
-        return None
-    return Fault(
-        f"The right Parameters came back, but the call changed requires_grad of {describe.clean(str(observation['trains'][0]), 60)}.",
-        hint="Collecting only reads: what trains is for the caller to decide. Which of your lines sets requires_grad?",
-        misconception=CHANGED_INPUT,
     )
 
 
@@ -258,7 +246,6 @@ answer.slip(COPIES, "[module.lora_A, module.lora_B]", "[module.lora_A.data, modu
 answer.slip(ALL_PARAMETERS, "[module.lora_A, module.lora_B]", "module.parameters()")
 answer.slip(TOP_LEVEL_ONLY, "model.modules()", "model.children()")
 answer.slip(FIRST_LAYER, "    return found", "            return found")
-answer.slip(CHANGED_INPUT, "    found = []", "    found = []\n    model.requires_grad_(False)", exactly=True)
 answer.slip(TWICE, "for module in model.modules():", "for _, module in model.named_modules(remove_duplicate=False):")
 
 
