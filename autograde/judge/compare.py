@@ -117,6 +117,7 @@ NO_NUMBERS = (
     "to_dense() makes a dense tensor of a sparse one, and .real is the real part of a complex one. On the device meta a tensor "
     "has no numbers at all. Which line makes it what it is?"
 )
+TOO_LARGE = "Print its shape, and that of what goes into it. Which line makes it so large?"
 NUMBERS = "A torch tensor is asked for, and this is a list of numbers. Leave out tolist(), or make a tensor of it."
 
 
@@ -182,8 +183,8 @@ def _tensor_fault(value, type_name, expected, dtype, device, what):
         kind = "None" if value is None else type_name or describe.contents(value)
         returned = kind if isinstance(value, torch.Tensor) else describe.contents(value)
         if isinstance(value, Opaque) and "tensor of shape" in value.text:
-            problem = f"{what} is a tensor, but not a dense one of real numbers: {describe.clean(value.text, 120)}."
-            return Fault(problem, value.text, wanted, hint=NO_NUMBERS)
+            problem = f"{what} is a tensor, but none that can be compared: {describe.clean(value.text, 120)}."
+            return Fault(problem, value.text, wanted, hint=TOO_LARGE if "too large" in value.text else NO_NUMBERS)
         hint = FROM_NUMPY if type_name.startswith("numpy.") else NUMBERS if _holds_numbers(value) else _form_hint(value)
         return Fault(f"{what} is not a torch tensor but {kind}.", returned, wanted, hint=hint)
     shown = describe.contents(value), describe.contents(expected.to(dtype))

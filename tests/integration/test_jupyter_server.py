@@ -1,6 +1,7 @@
 """formgrader's and Validate's buttons, as the browser asks for them, of a Jupyter server on the course."""
 
 import contextlib
+import http.client
 import json
 import os
 import socket
@@ -26,35 +27,41 @@ class Server:
     """A Jupyter server, started in the course's folder."""
 
     def __init__(self, course, root):
+        self.log = course.root / "server.log"
+        while not self._started(course, root):  # another program was quicker to take the port
+            pass
+
+    def _started(self, course, root):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self.address = f"http://127.0.0.1:{port}"
-        self.log = course.root / "server.log"
         environment = os.environ | {
             "PYTHONPATH": str(ROOT),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "JUPYTER_CONFIG_DIR": str(course.root / "jupyter"),
         }
-        command = [sys.executable, "-m", "jupyter", "server", f"--port={port}", "--no-browser", "--allow-root",
-                   f"--ServerApp.root_dir={root}", f"--IdentityProvider.token={TOKEN}"]  # fmt: skip
+        command = [sys.executable, "-m", "jupyter", "server", f"--port={port}", "--ServerApp.port_retries=0",
+                   "--no-browser", "--allow-root", f"--ServerApp.root_dir={root}", f"--IdentityProvider.token={TOKEN}"]  # fmt: skip
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
                 command, cwd=course.root, env=environment, stdout=log, stderr=subprocess.STDOUT
             )
         deadline = time.monotonic() + 600
-        while True:
-            with contextlib.suppress(OSError):
-                self.ask("/api")
-                return
-            assert self.process.poll() is None and time.monotonic() < deadline, self.log.read_text()
+        while self.process.poll() is None:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                self.ask("/api", timeout=20)
+                return True
+            assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.2)
+        assert "is already in use" in self.log.read_text(), self.log.read_text()
+        return False
 
-    def ask(self, path, /, **form):
+    def ask(self, path, /, timeout=600, **form):
         """GET, or POST where there is a form; the answer's JSON."""
         data = urllib.parse.urlencode(form).encode() if form else None
         request = urllib.request.Request(self.address + path, data, {"Authorization": f"token {TOKEN}"})
-        with urllib.request.urlopen(request, timeout=600) as answer:
+        with urllib.request.urlopen(request, timeout=timeout) as answer:
             return json.load(answer)
 
     def close(self):

@@ -999,9 +999,13 @@ _returned("nothing_but_nan", "torch.full((*x.shape[:-1], len(weight)), torch.nan
 _returned("nothing_but_infinity", "torch.full((*x.shape[:-1], len(weight)), torch.inf, dtype=x.dtype)", "wrong values")
 _returned("a_numpy_array", "(x @ weight.T).numpy()", "is not a torch tensor but numpy.ndarray")
 _returned("a_list", "(x @ weight.T).tolist()", "is not a torch tensor but list")
-_returned("a_billion_numbers", "torch.zeros(1).expand(10**9)", "is not a torch tensor but torch.Tensor")
+_returned("a_billion_numbers", "torch.zeros(1).expand(10**9)", "is a tensor, but none that can be compared")
 _returned("more_than_is_sent", "torch.zeros(2**22)", "larger than the 8 MiB allowed")
-_returned("a_tensor_without_numbers", "torch.empty(*x.shape[:-1], len(weight), device='meta')", "is not a torch tensor")
+_returned(
+    "a_tensor_without_numbers",
+    "torch.empty(*x.shape[:-1], len(weight), device='meta')",
+    "is a tensor, but none that can be compared",
+)
 _returned("a_generator_without_end", "iter(int, 1)", "is not a torch tensor but callable_iterator")
 _returned("the_wire_s_own_words", "{'$tensor': 0, 'stride': [1]}", "is not a torch tensor but dict")
 _returned("a_report", "{'passed': True, 'score': 2.0, 'status': 'passed'}", "is not a torch tensor but dict")
@@ -1075,9 +1079,9 @@ _returned(
     "class Lying:\n    def __del__(self): os._exit(0)\ntried('begun')",
     "tried: begun",
 )
-_returned("a_tensor_whose_memory_is_gone", "emptied(x @ weight.T)", "is not a torch tensor",
+_returned("a_tensor_whose_memory_is_gone", "emptied(x @ weight.T)", "is a tensor, but none that can be compared",
           "def emptied(out):\n    out.untyped_storage().resize_(0)\n    return out")  # fmt: skip
-_returned("a_tensor_with_too_little_memory", "emptied(x @ weight.T)", "is not a torch tensor",
+_returned("a_tensor_with_too_little_memory", "emptied(x @ weight.T)", "is a tensor, but none that can be compared",
           "def emptied(out):\n    out.untyped_storage().resize_(2)\n    return out")  # fmt: skip
 _returned("a_file_in_memory_that_was_cut", "mapped(x @ weight.T)", "Python itself crashed when linear_by_hand was tried", """
 import numpy as np
@@ -1091,7 +1095,7 @@ tried("begun")
 _returned(
     "a_wrapper_that_computes_when_it_is_read",
     "Wrapper(x @ weight.T)",
-    "is not a torch tensor",
+    "is a tensor, but none that can be compared",
     """
 class Wrapper(torch.Tensor):
     @staticmethod
@@ -1104,10 +1108,10 @@ class Wrapper(torch.Tensor):
         return torch.zeros(args[0].shape)
 """,
 )
-_returned("a_tensor_from_within_vmap", "leaked(x @ weight.T)", "is not a torch tensor",
+_returned("a_tensor_from_within_vmap", "leaked(x @ weight.T)", "is a tensor, but none that can be compared",
           "def leaked(out):\n    kept = []\n    torch.vmap(lambda row: kept.append(row) or row)(out.reshape(-1, out.shape[-1]))\n"
           "    return kept[0]")  # fmt: skip
-_returned("a_sparse_tensor", "(x @ weight.T).to_sparse()", "is not a torch tensor but torch.Tensor")
+_returned("a_sparse_tensor", "(x @ weight.T).to_sparse()", "is a tensor, but none that can be compared")
 _returned("the_check_s_own_verdict", "check.linear_by_hand(linear_by_hand)", "but not returned",
           "from autograde import check")  # fmt: skip
 
