@@ -121,9 +121,9 @@ TOO_LARGE = "Print its shape, and that of what goes into it. Which line makes it
 NUMBERS = "A torch tensor is asked for, and this is a list of numbers. Leave out tolist(), or make a tensor of it."
 
 
-def _holds_numbers(value):
+def holds_numbers(value):
     """Whether a list is made of several numbers, or of lists of them."""
-    return isinstance(value, list) and len(value) > 0 and all(is_number(each) or _holds_numbers(each) for each in value)
+    return isinstance(value, list) and len(value) > 0 and all(is_number(each) or holds_numbers(each) for each in value)
 
 
 def _form_hint(value):
@@ -132,6 +132,8 @@ def _form_hint(value):
         return _FORMS["NoneType" if value is None else "str"]
     if isinstance(value, Opaque) and value.type in _FORMS:
         return _FORMS[value.type]
+    if isinstance(value, torch.Tensor) and value.numel() > 1:
+        return f"This tensor holds {value.numel()} values, and one is asked for. Which of them is it?"
     if isinstance(value, list) and len(value) == 1:
         return "This is a sequence of one. Is there a comma at the end of a line, or a pair of brackets too many?"
     return "One value is asked for here. Return it alone." if isinstance(value, list) else ""
@@ -185,7 +187,7 @@ def _tensor_fault(value, type_name, expected, dtype, device, what):
         if isinstance(value, Opaque) and "tensor of shape" in value.text:
             problem = f"{what} is a tensor, but none that can be compared: {describe.clean(value.text, 120)}."
             return Fault(problem, value.text, wanted, hint=TOO_LARGE if "too large" in value.text else NO_NUMBERS)
-        hint = FROM_NUMPY if type_name.startswith("numpy.") else NUMBERS if _holds_numbers(value) else _form_hint(value)
+        hint = FROM_NUMPY if type_name.startswith("numpy.") else NUMBERS if holds_numbers(value) else _form_hint(value)
         return Fault(f"{what} is not a torch tensor but {kind}.", returned, wanted, hint=hint)
     shown = describe.contents(value), describe.contents(expected.to(dtype))
     if value.shape != expected.shape:

@@ -80,6 +80,19 @@ _BY_MESSAGE = (
         "nothing?",
     ),
     (
+        r"cannot assign '.*' as parameter",
+        "Under this name the layer keeps an nn.Parameter, and another tensor cannot take its place. Write the numbers into the "
+        "Parameter that is there, or make an nn.Parameter of the new ones.",
+    ),
+    (
+        r"'Parameter' object has no attribute 'weight'",
+        "An nn.Parameter is the tensor itself. A weight is what a module has, such as an nn.Linear.",
+    ),
+    (
+        r"'(?:\w*Linear|Sequential)' object has no attribute '(?:device|dtype|shape)'",
+        "A module has no shape, dtype or device of its own: its tensors have. Which tensor of it can you ask?",
+    ),
+    (
         r"modified by an inplace operation",
         "backward() needs numbers that have been written over since the forward pass. Is the loss worked out anew for every "
         "backward(), after the optimiser's last step? Or does an operation in place (+=, a name ending in _) come between?",

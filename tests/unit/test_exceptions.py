@@ -141,6 +141,9 @@ def test_parameters_of_a_function_of_their_own_are_those_of_its_def_line():
         ("torch.optim.Adam(iter(()))", "No parameter reached"),
         ("torch.ones(2).sum().item().backward()", "of type float"),
         ("(torch.ones(2),).shape", "of type tuple"),
+        ("nn.Linear(2, 3).weight = torch.ones(3, 2)", "cannot take its place"),
+        ("nn.Parameter(torch.ones(2)).weight", "the tensor itself"),
+        ("nn.Linear(2, 3).device", "its tensors have"),
     ],
 )
 def test_a_kind_of_exception_has_a_hint_of_its_own(line, hint):
