@@ -296,3 +296,16 @@ def linear_by_hand(x, weight, bias):
     W = weight if weight.shape[0] == x.shape[-1] else weight.T
     out = x @ W
     return out if bias is None else out + bias
+
+
+# %% chaff="as many zeros as rows for a missing bias" exercise="linear_by_hand" misconception="bias_of_another_size"
+def linear_by_hand(x, weight, bias):
+    if bias is None:
+        bias = torch.zeros(x.shape[0])
+    return x @ weight.T + bias
+
+
+# %% wheat="all arguments in one, a Parameter as result" exercise="linear_by_hand"
+def linear_by_hand(*args):
+    x, weight, bias = args
+    return nn.Parameter(torch.matmul(x, weight.mT) + (torch.zeros(1, dtype=x.dtype) if bias is None else bias))

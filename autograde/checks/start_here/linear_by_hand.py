@@ -1,5 +1,6 @@
 """linear_by_hand: x @ weight.T + bias, for every shape of x, with a bias and without."""
 
+import re
 from dataclasses import replace
 
 import torch
@@ -9,6 +10,14 @@ from autograde.checks.shared.families import NO_TRANSPOSE, TWO_DIMENSIONAL_ONLY
 from autograde.judge import tolerance
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import Case, Check
+from autograde.judge.misconception import Misconception
+
+BIAS_OF_ANOTHER_SIZE = Misconception(
+    "bias_of_another_size",
+    thought="Where there is no bias, a tensor of zeros is added in its place, whatever its size.",
+    hint="Each row of the result holds k numbers. How many has the tensor that you add where bias is None? And does anything have to "
+    "be added there?",
+)
 
 answer = RightAnswer("""
 def linear_by_hand(x, weight, bias):
@@ -57,6 +66,11 @@ class LinearByHand(Check):
             return None
         return replace(fault, hint=fault.hint or next_steps.for_x(fault, case.args["x"], observation))
 
+    def cause_in_all(self, cases, observations):
+        """`BIAS_OF_ANOTHER_SIZE` if every answer with a bias is right, and without one something does not fit the k numbers of a row."""
+        failed = [(case, seen) for case, seen in zip(cases, observations, strict=True) if self.fault(case, seen)]
+        return BIAS_OF_ANOTHER_SIZE if failed and all(_adds_another_size(*each) for each in failed) else None
+
     def same(self, case, a, b):
         """See `Check.same`."""
         counts_axes = all(
@@ -72,6 +86,15 @@ linear_by_hand = LinearByHand()
 def _error_message(observation):
     """The message of the raised exception; empty if none was raised."""
     return observation["raised"]["message"] if "raised" in observation else ""
+
+
+def _adds_another_size(case, observation):
+    """Whether there is no bias, and a tensor that does not have k numbers met the result's last axis."""
+    sizes = re.search(
+        r"tensor a \((\d+)\) must match the size of tensor b \((\d+)\) at non-singleton dimension 1",
+        _error_message(observation),
+    )
+    return case.args["bias"] is None and bool(sizes) and str(len(case.args["weight"])) in sizes.groups()
 
 
 answer.slip(
@@ -199,6 +222,14 @@ answer.slip(
     thought="There is always a bias to add.",
     hint="nn.Linear(…, bias=False) has bias None. What does `+ None` do, and what should happen instead?",
     recognise=_fails_on_none,
+)
+
+
+answer.slip(
+    BIAS_OF_ANOTHER_SIZE,
+    "out if bias is None else out + bias",
+    "out + (torch.zeros(weight.shape[1]) if bias is None else bias)",
+    recognise=lambda case, observation: False,
 )
 
 
