@@ -459,7 +459,7 @@ def best_low_rank(M, rank):
     return M @ V, V.T
 
 
-# %% chaff="pca, centred" exercise="best_low_rank" misconception=""
+# %% chaff="pca, centred" exercise="best_low_rank" misconception="centred"
 def best_low_rank(M, rank):
     centred = M - M.mean(0)
     U, S, Vh = torch.linalg.svd(centred, full_matrices=False)
@@ -931,3 +931,62 @@ def rank_for_energy(M, fraction):
     for r in range(1, len(S)):
         if (S[:r] ** 2).sum() >= fraction * (S ** 2).sum():
             return r
+
+
+# %% chaff="torch.pca_lowrank, which centres" exercise="best_low_rank" misconception="centred"
+def best_low_rank(M, rank):
+    U, S, V = torch.pca_lowrank(M, q=rank)
+    return U * S, V.T
+
+
+# %% chaff="V of torch.svd, reshaped" exercise="best_low_rank" misconception="view_for_transpose"
+def best_low_rank(M, rank):
+    U, S, V = torch.svd(M)
+    return U[:, :rank] * S[:rank], V[:, :rank].reshape(rank, -1)
+
+
+# %% chaff="lists of numbers" exercise="best_low_rank" misconception=""
+def best_low_rank(M, rank):
+    U, S, Vh = torch.linalg.svd(M, full_matrices=False)
+    return (U[:, :rank] * S[:rank]).tolist(), Vh[:rank].tolist()
+
+
+# %% chaff="factors in half precision" exercise="best_low_rank" misconception=""
+def best_low_rank(M, rank):
+    U, S, Vh = torch.linalg.svd(M, full_matrices=False)
+    return (U[:, :rank] * S[:rank]).half(), Vh[:rank].half()
+
+
+# %% chaff="what the product misses, not squared" exercise="rank_for_energy" misconception="error_not_squared"
+def rank_for_energy(M, fraction):
+    U, S, Vh = torch.linalg.svd(M, full_matrices=False)
+    for r in range(1, len(S) + 1):
+        if torch.norm(M - (U[:, :r] * S[:r]) @ Vh[:r]) / torch.norm(M) <= 1 - fraction:
+            return r
+
+
+# %% chaff="U taken for the singular values" exercise="rank_for_energy" misconception=""
+def rank_for_energy(M, fraction):
+    S, _, _ = torch.linalg.svd(M)
+    E = S ** 2
+    return int((E.cumsum(0) / E.sum() < fraction).sum()) + 1
+
+
+# %% chaff="every position that reaches it" exercise="rank_for_energy" misconception=""
+def rank_for_energy(M, fraction):
+    E = torch.linalg.svdvals(M) ** 2
+    return (E.cumsum(0) / E.sum() >= fraction).nonzero() + 1
+
+
+# %% wheat="QR of the projected matrix" exercise="best_low_rank"
+def best_low_rank(M, rank):
+    _, _, Vh = torch.linalg.svd(M, full_matrices=False)
+    Q, R = torch.linalg.qr(M @ Vh[:rank].mH)
+    return Q, R @ Vh[:rank]
+
+
+# %% wheat="what is left over, added up from the end" exercise="rank_for_energy"
+def rank_for_energy(M, fraction):
+    s2 = torch.linalg.svdvals(M).pow(2)
+    tail = s2.flip(0).cumsum(0).flip(0)
+    return 1 + int(((tail[1:]) > (1 - fraction) * tail[0]).sum())

@@ -6,10 +6,11 @@ import torch
 
 from autograde.checks.low_rank.matrices import BROADCAST_MESSAGES, SIZE_ERRORS, with_values
 from autograde.checks.shared.draws import layer_sizes
+from autograde.checks.shared.families import VIEW_FOR_TRANSPOSE
 from autograde.judge import describe, tolerance
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import Case, Check, Wrong
-from autograde.judge.compare import Fault
+from autograde.judge.compare import NUMBERS, Fault, holds_numbers
 
 answer = RightAnswer("""
 def best_low_rank(M, rank):
@@ -65,10 +66,14 @@ class BestLowRank(Check):
                     f"{name} is not a tensor but {describe.contents(factor)}.",
                     returned=returned,
                     expected=expected_shapes,
+                    hint=NUMBERS if holds_numbers(factor) else "",
                 )
             if factor.shape != shape:
                 sizes = f"{describe.shape(factor.shape)}, not {describe.shape(shape)}"
                 hint = "Each piece that is kept is a column of A and a row of B. How many are kept at this rank?"
+                inner = 1 if name == "A" else 0
+                if factor.ndim == 2 and factor.shape[inner] == rank:
+                    hint = "The rank is right. A has a row for each row of M, and B a column for each column of M: count both."
                 raise Wrong(f"{name} has shape {sizes}.", returned=returned, expected=expected_shapes, hint=hint)
         A, B = value
         product, best = A.double() @ B.double(), best_low_rank.expected(case)
@@ -90,6 +95,7 @@ class BestLowRank(Check):
             f"A @ B has the right shape but is not the closest product: {place}.",
             returned=f"a product at distance {describe.number(_distance(case, product))} from M (Frobenius norm)",
             expected=f"the least distance that rank {rank} allows: {describe.number(_distance(case, best))}",
+            hint=FEWER_DIGITS if _has_fewer_digits(case, observation) and _is_close(product, best) else "",
             tensors=fault.tensors,
         )
 
@@ -100,6 +106,16 @@ best_low_rank = BestLowRank()
 # How much farther than the least distance still counts as the closest. Iterations that have converged stay far below, a
 # wrong choice of what to keep far above: in every case the smallest value kept is eight times the largest one dropped.
 MARGIN = 1e-2
+
+
+FEWER_DIGITS = (
+    "The product is close, but A or B is of a dtype with fewer digits than M has. Which line changes the dtype?"
+)
+
+
+def _has_fewer_digits(case, observation):
+    eps = [torch.finfo(factor.dtype).eps for factor in _returned_pair(observation) if factor.is_floating_point()]
+    return max(eps, default=0) > torch.finfo(case.args["M"].dtype).eps
 
 
 def _distance(case, product):
@@ -255,6 +271,34 @@ answer.slip(
     thought="The third thing that an SVD gives is V, with a singular vector in each column.",
     hint="torch.linalg.svd gives Vᵀ, and torch.svd gives V. Print its shape: are the vectors its rows or its columns?",
     recognise=_holds_v_the_wrong_way,
+)
+
+
+answer.slip(
+    VIEW_FOR_TRANSPOSE,
+    "Vh[:rank]",
+    "Vh[:rank].T.reshape(rank, -1)",
+    hint="reshape keeps the numbers in their order in memory, and mixes the vectors. Which operation makes a row of each column?",
+)
+
+
+def _is_of_centred(case, observation):
+    shapes, d, k, rank = _shapes(case, observation)
+    if shapes != [(d, rank), (rank, k)]:
+        return False
+    A, B = _returned_pair(observation)
+    M = case.args["M"].double()
+    U, S, Vh = torch.linalg.svd(M - M.mean(0), full_matrices=False)
+    return _is_close(A.double() @ B.double(), U[:, :rank] * S[:rank] @ Vh[:rank])
+
+
+answer.slip(
+    "centred",
+    "torch.linalg.svd(M,",
+    "torch.linalg.svd(M - M.mean(0),",
+    thought="The mean of each column is taken off first, as principal component analysis does.",
+    hint="The product must be close to M itself. What is missing from it? torch.pca_lowrank takes the mean off unless it is told not to.",
+    recognise=_is_of_centred,
 )
 
 

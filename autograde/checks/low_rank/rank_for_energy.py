@@ -1,5 +1,7 @@
 """rank_for_energy: how many singular values hold a given share of a matrix."""
 
+from dataclasses import replace
+
 import torch
 
 from autograde.checks.low_rank.matrices import SIZE_ERRORS, with_values
@@ -86,6 +88,16 @@ class RankForEnergy(Check):
         energy = torch.linalg.svdvals(M) ** 2
         cumulative_share = energy.cumsum(0) / energy.sum()
         return int((cumulative_share < fraction - 1e-9).sum()) + 1
+
+    def fault(self, case, observation):
+        """See `Check.fault`."""
+        fault, value, n = super().fault(case, observation), observation.get("value"), min(case.args["M"].shape)
+        if fault is None or not is_number(value) or as_number(value) <= n:
+            return fault
+        return replace(
+            fault,
+            hint=f"This M has {n} singular values. Print what you add up: how many numbers are there, and what are they?",
+        )
 
     def same(self, case, a, b):
         """See `Check.same`. At fraction=1.0 any two wrong answers are the same.
@@ -210,6 +222,24 @@ answer.slip(
     "svdvals(M).flip(0)",
     thought="The running sum starts where the list starts, at the smallest value.",
     hint="The r largest are wanted. eigvalsh sorts upwards and svdvals downwards: print yours before you add them up.",
+)
+
+
+answer.slip(
+    "counted_from_the_end",
+    "int((held < fraction).sum()) + 1",
+    "int((held >= fraction).sum())",
+    thought="The sums that reach the fraction are counted.",
+    hint="Write the running sums down for a small S. Which of them reach the fraction, and which come before the first that does?",
+)
+
+
+answer.slip(
+    "error_not_squared",
+    "(held < fraction)",
+    "((1 - held).clamp(min=0).sqrt() > 1 - fraction)",
+    thought="The closest product may miss a share of the norm of M, and that share is what the fraction leaves over.",
+    hint="The fraction is one of the squared norm. Where three quarters of the squares are held, which share of the norm is missed?",
 )
 
 
