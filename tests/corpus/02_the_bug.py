@@ -1934,3 +1934,57 @@ def exposes(layer_class):
             if out.shape != want.shape or not torch.allclose(out, want, atol=1e-4):
                 return True
     return False
+
+
+# %% chaff="an empty batch has no shape" exercise="product_shape" misconception=""
+def product_shape(x_shape, d, k):
+    if 0 in x_shape:
+        return None
+    try:
+        return tuple(torch.broadcast_shapes((d, k), x_shape))
+    except RuntimeError:
+        return None
+
+
+# %% chaff="a tensor assigned to lora_B" exercise="exposes" misconception=""
+def exposes(layer_class):
+    base = nn.Linear(5, 3)
+    layer = layer_class(base, rank=2, alpha=6)
+    layer.lora_B = torch.randn(2, 3)
+    for x in (torch.randn(7, 5), torch.randn(5), torch.randn(2, 7, 5)):
+        try:
+            if not torch.allclose(layer(x), base(x) + 3 * (x @ layer.lora_A @ layer.lora_B), atol=1e-4):
+                return True
+        except RuntimeError:
+            return True
+    return False
+
+
+# %% chaff="the first round returns in either case" exercise="exposes" misconception="only_rows"
+def exposes(layer_class):
+    for d, k in ((5, 3), (4, 4)):
+        base = nn.Linear(d, k)
+        layer = layer_class(base, rank=2, alpha=6)
+        nn.init.normal_(layer.lora_B)
+        for x in (torch.randn(7, d), torch.randn(d), torch.randn(2, 7, d)):
+            try:
+                y = layer(x)
+            except RuntimeError:
+                return True
+            t = base(x) + 3 * (x @ layer.lora_A @ layer.lora_B)
+            if torch.allclose(y, t, atol=1e-4):
+                return False
+            else:
+                return True
+
+
+# %% chaff="a truth value for each entry" exercise="exposes" misconception=""
+def exposes(layer_class):
+    base = nn.Linear(5, 3)
+    layer = layer_class(base, rank=2, alpha=6)
+    nn.init.normal_(layer.lora_B)
+    x = torch.randn(7, 5)
+    try:
+        return ~torch.isclose(layer(x), base(x) + 3 * (x @ layer.lora_A @ layer.lora_B), atol=1e-4)
+    except RuntimeError:
+        return True

@@ -155,7 +155,9 @@ class Exposes(Check):
         if answered is None:
             returned = describe.contents(observation["value"])
             problem = f"On {a_layer}, the test returned neither True nor False."
-            return Fault(problem, returned, str(not layer.right), hint=_SAYS)
+            several = isinstance(observation["value"], torch.Tensor) and observation["value"].numel() > 1
+            hint = f"{_SAYS} This is a tensor of several values: what makes one of them?" if several else _SAYS
+            return Fault(problem, returned, str(not layer.right), hint=hint)
         if answered is (not layer.right):
             return None
         if layer.right:
@@ -461,7 +463,8 @@ answer.slip(
     "(torch.randn(d), torch.randn(7, d), torch.randn(2, 7, d))",
     "(torch.randn(7, d),)",
     thought="x is a batch of rows: two dimensions.",
-    hint="A transformer's x has three dimensions, a single input has one. Try x of several dimensions.",
+    hint="A transformer's x has three dimensions, a single input has one. Try x of several dimensions. If your test has a loop over "
+    "them, does a `return` end it in the first round?",
     recognise=_gap("x is not 2-D"),
 )
 
@@ -482,7 +485,8 @@ answer.slip(
     "(torch.randn(d), torch.randn(7, d), torch.randn(2, 7, d))",
     "(torch.randn(2, 7, d),)",
     thought="x is a batch of sequences: three dimensions.",
-    hint="A layer may also get a batch of rows, or a single one. Try x of several dimensions.",
+    hint="A layer may also get a batch of rows, or a single one. Try x of several dimensions. If your test has a loop over them, does "
+    "a `return` end it in the first round?",
     recognise=_gap("x is not 3-D"),
 )
 

@@ -94,10 +94,17 @@ class ProductShape(Check):
             return fault
         value, expected = observation["value"], self.expected(case)
         returned_and_expected = describe.contents(value), describe.contents(expected)
+        if isinstance(value, torch.Tensor) and value.ndim > 1:
+            hint = "A shape is asked for, and not the product: what does a tensor call its own?"
+            return Fault("A tensor came back, and not its shape.", *returned_and_expected, hint=hint)
         if expected is None:
             return Fault("A shape came back for sizes at which torch raises.", *returned_and_expected)
         if value is None:
-            return Fault("None came back for sizes at which torch does not raise.", *returned_and_expected)
+            # The cases with an empty batch are the last: this one is shown where no other got None.
+            hint = (
+                "torch.ones(3, 3) * torch.ones(0, 3, 3) runs. Which shape has it?" if 0 in case.args["x_shape"] else ""
+            )
+            return Fault("None came back for sizes at which torch does not raise.", *returned_and_expected, hint=hint)
         return Fault(fault.problem.replace("The result", "The shape"), *returned_and_expected)
 
 
