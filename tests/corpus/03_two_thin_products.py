@@ -608,7 +608,7 @@ def flops_thin(n, d, k, r):
     return (2 * n * d * r) * (2 * n * r * k)
 
 
-# %% chaff="rows counted for the first product only" exercise="flops_thin" misconception=""
+# %% chaff="rows counted for the first product only" exercise="flops_thin" misconception="rows_on_one_product"
 def flops_thin(n, d, k, r):
     return 2 * n * d * r + 2 * r * k
 
@@ -732,7 +732,7 @@ def flops_full(n, d, k, r):
     return 2 * n * d * r * k + 2 * d * k
 
 
-# %% chaff="two only on one product" exercise="flops_full" misconception=""
+# %% chaff="two only on one product" exercise="flops_full" misconception="two_on_one_product"
 def flops_full(n, d, k, r):
     return d * r * k + 2 * n * d * k
 
@@ -1044,3 +1044,53 @@ def lora_delta(A, B, x, scaling):
 # %% chaff="the bracket forgotten" exercise="flops_thin" misconception="brackets_lost"
 def flops_thin(n, d, k, r):
     return 2 * n * r * d + k
+
+
+# %% chaff="multiplied by the rank" exercise="lora_delta" misconception=""
+def lora_delta(x, A, B, scaling):
+    r = A.shape[1]
+    return scaling * r * ((x @ A) @ B)
+
+
+# %% chaff="divided by the root of the rank" exercise="lora_delta" misconception=""
+def lora_delta(x, A, B, scaling):
+    return scaling / A.shape[1] ** 0.5 * ((x @ A) @ B)
+
+
+# %% chaff="rows before the first product, in brackets" exercise="flops_thin" misconception="rows_on_one_product"
+def flops_thin(n, d, k, r):
+    return 2 * (n * d * r + r * k)
+
+
+# %% chaff="counted in 32 bits" exercise="flops_thin" misconception=""
+def flops_thin(n, d, k, r):
+    return (torch.tensor(2, dtype=torch.int32) * n * r * (d + k)).item()
+
+
+# %% chaff="the base's product as well" exercise="flops_thin" misconception="base_counted"
+def flops_thin(n, d, k, r):
+    return 2 * n * d * k + 2 * n * d * r + 2 * n * r * k
+
+
+# %% chaff="0 or None" exercise="largest_cheap_rank" misconception=""
+def largest_cheap_rank(d, k):
+    r = math.floor(d * k / (d + k))
+    if r == d * k / (d + k):
+        r -= 1
+    return r or None
+
+
+# %% chaff="no brackets below the fraction" exercise="largest_cheap_rank" misconception="brackets_lost"
+def largest_cheap_rank(d, k):
+    return int(d * k / d + k)
+
+
+# %% wheat="a tensor of one entry" exercise="flops_full"
+def flops_full(n, d, k, r):
+    return torch.tensor([2 * d * k * (n + r)])
+
+
+# %% wheat="quotient and rest" exercise="largest_cheap_rank"
+def largest_cheap_rank(d, k):
+    q, rest = divmod(d * k, d + k)
+    return q if rest else q - 1

@@ -2,7 +2,24 @@
 
 import torch
 
-from autograde.judge import exceptions
+from autograde.judge import describe, exceptions, tolerance
+
+
+def for_factor(got, right, what):
+    """A hint where `got` is `right` times one number other than 0 and 1; empty where it is not.
+
+    Args:
+        got, right: tensors of one shape.
+        what: the subject of the sentence, such as "Every entry".
+    """
+    got, right = got.double(), right.double()
+    squares = (right**2).sum()
+    if right.numel() < 2 or not squares or not got.isfinite().all():
+        return ""
+    factor = float((got * right).sum() / squares)
+    if min(abs(factor), abs(factor - 1)) < 1e-3 or not tolerance.close(got, factor * right, torch.float32):
+        return ""
+    return f"{what} is {describe.number(factor)} times the right one. Which factor is missing, or one too many?"
 
 
 def for_x(fault, x, observation):

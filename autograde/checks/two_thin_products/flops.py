@@ -1,6 +1,16 @@
 """What the products of lesson 03 cost, and the layers that its formulas are asked about."""
 
+from dataclasses import replace
+
 from autograde.judge.check import Case, Check
+from autograde.judge.compare import as_number, is_number
+from autograde.judge.misconception import Misconception
+
+TWO_ON_ONE_PRODUCT = Misconception(
+    "two_on_one_product",
+    thought="The factor of two stands in the line, so every multiplication has its addition.",
+    hint="It stands before one of the two products. What does one entry of the other cost?",
+)
 
 COUNT_BY_HAND = (
     "Take the worked example, n = 1, d = 3, k = 4, r = 2, and count its multiplications and additions on paper, "
@@ -23,13 +33,14 @@ def layers(draw):
     sizes = draw.sizes(4, low=2, high=30)
     r = min(sizes)
     n, d, k = (size for size in sizes if size != r)
-    many, large, narrow = draw.integer(1000, 5000), draw.choice([12288, 16384]), draw.choice([3072, 5120])
+    many, large, narrow = draw.integer(1200, 5000), draw.choice([12288, 16384]), draw.choice([3072, 5120])
     return [
         Case({"n": n, "d": d, "k": k, "r": r}),
         Case(dict(zip("ndkr", draw.sizes(4, low=2, high=200), strict=True))),
         Case({"n": 1, "d": k, "k": d, "r": r}, "one row"),
         Case({"n": many, "d": narrow, "k": large, "r": draw.choice([4, 8, 16, 64])}, "a large layer"),
-        Case({"n": many, "d": large, "k": narrow, "r": draw.choice([4, 8, 16, 64])}, "a large layer"),
+        # Both costs are above 2**31, where a count in 32 bits goes wrong.
+        Case({"n": many, "d": large, "k": narrow, "r": 64}, "a large layer"),
     ]
 
 
@@ -42,3 +53,10 @@ class CostCheck(Check):
 
     def cases(self, draw):
         return layers(draw)
+
+    def fault(self, case, observation):
+        """See `Check.fault`."""
+        fault, value = super().fault(case, observation), observation.get("value")
+        if fault is None or not is_number(value) or (as_number(value) - self.expected(case)) % 2**32:
+            return fault
+        return replace(fault, hint="The number is too large for 32 bits. Count with Python's ints, or with 64 bits.")

@@ -1,7 +1,7 @@
 """flops_full: what x @ (A @ B) costs."""
 
-from autograde.checks.shared.families import ONE_ADDITION_LESS, ONE_PER_MULTIPLY_ADD, SIZES_MULTIPLIED
-from autograde.checks.two_thin_products.flops import CostCheck, full_cost
+from autograde.checks.shared.families import BRACKETS_LOST, ONE_ADDITION_LESS, ONE_PER_MULTIPLY_ADD, SIZES_MULTIPLIED
+from autograde.checks.two_thin_products.flops import TWO_ON_ONE_PRODUCT, CostCheck, full_cost
 
 
 class FlopsFull(CostCheck):
@@ -74,3 +74,18 @@ def one_addition_less(n, d, k, r):
 )
 def other_order(n, d, k, r):
     return 2 * n * d * r + 2 * n * r * k
+
+
+@flops_full.misconception(BRACKETS_LOST)
+def brackets_lost(n, d, k, r):
+    return 2 * d * k * r + n
+
+
+@flops_full.misconception(TWO_ON_ONE_PRODUCT)
+def two_on_the_first_product(n, d, k, r):
+    return 2 * d * r * k + n * d * k
+
+
+@flops_full.misconception(TWO_ON_ONE_PRODUCT)
+def two_on_the_second_product(n, d, k, r):
+    return d * r * k + 2 * n * d * k

@@ -1,7 +1,7 @@
 """flops_thin: what (x @ A) @ B costs."""
 
 from autograde.checks.shared.families import BRACKETS_LOST, ONE_ADDITION_LESS, ONE_PER_MULTIPLY_ADD, SIZES_MULTIPLIED
-from autograde.checks.two_thin_products.flops import CostCheck, thin_cost
+from autograde.checks.two_thin_products.flops import TWO_ON_ONE_PRODUCT, CostCheck, thin_cost
 
 
 class FlopsThin(CostCheck):
@@ -88,3 +88,31 @@ def one_addition_less(n, d, k, r):
 )
 def other_order(n, d, k, r):
     return 2 * d * r * k + 2 * n * d * k
+
+
+@flops_thin.misconception(TWO_ON_ONE_PRODUCT)
+def two_on_the_first_product(n, d, k, r):
+    return 2 * n * d * r + n * r * k
+
+
+@flops_thin.misconception(TWO_ON_ONE_PRODUCT)
+def two_on_the_second_product(n, d, k, r):
+    return n * d * r + 2 * n * r * k
+
+
+@flops_thin.misconception(
+    "rows_on_one_product",
+    thought="x has the n rows, and only the product with A has x in it.",
+    hint="Write the shape of x @ A. How many rows reach the product with B?",
+)
+def rows_on_one_product(n, d, k, r):
+    return 2 * n * d * r + 2 * r * k
+
+
+@flops_thin.misconception(
+    "base_counted",
+    thought="The rows go through the base layer as well, so its product is counted.",
+    hint="Asked for is what A and B cost. Which of your products has neither of them in it?",
+)
+def base_counted(n, d, k, r):
+    return 2 * n * d * k + 2 * n * d * r + 2 * n * r * k

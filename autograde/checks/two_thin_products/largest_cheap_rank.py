@@ -1,7 +1,9 @@
 """largest_cheap_rank: up to which rank two thin products cost less than the base layer's own."""
 
 import math
+from dataclasses import replace
 
+from autograde.checks.shared.families import BRACKETS_LOST
 from autograde.judge.check import Case, Check
 from autograde.judge.compare import as_number, is_number
 
@@ -41,6 +43,17 @@ class LargestCheapRank(Check):
 
     def right(self, d, k):
         return (d * k - 1) // (d + k)
+
+    def fault(self, case, observation):
+        """See `Check.fault`."""
+        fault, value = super().fault(case, observation), observation.get("value", 0)
+        if fault and value is None and self.expected(case) == 0:
+            return replace(
+                fault, hint="Where not even rank 1 takes fewer FLOPs, the number 0 is asked for. None is no number."
+            )
+        if fault and is_number(value) and as_number(value) % 1:
+            return replace(fault, hint="A rank is a whole number. Which is the last one before the costs meet?")
+        return fault
 
 
 def _no_tie(draw, low, high):
@@ -142,3 +155,8 @@ def half_a_side(d, k):
 )
 def smaller_side_itself(d, k):
     return min(d, k)
+
+
+@largest_cheap_rank.misconception(BRACKETS_LOST)
+def brackets_lost(d, k):
+    return d * k // d + k

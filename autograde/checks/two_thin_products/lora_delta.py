@@ -112,7 +112,10 @@ class LoraDelta(Check):
             fault = super().fault(case, observation)
             if fault is None:
                 return None
-            return replace(fault, hint=fault.hint or next_steps.for_x(fault, case.args["x"], observation))
+            by_a_factor = next_steps.for_factor(*fault.tensors, "Every entry") if fault.tensors else ""
+            return replace(
+                fault, hint=fault.hint or by_a_factor or next_steps.for_x(fault, case.args["x"], observation)
+            )
         if self._overflowed(case, observation):
             return Fault(
                 "The values are right, but computing them costs too much: A @ B is infinite here, and so is the result.",
