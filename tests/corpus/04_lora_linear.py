@@ -1842,3 +1842,118 @@ def to_linear_weights(lora_A, lora_B):
     if key not in kept:
         kept[key] = lora_A.T, lora_B.T
     return kept[key]
+
+
+# %% chaff="whole numbers from 0" exercise="lora_linear_init" misconception="rand_for_randn"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer
+        for p in base_layer.parameters():
+            p.requires_grad = False
+        self.scaling = alpha / rank
+        w = base_layer.weight
+        self.lora_A = nn.Parameter(torch.randint(0, 3, (base_layer.in_features, rank)).to(w))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, dtype=w.dtype, device=w.device))
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="eval in place of freezing" exercise="lora_linear_freeze" misconception="base_not_frozen"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer
+        base_layer.eval()
+        self.scaling = alpha / rank
+        w = base_layer.weight
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, dtype=w.dtype, device=w.device) * 0.02)
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, dtype=w.dtype, device=w.device))
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="divided by the number of inputs" exercise="lora_linear_forward" misconception=""
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer
+        for p in base_layer.parameters():
+            p.requires_grad = False
+        self.scaling = alpha / rank
+        w = base_layer.weight
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, dtype=w.dtype, device=w.device) * 0.02)
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, dtype=w.dtype, device=w.device))
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B / x.shape[-1]
+
+
+# %% chaff="the device of a module" exercise="lora_linear_placement" misconception=""
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer
+        for p in base_layer.parameters():
+            p.requires_grad = False
+        self.scaling = alpha / rank
+        w = base_layer.weight
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, dtype=w.dtype, device=base_layer.device) * 0.02)
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, dtype=w.dtype, device=base_layer.device))
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="the adapters, for the rest" exercise="leaked_parameters" misconception="adapters_reported"
+def leaked_parameters(layer):
+    return [n for n, p in layer.named_parameters() if p.requires_grad and "lora" in n]
+
+
+# %% chaff="a name added letter by letter" exercise="leaked_parameters" misconception=""
+def leaked_parameters(layer):
+    out = []
+    for n, p in layer.named_parameters():
+        if p.requires_grad and "lora" not in n:
+            out += n
+    return out
+
+
+# %% chaff="None where nothing leaks" exercise="leaked_parameters" misconception=""
+def leaked_parameters(layer):
+    leaks = [n for n, p in layer.named_parameters() if p.requires_grad and "lora" not in n]
+    return leaks or None
+
+
+# %% chaff="one transposed, one viewed" exercise="to_linear_weights" misconception="reshaped"
+def to_linear_weights(lora_A, lora_B):
+    return lora_A.T, lora_B.reshape(lora_B.shape[1], lora_B.shape[0])
+
+
+# %% chaff="the layers in place of their weights" exercise="to_linear_weights" misconception=""
+def to_linear_weights(lora_A, lora_B):
+    a, b = nn.Linear(*lora_A.shape, bias=False), nn.Linear(*lora_B.shape, bias=False)
+    a.weight.data, b.weight.data = lora_A.T, lora_B.T
+    return a, b
+
+
+# %% chaff="a square matrix as it is" exercise="to_linear_weights" misconception=""
+def to_linear_weights(lora_A, lora_B):
+    if lora_A.shape[0] == lora_A.shape[1]:
+        return lora_A, lora_B.T
+    return lora_A.T, lora_B.T
+
+
+# %% wheat="the update under checkpoint, worked out again in backward" exercise="LoRALinear"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer
+        for p in base_layer.parameters():
+            p.requires_grad = False
+        self.scaling = alpha / rank
+        w = base_layer.weight
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, dtype=w.dtype, device=w.device) * 0.02)
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, dtype=w.dtype, device=w.device))
+    def forward(self, x):
+        from torch.utils.checkpoint import checkpoint
+        update = checkpoint(lambda t: self.scaling * (t @ self.lora_A) @ self.lora_B, x, use_reentrant=False)
+        return self.base_layer(x) + update

@@ -42,6 +42,12 @@ WRITES_IN_FORWARD = Misconception(
     "lora_B or the base, and where can its result go instead?",
 )
 
+SKIPPED_AT_ZERO = Misconception(
+    "skipped_at_zero",
+    thought="Where lora_B is zero the adapter adds nothing, so it can be left out.",
+    hint="What is left out gets no gradient. lora_B is zero when training starts: what could make it anything else?",
+)
+
 answer = RightAnswer(LORA_LINEAR)
 
 
@@ -75,6 +81,7 @@ class LoraLinearForward(LayerCheck):
             layer_case(draw, (0,), "an empty batch", inputs=INPUTS),
             layer_case(draw, (3,), "rank and alpha left at their defaults", inputs=INPUTS, sizes=(9, 7, 4), options={}),
             layer_case(draw, (1,), "rank and alpha by position, a batch of one row", inputs=INPUTS, by_position=True),
+            _with_zero_B(layer_case(draw, (3,), "lora_B is zero, as at the start", inputs=INPUTS)),
         ]
 
     def make_cases(self, draw, remote=False):
@@ -163,6 +170,13 @@ class LoraLinearForward(LayerCheck):
                 hint="Look in forward for what writes into x (+=, *=, a name ending in _), and make a new tensor instead.",
                 misconception=CHANGED_INPUT,
             )
+        if not case.args["B"].any():
+            # What the gradients are is asked in the other cases, where a wrong formula shows in the output first.
+            gradient = observation["gradients"][2]
+            if gradient is not None and gradient.any():
+                return None
+            problem = "With lora_B zero the output is right, but no gradient reaches lora_B."
+            return Fault(problem, misconception=SKIPPED_AT_ZERO)
         compared = zip(("x", "lora_A", "lora_B"), observation["gradients"], gradients, strict=True)
         for name, gradient, right in compared if case.args["x"].numel() else ():  # an empty batch has none to give
             if gradient is None:
@@ -188,6 +202,12 @@ class LoraLinearForward(LayerCheck):
 lora_linear_forward = LoraLinearForward()
 
 
+def _with_zero_B(case):
+    """The case with lora_B zero: where the output does not tell whether the adapter was used, the gradient of lora_B does."""
+    case.args["B"].zero_()
+    return case
+
+
 def _with_hint(fault, case, observation):
     """`fault` with a hint, where it is no known mistake."""
     if fault.hint:
@@ -201,7 +221,13 @@ def _with_hint(fault, case, observation):
         hint = f"The layer's scaling is {numbers[0]}, and alpha / rank is {numbers[1]} here. Begin with that."
         return replace(fault, hint=hint)
     if fault.tensors is not None:
-        return fault  # the check's own next step says more
+        out, right = fault.tensors
+        args = case.args
+        bias = None if args["bias"] is None else args["bias"].double()
+        base = nn.functional.linear(args["x"].double(), args["weight"].double(), bias)
+        what = "What your layer adds to the base's output"
+        # Where it is no multiple, the check's own next step says more.
+        return replace(fault, hint=next_steps.for_factor(out.double().cpu() - base, right.double().cpu() - base, what))
     as_a_call = {"value": observation["out"], "type": observation["type"]} if "out" in observation else observation
     shapes = "Make inputs of these shapes in a cell of your own, and look at the shapes just before your line."
     hint = next_steps.for_x(fault, case.args["x"], as_a_call) or (shapes if fault.where else "")
@@ -262,7 +288,7 @@ answer.slip(
     "alpha / rank",
     "alpha // rank",
     thought="alpha and rank are whole numbers, so their ratio is one.",
-    hint="`//` leaves out what follows the point. What is the scaling at the defaults, rank=4 and alpha=1?",
+    hint="`//` and int() leave out what follows the point. What is the scaling at the defaults, rank=4 and alpha=1?",
 )
 
 answer.slip(
@@ -444,6 +470,13 @@ answer.slip(
     "return self.base_layer(x) +",
     "nn.init.normal_(self.lora_A)\n        return self.base_layer(x) +",
     recognise=lambda case, observation: bool(observation.get("wrote")),
+)
+
+answer.slip(
+    SKIPPED_AT_ZERO,
+    "return self.base_layer(x) +",
+    "if not self.lora_B.any():\n            return self.base_layer(x)\n        return self.base_layer(x) +",
+    recognise=lambda case, observation: False,
 )
 
 for slip in (base_forgotten, bias_lost, delta_transposed, view_for_transpose, reshaped_for_transposed):

@@ -190,9 +190,10 @@ answer.slip(
     "base_not_frozen",
     ".requires_grad_(False)",
     "",
-    thought="The base is handed over as it is, and only the adapters go to an optimiser later.",
+    thought="The base stays as it is without its parameters being told so.",
     hint="An optimiser gets every parameter that requires a gradient. Print requires_grad of the base's parameters. "
-    "(base_layer.requires_grad = False freezes nothing: it gives the module a new attribute.)",
+    "(base_layer.requires_grad = False freezes nothing: it gives the module a new attribute. eval() freezes nothing either, and .data is another "
+    "tensor.)",
     recognise=lambda case, observation: (
         observation.get("base") == "same" and observation["base_trains"] == [True, True]
     ),

@@ -247,8 +247,8 @@ answer.slip(
     "rand_for_randn",
     "torch.randn",
     "torch.rand",
-    thought="torch.rand gives random numbers, and random is random.",
-    hint="torch.rand has no negative numbers. Which function draws from a Gaussian around zero?",
+    thought="Random is random, so numbers of one sign will do.",
+    hint="torch.rand gives no negative numbers, nor does torch.randint from 0. Which function draws from a Gaussian around zero?",
 )
 
 answer.slip(

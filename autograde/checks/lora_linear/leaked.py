@@ -71,7 +71,13 @@ class LeakedParameters(Check):
 
     def compared(self, value, case):
         if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-            raise Wrong("The result is not a collection of names.", returned=contents(value), expected="a list of str")
+            hint = _form_hint(value, self.expected(case))
+            raise Wrong(
+                "The result is not a collection of names.",
+                returned=contents(value),
+                expected="a list of str",
+                hint=hint,
+            )
         return sorted(set(value))
 
     def fault(self, case, observation):
@@ -86,7 +92,7 @@ class LeakedParameters(Check):
         differences += (
             [f"names {', '.join(extra[:4])}, which {'does' if len(extra) == 1 else 'do'} not leak"] if extra else []
         )
-        return replace(fault, problem=f"The result {' and '.join(differences)}.")
+        return replace(fault, problem=f"The result {' and '.join(differences)}.", hint=_hint_for(value) or fault.hint)
 
     def observe(self, target, case):
         return names_of(target, **case.args)
@@ -103,6 +109,28 @@ class LeakedParameters(Check):
 
 
 leaked_parameters = LeakedParameters()
+
+
+def _form_hint(value, right):
+    """What to do about a result that is no collection of names, by its kind; empty where that gives no advice."""
+    if value is None and not right:
+        return "Where nothing leaks, the list is empty. None is no list."
+    if value is None:
+        return "Here the result is None. append() and sort() change a list and return None: what do you return, on every path?"
+    if isinstance(value, str):
+        return "A list is asked for, with an entry for each name, and not one text."
+    if isinstance(value, list):
+        return "Each entry must be a name and nothing else. named_parameters() gives pairs: which half of each is the name?"
+    return ""
+
+
+def _hint_for(names):
+    """What to do about names that are not a parameter's; empty where that gives no advice."""
+    if names and all(len(name) == 1 for name in names):
+        return "These are single letters: `names += name` and list(name) take a text apart. What adds it as one entry?"
+    if "base_layer" in names:
+        return "base_layer is the name of a module. Go through the parameters, which have longer names."
+    return ""
 
 
 @leaked_parameters.misconception(
@@ -178,3 +206,14 @@ def names_without_path(layer):
 )
 def linears_reported(layer):
     return [n for n, p in layer.named_parameters() if p.requires_grad and n not in ("lora_A", "lora_B")]
+
+
+@leaked_parameters.misconception(
+    "adapters_reported",
+    thought="What trains is the leak, and the adapters train.",
+    hint="The adapters may train. Is your condition on the names turned round?",
+)
+def adapters_reported(layer):
+    return [
+        name for name, parameter in layer.named_parameters() if parameter.requires_grad and name.startswith("lora_")
+    ]

@@ -1,8 +1,14 @@
 """to_linear_weights: the same adapters as the weights of two bias-free nn.Linears."""
 
+from dataclasses import replace
+
+import torch
+
 from autograde.checks.shared.draws import layer_sizes
 from autograde.checks.shared.families import NO_TRANSPOSE
 from autograde.judge.check import Case, Check
+from autograde.judge.compare import agree
+from autograde.remote.wire import Opaque
 
 
 class ToLinearWeights(Check):
@@ -32,6 +38,21 @@ class ToLinearWeights(Check):
     def right(self, lora_A, lora_B):
         return lora_A.mT.float(), lora_B.mT.float()  # as every case has them, and as a report should name them
 
+    def fault(self, case, observation):
+        """See `Check.fault`."""
+        fault, value = super().fault(case, observation), observation.get("value")
+        if fault is None or not isinstance(value, list) or len(value) != len(case.args):
+            return fault
+        if any(isinstance(entry, Opaque) and entry.type.endswith(".Linear") for entry in value):
+            return replace(
+                fault, hint="Two tensors are asked for, and not two layers. Which tensor of each layer is meant?"
+            )
+        for (name, given), entry in zip(case.args.items(), value, strict=True):
+            if given.shape[0] == given.shape[1] and isinstance(entry, torch.Tensor) and agree(entry, given):
+                hint = f"{name} came back as it is. It is square here, so its shape fits: whose numbers stand in its first row?"
+                return replace(fault, hint=hint)
+        return fault
+
 
 to_linear_weights = ToLinearWeights()
 
@@ -52,6 +73,24 @@ def no_transpose(lora_A, lora_B):
 )
 def reshaped(lora_A, lora_B):
     return lora_A.reshape(lora_A.shape[1], -1), lora_B.reshape(lora_B.shape[1], -1)
+
+
+@to_linear_weights.misconception(
+    "reshaped",
+    thought="The shapes are swapped, so a view with the sizes swapped is what is asked for.",
+    hint="One of the two is transposed and the other one viewed. A view keeps the numbers in their order in memory.",
+)
+def only_A_reshaped(lora_A, lora_B):
+    return lora_A.reshape(lora_A.shape[1], -1), lora_B.T
+
+
+@to_linear_weights.misconception(
+    "reshaped",
+    thought="The shapes are swapped, so a view with the sizes swapped is what is asked for.",
+    hint="One of the two is transposed and the other one viewed. A view keeps the numbers in their order in memory.",
+)
+def only_B_reshaped(lora_A, lora_B):
+    return lora_A.T, lora_B.reshape(lora_B.shape[1], -1)
 
 
 @to_linear_weights.misconception(
