@@ -1,5 +1,7 @@
 """Recognises, by the answers to several calls alone, a function that keeps something from one call to the next."""
 
+import itertools
+
 import torch
 
 
@@ -45,8 +47,9 @@ def _tensors(value):
 
 
 def _grows(returned):
-    """Whether each list begins with the one before it, and the last is longer than the first, which is not empty."""
-    if len(returned) < 3 or not all(isinstance(value, list) for value in returned) or not returned[0]:
+    """Whether each list begins with the one before it, and the last is longer than the first that is not empty."""
+    returned = list(itertools.dropwhile(lambda value: value == [], returned))
+    if len(returned) < 3 or not all(isinstance(value, list) for value in returned):
         return False
     pairs = list(zip(returned, returned[1:], strict=False))
     begins = all(len(one) <= len(two) and _identical(one, two[: len(one)]) for one, two in pairs)

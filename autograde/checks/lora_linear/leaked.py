@@ -1,6 +1,7 @@
 """leaked_parameters: which parameters train and should not."""
 
 from dataclasses import replace
+from itertools import accumulate
 
 from autograde.checks.shared.draws import layer_sizes
 from autograde.judge.check import Case, Check, Wrong
@@ -94,6 +95,12 @@ class LeakedParameters(Check):
         )
         return replace(fault, problem=f"The result {' and '.join(differences)}.", hint=_hint_for(value) or fault.hint)
 
+    def keeps(self, cases, observations, failed):
+        """Whether each call gave the names of all calls so far. Names that grow by the order of the cases alone are no sign of it."""
+        so_far = list(accumulate((set(self.expected(case)) for case in cases), set.union))
+        values = [observation.get("value") for observation in observations]
+        return super().keeps(cases, observations, failed) and all(map(_are_names_of, values, so_far))
+
     def observe(self, target, case):
         return names_of(target, **case.args)
 
@@ -109,6 +116,10 @@ class LeakedParameters(Check):
 
 
 leaked_parameters = LeakedParameters()
+
+
+def _are_names_of(value, names):
+    return isinstance(value, list) and all(isinstance(name, str) for name in value) and set(value) == names
 
 
 def _form_hint(value, right):
