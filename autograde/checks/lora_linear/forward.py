@@ -173,7 +173,7 @@ class LoraLinearForward(LayerCheck):
         if not case.args["B"].any():
             # What the gradients are is asked in the other cases, where a wrong formula shows in the output first.
             gradient = observation["gradients"][2]
-            if gradient is not None and gradient.any():
+            if isinstance(gradient, torch.Tensor) and gradient.any():
                 return None
             problem = "With lora_B zero the output is right, but no gradient reaches lora_B."
             return Fault(problem, misconception=SKIPPED_AT_ZERO)
