@@ -12,25 +12,28 @@ from autograde.sandbox.pool import SandboxPool
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="priorities are a matter of Linux")
 
-# Each process ends only once it was lowered, and says so by its exit code. None ends before all are there: the last ones
-# would be few.
+# Each process says when it was lowered, and tries to undo that. None ends before all were lowered: the last ones would be few.
 LOWERED = """
 import os
 children = []
-ready, go = os.pipe()
+told, tell = os.pipe()
+wait, go = os.pipe()
 for _ in range({count}):
     child = os.fork()
     if child == 0:
         os.setsid()
         os.close(go)
-        os.read(ready, 1)
         while not {lowered}: pass
+        os.write(tell, b'.')
+        os.read(wait, 1)
         try:
             {undo}
         except OSError:
             os._exit(7)
         os._exit(0)
     children.append(child)
+for _ in children:
+    os.read(told, 1)
 os.close(go)
 [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
 """
