@@ -503,14 +503,19 @@ def _rate_fault(seen, before):
 
 
 def _goes_uphill(case, seen):
-    """Whether the lora_B's, which were zero, have moved along the gradient of the loss and not against it."""
+    """Whether the lora_B's, which were zero, have moved along the gradient of the loss and not against it. Of adapters that were
+    drawn anew, which have other gradients, that cannot be told.
+    """
+    now = seen["parameters"]
+    if any((now[f"{path}.lora_A"] - A).abs().max() > UNMOVED for path, _, _, A, _ in case.args["adapted"]):
+        return False
     model = made(READER).double()
     model.load_state_dict({name: value.double() for name, value in case.args["state"].items()})
     with torch.enable_grad():
         nn.functional.cross_entropy(model(case.args["x"].double()), case.args["y"]).backward()
     moved, gradient = [], []
     for path, _, _, A, _ in case.args["adapted"]:
-        moved.append(seen["parameters"][f"{path}.lora_B"].double().flatten())
+        moved.append(now[f"{path}.lora_B"].double().flatten())
         gradient.append((model.get_submodule(path).weight.grad @ A.double()).T.flatten())
     return bool(torch.cosine_similarity(torch.cat(moved), torch.cat(gradient), dim=0) > 0.3)
 
