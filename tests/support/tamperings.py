@@ -1095,7 +1095,7 @@ tried("begun")
 _returned(
     "a_wrapper_that_computes_when_it_is_read",
     "Wrapper(x @ weight.T)",
-    "is a tensor, but none that can be compared",
+    "is not a torch tensor but Wrapper",
     """
 class Wrapper(torch.Tensor):
     @staticmethod
