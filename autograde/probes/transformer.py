@@ -250,8 +250,8 @@ def load_into(function, source, seed, values, keys, tensors):
     Returns:
         ``not_callable``; or ``raised`` where it raised, and in any case what `_changes` says of the model, ``shares``
         (names of parameters that share memory with the state), ``state`` (its keys and its tensors) and ``now``:
-        by name the values of the parameters in `values` and of others that changed, as the model's first Parameters hold
-        them once the tensors of the state have changed their signs.
+        by name the values of all parameters, as the model's first Parameters hold them once the tensors of the state have
+        changed their signs.
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}
@@ -270,6 +270,4 @@ def load_into(function, source, seed, values, keys, tensors):
     with torch.no_grad():
         for tensor in tensors:
             tensor.neg_()
-    return observation | {
-        "now": {name: wire.plain(parameters[name]) for name in {**values, **dict.fromkeys(observation["changed"])}}
-    }
+    return observation | {"now": {name: wire.plain(parameters[name]) for name in values}}

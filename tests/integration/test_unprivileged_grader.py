@@ -110,9 +110,8 @@ def test_nbgraders_door(course):
 def test_an_account_without_an_entry(sample, tmp_path):
     course = copy_of(sample, tmp_path / "course")
     answered = plant(nbformat.read(course.release(LESSON), as_version=4), RIGHT)
-    answered.cells.append(
-        nbformat.v4.new_markdown_cell("*A word of my own*")
-    )  # what renders it looks for a home directory
+    # What renders a text cell looks for a home directory.
+    answered.cells.append(nbformat.v4.new_markdown_cell("*A word of my own*"))
     for student in ("ada", "zoe"):
         hand_in(course, student, answered)
     nobody = ("unshare", "--user", "--map-user=54321", "--map-group=54321", "env", "HOME=/")

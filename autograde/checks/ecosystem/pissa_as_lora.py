@@ -59,17 +59,11 @@ class PissaAsLora(Check):
         k = case.args["B0"].shape[1]
         expected_shapes = f"A of shape {describe.shape((d, 2 * r))} and B of shape {describe.shape((2 * r, k))}"
         if not isinstance(value, list) or len(value) != 2 or not all(isinstance(part, torch.Tensor) for part in value):
-            is_pair = isinstance(value, list) and len(value) == 2
-            raise Wrong(
-                "The result is not a pair of tensors.",
-                returned=describe.contents(value),
-                expected=expected_shapes,
-                hint=NUMBERS
-                if is_pair and isinstance(value[0], list)
-                else ""
-                if is_pair
-                else "Return A and B, and nothing else.",
-            )
+            hint = "Return A and B, and nothing else."
+            if isinstance(value, list) and len(value) == 2:
+                hint = NUMBERS if isinstance(value[0], list) else ""
+            returned = describe.contents(value)
+            raise Wrong("The result is not a pair of tensors.", returned=returned, expected=expected_shapes, hint=hint)
         A, B = value
         if A.shape != (d, 2 * r) or B.shape != (2 * r, k):
             sizes = f"A has shape {describe.shape(A.shape)} and B {describe.shape(B.shape)}"

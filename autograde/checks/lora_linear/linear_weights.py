@@ -75,20 +75,18 @@ def reshaped(lora_A, lora_B):
     return lora_A.reshape(lora_A.shape[1], -1), lora_B.reshape(lora_B.shape[1], -1)
 
 
-@to_linear_weights.misconception(
-    "reshaped",
-    thought="The shapes are swapped, so a view with the sizes swapped is what is asked for.",
-    hint="One of the two is transposed and the other one viewed. A view keeps the numbers in their order in memory.",
-)
+ONE_RESHAPED = {
+    "thought": "The shapes are swapped, so a view with the sizes swapped is what is asked for.",
+    "hint": "One of the two is transposed and the other one viewed. A view keeps the numbers in their order in memory.",
+}
+
+
+@to_linear_weights.misconception("reshaped", **ONE_RESHAPED)
 def only_A_reshaped(lora_A, lora_B):
     return lora_A.reshape(lora_A.shape[1], -1), lora_B.T
 
 
-@to_linear_weights.misconception(
-    "reshaped",
-    thought="The shapes are swapped, so a view with the sizes swapped is what is asked for.",
-    hint="One of the two is transposed and the other one viewed. A view keeps the numbers in their order in memory.",
-)
+@to_linear_weights.misconception("reshaped", **ONE_RESHAPED)
 def only_B_reshaped(lora_A, lora_B):
     return lora_A.T, lora_B.reshape(lora_B.shape[1], -1)
 
