@@ -190,7 +190,11 @@ class Check:
         """Whether all observations together show that something is kept from one call to the next; `failed` are the positions
         of the wrong ones.
         """
-        return is_kept(cases, [observation.get("value") for observation in observations], failed)
+        return is_kept(cases, list(map(self.returned, observations)), failed)
+
+    def returned(self, observation):
+        """The plain data that a call returned; None where it returned none."""
+        return observation.get("value")
 
     def left_out(self, observation):
         """Which part of a right answer was not checked, and why; empty if all was. Shown after a pass."""

@@ -16,7 +16,14 @@ strong, neither is named.
 from dataclasses import dataclass, replace
 
 from autograde.judge import exceptions
-from autograde.judge.misconception import ARGUMENTS_REORDERED, KEPT_BETWEEN_CALLS, RETURNED_NONE, Misconception
+from autograde.judge.kept import is_always_the_same
+from autograde.judge.misconception import (
+    ARGUMENTS_REORDERED,
+    KEPT_BETWEEN_CALLS,
+    RETURNED_NONE,
+    SAME_EVERY_CALL,
+    Misconception,
+)
 
 EVERYWHERE, OBSERVED, WHERE_WRONG, OF_TWO = 3, 2, 1, 0
 MIN_SHARE = 0.75  # with less, an answer that fails in an edge case would be given the name of another mistake
@@ -62,6 +69,8 @@ def diagnose(check, cases, observations, faults):
         return Candidate(ARGUMENTS_REORDERED, EVERYWHERE, tuple(failed), len(cases))
     if check.keeps(cases, observations, failed):
         return Candidate(KEPT_BETWEEN_CALLS, EVERYWHERE, tuple(failed), len(cases))
+    if is_always_the_same(cases, list(map(check.returned, observations))):
+        return Candidate(SAME_EVERY_CALL, EVERYWHERE, tuple(failed), len(cases))
     if cause := check.cause_in_all(cases, observations):
         found.append(Candidate(cause, EVERYWHERE, tuple(failed), len(cases)))
     everywhere_only = _crashed(observations)

@@ -1,4 +1,4 @@
-"""Recognises, by the answers to several calls alone, a function that keeps something from one call to the next."""
+"""Recognises, by the answers to several calls alone, a function whose results come from elsewhere than its arguments."""
 
 import itertools
 
@@ -14,6 +14,16 @@ def is_kept(cases, returned, failed):
         failed: positions of the cases with a wrong answer.
     """
     return bool(failed) and failed[0] > 0 and (_same_again(cases, returned, failed) or _grows(returned))
+
+
+def is_always_the_same(cases, returned):
+    """Whether all calls gave back the very same numbers, although their inputs have nothing to do with each other."""
+    if len(cases) < 2 or not all(_is_telling(value) and _identical(value, returned[0]) for value in returned):
+        return False
+    whole = all(
+        bool((tensor == tensor.round()).all()) for tensor in _tensors(returned[0])
+    )  # a constant, such as torch.eye
+    return not whole and any(_are_unrelated(case.args, cases[0].args) for case in cases[1:])
 
 
 def _same_again(cases, returned, failed):

@@ -105,6 +105,12 @@ CHANGED_INPUT = Misconception(
     thought="Working in place only saves memory, and no other code uses the input.",
     hint="Look for what writes into an input (+=, *=, a name ending in _), and make a new tensor instead.",
 )
+SAME_EVERY_CALL = Misconception(
+    "same_every_call",
+    thought="A name outside of the function holds what this call needs.",
+    hint="Whatever your function is given, the same numbers come back. Which names in its body are not among its arguments, "
+    "and which call or cell put there what they hold?",
+)
 KEPT_BETWEEN_CALLS = Misconception(
     "kept_between_calls",
     thought="A call starts with everything empty, default values and names outside of the function too.",

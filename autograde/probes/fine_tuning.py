@@ -179,7 +179,7 @@ def collected(function, source, state, layer, adapted, twice):
         twice: ``[path, name]``: the layer at the path also stands in the model under this name; empty for none.
 
     Returns:
-        ``type``, and ``items``: for each thing that came back the name of the model's parameter that it is, or ``copy`` with
+        ``type``, ``length`` (of what came back), and ``items``: for each thing in it, of the first and the last hundred, the name of the model's parameter that it is, or ``copy`` with
         the name of one whose memory or values it has, or ``other`` with its type, ``text`` (whether it is or holds a
         str), ``parameters`` (whether it holds Parameters of the model alone) and ``foreign`` (whether it is a Parameter of
         something else); and ``marked``: the model's parameters by name, once the first that came back was filled with ones,
@@ -199,6 +199,7 @@ def collected(function, source, state, layer, adapted, twice):
     if error:
         return observation
     names = {id(parameter): name for name, parameter in parameters.items()}
+    observation["length"] = len(items)
     observation["items"] = [
         _describe_item(item, names, parameters) for item in (items if len(items) < 200 else items[:100] + items[-100:])
     ]
@@ -244,7 +245,8 @@ class _TrainingWatcher:
 
     `rows` is how many rows the model has been given, `distinct` how many different ones (0 where it cannot be told),
     `trained` how many with a backward pass after them, and `restarted` whether an adapter had other values than at first when the
-    first of them arrived. Nothing is counted under `torch.no_grad`.
+    first of them arrived, and `used` whether the optimiser had made steps before this training. Nothing is counted under
+    `torch.no_grad`.
     """
 
     def __init__(self, model, adapters, rows):
@@ -254,6 +256,7 @@ class _TrainingWatcher:
         self.held, self.lr, self.gradient = set(), [], None
         self.given, self.different = rows, set()
         self.batches = []  # numbers of rows since the last backward pass
+        self.used = False
         self.first_values, self.restarted = [wire.copy(wire.plain(p)) for p in adapters], False
         last = adapters[-1]
         self.handles = [
@@ -288,6 +291,8 @@ class _TrainingWatcher:
             self.piled_up += 1
 
     def _step(self, optimiser, *_):
+        if not self.steps:
+            self.used = bool(optimiser.state)
         self.steps += 1
         rates = [wire.plain(group.get("lr")) for group in optimiser.param_groups]
         if rates and all(isinstance(rate, float) for rate in rates):
@@ -306,6 +311,7 @@ class _TrainingWatcher:
             "distinct": len(self.different),
             "held": sorted(filter(None, self.held)),
             "restarted": self.restarted,
+            "used": self.used,
         }
 
 

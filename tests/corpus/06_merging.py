@@ -3396,3 +3396,15 @@ class MergeableLoRALinear(nn.Module):
     def forward(self, x):
         y = self.base_layer(x)
         return y if self.merged else y + self.scaling * (x @ self.lora_A @ self.lora_B)
+
+
+# %% chaff="a tensor of the notebook, whatever the layer" exercise="delta_weight" misconception="same_every_call"
+example = torch.linspace(-1, 1, 35).reshape(7, 5)
+def delta_weight(layer):
+    return example
+
+
+# %% chaff="an nn.Linear of the notebook, whatever the layer" exercise="merge" misconception="same_every_call"
+example = nn.Linear(5, 7)
+def merge(layer):
+    return example

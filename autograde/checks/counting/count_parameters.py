@@ -1,6 +1,6 @@
 """count_parameters: how many values of a module train, and how many it holds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -33,6 +33,14 @@ _CHANGES = {
         "Counting only reads. Look for what writes: a name ending in _, zero_grad(), eval(), half().",
     ),
 }
+
+
+def _adds_up(first, second, counts):
+    """Whether the counts of a second call are those of the first one and the right ones on top of them."""
+    if not any(counts) or not all(isinstance(pair, list) and len(pair) == 2 for pair in (first, second)):
+        return False
+    sums = [one + right for one, right in zip(first, counts, strict=True) if isinstance(one, int)]
+    return second == sums
 
 
 def _describe_wrong_counts(value, counts):
@@ -189,6 +197,8 @@ class CountParameters(Check):
         if isinstance(value, torch.Tensor) and value.shape == (2,):
             value = value.tolist()
         if fault := fault_between(value, observation["type"], case.counts):
+            if _adds_up(value, observation["again"], case.counts):
+                return replace(fault, misconception=KEPT_BETWEEN_CALLS)
             problem, shown = _describe_wrong_counts(value, case.counts), (fault.returned, fault.expected)
             if observation["changed"] and observation["changed"] != ["values"]:
                 change, hint = _CHANGES[False]

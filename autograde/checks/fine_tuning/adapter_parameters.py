@@ -131,9 +131,9 @@ class AdapterParameters(Check):
         """Whether all answers but the first hold Parameters of other models, the model's own beside them or not. The first is
         right, or the function has been called before: then it adds to what is there, call by call.
         """
-        found = [seen.get("items", ()) for seen in observations]
-        foreign = [any(item.get("foreign") is True for item in items) for items in found]
-        grows = foreign[0] and all(len(one) < len(two) for one, two in itertools.pairwise(found))
+        foreign = [any(item.get("foreign") is True for item in seen.get("items", ())) for seen in observations]
+        lengths = [seen.get("length") for seen in observations]
+        grows = foreign[0] and None not in lengths and all(one < two for one, two in itertools.pairwise(lengths))
         return all(foreign[1:]) and (0 not in failed or grows)
 
     def cause_in_all(self, cases, observations):

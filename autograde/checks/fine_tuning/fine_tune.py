@@ -320,11 +320,13 @@ class FineTune(Check):
         return REST_DROPPED if rows[0] and not any(rows[1:]) else None
 
     def keeps(self, cases, observations, failed):
-        """Whether the first training is right, and the optimiser of every other one holds none of its model's parameters."""
+        """Whether the optimiser of every training but the first holds none of its model's parameters. The first one is right, or
+        its optimiser has been used before.
+        """
         watched = [observation.get("watched") for observation in observations]
-        if 0 in failed or None in watched:
+        if None in watched or not all(seen["steps"] and not seen["held"] for seen in watched[1:]):
             return False
-        return all(seen["steps"] and not seen["held"] for seen in watched[1:]) and bool(watched[0]["held"])
+        return bool(watched[0]["held"]) if 0 not in failed else watched[0]["used"] is True
 
     def same(self, case, a, b):
         """Whether two functions go wrong in the same way. Right ones differ in every digit, so values are not compared."""

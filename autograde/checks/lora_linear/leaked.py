@@ -1,7 +1,7 @@
 """leaked_parameters: which parameters train and should not."""
 
 from dataclasses import replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 from autograde.checks.shared.draws import layer_sizes
 from autograde.judge.check import Case, Check, Wrong
@@ -96,10 +96,18 @@ class LeakedParameters(Check):
         return replace(fault, problem=f"The result {' and '.join(differences)}.", hint=_hint_for(value) or fault.hint)
 
     def keeps(self, cases, observations, failed):
-        """Whether each call gave the names of all calls so far. Names that grow by the order of the cases alone are no sign of it."""
-        so_far = list(accumulate((set(self.expected(case)) for case in cases), set.union))
-        values = [observation.get("value") for observation in observations]
-        return super().keeps(cases, observations, failed) and all(map(_are_names_of, values, so_far))
+        """Whether each call gave the names of all calls so far. Names that grow by the order of the cases alone are no sign of it.
+        Where the function was called before, each list is the one before it with the names of its own case at the end.
+        """
+        names = [self.expected(case) for case in cases]
+        so_far = list(accumulate(map(set, names), set.union))
+        values = list(map(self.returned, observations))
+        if super().keeps(cases, observations, failed) and all(map(_are_names_of, values, so_far)):
+            return True
+        if not all(isinstance(value, list) for value in values) or len(values[0]) <= len(names[0]):
+            return False
+        return all(two[: len(one)] == one and sorted(map(str, two[len(one) :])) == own
+                   for (one, two), own in zip(pairwise(values), names[1:], strict=True))  # fmt: skip
 
     def observe(self, target, case):
         return names_of(target, **case.args)
