@@ -193,6 +193,10 @@ class ExpectedLayer:
         return base if self.active is None else base + self.adapter_output(self.active)
 
 
+# Exceptions that Python raises for a faulty line: a method that refuses a name raises others.
+_SLIPS = ("AttributeError", "NameError", "NotImplementedError", "TypeError", "UnboundLocalError")
+
+
 class MultiLoRALinearCheck(Check):
     """Takes a layer through steps with a snapshot after each. The first wrong snapshot is the fault."""
 
@@ -272,16 +276,20 @@ class MultiLoRALinearCheck(Check):
         return _first_fault(case, observation)
 
     def cause_in_all(self, cases, observations):
-        """`KEPT_ON_THE_CLASS` if layers refuse the first name that they are given where an earlier layer has it, and nowhere else."""
-        known, refused = set(), []
+        """`KEPT_ON_THE_CLASS` if layers refuse the first name that they are given where an earlier layer has it, and nowhere else;
+        or if all of them refuse it, and one without adapters knows a name: then there were layers before the first case.
+        """
+        known, earlier, refused, found = set(), [], [], False
         for case, observation in zip(cases, observations, strict=True):
             (method, name, *_), snapshots = case.args["steps"][0], observation.get("snapshots", ())
-            if method == "add" and len(snapshots) > 1:
-                if ("raised" in snapshots[1]) != (name in known):
-                    return None
-                refused.append("raised" in snapshots[1])
+            if len(snapshots) > 1 and method == "add":
+                refused.append("raised" in snapshots[1] and snapshots[1]["raised"]["type"] not in _SLIPS)
+                earlier.append(name in known)
+            elif len(snapshots) > 1:
+                found |= "raised" not in snapshots[1]
             known |= {step[1] for step in case.args["steps"] if step[0] == "add"}
-        return KEPT_ON_THE_CLASS if any(refused) else None
+        is_kept = refused == earlier or found and all(refused)
+        return KEPT_ON_THE_CLASS if any(refused) and is_kept else None
 
     def same(self, case, a, b):
         outputs = [[snapshot["out"] for snapshot in seen.get("snapshots", ())] for seen in (a, b)]
