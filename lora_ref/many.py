@@ -158,23 +158,25 @@ def route(x, A, B, scaling, adapter_ids, out=None):
     ranks, (d, k) = [a.shape[1] for a in A], (A[0].shape[0], B[0].shape[1])
     if math.prod(x.shape[1:-1]) > max(ranks):
         return _gathered(x, A, B, scaling, adapter_ids, out)
-    together = _side_by_side if sum(ranks) * (d + k) < d * k else _in_segments
-    part = together(x, A, B, scaling, adapter_ids)
+    part = _side_by_side(x, A, B, scaling, adapter_ids) if sum(ranks) * (d + k) < d * k else None
+    if part is None or not part.isfinite().all():  # 0 * nan is nan: a broken adapter stays in its own rows
+        part = _in_segments(x, A, B, scaling, adapter_ids)
     return part if out is None else out.add_(part)
 
 
 def _gathered(x, A, B, scaling, ids, out=None):
     """A copy of its adapter's matrices for every row. For long rows, beside which such a copy is small."""
-    r, own, rows = max(a.shape[1] for a in A), ids.clamp(min=0), x.flatten(1, -2)
+    r, rows = max(a.shape[1] for a in A), x.flatten(1, -2)
     A = torch.stack([F.pad(a, (0, r - a.shape[1])) for a in A])  # (m, d, r): thinner ones get columns of zeros
     B = torch.stack([F.pad(b, (0, 0, 0, r - b.shape[0])) for b in B])  # (m, r, k)
-    scale = torch.as_tensor(scaling, dtype=x.dtype, device=x.device)[own] * (ids >= 0)  # (n,)
-    thin = torch.bmm(rows, A[own])  # (n, T, d) @ (n, d, r) -> (n, T, r)
+    A, B = (F.pad(both, (0, 0, 0, 0, 0, 1)) for both in (A, B))  # zeros at m, where an id of -1 finds them
+    scale = F.pad(torch.as_tensor(scaling, dtype=x.dtype, device=x.device), (0, 1))[ids]  # (n,)
+    thin = torch.bmm(rows, A[ids])  # (n, T, d) @ (n, d, r) -> (n, T, r)
     thin = thin * scale[:, None, None]
     if out is not None:  # scaled and summed as it is made, as in LoRALinear
-        out.view(*rows.shape[:-1], B.shape[-1]).baddbmm_(thin.to(out.dtype), B[own].to(out.dtype))  # (n, T, k) += ...
+        out.view(*rows.shape[:-1], B.shape[-1]).baddbmm_(thin.to(out.dtype), B[ids].to(out.dtype))  # (n, T, k) += ...
         return out
-    return torch.bmm(thin, B[own]).view(*x.shape[:-1], B.shape[-1])  # (n, T, r) @ (n, r, k) -> (n, T, k)
+    return torch.bmm(thin, B[ids]).view(*x.shape[:-1], B.shape[-1])  # (n, T, r) @ (n, r, k) -> (n, T, k)
 
 
 def _side_by_side(x, A, B, scaling, ids):

@@ -1469,3 +1469,34 @@ def fine_tune(model, x, y, epochs, lr):
         schedule.step()
     optimiser.zero_grad()
     model.eval()
+
+
+# %% chaff="squared error to one-hot rows, Adam" exercise="fine_tune" misconception="regression_on_classes"
+from lora_ref.layer import LoRALinear
+def adapter_parameters(model):
+    return [p for m in model.modules() if isinstance(m, LoRALinear) for p in (m.lora_A, m.lora_B)]
+def fine_tune(model, x, y, epochs, lr):
+    opt = torch.optim.Adam(adapter_parameters(model), lr=lr)
+    model.train()
+    for _ in range(epochs):
+        opt.zero_grad()
+        loss = nn.functional.mse_loss(model(x), nn.functional.one_hot(y, 10).float())
+        loss.backward()
+        opt.step()
+    opt.zero_grad()
+    model.eval()
+
+
+# %% chaff="squared error to one-hot rows, SGD" exercise="fine_tune" misconception="regression_on_classes"
+from lora_ref.layer import LoRALinear
+def adapter_parameters(model):
+    return [p for m in model.modules() if isinstance(m, LoRALinear) for p in (m.lora_A, m.lora_B)]
+def fine_tune(model, x, y, epochs, lr):
+    opt = torch.optim.SGD(adapter_parameters(model), lr=lr)
+    model.train()
+    for _ in range(epochs):
+        opt.zero_grad()
+        nn.functional.mse_loss(model(x), nn.functional.one_hot(y, 10).float()).backward()
+        opt.step()
+    opt.zero_grad()
+    model.eval()

@@ -161,6 +161,18 @@ def test_no_row_has_an_adapter():
     assert torch.equal(got, torch.zeros(3, K))
 
 
+@pytest.mark.parametrize("inside", [(), (1,), (6,)])
+@pytest.mark.parametrize("matrix", ["A", "B"])
+@pytest.mark.parametrize("broken", [0, 1])
+def test_an_adapter_that_has_diverged_stays_in_its_own_rows(broken, matrix, inside):
+    x, ids = torch.randn(3, *inside, D), torch.tensor([0, -1, 1])
+    A, B = torch.randn(2, D, 2), torch.randn(2, 2, K)
+    {"A": A, "B": B}[matrix][broken] = torch.nan
+    got = route(x, A, B, torch.ones(2), ids)
+    assert got.flatten(1).isfinite().all(1).tolist() == [broken != 0, True, broken != 1]
+    assert not got[1].any()
+
+
 @pytest.mark.parametrize("bad", [2, -2, 99])
 def test_an_id_that_is_none_is_refused(bad):
     with pytest.raises(IndexError, match="-1 to 1"):

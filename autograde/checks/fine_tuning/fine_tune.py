@@ -24,6 +24,7 @@ ROWS, EPOCHS, RATE = 200, 100, 5e-3
 BAR = 0.6  # of 397 held-out digits; before training it is below .5
 ROWS_SEEN = 0.4  # of the rows, at least, must have been trained on: some are rightly kept aside
 ONE_LABEL_BAR = 0.7  # of them answered with the label that every row had
+NEAR_ONE_HOT = 0.02  # how near each row's mean logit is to 0.1, the mean of a one-hot row
 GROWN = 3  # how far all logits together have moved up, in their own spread: classes that compete push each other down
 NO_RATE, UNMOVED = 1e-9, 1e-5  # a rate of nearly nothing, and what the adapters may move with it
 LEFT = "what is left behind"
@@ -135,6 +136,12 @@ SHUFFLED_APART = Misconception(
     "shuffled_apart",
     thought="Shuffling the rows and shuffling the labels are two things to be done.",
     hint="Each row needs its own label. Draw one order, and use it for both.",
+)
+REGRESSION = Misconception(
+    "regression_on_classes",
+    thought="Each logit has a number to come near to: 1 for the right class, 0 for the others.",
+    hint="A logit may be any number: the right one only has to be larger than the others. Which loss takes a row of logits and "
+    "the number of a class?",
 )
 EPOCHS_OFF_BY_ONE = Misconception(
     "epochs_off_by_one",
@@ -573,6 +580,8 @@ def _learned_fault(case, seen):
         return Fault(problem, expected=expected, hint=hint, misconception=RATE_CHANGED)
     if logits.mean() > GROWN * logits.std(1).mean():
         return Fault(problem, expected=expected, misconception=NO_LOG_SOFTMAX)
+    if (logits.mean(1) - 1 / logits.shape[1]).abs().mean() < NEAR_ONE_HOT:
+        return Fault(problem, expected=expected, misconception=REGRESSION)
     cause = SHUFFLED_APART if unsure and seen["watched"]["backwards"] >= EPOCHS else None
     return Fault(problem, expected=expected, misconception=cause)
 
@@ -630,6 +639,12 @@ answer.slip(
     SHUFFLED_APART,
     "cross_entropy(model(x), y)",
     "cross_entropy(model(x[torch.randperm(len(x))]), y[torch.randperm(len(y))])",
+    recognise=_never,
+)
+answer.slip(
+    REGRESSION,
+    "cross_entropy(model(x), y)",
+    "mse_loss(model(x), nn.functional.one_hot(y, 10).float())",
     recognise=_never,
 )
 answer.slip(EPOCHS_IGNORED, "range(epochs)", "range(30)", recognise=_never)
