@@ -4,7 +4,7 @@ from autograde.judge.describe import clean
 from autograde.notebook.cells import grade_id
 from autograde.notebook.python_source import meant_to_define, names_of_all
 
-MOST_ASKED = 50  # names of one cell that a session is asked for
+MOST_ASKED = 200  # names that a session is asked for
 
 
 class EarlierCells:
@@ -48,9 +48,11 @@ class EarlierCells:
                     followed.add(id(used))
                     waiting += used - needed
                     needed |= used
+        known = {}  # name -> whether the notebook has it
         for number, made, error in stopped:
-            asked = sorted((made & needed) - {subject})[:MOST_ASKED]
-            lost = [name for name in asked if not is_there(name)]
+            for name in sorted((made & needed) - {subject} - known.keys())[: MOST_ASKED - len(known)]:
+                known[name] = is_there(name)
+            lost = [name for name in sorted(made & needed) if known.get(name) is False]
             if lost:
                 missing = " and ".join(lost[:3]) + (" are" if len(lost) > 1 else " is")
                 return f"Cell {number} stopped with {clean(error, 200)}, so {missing} missing from there on. Mend that cell first."

@@ -15,6 +15,8 @@ MAX_SOURCE = 2**20  # characters in all cells together; a text cell may hold a p
 MAX_CELLS = 500  # a lesson has 65, and the shell takes two milliseconds for each
 MAX_PICTURES = 500  # attachments of all cells together
 MAX_PARTS = 300_000  # lists and objects in the file; in memory an empty one takes twenty times its two characters
+# Colons and commas, within texts too: as many keys of objects, each of which takes a microsecond, and as many values.
+MAX_COLONS, MAX_COMMAS = 1_000_000, 5_000_000
 
 UNREADABLE = (
     "The file that was handed in is not a notebook ({0}). Open it in JupyterLab; if that fails too, start from a fresh "
@@ -86,6 +88,8 @@ def _parsed(data):
         raise UnusableNotebook(UNREADABLE.format("it is not text in UTF-8")) from None
     if (parts := data.count(b"[") + data.count(b"{")) > MAX_PARTS:
         raise UnusableNotebook(TOO_LONG.format(f"{parts:,} lists and objects"))
+    if (colons := data.count(b":")) > MAX_COLONS or (commas := data.count(b",")) > MAX_COMMAS:
+        raise UnusableNotebook(TOO_LONG.format(f"{colons:,} colons" if colons > MAX_COLONS else f"{commas:,} commas"))
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
@@ -142,7 +146,10 @@ def _upgraded(raw):
     """A notebook of format 1, 2 or 3 converted to format 4, as a dict."""
     if raw.get("nbformat") not in (1, 2, 3):
         raise UnusableNotebook(UNREADABLE.format("it is JSON, but has no cells"))
-    for sheet in raw.get("worksheets", [raw])[:MAX_CELLS]:
+    sheets = raw.get("worksheets", [raw])
+    if len(sheets) > MAX_CELLS:
+        raise UnusableNotebook(TOO_LONG.format(f"{len(sheets):,} worksheets"))
+    for sheet in sheets:
         _limit_cells(sheet["cells"])
         for cell in sheet["cells"]:
             if "level" in cell:

@@ -108,6 +108,10 @@ FILES = {
     "code_that_is_slow_to_colour": _code_cell("." * 95_000),
     "many_pictures": _file(_pictures),
     "headings_of_an_old_format": _old_headings,
+    "blanks_without_end": _text_cells("x" + " " * 19_900 + "x", 3),
+    "many_keys": lambda course: '{"cells": [], "a": {' + ",".join(f'"{i:x}":1' for i in range(1_100_000)) + "}}",
+    "many_numbers": lambda course: '{"cells": [], "a": [' + ",".join(["1"] * 5_100_000) + "]}",
+    "many_worksheets": lambda course: '{"nbformat": 3, "worksheets": [' + ",".join(['{"cells": []}'] * 140_000) + "]}",
     "empty_cells": lambda course: '{"cells": [' + ",".join(["{}"] * 400_000) + "]}",
 }
 

@@ -104,6 +104,20 @@ def test_a_notebook_may_be_too_long(released, cells, said):
     assert f"too long ({said})" in message
 
 
+@pytest.mark.parametrize(
+    "content, said",
+    [
+        ('{"cells": [], "a": {' + ",".join(f'"{i:x}":1' for i in range(1_000_000)) + "}}", "1,000,002 colons"),
+        ('{"cells": [], "a": [' + "1," * 5_000_000 + "1]}", "5,000,001 commas"),
+        ('{"nbformat": 3, "worksheets": [' + '{"cells": []},' * 600 + '{"cells": []}]}', "601 worksheets"),
+    ],
+    ids=["keys", "numbers", "worksheets"],
+)
+def test_a_file_may_hold_too_much_to_be_read_soon(released, content, said):
+    _, message = read_notebook.read_submission(content.encode(), released)
+    assert f"too long ({said})" in message
+
+
 def test_lost_cells_come_back_where_they_were(released):
     answered = sample_course.plant(released, sample_course.RIGHT)
     order = [grade_id(cell) for cell in released.cells if grade_id(cell)]

@@ -160,3 +160,10 @@ def test_cells_of_a_table_span_no_more_than_a_browser_lays_out():
     assert sanitize.html(table).count("span=") == sanitize.MAX_SPANNED // 999
     levels = "<table>" + '<tr><th rowspan="60">x</th><td colspan="3">1</td></tr>' * 10 + "</table>"
     assert sanitize.html(levels).count("span=") == 20
+
+
+def test_a_run_of_blanks_counts_by_its_square():
+    assert not sanitize.Budget().allows("x" + " " * 19_900 + "x")
+    assert not all(map(sanitize.Budget().allows, ["x" + " \t" * 2_500 + "x"] * 3))
+    code = "    for i in range(3):\n        total += i\n" * 200
+    assert sanitize.markdown(code) == code
