@@ -45,13 +45,13 @@ def as_html(verdict):
     mark, rest = title(verdict).split(" ", 1)
     rows = "".join(
         f'<tr style="background:none"><th style="{_CELL};padding:1px 14px 1px 0;font-weight:600;white-space:nowrap">'
-        f'{html.escape(line.label)}</th><td style="{_CELL};padding:1px 0">{_cell(line)}</td></tr>'
+        f'{_escaped(line.label)}</th><td style="{_CELL};padding:1px 0">{_cell(line)}</td></tr>'
         for line in verdict.report_lines
     )
     table = f'<table style="border:0;border-collapse:collapse;margin:6px 0 0;font-size:inherit">{rows}</table>'
     return (
         f'<div role="status" style="border-left:4px solid {colour};padding:6px 12px;margin:4px 0;max-width:60em;'
-        f'line-height:1.45"><div><strong><span style="color:{colour}">{mark}</span> {html.escape(rest)}</strong></div>'
+        f'line-height:1.45"><div><strong><span style="color:{colour}">{mark}</span> {_escaped(rest)}</strong></div>'
         f"<div>{prose(verdict.headline)}</div>{table if rows else ''}{_image(verdict)}</div>"
     )
 
@@ -62,13 +62,18 @@ def _cell(line):
 
 def prose(text):
     """Text as HTML, with the parts between backticks set as code."""
-    return re.sub(r"`([^`]+)`", r'<code style="background:none;padding:0">\1</code>', html.escape(text))
+    return re.sub(r"`([^`]+)`", r'<code style="background:none;padding:0">\1</code>', _escaped(text))
+
+
+def _escaped(text):
+    """Text as HTML in which MathJax finds no formula: what an exception says could cover the report with another one."""
+    return re.sub(r"[$\\]", r"<span>\g<0></span>", html.escape(text))
 
 
 def _code(source):
     """Source as HTML, with its line breaks and indentation."""
     lines = [(len(line) - len(line.lstrip(" ")), line.lstrip(" ")) for line in source.splitlines()]
-    shown = "<br>".join("&nbsp;" * indent + html.escape(line) for indent, line in lines)
+    shown = "<br>".join("&nbsp;" * indent + _escaped(line) for indent, line in lines)
     return f'<code style="white-space:pre-wrap;background:none;padding:0">{shown}</code>'
 
 

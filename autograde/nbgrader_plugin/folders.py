@@ -18,6 +18,7 @@ from pathlib import Path
 
 from nbgrader.utils import parse_utc
 
+from autograde.notebook import pictures
 from autograde.submission.files import (
     MAX_BYTES,
     NotRegular,
@@ -115,7 +116,7 @@ def files_beside(course, folder, exclude=()):
         found = without_conflicts(found, Submission("", "", lesson).others()[0])
     if folder.is_relative_to(course.autograded):
         # nbgrader copies them to where it writes the page: a folder of that name, or a file that is read-only, would prevent it
-        found = [path for path in found if path.parts[0] != f"{folder.name}.html"]
+        found = [path for path in found if path.parts[0] != f"{folder.name}.html" and pictures.may_show(folder / path)]
     timestamp = [Path("timestamp.txt")] if hand_in_time(folder)[0] else []
     return [
         str(folder / path)

@@ -26,6 +26,7 @@ from pathlib import Path, PurePosixPath
 from tornado.web import HTTPError, RequestHandler
 
 from autograde.nbgrader_plugin.pages import MATHJAX, NOTHING_ELSE, CleanHTMLExporter
+from autograde.notebook import pictures
 
 DOWNLOAD_POLICY = "default-src 'none'; sandbox"
 
@@ -174,6 +175,13 @@ class _Download:
         if path.is_absolute() or ".." in path.parts:
             raise HTTPError(403, "this is no file beside the notebook")
         return super().parse_url_path(url_path)
+
+    def validate_absolute_path(self, root, absolute_path):
+        """As tornado's method; refused if the file is a picture that would stop the page."""
+        path = super().validate_absolute_path(root, absolute_path)
+        if path and not pictures.may_show(Path(path)):
+            raise HTTPError(403, "a browser would take long to draw this picture")
+        return path
 
     @property
     def content_security_policy(self):

@@ -20,9 +20,11 @@ FEEDBACK_POLICY = (
 )
 
 # Nothing in a cell covers what is outside it, such as the boxes for scores: formulas can set things where they like.
-# And a long word, or text in place of a picture, makes no page wider than its window.
+# And a long word, or text in place of a picture, makes no page wider than its window; nothing makes a page so long that it
+# ends before its last cells: Chromium's ends after 33 million pixels.
 CONTAINED = (
     "<style>.text_cell_render, .output_area, .raw_cell { contain: layout paint; } body { overflow-wrap: break-word; } "
+    ".text_cell_render, .output, .raw_cell { max-height: 20000px; overflow: auto; } "
     ".inner_cell, .output_subarea { min-width: 0; } .text_cell_render img, .output_area img { max-width: 100%; }</style>"
 )
 # Of nbgrader's style sheets, which come later: what can be opened does not show that, links in the heading of a cell are too
@@ -57,7 +59,11 @@ class CleanHTMLExporter(HTMLExporter):
         super().__init__(*args, **kwargs)
         self.sanitize_html = True  # nbconvert's templates then show no JavaScript and no widgets, and sanitize HTML
         self.coloured = self.colouring = self.ansi = 0
-        self.filters = {**self.filters, "highlight_code": self._highlighted, "ansi2html": self._printed}
+        own = {"highlight_code": self._highlighted, "ansi2html": self._printed}
+        own["strip_files_prefix"] = (
+            str  # nbconvert's takes quadratic time; a link to such an address is not shown anyway
+        )
+        self.filters = {**self.filters, **own}
 
     def from_notebook_node(self, nb, resources=None, **kwargs):
         """As nbconvert's method."""

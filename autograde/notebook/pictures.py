@@ -7,6 +7,8 @@ import base64
 from autograde.notebook import raster, svg
 
 SVG = "image/svg+xml"
+SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".svg")  # of files that a page shows as pictures
+MAX_FILE = 5_000  # work of one such file
 
 
 def work(mime, data):
@@ -25,3 +27,11 @@ def work(mime, data):
         return svg.work(data)
     pixels = raster.pixels(data)
     return None if pixels is None else pixels // svg.PIXELS_AN_ELEMENT
+
+
+def may_show(path):
+    """Whether a file is no picture for a browser, or one that it draws soon. Pages show a file as often as a text names it."""
+    if path.suffix.lower() not in SUFFIXES:
+        return True
+    found = work(SVG if path.suffix.lower() == ".svg" else "", path.read_bytes())
+    return found is not None and found <= MAX_FILE

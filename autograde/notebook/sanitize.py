@@ -71,6 +71,7 @@ _MAX_REPEATED = 2**20
 # Columns and rows that the cells of all tables of one notebook span. A browser lays out each place in a table, so cells with
 # 999 columns in 200 rows that go on stop the page. A page of a hundred data frames with two levels of names has 6,000.
 MAX_SPANNED = 8_000
+MAX_FORMULAS = 5_000  # in one notebook; MathJax takes half a second to find them, and longer to set them
 MAX_DRAWN = 100_000  # work of all pictures of one notebook, as `pictures` counts it: two seconds, and 20 at worst
 
 TOO_COMPLEX = "[HTML that is too large to show]"
@@ -79,7 +80,7 @@ SHOWN_OFTEN = "a picture that is shown too often"
 
 
 class Budget:
-    """How much of one notebook may still be shown: Markdown, which else is shown as its source, pictures, and tables.
+    """How much of one notebook may still be shown: Markdown, which else is shown as its source, pictures, formulas, and tables.
 
     Rendering Markdown takes time in proportion to its length, and at worst to its length times the number of its marks, or to
     the square of the length of its blanks. The texts of a lesson, which do not count, have a third of the one and a twentieth of the other.
@@ -87,7 +88,7 @@ class Budget:
 
     def __init__(self):
         self.characters, self.work, self.drawn = MAX_RENDERED, _MAX_WORK, MAX_DRAWN
-        self.spanned = MAX_SPANNED
+        self.spanned, self.formulas = MAX_SPANNED, MAX_FORMULAS
 
     def allows(self, source):
         """Whether this text may be rendered, which counts it."""
@@ -104,6 +105,21 @@ class Budget:
         if work is None or work > self.drawn:
             return False
         self.drawn -= work
+        return True
+
+    def draws_file(self):
+        """Whether one more picture may be shown from a file, of which no more is known than that `pictures.may_show` it."""
+        if pictures.MAX_FILE > self.drawn:
+            return False
+        self.drawn -= pictures.MAX_FILE
+        return True
+
+    def sets(self, shown):
+        """Whether the formulas in this HTML, or plain text, may be set, which counts them."""
+        count = formulas.count(shown)
+        if count > self.formulas or not formulas.are_bounded(shown):
+            return False
+        self.formulas -= count
         return True
 
     def spans(self, count):
@@ -127,8 +143,9 @@ def html(source, longest=MAX_HTML, budget=None):
     """
     if len(source) > longest or source.count("<") > _MAX_TAGS:
         return TOO_COMPLEX
-    cleaned = _cleaned(source, budget or Budget())
-    return cleaned if formulas.are_bounded(cleaned) else TOO_COMPLEX
+    budget = budget or Budget()
+    cleaned = _cleaned(source, budget)
+    return cleaned if budget.sets(cleaned) else TOO_COMPLEX
 
 
 def _cleaned(source, budget):
@@ -178,7 +195,7 @@ def _is_image(address, budget):
     """
     if embedded := _EMBEDDED_IMAGE.fullmatch(address):
         return budget.draws(embedded[1], address.partition(",")[2])
-    return _FILE.fullmatch(address) is not None
+    return _FILE.fullmatch(address) is not None and budget.draws_file()
 
 
 # Outputs -----------------------------------------------------------------------------------------------------------
@@ -203,7 +220,7 @@ def _data(bundle, budget):
         elif mime in _SHOWN:
             yield mime, data if mime == "application/json" or isinstance(data, str) else None
         elif mime == "text/latex":
-            yield mime, data if isinstance(data, str) and formulas.are_bounded(escape(data)) else None
+            yield mime, data if isinstance(data, str) and budget.sets(escape(data)) else None
         elif mime in _IMAGES:
             yield mime, data if _is_base64(data) and budget.draws(mime, data) else None
         elif mime == "text/html" and isinstance(data, str):
@@ -255,7 +272,7 @@ def markdown(source, attachments=None, budget=None):
         shown = MarkdownWithMath(watching).render(source)
     except Exception:  # another renderer would fail too
         return _literal(source)
-    if watching.active or (watching.missing and attachments is None) or not formulas.are_bounded(shown):
+    if watching.active or (watching.missing and attachments is None) or not budget.sets(shown):
         return _literal(source)
     for name in watching.missing:
         attachments[name] = {"image/svg+xml": _STAND_IN}
@@ -283,7 +300,7 @@ def text_cell(cell, budget=None):
             cell.attachments = nbformat.from_dict(attachments)
     elif cell.cell_type == "raw":  # nbconvert shows it as HTML
         shown = escape(cell.source) if "<" in cell.source else cell.source
-        cell.source = shown if formulas.are_bounded(shown) else _literal(cell.source)
+        cell.source = shown if (budget or Budget()).sets(shown) else _literal(cell.source)
 
 
 _STAND_IN = base64.b64encode(
@@ -295,6 +312,7 @@ _STAND_IN = base64.b64encode(
 _PLAIN_HTML = re.compile(
     rf"(?:[^<]|</?(?:{'|'.join(sorted(_TAGS - {'a', 'img'}))})(?: open)?\s*/?>|<!--(?!>|->)[^<>-]*-->)*"
 )
+_DIV = re.compile(r"</?div\b", re.IGNORECASE)
 _RENDERERS = None
 
 
@@ -344,15 +362,23 @@ def _renderers():
                 super().__init__(**options)
                 self.budget = budget
                 self.missing = set()
+                self.divs = 0  # that are open
 
             def _html(self, source):
                 self.active |= _PLAIN_HTML.fullmatch(source) is None
+                for tag in _DIV.findall(source):
+                    self.divs += -1 if tag.startswith("</") else 1
+                    self.active |= self.divs < 0  # it would close a part of the page
                 return source
 
-            block_html = inline_html = block_mermaidjs = _html
+            block_html = inline_html = _html
+
+            def block_mermaidjs(self, code):
+                self.active = True  # in JupyterLab a diagram loads pictures from any address
+                return ""
 
             def block_code(self, code, info=None):
-                return self._html(code) if (info or "").startswith("mermaid") else ""  # other code is escaped
+                return self.block_mermaidjs(code) if (info or "").startswith("mermaid") else ""  # other code is escaped
 
             def link(self, text, url, title=None):
                 self.active |= not _is_link(url)

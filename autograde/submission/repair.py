@@ -11,6 +11,7 @@ import nbformat
 from autograde.notebook import demonstration, sanitize
 from autograde.notebook.cells import METADATA, grade_id
 from autograde.notebook.python_source import are_short, meaning, names
+from autograde.terminal import one_line
 
 TWICE = (
     "{0} is defined in {1} cells of the notebook, each with another answer, so it is not clear which one counts. "
@@ -105,7 +106,7 @@ def _wholly_lost(notebook, released, wanted):
     if any(grade_id(cell) in wanted for cell in notebook.cells):
         return None
     theirs, ours = (book.metadata.get(METADATA, {}).get("lesson") for book in (notebook, released))
-    return OTHER_LESSON.format(theirs) if theirs and theirs != ours else STRIPPED
+    return OTHER_LESSON.format(one_line(theirs)) if theirs and theirs != ours else STRIPPED
 
 
 def _restore(cell, original, name):

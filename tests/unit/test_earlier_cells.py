@@ -15,8 +15,8 @@ def test_the_cell_that_stopped_first_is_named():
 def test_a_name_is_asked_for_once_and_not_without_end():
     cells, asked = EarlierCells(), []
     for number in range(300):
-        cells.ran("; ".join(f"a{i} = 1" for i in range(50)), number, "NameError: x")
-    cells.ran("; ".join(f"b{i} = 1" for i in range(900)), 300, "NameError: x")
+        cells.ran("\n".join(f"a{i} = 1" for i in range(50)), number, "NameError: x")
+    cells.ran("\n".join(f"b{i} = 1" for i in range(900)), 300, "NameError: x")
     cells.ran(
         "def answer(): return " + " + ".join([f"a{i} + b{i}" for i in range(50)] + [f"b{i}" for i in range(900)]), 301
     )

@@ -19,6 +19,13 @@ DEEP = {
     "comments in between": "\\sqrt% and\n" * 50,
     "spelt as entities": r"\sqrt&lbrace;" * 50,
     "defined": r"\def\a{\sqrt}\a x",
+    "styles": r"\displaystyle abc" * 50,
+    "sizes": r"\Huge abc" * 50,
+    "styles in formulas in texts": (r"\displaystyle a" * 15 + r"\text{$") * 4,
+    "closed in a comment of a file with other line ends": "\\sqrt{%}\r" * 50,
+    "a link": r"\href{http://127.0.0.1:8888/logout}{x}",
+    "a label": r"\label{loss} x",
+    "very many": r"\alpha$ $" * 6_000,
     "defined with an argument": r"\newcommand{\a}[1]{\sqrt{#1}} \a x",
 }
 PLAIN = {
@@ -26,6 +33,9 @@ PLAIN = {
     "many of them": r"\mathbf{x}_{i}, " * 60,
     "a matrix": r"\begin{pmatrix} 1 & \cdots & 0 \\ \vdots & \ddots & \vdots \end{pmatrix} " * 20,
     "beside a share": r"50 % of \sqrt{2}. " * 30,
+    "a style in each of many": r"\displaystyle \sum_i x_i$ and $" * 60,
+    "a style in each entry": r"\begin{matrix}" + r"\displaystyle a & \displaystyle b \\ " * 30 + r"\end{matrix}",
+    "a style in each group": r"{\small a}" * 60,
     "a set": r"\left\{ a \mid a > 0 \right\} " * 30,
 }
 
@@ -61,3 +71,20 @@ def test_a_formula_that_crashes_the_page_is_not_laid_out(name, how):
 def test_an_ordinary_formula_is_laid_out(name, how):
     result = shown(PLAIN[name], how)
     assert result is not None and "\\" in result, result
+
+
+def test_a_line_break_within_a_command_does_not_hide_it():
+    for source in (r"<p>$\newcommand<br>\a{x}$</p>", r"<p>$\new<wbr>command{\a}{x}$</p>"):
+        assert "\\" not in sanitize.html(source)
+
+
+def test_no_formula_goes_on_beyond_a_tag():
+    html = r"<p>the file <span>\</span>def.txt costs <span>$</span>5</p>"
+    assert sanitize.html(html) == html
+
+
+def test_the_formulas_of_a_notebook_are_counted():
+    budget = sanitize.Budget()
+    shown = [sanitize.html("<p>" + "$x$ " * 2_000 + "</p>", budget=budget) for _ in range(4)]
+    assert ["$x$" in each for each in shown] == [True, True, False, False]
+    assert sanitize.html("<p>no formula</p>", budget=budget) == "<p>no formula</p>"

@@ -96,3 +96,31 @@ def test_a_picture_counts_wherever_it_is_and_as_often_as_it_is_named(name):
 
 def test_pictures_without_padding_are_read():
     assert pictures.work("image/png", encoded(picture("PNG")).rstrip("=")) is not None
+
+
+def test_a_picture_beside_a_notebook_that_stops_the_page_is_not_shown(tmp_path):
+    drawn = b'<svg xmlns="http://www.w3.org/2000/svg">' + b"<rect/>" * 100 + b"</svg>"
+    files = {"plot.svg": drawn, "plot.png": png(1_000), "notes.txt": b"<filter>" * 10**5, "data.csv": b"1,2"}
+    stops = {"many.svg": drawn.replace(b"<rect/>", b"<rect/>" * 100), "blurred.SVG": drawn.replace(b"rect", b"filter")}
+    stops |= {"large.png": png(9_000), "named.jpg": png(9_000)}
+    for name, content in (files | stops).items():
+        (tmp_path / name).write_bytes(content)
+    assert [name for name in files | stops if not pictures.may_show(tmp_path / name)] == list(stops)
+
+
+def test_files_are_shown_as_often_as_the_largest_could_be():
+    budget = sanitize.Budget()
+    texts = [sanitize.markdown(f"![x](plot{i}.png)", budget=budget) for i in range(30)]
+    assert [text.startswith("![") for text in texts] == [True] * 20 + [False] * 10
+    assert budget.draws("image/png", png(10))
+
+
+def test_a_diagram_that_loads_what_it_names_is_shown_as_its_source():
+    source = '```mermaid\ngraph TD\n A@{ img: "https://canary.example/a.png", label: "x", w: 60, h: 60 }\n```'
+    assert "canary" not in sanitize.markdown(source) or "```" not in sanitize.markdown(source)
+
+
+def test_a_text_closes_no_part_of_the_page():
+    assert sanitize.markdown("</div></div>\n\n<b>all right</b>\n\n<details>").startswith("<pre>")
+    whole = "<div>\n\n*a*\n\n</div>\n\n<details><summary>b</summary>\n\nc\n\n</details>"
+    assert sanitize.markdown(whole) == whole
