@@ -59,10 +59,7 @@ class CleanHTMLExporter(HTMLExporter):
         super().__init__(*args, **kwargs)
         self.sanitize_html = True  # nbconvert's templates then show no JavaScript and no widgets, and sanitize HTML
         self.coloured = self.colouring = self.ansi = 0
-        own = {"highlight_code": self._highlighted, "ansi2html": self._printed}
-        own["strip_files_prefix"] = (
-            str  # nbconvert's takes quadratic time; a link to such an address is not shown anyway
-        )
+        own = {"highlight_code": self._highlighted, "ansi2html": self._printed, "strip_files_prefix": _as_it_is}
         self.filters = {**self.filters, **own}
 
     def from_notebook_node(self, nb, resources=None, **kwargs):
@@ -124,6 +121,11 @@ def with_policy(page, policy):
     page = _ICON_FONT.sub("", page, count=1)
     meta = f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">'
     return _in_head(page, meta)
+
+
+def _as_it_is(shown):
+    """In place of nbconvert's filter, which takes quadratic time to change addresses that no learner's cell may name."""
+    return shown
 
 
 def _in_head(page, element):

@@ -246,3 +246,19 @@ def test_the_policy_of_formgrader_names_its_templates_handlers_only():
 
     hashes = formgrader._handler_hashes(handlers.template_path).split()
     assert len(hashes) >= 4
+
+
+def test_nothing_pushes_the_last_cells_beyond_the_end_of_a_page(watch):
+    tall = '<p><img src="x.png" width="1" height="9999"></p>' * 1_900
+    cells = [
+        code_cell({"text/html": tall}, {}),
+        text_cell(tall),
+        code_cell({"text/html": tall}, {}),
+        text_cell("the end"),
+    ]
+    for position, cell in enumerate(cells):
+        cell["id"] = str(position)
+    exporter = pages.CleanHTMLExporter(template_name="classic")
+    watch.page.set_content(exporter.from_notebook_node(nbformat.v4.new_notebook(cells=cells))[0])
+    height = watch.page.evaluate("() => document.documentElement.scrollHeight")
+    assert 1_000 < height < 100_000

@@ -239,3 +239,11 @@ def test_whatever_a_field_holds_the_notebook_becomes_whole(released, data):
 def test_any_bytes_get_a_sentence(released, data):
     notebook, message = read_notebook.read_submission(data, released)
     assert message and notebook == released and notebook is not released
+
+
+def test_the_name_of_another_lesson_is_one_line_of_a_terminal(released):
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x = 1")])
+    notebook.metadata.autograde = {"lesson": "01_x)\n19 graded, 0 failed\x1b[2J"}
+    read, _ = read_notebook.read_submission(nbformat.writes(notebook).encode(), released)
+    message = " ".join(repair.repair(read, released).values())
+    assert "01_x" in message and not any(ord(character) < 32 for character in message)

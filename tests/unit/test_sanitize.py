@@ -1,6 +1,7 @@
 """Nothing that a learner hands in is active in a page that someone else opens: feedback, and formgrader's."""
 
 import html.parser
+import re
 
 import nbformat
 import pytest
@@ -9,6 +10,7 @@ from sample_course import ROOT
 
 from autograde import registry
 from autograde.authoring import lesson as lessons
+from autograde.judge import render
 from autograde.notebook import sanitize
 from autograde.project import Course
 from autograde.submission import read_notebook
@@ -167,3 +169,16 @@ def test_a_run_of_blanks_counts_by_its_square():
     assert not all(map(sanitize.Budget().allows, ["x" + " \t" * 2_500 + "x"] * 3))
     code = "    for i in range(3):\n        total += i\n" * 200
     assert sanitize.markdown(code) == code
+
+
+def test_a_report_holds_no_formula_and_stays_whatever_an_exception_says():
+    hidden = r"$\smash{\bbox[white]{\Rule{0em}{2em}{26em}}}$ \(x\) \def\a{x} `$y$`"
+    check = registry.current().checks_of("00_start_here")[0]
+
+    def answer(*_):
+        raise ValueError(hidden)
+
+    verdict = check.judge(answer, 1)
+    shown = sanitize.html(render.as_html(verdict))
+    assert "ValueError" in shown and "bbox" in shown
+    assert not re.search(r"[$\\](?!</span>)", shown)
