@@ -18,6 +18,7 @@ from autograde.remote.facts import type_name
 MAX_BYTES = 64 * 2**20  # one message; the largest honest answer of the course is a thousand times smaller
 MAX_TEXT = 4_000  # characters of one string a learner's code returned
 MAX_ITEMS = 10_000  # entries of one list or dict
+MAX_BITS = 4_096  # of a whole number; JSON takes 14,000
 MAX_DEPTH = 20  # lists within lists
 MAX_HEAD = 8 * 2**20  # bytes of the structure of an answer: what takes time to read is not its tensors' bytes
 MAX_TENSORS = 10_000  # in one answer
@@ -81,7 +82,10 @@ def _opaque(value):
 
 def _plain_tensor(tensor):
     # A subclass (nn.Parameter, or one of the learner's own) is read as the plain tensor under it.
-    dtype, shape = facts.dtype(tensor), tuple(facts.shape(tensor))
+    try:
+        dtype, shape = facts.dtype(tensor), tuple(facts.shape(tensor))
+    except RuntimeError:
+        return Opaque(type_name(tensor), "a nested tensor of shapes that differ")
     try:
         values = facts.dense_values(tensor, _NAMES, MAX_BYTES // 2)
     except (TypeError, ValueError):
@@ -98,6 +102,8 @@ def _plain_tensor(tensor):
 
 def plain(value, depth=0):
     """Plain data for `value`; an object without a plain form becomes `Opaque`. Tensors are detached and moved to the CPU."""
+    if type(value) is int and value.bit_length() > MAX_BITS:
+        return Opaque("int", f"a whole number of {value.bit_length():,} bits")
     if value is None or type(value) in (bool, int, float):
         return value
     if isinstance(value, str):

@@ -32,3 +32,11 @@ def test_a_result_of_the_wrong_kind_has_a_hint_of_its_own(value, expected, hint)
 
 def test_a_wrong_value_of_the_right_kind_has_none():
     assert fault_between(4, "int", 3).hint == ""
+
+
+def test_what_has_no_numbers_to_compare_is_told_so():
+    rows = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
+    assert "none that can be compared" in fault_between(wire.plain(rows), wire.type_name(rows), ONE).problem
+    huge = wire.decode(wire.encode(wire.plain(10**10**5)))
+    assert huge.text == "a whole number of 332,193 bits" and wire.plain(-(2**4_000)) == -(2**4_000)
+    assert fault_between(huge, "int", 3).problem == "The result is not a number."
