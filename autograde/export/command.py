@@ -7,7 +7,7 @@ import tempfile
 from autograde.export import new_file, result_json
 from autograde.export.csv_file import CsvFile
 from autograde.export.fill import fill_in
-from autograde.export.find import names
+from autograde.export.find import columns_named, names
 from autograde.nbgrader_plugin import config, marks
 from autograde.nbgrader_plugin.gradebook import GradebookError
 from autograde.project import CourseError, resolve_lessons
@@ -82,6 +82,9 @@ def _content(course, kind, known, chosen, fill, match):
         file = CsvFile(fill)
         filled = fill_in(file, known, chosen, match)
         said = f"{filled.count} marks of {', '.join(filled.lessons)}; students found by “{filled.matched}”"
+        others = [lesson for lesson in course.lessons if chosen and lesson not in chosen]
+        if left := [lesson for lesson in others if columns_named(file.header, lesson)]:
+            filled.notices.append(f"left as they were, since other lessons are named: {', '.join(left)}")
         return file.as_bytes(), filled.lessons, said, filled.notices
     columns = {lesson: chosen.get(lesson) or lesson for lesson in known.of}
     content, left_out = getattr(new_file, kind)(known, columns)

@@ -3,6 +3,7 @@
 import builtins
 import difflib
 import functools
+import keyword
 import linecache
 import os
 import sysconfig
@@ -30,7 +31,7 @@ def _closest_name(error):
             candidates = dir(error.obj)
         elif isinstance(error, NameError):
             *_, (frame, _line) = traceback.walk_tb(error.__traceback__)
-            candidates = [*frame.f_locals, *frame.f_globals, *dir(builtins)]
+            candidates = [*frame.f_locals, *frame.f_globals, *dir(builtins), *keyword.kwlist]
         else:
             return ""
         candidates = [candidate for candidate in candidates if abs(len(candidate) - len(name)) <= MAX_LENGTH_DIFFERENCE]

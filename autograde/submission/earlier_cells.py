@@ -59,6 +59,21 @@ class EarlierCells:
         return ""
 
 
+def defined_below(cells, check_cell, subject):
+    """That only a cell below the check defines what it asks for, as a message; empty where none does.
+
+    Args:
+        cells: of the notebook.
+        check_cell: the cell of the check.
+        subject: the name that the exercise asks for.
+    """
+    position = next(i for i, cell in enumerate(cells) if cell is check_cell)
+    below = names_of_all(cell.source for cell in cells[position + 1 :] if cell.cell_type == "code")
+    if any(subject in made for _, made in below):
+        return f"{subject} is defined in a cell below this check. Move the check below that cell."
+    return ""
+
+
 def answer_elsewhere(cells, check_cell, subject):
     """Where another cell than the one for it holds an answer, as a message; empty where none does.
 

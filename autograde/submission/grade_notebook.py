@@ -20,7 +20,7 @@ from autograde.remote.probe import Missing, Remote
 from autograde.remote.wire import WireError
 from autograde.sandbox.session import CellRun, SessionEnded
 from autograde.submission import check_facts
-from autograde.submission.earlier_cells import EarlierCells, answer_elsewhere
+from autograde.submission.earlier_cells import EarlierCells, answer_elsewhere, defined_below
 from autograde.submission.nbgrader_rules import nbgrader_utils
 from autograde.submission.repair import runs
 
@@ -192,6 +192,8 @@ class _Grading:
         if verdict.status == "not_started":
             elsewhere = answer_elsewhere(self.graded.notebook.cells, cell, check.subject)
             return replace(verdict, headline=elsewhere or verdict.headline)
+        if verdict.status == "missing" and (below := defined_below(self.graded.notebook.cells, cell, check.subject)):
+            return make_verdict.because_of(verdict, below)
         if verdict.status in ("missing", "failed"):
             cause = self.earlier.first_cause(check.subject, lambda name: _is_there(name, session))
             return make_verdict.because_of(verdict, cause) if cause else verdict

@@ -187,6 +187,11 @@ def test_a_file_from_canvas_gets_the_marks_and_is_else_the_same(course, file):
     assert again == text
 
 
+def test_columns_of_lessons_that_are_not_named_are_mentioned(course, file):
+    _, said = exported(course, "canvas", "--fill", file(CANVAS), "03=Homework 3")
+    assert f"left as they were, since other lessons are named: {LESSON}" in said
+
+
 def test_a_new_file_that_is_filled_in_stays_as_it_is(course, file):
     text, _ = exported(course, "canvas")
     again, said = exported(course, "canvas", "--fill", file(text))

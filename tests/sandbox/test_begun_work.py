@@ -4,6 +4,7 @@ import nbformat
 import pytest
 from small_class import FORGOTTEN, RIGHT, handed_in
 
+from autograde.notebook.cells import grade_id
 from autograde.submission import read_notebook, repair
 from autograde.submission.grade_notebook import grade
 
@@ -14,11 +15,16 @@ BROKEN_IMPORT = "import torhc\nimport torch\nfrom torch import nn\nfrom autograd
 
 @pytest.fixture
 def verdict(pool, course):
-    """What grading says to an answer: ``verdict(answer, first=…, above=…, below=…)``, sources of cells."""
+    """What grading says to an answer: ``verdict(answer, first=…, above=…, below=…)``, sources of cells; `swapped`: whether the
+    check stands above the answer.
+    """
 
-    def judged(answer, first=None, above=None, below=None):
+    def judged(answer, first=None, above=None, below=None, swapped=False):
         released = nbformat.read(course.release(LESSON), as_version=4)
         notebook = handed_in(course, answer)
+        if swapped:
+            places = [i for i, cell in enumerate(notebook.cells) if (grade_id(cell) or "").endswith("linear_by_hand")]
+            notebook.cells.insert(places[0], notebook.cells.pop(places[1]))
         if first:
             notebook.cells[0].source = first
         if above:
@@ -62,6 +68,12 @@ def test_an_answer_in_another_cell_is_found(verdict):
     for place, words in (("above", "above it, and the cell for it then puts the stub"), ("below", "below this check")):
         found = verdict(None, **{place: RIGHT})
         assert found.status == "not_started" and words in found.headline
+
+
+def test_a_check_above_its_answer_is_told_so(verdict):
+    found = verdict(RIGHT, swapped=True)
+    assert found.headline == "linear_by_hand is defined in a cell below this check. Move the check below that cell."
+    assert found.score == 0 and not found.hint
 
 
 def test_an_untouched_stub_is_not_started(verdict):

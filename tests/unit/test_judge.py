@@ -614,6 +614,7 @@ def _raises(code, **names):
         ("torch.ones(2, 3) * torch.ones(2, 4)", "shape"),
         ("torch.nn.Linear(2, 3).wieght", "attribute"),
         ("lienar", "name"),
+        ("retrun", "name"),
         ("y = torch.ones(1, requires_grad=True).exp().sum(); y.backward(); y.backward()", "second backward"),
         ("1 / 0", ""),
     ],
@@ -626,4 +627,5 @@ def test_an_exception_is_told_by_its_kind(code, kind):
     hint = exceptions.hint_for(error)
     assert bool(hint) == (kind not in ("", "shape"))
     if kind in ("attribute", "name"):
-        assert f"Did you mean {'weight' if kind == 'attribute' else 'linear'}?" in hint
+        meant = "weight" if kind == "attribute" else "return" if code == "retrun" else "linear"
+        assert f"Did you mean {meant}?" in hint

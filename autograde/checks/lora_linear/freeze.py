@@ -90,7 +90,7 @@ class LoraLinearFreeze(LayerCheck):
     def left_out(self, observation):
         if "raised" not in observation:
             return ""
-        return "What an optimiser's steps change was not looked at: forward raises. lora_linear_forward says where."
+        return "What an optimiser's steps change was not looked at: such a step stops. lora_linear_forward says why."
 
 
 lora_linear_freeze = LoraLinearFreeze()
