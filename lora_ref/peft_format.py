@@ -1,6 +1,6 @@
 """Adapters on disk, in the format of the PEFT library, which most other software reads too.
 
-A folder of two files. `adapter_config.json` says which modules are adapted and how loud the adapter is;
+A folder of two files. `adapter_config.json` says which modules are adapted and how strongly the adapter is scaled;
 `adapter_model.safetensors` holds A and B of each module, transposed, because PEFT stores each as the weight of a layer:
 
     here                      there, under "base_model.model.<name of the module>"

@@ -450,7 +450,7 @@ kit.plot_against_parameters(results, counts, kit.mean(before_turned))
 
 # %% [markdown]
 r"""
-Compare the head with rank 4: the head has nearly as many parameters, but in another place. It can only combine the 128
+Compare the head with rank 4: the head has three quarters as many parameters, but in another place. It can only combine the 128
 features that are there, and these were learned for upright digits. LoRA changes the features themselves.
 
 ## The learning rate

@@ -316,7 +316,7 @@ plt.show()
 
 # %% [markdown]
 r"""
-Nobody told the model which languages are sisters; you can read it off the second-smallest number of each column. It is tempting to expect
+Nobody told the model which languages are related; you can read it off the second-smallest number of each column. It is tempting to expect
 harm from an adapter for the wrong language. But each of them is better than none: part of what it has learned is not about its language at all, only that the text is no longer English.
 
 Twelve adapters have been trained on this base by now. Has it changed?

@@ -207,7 +207,7 @@ Lesson [04](../04_lora_linear/04_lora_linear.ipynb)'s four steps once more, this
 For everything else in the config the default is right for plain LoRA. You need `peft_type` (which is `"LORA"`), `r`,
 `lora_alpha` and `target_modules`.
 
-One small thing costs people an evening. safetensors writes memory as it is, so it refuses a view such as a transposed matrix. It needs a
+One small thing is easy to miss. safetensors writes memory as it is, so it refuses a view such as a transposed matrix. It needs a
 tensor that is *contiguous*.
 
 ## Exercise: `write_peft_adapter`

@@ -80,7 +80,7 @@ if file:
 
 # %% [markdown]
 r"""
-`v_proj` takes 576 numbers to 192: several heads share one value. Code that has only ever met square layers ends here.
+`v_proj` takes 576 numbers to 192: several heads share one value. Code that was only tried on square layers fails here.
 
 ## The task
 
@@ -169,7 +169,7 @@ if file:
 # %% [markdown]
 r"""
 It is tempting to expect the three to rise together. **What it has learned is the form.** It answers in the pattern of the cards, for countries that it has never seen on one. What it writes there is mostly **invented**: few of the codes
-are right, and hardly a German name, in perfect form. The sixteen cards themselves it knows by heart. So much for forty steps: an adapter learns quickly *how* to answer, and by heart what it has seen.
+are right, and hardly a German name, in perfect form. It knows the sixteen cards by heart. In forty steps an adapter learns *how* to answer, and it learns by heart what it has seen.
 It does not learn from sixteen cards what the other countries are called in German: the cards do not say it.
 
 (One run with one seed on one task. Other cards give other numbers; the order of the bars is what to expect.)
@@ -211,9 +211,9 @@ if file:
 r"""
 ## What to remember
 
-- Nothing of what you wrote was for toys: the same three functions adapt, train and ship an adapter for a real model.
+- What you wrote works on a real model: the same three functions adapt it, train it, and write its adapter to a file.
 - A few examples teach a form. Facts take more than that, and a perfect form says nothing about the facts in it.
 - The base stays as it was, and the adapter is a small file that other software reads.
 
-That was the course. `lora_ref/` is what it arrives at: by now you can read all of it.
+That was the course. `lora_ref/` is the finished code: by now you can read all of it.
 """
