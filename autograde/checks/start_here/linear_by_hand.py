@@ -168,7 +168,7 @@ answer.slip(
     "bias_subtracted",
     "out + bias",
     "out - bias",
-    thought="The bias moves the result, in the other direction.",
+    thought="The bias is subtracted.",
     hint="Call your function with x = 0 and compare with the bias, sign and all.",
 )
 
