@@ -1957,3 +1957,20 @@ class LoRALinear(nn.Module):
         from torch.utils.checkpoint import checkpoint
         update = checkpoint(lambda t: self.scaling * (t @ self.lora_A) @ self.lora_B, x, use_reentrant=False)
         return self.base_layer(x) + update
+
+
+# %% chaff="the base by hand, and always with a bias" exercise="lora_linear_forward" misconception=""
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer
+        for p in base_layer.parameters():
+            p.requires_grad = False
+        self.scaling = alpha / rank
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, rank, dtype=base_layer.weight.dtype) * 0.01)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, dtype=base_layer.weight.dtype))
+
+    def forward(self, x):
+        out = x @ self.base_layer.weight.T + self.base_layer.bias
+        return out + self.scaling * (x @ self.lora_A @ self.lora_B)
