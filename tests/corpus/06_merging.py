@@ -3408,3 +3408,32 @@ def delta_weight(layer):
 example = nn.Linear(5, 7)
 def merge(layer):
     return example
+
+
+# %% chaff="neither method looks at merged" exercise="MergeableLoRALinear" misconception="merged_twice"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        d, k = base_layer.in_features, base_layer.out_features
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+        self.merged = False
+
+    def merge(self):
+        with torch.no_grad():
+            self.old = self.base_layer.weight.clone()
+            self.base_layer.weight += (self.scaling * self.lora_A @ self.lora_B).T
+        self.merged = True
+
+    def unmerge(self):
+        with torch.no_grad():
+            self.base_layer.weight.copy_(self.old)
+        self.merged = False
+
+    def forward(self, x):
+        if self.merged:
+            return self.base_layer(x)
+        return self.base_layer(x) + (self.scaling * (x @ self.lora_A)) @ self.lora_B
