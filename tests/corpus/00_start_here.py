@@ -309,3 +309,49 @@ def linear_by_hand(x, weight, bias):
 def linear_by_hand(*args):
     x, weight, bias = args
     return nn.Parameter(torch.matmul(x, weight.mT) + (torch.zeros(1, dtype=x.dtype) if bias is None else bias))
+
+
+# %% wheat="nn.Linear made for the call, with a bias only where there is one" exercise="linear_by_hand"
+def linear_by_hand(x, weight, bias):
+    lin = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
+    lin.weight.data = weight
+    if bias is not None:
+        lin.bias.data = bias
+    return lin(x)
+
+
+# %% chaff="nn.Linear made for the call, and its own bias stays" exercise="linear_by_hand" misconception="bias_left_as_made"
+def linear_by_hand(x, weight, bias):
+    lin = nn.Linear(weight.shape[1], weight.shape[0])
+    lin.weight.data = weight
+    if bias is not None:
+        lin.bias.data = bias
+    return lin(x)
+
+
+# %% chaff="nn.Linear, values copied in, and its own bias stays" exercise="linear_by_hand" misconception="bias_left_as_made"
+def linear_by_hand(x, weight, bias):
+    k, d = weight.shape
+    lin = nn.Linear(d, k, dtype=x.dtype)
+    with torch.no_grad():
+        lin.weight.copy_(weight)
+        if bias is not None:
+            lin.bias.copy_(bias)
+    return lin(x)
+
+
+# %% chaff="nn.Linear in float32, and its own bias stays" exercise="linear_by_hand" misconception="bias_left_as_made"
+def linear_by_hand(x, weight, bias):
+    lin = nn.Linear(weight.shape[1], weight.shape[0])
+    with torch.no_grad():
+        lin.weight.copy_(weight)
+        if bias is not None:
+            lin.bias.copy_(bias)
+    return lin(x)
+
+
+# %% chaff="ones where there is no bias" exercise="linear_by_hand" misconception=""
+def linear_by_hand(x, weight, bias):
+    if bias is None:
+        bias = torch.ones(weight.shape[0])
+    return x @ weight.T + bias

@@ -1957,3 +1957,95 @@ class LoRALinear(nn.Module):
         from torch.utils.checkpoint import checkpoint
         update = checkpoint(lambda t: self.scaling * (t @ self.lora_A) @ self.lora_B, x, use_reentrant=False)
         return self.base_layer(x) + update
+
+
+# %% chaff="the base by hand, and always with a bias" exercise="lora_linear_forward" misconception=""
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer
+        for p in base_layer.parameters():
+            p.requires_grad = False
+        self.scaling = alpha / rank
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(d, rank, dtype=base_layer.weight.dtype) * 0.01)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, dtype=base_layer.weight.dtype))
+
+    def forward(self, x):
+        out = x @ self.base_layer.weight.T + self.base_layer.bias
+        return out + self.scaling * (x @ self.lora_A @ self.lora_B)
+
+
+# %% chaff="rand for both" exercise="lora_linear_init" misconception="both_random"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer
+        self.base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.rand(d, rank))
+        self.lora_B = nn.Parameter(torch.rand(rank, k))
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A @ self.lora_B)
+
+
+# %% chaff="ones in A, and B random" exercise="lora_linear_init" misconception="both_random"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer
+        self.base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.ones(d, rank))
+        self.lora_B = nn.Parameter(torch.randn(rank, k))
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A @ self.lora_B)
+
+
+# %% chaff="plain tensors, both random" exercise="lora_linear_init" misconception="plain_tensors"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer
+        self.base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = torch.randn(d, rank)
+        self.lora_B = torch.randn(rank, k)
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A @ self.lora_B)
+
+
+# %% chaff="plain tensors that ask for a gradient, both zero" exercise="lora_linear_init" misconception="plain_tensors"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer
+        self.base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = torch.zeros(d, rank, requires_grad=True)
+        self.lora_B = torch.zeros(rank, k, requires_grad=True)
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A @ self.lora_B)
+
+
+# %% chaff="turned round, and wrapped too early" exercise="lora_linear_init" misconception="turned_round"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer
+        self.base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        d, k = base_layer.in_features, base_layer.out_features
+        self.lora_A = nn.Parameter(torch.randn(rank, d)) * 0.01
+        self.lora_B = nn.Parameter(torch.zeros(k, rank))
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A @ self.lora_B)

@@ -3408,3 +3408,85 @@ def delta_weight(layer):
 example = nn.Linear(5, 7)
 def merge(layer):
     return example
+
+
+# %% chaff="neither method looks at merged" exercise="MergeableLoRALinear" misconception="merged_twice"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        d, k = base_layer.in_features, base_layer.out_features
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(d, rank, **like) / d**0.5)
+        self.lora_B = nn.Parameter(torch.zeros(rank, k, **like))
+        self.merged = False
+
+    def merge(self):
+        with torch.no_grad():
+            self.old = self.base_layer.weight.clone()
+            self.base_layer.weight += (self.scaling * self.lora_A @ self.lora_B).T
+        self.merged = True
+
+    def unmerge(self):
+        with torch.no_grad():
+            self.base_layer.weight.copy_(self.old)
+        self.merged = False
+
+    def forward(self, x):
+        if self.merged:
+            return self.base_layer(x)
+        return self.base_layer(x) + (self.scaling * (x @ self.lora_A)) @ self.lora_B
+
+
+# %% chaff="B @ A, and no scaling" exercise="delta_weight" misconception="paper_order"
+def delta_weight(layer):
+    return layer.lora_B @ layer.lora_A
+
+
+# %% chaff="each transposed, scaled twice" exercise="delta_weight" misconception="transposed_one_by_one"
+def delta_weight(layer):
+    A, B = layer.lora_A * layer.scaling, layer.lora_B * layer.scaling
+    return A.T @ B.T
+
+
+# %% chaff="the merged weight, and the product is not transposed" exercise="delta_weight" misconception="merged_weight"
+def delta_weight(layer):
+    delta = layer.scaling * (layer.lora_A @ layer.lora_B)
+    return layer.base_layer.weight + delta
+
+
+# %% chaff="not transposed, and divided by the rank again" exercise="delta_weight" misconception="no_transpose"
+def delta_weight(layer):
+    rank = layer.lora_A.shape[1]
+    return layer.scaling / rank * (layer.lora_A @ layer.lora_B)
+
+
+# %% chaff="only the delta, without its scaling" exercise="merge" misconception="delta_only"
+def merge(layer):
+    base = layer.base_layer
+    linear = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None, dtype=base.weight.dtype)
+    linear.weight.data = (layer.lora_A @ layer.lora_B).T.detach()
+    if base.bias is not None:
+        linear.bias.data = base.bias.data.clone()
+    return linear
+
+
+# %% chaff="sizes the other way round, and the right weight assigned" exercise="merge" misconception="sizes_swapped"
+def merge(layer):
+    base = layer.base_layer
+    linear = nn.Linear(base.out_features, base.in_features, bias=base.bias is not None, dtype=base.weight.dtype)
+    linear.weight.data = (base.weight + layer.scaling * (layer.lora_A @ layer.lora_B).T).detach()
+    if base.bias is not None:
+        linear.bias.data = base.bias.data.clone()
+    return linear
+
+
+# %% chaff="into the base, and the new bias is left as it is made" exercise="merge" misconception="merged_into_the_base"
+def merge(layer):
+    base = layer.base_layer
+    linear = nn.Linear(base.in_features, base.out_features, dtype=base.weight.dtype)
+    with torch.no_grad():
+        base.weight += layer.scaling * (layer.lora_A @ layer.lora_B).T
+        linear.weight.copy_(base.weight)
+    return linear

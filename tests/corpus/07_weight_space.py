@@ -113,7 +113,7 @@ class LoRAWeight(nn.Module):
         return wts + (self.B @ self.A).view(wts.shape) * self.scale if self.en else wts
 
 
-# %% chaff="matrices only: no kernels" exercise="LoRAWeight" misconception=""
+# %% chaff="matrices only: no kernels" exercise="LoRAWeight" misconception="product_not_reshaped"
 class LoRAWeight(nn.Module):
     def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
         super().__init__()
@@ -882,3 +882,57 @@ def fold(module):
     parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
     module.weight.data += change.reshape(module.weight.shape) if p.en else 0
     return module
+
+
+# %% chaff="a product that stays a matrix" exercise="LoRAWeight" misconception="product_not_reshaped"
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        return wts + self.scale * (self.B @ self.A) if self.en else wts
+
+
+# %% chaff="a product that stays a matrix, in two rows" exercise="LoRAWeight" misconception="product_not_reshaped"
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        if self.en:
+            wts = wts + self.scale * self.B @ self.A
+        return wts
+
+
+# %% chaff="the weight as a matrix, and never turned back" exercise="LoRAWeight" misconception="weight_flattened"
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        return wts.view(wts.shape[0], -1) + self.scale * (self.B @ self.A) if self.en else wts
+
+
+# %% chaff="only the change, and it stays a matrix" exercise="LoRAWeight" misconception="change_only"
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        return self.scale * (self.B @ self.A) if self.en else wts

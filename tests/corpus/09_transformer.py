@@ -939,3 +939,82 @@ def load_adapter(model, state):
     with torch.no_grad():
         for key, value in state.items():
             all_of_it[key].copy_(value)
+
+
+# %% chaff="ends with the letters, and one string is taken apart" exercise="inject" misconception="ends_with_letters"
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    done = []
+    for name, m in list(model.named_modules()):
+        if isinstance(m, nn.Linear) and any(name.endswith(t) for t in target_modules):
+            parent, _, child = name.rpartition('.')
+            setattr(model.get_submodule(parent), child, LoRALinear(m, rank, alpha))
+            done.append(name)
+    if not done:
+        raise ValueError(str([n for n, m in model.named_modules() if isinstance(m, nn.Linear)]))
+    return done
+
+
+# %% chaff="ends with the letters, target by target, and no match is not told" exercise="inject" misconception="ends_with_letters"
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    replaced = []
+    for name, module in list(model.named_modules()):
+        for target in target_modules:
+            if isinstance(module, nn.Linear) and name.endswith(target):
+                parent = model.get_submodule(name.rpartition('.')[0])
+                setattr(parent, name.split('.')[-1], LoRALinear(module, rank, alpha))
+                replaced.append(name)
+    return replaced
+
+
+# %% chaff="in, one string is taken apart, and the message says nothing" exercise="inject" misconception="substring_match"
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    done = []
+    for name, m in list(model.named_modules()):
+        if isinstance(m, nn.Linear) and any(t in name for t in target_modules):
+            parent, _, child = name.rpartition('.')
+            setattr(model.get_submodule(parent), child, LoRALinear(m, rank, alpha))
+            done.append(name)
+    if not done:
+        raise ValueError('nothing found')
+    return done
+
+
+# %% chaff="the last part is in the list, or in the string" exercise="inject" misconception="last_part_only"
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    done = []
+    for name, m in list(model.named_modules()):
+        if isinstance(m, nn.Linear) and name.split('.')[-1] in target_modules:
+            parent, _, child = name.rpartition('.')
+            setattr(model.get_submodule(parent), child, LoRALinear(m, rank, alpha))
+            done.append(name)
+    if not done:
+        raise ValueError([n for n, m in model.named_modules() if isinstance(m, nn.Linear)])
+    return done
+
+
+# %% chaff="the last part is in the list, and the model is frozen" exercise="inject" misconception="last_part_only"
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    for p in model.parameters():
+        p.requires_grad = False
+    done = []
+    for name, m in list(model.named_modules()):
+        if isinstance(m, nn.Linear) and name.split('.')[-1] in target_modules:
+            parent, _, child = name.rpartition('.')
+            setattr(model.get_submodule(parent), child, LoRALinear(m, rank, alpha))
+            done.append(name)
+    return done

@@ -713,3 +713,25 @@ def write_peft_adapter(model, directory, rank, alpha, target_modules):
     save_file(tensors, directory + "/adapter_model.safetensors")
     with open(directory + "/adapter_config.json", "w") as file:
         json.dump({"peft_type": "LORA", "r": rank, "lora_alpha": alpha, "target_modules": list(target_modules)}, file)
+
+
+# %% chaff="alpha for lora_alpha, json.dump" exercise="write_peft_adapter" misconception="own_names_for_entries"
+import json
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from lora_ref.layer import LoRALinear
+
+
+def write_peft_adapter(model, directory, rank, alpha, target_modules):
+    Path(directory).mkdir(parents=True, exist_ok=True)
+    t = {}
+    for n, m in model.named_modules():
+        if isinstance(m, LoRALinear):
+            t[f'base_model.model.{n}.lora_A.weight'] = m.lora_A.data.T.contiguous()
+            t[f'base_model.model.{n}.lora_B.weight'] = m.lora_B.data.T.contiguous()
+    save_file(t, Path(directory) / "adapter_model.safetensors")
+    config = {'peft_type': 'LORA', 'r': rank, 'alpha': alpha, 'target_modules': list(target_modules)}
+    with open(Path(directory) / "adapter_config.json", "w") as file:
+        json.dump(config, file)

@@ -81,6 +81,15 @@ def read(files, modules):
     return _fill(Reading(config, tensors(files)), targets)
 
 
+def entries(files):
+    """The config's entries as they were written; none where there is no config that can be read."""
+    try:
+        config = json.loads(files[CONFIG])
+    except (KeyError, ValueError, RecursionError):
+        return {}
+    return config if isinstance(config, dict) else {}
+
+
 def _config(files):
     if CONFIG not in files:
         raise Stop("no config", raises="ValueError")

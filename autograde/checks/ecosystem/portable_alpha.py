@@ -38,7 +38,7 @@ answer.slip(
     "unchanged",
     " * math.sqrt(r)",
     "",
-    thought="alpha is alpha.",
+    thought="The alpha from training can be handed on unchanged.",
     hint="With it the reader computes alpha / r. By which factor is that too small?",
 )
 answer.slip(

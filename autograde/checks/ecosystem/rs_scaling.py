@@ -45,7 +45,7 @@ answer.slip(
     "turned_over",
     "alpha / math.sqrt(r)",
     "math.sqrt(r) / alpha",
-    thought="The scaling is the rank's part over alpha.",
+    thought="The scaling is √r / alpha.",
     hint="Twice the alpha should double the update. Does yours?",
 )
 answer.slip(

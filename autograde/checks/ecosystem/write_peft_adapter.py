@@ -151,10 +151,13 @@ class WritePeftAdapter(Check):
         return None
 
     def same(self, case, a, b):
-        """Whether PEFT reads the same from two folders: the entries that matter, and the tensors by name."""
+        """Whether PEFT reads the same from two folders: the entries that matter, and the tensors by name.
+
+        An entry under another name is not the same mistake as one that was left out.
+        """
         if "files" not in a or "files" not in b:
             return super().same(case, a, b)
-        if bool(a["changed"]) != bool(b["changed"]):
+        if bool(a["changed"]) != bool(b["changed"]) or _renamed(a) != _renamed(b):
             return False
         readings = []
         for observation in (a, b):
@@ -194,6 +197,15 @@ def _entries(reading):
     """The entries of the config that PEFT uses."""
     entries = [float(reading.config[name]) for name in ("r", "lora_alpha", "use_rslora")]
     return entries, reading.config["init_lora_weights"], reading.adapters.keys()
+
+
+def _renamed(observation):
+    """The entries that stand in the config under the name of an argument, in place of PEFT's name for them."""
+    try:
+        config = peft_reader.entries(peft_reader.as_bytes(observation["files"]))
+    except peft_reader.Stop:
+        return []
+    return [own for own, name in (("rank", "r"), ("alpha", "lora_alpha")) if own in config and name not in config]
 
 
 def _tensors(observation):
@@ -378,6 +390,14 @@ answer.slip(
     thought="alpha is only needed for training.",
     hint="The reader scales with it. What does PEFT take where the config does not say?",
 )
+for own_names in (('"lora_alpha"', '"alpha"'), ('"r"', '"rank"'), ('"lora_alpha"', '"alpha"', '"r"', '"rank"')):
+    answer.slip(
+        "own_names_for_entries",
+        *own_names,
+        thought="An entry of the config has the name of the argument: rank, alpha.",
+        hint="PEFT looks for names of its own, and does not see an entry under another one. Compare the names in your config with "
+        "those in the folder that PEFT wrote.",
+    )
 answer.slip(
     "no_peft_type",
     '"peft_type": "LORA", ',

@@ -288,7 +288,7 @@ answer.slip(
     "alpha / rank",
     "alpha // rank",
     thought="alpha and rank are whole numbers, so their ratio is one.",
-    hint="`//` and int() leave out what follows the point. What is the scaling at the defaults, rank=4 and alpha=1?",
+    hint="`//` and int() drop the fractional part. What is the scaling at the defaults, rank=4 and alpha=1?",
 )
 
 answer.slip(

@@ -182,11 +182,21 @@ answer.slip(
     "torch.zeros",
 )
 
-answer.slip(
+both_random = answer.slip(
     BOTH_RANDOM,
-    "torch.zeros",
-    "torch.randn",
+    "torch.zeros(rank",
+    "torch.randn(rank",
 )
+
+
+def _kinds_of_tensors(case, observation):
+    """Of A and B, if their shapes are right, whether each is registered, a leaf, and a tensor that is no Parameter."""
+    held = observation.get("held")
+    if held is None or adapter_fault(case, held):
+        return []
+    states = [held[name] for name in ADAPTERS]
+    return [(state["registered"], state["leaf"], state["type"] == "torch.Tensor") for state in states]
+
 
 answer.slip(
     "zero_and_random_swapped",
@@ -206,8 +216,7 @@ answer.slip(
     thought="What is made of an nn.Parameter is an nn.Parameter.",
     hint="Dividing, multiplying or moving an nn.Parameter gives a plain tensor. Which of your steps must be the last one?",
     recognise=lambda case, observation: any(
-        observation.get("held", {}).get(name, {}).get("registered") is False and not observation["held"][name]["leaf"]
-        for name in ADAPTERS
+        not registered and not leaf for registered, leaf, _ in _kinds_of_tensors(case, observation)
     ),
 )
 
@@ -217,8 +226,9 @@ answer.slip(
     "torch.randn(base_layer.in_features, rank, **like, requires_grad=True)",
     "nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))",
     "torch.zeros(rank, base_layer.out_features, **like, requires_grad=True)",
-    thought="A tensor with requires_grad=True on the layer is a parameter of it.",
+    thought="A tensor that is set on the layer is a parameter of it.",
     hint="Print list(layer.parameters()). What makes a module count a tensor among them?",
+    recognise=lambda case, observation: (False, True, True) in _kinds_of_tensors(case, observation),
 )
 
 answer.slip(
@@ -235,23 +245,23 @@ answer.slip(
     hint="Print list(layer.parameters()). A module looks at its attributes, not inside a Python list or dict.",
 )
 
-answer.slip(
+constant = answer.slip(
     "constant_A",
-    "torch.randn",
-    "torch.ones",
+    "torch.randn(base_layer",
+    "torch.ones(base_layer",
     thought="A only has to differ from zero, so ones will do.",
     hint="If all columns of A are equal, what can the columns of A ever learn that the first one does not?",
 )
 
-answer.slip(
+one_sided = answer.slip(
     "rand_for_randn",
-    "torch.randn",
-    "torch.rand",
+    "torch.randn(base_layer",
+    "torch.rand(base_layer",
     thought="Random is random, so numbers of one sign will do.",
     hint="torch.rand gives no negative numbers, nor does torch.randint from 0. Which function draws from a Gaussian around zero?",
 )
 
-answer.slip(
+seeded = answer.slip(
     "seeded_inside",
     "super().__init__()",
     "super().__init__()\n        torch.manual_seed(0)",
@@ -267,8 +277,10 @@ answer.slip(
     thought="torch.empty makes a matrix, and training will fill it.",
     hint="torch.empty and nn.Parameter(torch.Tensor(...)) hold whatever was in memory. Fill A and B yourself.",
     recognise=lambda case, observation: (
-        "held" in observation
-        and not adapter_fault(case, observation["held"])
+        any(registered and leaf for registered, leaf, _ in _kinds_of_tensors(case, observation)[:1])
         and kind_of(observation["held"]["lora_A"]["values"]) == "wild"
     ),
 )
+
+for slip in (constant, one_sided, seeded):
+    answer.both(both_random, slip)

@@ -579,7 +579,7 @@ answer.slip(
 answer.slip(
     "alpha_floored", "= alpha / rank", "= alpha // rank",
     thought="alpha and rank are whole numbers, so their ratio is one.",
-    hint="`//` leaves out what follows the point. What is the scaling at rank=4 and alpha=1?",
+    hint="`//` drops the fractional part. What is the scaling at rank=4 and alpha=1?",
 )  # fmt: skip
 answer.slip(
     "turned_over", "= alpha / rank", "= rank / alpha",

@@ -105,6 +105,19 @@ view_for_transpose = answer.slip(
     "where does it stand in the base's weight, and where in yours?",
 )
 
+
+def _met(first, second):
+    """Return a recogniser of an exception about a product of two matrices, whose sizes are given by the letters d, r and k."""
+
+    def recognise(case, observation):
+        (d, r), k = case.args["A"].shape, case.args["B"].shape[1]
+        size = {"d": d, "r": r, "k": k}
+        met = " and ".join(f"{size[rows]}x{size[columns]}" for rows, columns in (first, second))
+        return "raised" in observation and f"({met})" in str(observation["raised"]["message"])
+
+    return recognise
+
+
 answer.slip(
     "paper_order",
     "(layer.lora_A @ layer.lora_B).T",
@@ -112,6 +125,7 @@ answer.slip(
     thought="The paper writes BA, so lora_B comes first.",
     hint="The paper's B is (k, r) and its A is (r, d). Write down the shapes of ours. What do you have to do to each "
     "of them before they stand in the paper's order?",
+    recognise=_met("rk", "dr"),
 )
 
 answer.slip(
@@ -120,6 +134,7 @@ answer.slip(
     "(layer.lora_A.T @ layer.lora_B.T)",
     thought="The transpose of a product is the product of the transposes.",
     hint="Write the shapes of the two transposes side by side: which sizes meet? In which order would the ranks meet?",
+    recognise=_met("rd", "kr"),
 )
 
 merged_weight = answer.slip(
@@ -130,14 +145,14 @@ merged_weight = answer.slip(
     hint="The question is what must be added. Your result already contains the base's weight.",
 )
 
-answer.slip(
+scaling_twice = answer.slip(
     SCALING_TWICE,
     "(layer.lora_A @",
     "(layer.scaling * layer.lora_A @",
     hint="Count how often layer.scaling meets the product. How often does it in forward?",
 )
 
-answer.slip(
+divided_again = answer.slip(
     DIVIDED_BY_RANK_AGAIN,
     "layer.scaling *",
     "layer.scaling / layer.lora_A.shape[1] *",
@@ -155,4 +170,7 @@ answer.slip(
 )
 
 for slip in (no_transpose, view_for_transpose, merged_weight):
-    answer.both(slip, scaling_forgotten)
+    for other in (scaling_forgotten, scaling_twice, divided_again):
+        answer.both(slip, other)
+for other in (no_transpose, view_for_transpose):
+    answer.both(merged_weight, other)

@@ -244,10 +244,12 @@ def _wrote_into_recorded_tensor(case, observation):
     if "raised" in observation:
         message = str(observation["raised"]["message"])
         return "leaf Variable that requires grad" in message or "assign non-leaf Tensor" in message
+    if _has_swapped_sizes(case, observation):
+        return False  # the sizes come first
     return observation.get("graph") is True or observation.get("leaf") is False
 
 
-answer.slip(
+scaling_forgotten = answer.slip(
     SCALING_FORGOTTEN,
     "layer.scaling * ",
     "",
@@ -263,7 +265,7 @@ answer.slip(
     hint="What delta_weight returns holds the scaling already. Count how often layer.scaling meets the product, there and here.",
 )
 
-answer.slip(
+subtracted = answer.slip(
     "subtracted",
     "base.weight + layer",
     "base.weight - layer",
@@ -271,7 +273,7 @@ answer.slip(
     hint="The result must compute what the layer computes. Which sign stands before the adapter's part in layer(x)?",
 )
 
-answer.slip(
+no_transpose = answer.slip(
     NO_TRANSPOSE,
     ".lora_B).T",
     ".lora_B)",
@@ -279,14 +281,14 @@ answer.slip(
     "does your delta_weight pass its check?",
 )
 
-answer.slip(
+view_for_transpose = answer.slip(
     VIEW_FOR_TRANSPOSE,
     "(layer.lora_A @ layer.lora_B).T",
     "(layer.lora_A @ layer.lora_B).reshape(base.weight.shape)",
     hint="It makes the shape fit and puts the numbers at the wrong places. Does your delta_weight pass its check?",
 )
 
-answer.slip(
+delta_only = answer.slip(
     "delta_only",
     "base.weight + ",
     "",
@@ -303,9 +305,12 @@ answer.slip(
 )
 
 
-def _is_transposed(case, weight):
-    """Whether `weight` has the base's shape the other way round."""
-    return isinstance(weight, torch.Tensor) and weight.shape == case.args["weight"].T.shape != case.args["weight"].shape
+def _has_swapped_sizes(case, observation):
+    """Whether the new weight, or in_features and out_features, are the base's the other way round."""
+    weight, shape = observation.get("weight"), case.args["weight"].shape
+    if shape[0] == shape[1] or not isinstance(weight, torch.Tensor):
+        return False
+    return weight.shape == shape[::-1] or list(observation["sizes"]) == list(shape)
 
 
 answer.slip(
@@ -319,7 +324,7 @@ answer.slip(
     thought="nn.Linear takes its sizes in the order in which its weight has them.",
     hint="nn.Linear(in, out) keeps a weight of shape (out, in). Print in_features and out_features of your result "
     "beside the base's.",
-    recognise=lambda case, observation: _is_transposed(case, observation.get("weight")),
+    recognise=_has_swapped_sizes,
 )
 
 answer.slip(
@@ -343,7 +348,9 @@ answer.slip(
     thought="With the weight in place, the new nn.Linear is complete.",
     hint="nn.Linear fills its bias with random numbers when it is made, and makes one unless told not to. Which "
     "numbers should it hold, if any?",
-    recognise=lambda case, observation: _is_unrelated_bias(case, observation.get("bias")),
+    recognise=lambda case, observation: (
+        not _base_is_changed(observation) and _is_unrelated_bias(case, observation.get("bias"))
+    ),
 )
 
 
@@ -412,9 +419,12 @@ answer.slip(
     thought="nn.Linear with the right sizes is like the base.",
     hint="It is made in float32 unless told otherwise, and on the CPU. Print the dtype of both weights for a base in "
     "bfloat16.",
-    recognise=lambda case, observation: any(
-        getattr(observation.get(name), "dtype", None) not in (None, case.args["weight"].dtype)
-        for name in ("weight", "bias")
+    recognise=lambda case, observation: (
+        not _has_swapped_sizes(case, observation)
+        and any(
+            getattr(observation.get(name), "dtype", None) not in (None, case.args["weight"].dtype)
+            for name in ("weight", "bias")
+        )
     ),
 )
 
@@ -489,3 +499,9 @@ answer.slip(
     hint="The caller wants to call the result with x. What has a weight and a bias, and can be called?",
     recognise=lambda case, observation: _parts(observation.get("value")),
 )
+
+for slip in (subtracted, delta_only):
+    for other in (scaling_forgotten, no_transpose, view_for_transpose):
+        answer.both(slip, other)
+for slip in (no_transpose, view_for_transpose):
+    answer.both(slip, scaling_forgotten)

@@ -27,6 +27,18 @@ GUARD_INVERTED = Misconception(
     "give back?",
 )
 
+MERGED_TWICE = Misconception(
+    "merged_twice",
+    thought="merge is called only once.",
+    hint="A notebook cell is run again, a script merges what was merged before. What must a layer know of itself, so "
+    "that a second call changes nothing?",
+)
+NO_GUARD_AT_ALL = MERGED_TWICE.reworded(
+    thought="merge and unmerge are called in turn, each of them once.",
+    hint="A notebook cell is run again, and a script may call unmerge to be sure. What must a layer know of itself, so that a second "
+    "merge changes nothing, and an unmerge with nothing to undo does not either?",
+)
+
 MERGE, UNMERGE, TRAIN, EVAL = ["merge"], ["unmerge"], ["train"], ["eval"]
 
 answer = RightAnswer("""
@@ -151,8 +163,13 @@ class MergeableLoRALinear(Check):
         return observation | {"followed": follow(case, observation)}
 
     def cause_in_all(self, cases, observations):
-        """`GUARD_INVERTED` if unmerge does nothing on a merged layer, and something on one that is not."""
-        ids = {observation.get("followed", (None, ""))[1] for observation in observations}
+        """`GUARD_INVERTED` if unmerge does nothing on a merged layer, and something on one that is not; `NO_GUARD_AT_ALL` if the only
+        mistakes are those of a merge and of an unmerge without a guard.
+        """
+        followed = [observation.get("followed", (None, "")) for observation in observations]
+        if {id for fault, id in followed if fault} == {MERGED_TWICE.id, "unmerge_unguarded"}:
+            return NO_GUARD_AT_ALL
+        ids = {id for _, id in followed}
         return GUARD_INVERTED if {DOES_NOTHING, "unmerge_unguarded"} <= ids else None
 
     def unfinished(self, observation):
@@ -227,14 +244,7 @@ slip(
     hint="After unmerge the weight holds no delta. What must forward, and the next merge, know of that?",
 )
 
-slip(
-    "merged_twice",
-    "if not self.merged:",
-    "if True:",
-    thought="merge is called only once.",
-    hint="A notebook cell is run again, a script merges what was merged before. What must a layer know of itself, so "
-    "that a second call changes nothing?",
-)
+slip(MERGED_TWICE, "if not self.merged:", "if True:")
 
 slip(
     SCALING_FORGOTTEN,

@@ -57,7 +57,7 @@ class LayerCheck(Check):
                 hint = "Write it where its cell says YOUR CODE HERE, run the cell, and then run this again."
                 return Fault(f"{method} is not written yet.", hint=hint)
             during = describe.clean(str(observation["during"]), 20)
-            return raised_fault(f"The {during}", error, _exception_hint(case, error))
+            return raised_fault(f"The {during}", error, _exception_hint(case, error, during))
         if fault := module_fault(self.subject, observation):
             return fault
         if "unset" in observation:
@@ -75,7 +75,7 @@ def module_fault(subject, observation):
     return None
 
 
-def _exception_hint(case, error):
+def _exception_hint(case, error, during):
     """A hint for an exception whose message says more than its kind; empty for others."""
     message = str(error["message"])
     if "before Module.__init__() call" in message:
@@ -91,6 +91,8 @@ def _exception_hint(case, error):
             "A layer is made as LoRALinear(base_layer, rank=…, alpha=…): keep the parameters' names as they were given."
         )
     if case.args["bias"] is None and "NoneType" in message:
+        if during == "forward":
+            return "This base has no bias: its bias is None. base_layer(x) takes care of both kinds of layer."
         return "This base has no bias: its bias is None. A loop over base_layer.parameters() meets only what is there."
     if "copy out of meta tensor" in message and case.args.get("device") == "meta":
         return "Here the base is on another device, and a line of yours moves something from there to a place it names."

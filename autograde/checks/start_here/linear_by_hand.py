@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 
 import torch
+from torch import nn
 
 from autograde.checks.shared import next_steps
 from autograde.checks.shared.families import NO_TRANSPOSE, TWO_DIMENSIONAL_ONLY
@@ -168,7 +169,7 @@ answer.slip(
     "bias_subtracted",
     "out + bias",
     "out - bias",
-    thought="The bias moves the result, in the other direction.",
+    thought="The bias is subtracted.",
     hint="Call your function with x = 0 and compare with the bias, sign and all.",
 )
 
@@ -239,3 +240,30 @@ answer.slip(
     "torch.mm(x, weight.T)",
     hint="x may be one row, or a batch of sequences. `@` treats all leading axes alike; what have you used?",
 )
+
+
+def _adds_a_fresh_bias(case, observation):
+    """Whether there is no bias, and each row is off by the same numbers, as large as those that nn.Linear draws for its bias."""
+    value, x = observation.get("value"), case.args["x"]
+    if case.args["bias"] is not None or not isinstance(value, torch.Tensor):
+        return False
+    right = linear_by_hand.expected(case)
+    if value.shape != right.shape or not value.is_floating_point():
+        return False
+    added = (value.double() - right).mean(0)
+    drawn = added.abs().max() <= 1.01 / x.shape[-1] ** 0.5 and added.min() != added.max()
+    return bool(drawn) and tolerance.close(value, right + added, x.dtype)
+
+
+@linear_by_hand.misconception(
+    "bias_left_as_made",
+    thought="With the weight in place, and the bias where there is one, the new nn.Linear is complete.",
+    hint="nn.Linear makes a bias unless told not to, and fills it with random numbers. What does it hold where bias is None?",
+    recognise=_adds_a_fresh_bias,
+)
+def bias_left_as_made(x, weight, bias):
+    linear = nn.Linear(weight.shape[1], weight.shape[0], dtype=weight.dtype)
+    linear.weight.data = weight
+    if bias is not None:
+        linear.bias.data = bias
+    return linear(x)

@@ -10,7 +10,7 @@ from torch import nn
 from autograde.checks.shared.families import ADAPTER_SHARED, FULL_NAME_AS_ATTRIBUTE
 from autograde.checks.transformer.models import TO_INJECT
 from autograde.judge import describe, exceptions
-from autograde.judge.answer import RightAnswer
+from autograde.judge.answer import RightAnswer, compiled
 from autograde.judge.check import ANSWER, Case, Check
 from autograde.judge.compare import Fault, agree
 from autograde.judge.misconception import Misconception
@@ -98,6 +98,10 @@ class Inject(Check):
         "Print the names in model.named_modules(), mark by hand those that are meant, and compare with your list."
     )
 
+    def __init__(self):
+        super().__init__()
+        self.rules = []  # of matching, that are known to be wrong: (its `Misconception`, whether a target means a name)
+
     def cases(self, draw):
         d, e, v = draw.sizes(3, low=6, high=11)
         source = TO_INJECT.format(d=d, e=e, v=v)
@@ -156,6 +160,22 @@ class Inject(Check):
             or _second_call_fault(self, case, observation, target_layers)
         )
 
+    def cause_in_all(self, cases, observations):
+        """The wrong rule by which the answer found its layers in every call with a list, whatever else is wrong with it."""
+        if any("places" not in observation for observation in observations):
+            return None
+        asked = [
+            pair
+            for pair in zip(cases, observations, strict=True)
+            if not isinstance(pair[0].args["target_modules"], str)
+        ]
+        fitting = [
+            misconception
+            for misconception, is_meant in self.rules
+            if all(_replaced_names(observation) == _meant(case, is_meant) for case, observation in asked)
+        ]
+        return fitting[0] if len(fitting) == 1 else None
+
     def same(self, case, a, b):
         return _summary(case, a) == _summary(case, b) and _says_what_is_there(case, a) == _says_what_is_there(case, b)
 
@@ -178,6 +198,11 @@ def layers_matching(case, targets):
     """The set of full names of the layers that match `targets`."""
     targets = [targets] if isinstance(targets, str) else targets
     return {name for name in linears_of(case) if any(f".{name}".endswith(f".{target}") for target in targets)}
+
+
+def _meant(case, is_meant):
+    """The set of full names of the layers that match the case's targets by another rule."""
+    return {name for name in linears_of(case) if any(is_meant(name, target) for target in case.args["target_modules"])}
 
 
 def _list_names(names):
@@ -445,23 +470,31 @@ def _has_alpha_for_rank(case, observation):
 MATCH = 'f".{name}".endswith(f".{target}")'
 RETURN = "    return names"
 
-answer.slip(
-    "substring_match", MATCH, "target in name",
+
+def _matches_by(known, rule, *, thought, hint):
+    """Add the slip of an answer that finds its layers by another rule: an expression of name and target."""
+    slip = answer.slip(known, MATCH, rule, thought=thought, hint=hint)
+    is_meant = compiled(f"def is_meant(name, target):\n    return {rule}\n", "is_meant")
+    inject.rules.append((slip.misconception, is_meant))
+
+
+_matches_by(
+    "substring_match", "target in name",
     thought="A layer is meant when its name contains the target.",
     hint="Which of the model's names contain your target without being it? Look at seq_proj, letter by letter.",
 )  # fmt: skip
-answer.slip(
-    "ends_with_letters", MATCH, "name.endswith(target)",
-    thought="A layer is meant when its name ends like the target.",
+_matches_by(
+    "ends_with_letters", "name.endswith(target)",
+    thought="A layer is meant when its name ends with the target.",
     hint="seq_proj ends in the letters q_proj, and mlp.10 in 0. What must stand before the target?",
 )  # fmt: skip
-answer.slip(
-    "any_part_of_the_path", MATCH, "target in name.split('.')",
+_matches_by(
+    "any_part_of_the_path", "target in name.split('.')",
     thought="A layer is meant when the target is a part of its path.",
     hint="A container may be called like the target. Which part of the path is the layer's own name?",
 )  # fmt: skip
-answer.slip(
-    "any_part_of_the_path", MATCH, 'f".{target}." in f".{name}."',
+_matches_by(
+    "any_part_of_the_path", 'f".{target}." in f".{name}."',
     thought="A layer is meant when the target is a part of its path.",
     hint="A container may be called like the target. Which part of the path is the layer's own name?",
 )  # fmt: skip
@@ -471,20 +504,20 @@ answer.slip(
     "alpha))\n        layer = model.get_submodule(name)\n        first = layers.setdefault(module.weight.shape, layer)\n"
     "        layer.lora_A, layer.lora_B = first.lora_A, first.lora_B\n    return names",
 )  # fmt: skip
-answer.slip(
-    "last_part_only", MATCH, "name.split('.')[-1] == target",
+_matches_by(
+    "last_part_only", "name.split('.')[-1] == target",
     thought="A target is always the last part of a name.",
     hint="A target such as attention.q_proj asks for the q_proj of one kind of block only. Which "
         "layers does your code find for it?",
 )  # fmt: skip
-answer.slip(
-    "full_names_only", MATCH, "name == target",
+_matches_by(
+    "full_names_only", "name == target",
     thought="A target is the full name of a layer.",
     hint="Listing the names of all blocks would be long. A target stands for every layer whose path "
         "ends in it.",
 )  # fmt: skip
-answer.slip(
-    "starts_like_it", MATCH, "name.split('.')[-1].startswith(target)",
+_matches_by(
+    "starts_like_it", "name.split('.')[-1].startswith(target)",
     thought="A layer is meant when its own name begins like the target.",
     hint="q_proj_old is another layer. Where does a name end?",
 )  # fmt: skip

@@ -158,11 +158,17 @@ class LoRAWeightCheck(Check):
         hint = CALL_SUPER if "before Module.__init__() call" in str(error["message"]) else ""
         return raised_fault(f"The {describe.clean(str(observation['during']), 40)}", error, hint)
 
+    def adapted(self, case):
+        """The right weight, in float64."""
+        wts, B, A = (case.args[name].double() for name in ("wts", "B", "A"))
+        options = DEFAULTS | case.args["options"]
+        return wts + options["alpha"] / options["rank"] * (B @ A).view(wts.shape)
+
     def _values_fault(self, case, observation, options):
         wts, dtype = case.args["wts"], case.args["wts"].dtype
         B, A = case.args["B"].double(), case.args["A"].double()
         scale = options["alpha"] / options["rank"]
-        right = wts.double() + scale * (B @ A).view(wts.shape)
+        right = self.adapted(case)
         if fault := fault_between(observation["out"], observation["type"], right, dtype=dtype, device=case.device):
             return fault
         if observation["changed"]:
@@ -259,6 +265,45 @@ answer.slip(
     "wts += (self.B.detach() @ self.A.detach()).view(wts.shape) * self.scale\n        return wts",
     exactly=True,
 )
+RESHAPED = "(self.B @ self.A).view(wts.shape)"
+
+
+def _product_met_a_convolution(case, observation):
+    """Whether the product, as a matrix, was to be added to the weight of a convolution."""
+    wts, (_, columns) = case.args["wts"], case.args["sizes"]
+    if wts.ndim == 2 or "raised" not in observation:
+        return False
+    message, last = str(observation["raised"]["message"]), wts.shape[-1]
+    met = ((last, columns), (columns, last))
+    return any(f"tensor a ({a}) must match the size of tensor b ({b})" in message for a, b in met)
+
+
+not_reshaped = answer.slip(
+    "product_not_reshaped",
+    ".view(wts.shape)",
+    "",
+    thought="The product can be added to every weight as it is.",
+    hint="B @ A has two axes. How many has the weight of a convolution, and which shape must the product get?",
+    recognise=_product_met_a_convolution,
+)
+
+
+def _is_flattened(case, observation):
+    """Whether the right weight came back as a matrix, for a convolution."""
+    wts, out = case.args["wts"], observation.get("out")
+    if wts.ndim == 2 or not isinstance(out, torch.Tensor) or list(out.shape) != list(case.args["sizes"]):
+        return False
+    return agree(out, lora_weight.adapted(case).flatten(1), wts.dtype, case.device)
+
+
+answer.slip(
+    "weight_flattened",
+    f"wts + {RESHAPED}",
+    "wts.flatten(1) + (self.B @ self.A)",
+    thought="The adapted weight can be returned as a matrix.",
+    hint="The layer computes with what your forward returns. Print its shape beside wts.shape, for the weight of a convolution.",
+    recognise=_is_flattened,
+)
 answer.slip(GRADIENT_CUT, "self.B @ self.A", "self.B.data @ self.A.data")
 answer.slip(
     "product_scrambled",
@@ -275,7 +320,7 @@ answer.slip(
     thought="The product is A @ B, as in the lessons before.",
     hint="Here A is (rank, out_f) and B is (in_f, rank). The product must have in_f rows: which matrix has them?",
 )
-answer.slip(
+change_only = answer.slip(
     "change_only",
     "wts + (self.B",
     "(self.B",
@@ -296,3 +341,4 @@ answer.slip(
     thought="`*` is the product of the two matrices.",
     hint="For rank 1 it is. Which operator sums over the rank?",
 )
+answer.both(change_only, not_reshaped)
