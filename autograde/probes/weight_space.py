@@ -242,7 +242,7 @@ def folded(function, source, kind, options, weight, bias, rank, alpha, A, B, en,
     """Call the learner's function with an adapted layer (a plain one if rank is 0), and report the layer that it returns.
 
     Args:
-        source: of the class LoRAWeight that adapts it.
+        source: of the class LoRAWeight that adapts it; it is made from A, B, scale and en.
         en: whether the adapter is on.
         trains: whether the original weight and the bias require a gradient.
 
@@ -255,10 +255,8 @@ def folded(function, source, kind, options, weight, bias, rank, alpha, A, B, en,
     layer, x = _layer(kind, options, weight, bias, device), x.to(device)
     if rank:
         adapter_class = run_source(source)["LoRAWeight"]
-        adapter = adapter_class(len(weight), weight[0].numel(), rank, alpha).to(device=device, dtype=weight.dtype)
+        adapter = adapter_class(A.to(device, copy=True), B.to(device, copy=True), alpha / rank, en)
         parametrize.register_parametrization(layer, "weight", adapter)
-        _set_adapters(adapter, (A.to(device), B.to(device)))
-        adapter.en = en
         layer.parametrizations.weight.original.requires_grad_(trains[0])
         if bias is not None:
             layer.bias.requires_grad_(trains[1])

@@ -522,6 +522,51 @@ def fold(module):
     return module
 
 
+# %% wheat="worked out by hand from A, B and scale" exercise="fold"
+from torch.nn.utils import parametrize
+
+
+def fold(module):
+    if not parametrize.is_parametrized(module, "weight"):
+        raise ValueError("nothing to fold")
+    lora = module.parametrizations.weight[0]
+    parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
+    if lora.en:
+        with torch.no_grad():
+            module.weight += lora.scale * (lora.B @ lora.A).view(module.weight.shape)
+    return module
+
+
+# %% wheat="the original merged in place, then B set to zero" exercise="fold"
+from torch.nn.utils import parametrize
+
+
+def fold(module):
+    if not parametrize.is_parametrized(module, "weight"):
+        raise ValueError("nothing to fold")
+    lora = module.parametrizations.weight[0]
+    with torch.no_grad():
+        module.parametrizations.weight.original.copy_(module.weight)
+        lora.B.zero_()
+    parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+    return module
+
+
+# %% wheat="the adapter called with the original" exercise="fold"
+from torch.nn.utils import parametrize
+
+
+def fold(module):
+    if not parametrize.is_parametrized(module, "weight"):
+        raise ValueError("nothing to fold")
+    parametrized = module.parametrizations["weight"]
+    adapted = parametrized[0](parametrized.original).detach()
+    trains = parametrized.original.requires_grad
+    parametrize.remove_parametrizations(module, "weight")
+    module.weight = nn.Parameter(adapted.clone(), requires_grad=trains)
+    return module
+
+
 # %% chaff="a new Parameter that trains" exercise="fold" misconception="unfrozen"
 from torch.nn.utils import parametrize
 

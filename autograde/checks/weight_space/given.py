@@ -44,6 +44,29 @@ class LoRAWeight(nn.Module):
         return wts + (self.B @ self.A).view(wts.shape) * self.scale
 """
 
+# What adapts the layers that `fold` is asked about, sent as text: A, B, scale and en are those of LoRAWeight and do what they
+# do there, but it is made from them, and written for one rank and one shape. So it answers no other question.
+FOR_ONE_WEIGHT = """
+class LoRAWeight(nn.Module):
+    def __init__(self, A, B, scale, en):
+        super().__init__()
+        self.A, self.B = nn.Parameter(A), nn.Parameter(B)
+        self.scale, self.en = scale, en
+
+    def forward(self, wts):
+        if not self.en:
+            return wts
+        change = {terms}
+        return wts + self.scale * change.view{shape}
+"""
+
+
+def for_one_weight(shape, rank):
+    """`FOR_ONE_WEIGHT` for a weight of this shape: its change is a sum over the directions of the rank, written out."""
+    terms = " + ".join(f"self.B[:, {i}].outer(self.A[{i}])" for i in range(rank))
+    return FOR_ONE_WEIGHT.format(terms=terms, shape=tuple(shape))
+
+
 LAYERS = {
     "a linear layer": ("nn.Linear", False),
     "a convolution": ("nn.Conv2d", False),
