@@ -8,7 +8,9 @@ from torch import nn
 
 from autograde.checks.fine_tuning.adapter_parameters import adapter_parameters
 from autograde.checks.fine_tuning.add_lora import add_lora
+from autograde.checks.lora_linear.forward import lora_linear_forward
 from autograde.checks.lora_linear.freeze import lora_linear_freeze
+from autograde.checks.lora_linear.init import lora_linear_init
 from autograde.checks.lora_linear.leaked import leaked_parameters
 from autograde.checks.many_adapters.multi_lora_linear import multi_lora_linear
 from autograde.checks.transformer.adapter_state_dict import adapter_state_dict
@@ -192,3 +194,20 @@ def test_what_fold_is_asked_about_is_no_lora_weight():
         for answer in (taken, Given):
             verdict = lora_weight.judge(answer, 0)
             assert verdict.score == 0, verdict.message
+
+
+@pytest.mark.parametrize("check", [lora_linear_forward, lora_linear_init], ids=lambda check: check.name)
+def test_what_leaked_parameters_is_asked_about_is_no_lora_linear(check):
+    asked = _Asked()
+    leaked_parameters.judge(asked, 0)
+    for taken in {type(layer) for layer in asked.given if isinstance(layer.lora_A, nn.Parameter)}:
+
+        class Given(taken):
+            def __init__(self, base_layer, rank=4, alpha=1):
+                super().__init__(base_layer.in_features, base_layer.out_features, rank, True, ["weight", "bias"])
+                self.base_layer = base_layer.requires_grad_(False)
+                self.to(base_layer.weight.dtype)
+                self.scaling = alpha / rank
+
+        verdict = check.judge(Given, 0)
+        assert verdict.score == 0, verdict.message
