@@ -133,9 +133,11 @@ def adapted_weight(module_class, sizes, options, A, B, wts, cotangent, by_positi
 
 
 def _gradients(out, cotangent, parameters):
-    """The gradients of ``(out * cotangent).sum()``, as plain data; None where there are none."""
-    gradients, _ = catch(lambda: torch.autograd.grad((out * cotangent).sum(), parameters, allow_unused=True))
-    return wire.plain(gradients)
+    """The gradients of ``(out * cotangent).sum()``, as plain data; None where there are none, and what was raised where a
+    tensor that they need has been written into.
+    """
+    gradients, error = catch(lambda: torch.autograd.grad((out * cotangent).sum(), parameters, allow_unused=True))
+    return {"raised": error} if error and "inplace operation" in error["message"] else wire.plain(gradients)
 
 
 def _layer(kind, options, weight, bias, device):

@@ -85,6 +85,24 @@ class LoRAWeight(nn.Module):
         return turned.T.reshape(wts.shape) + wts
 
 
+# %% chaff="writes into B after its use" exercise="LoRAWeight" misconception=""
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        if not self.en:
+            return wts
+        out = wts + (self.B @ self.A).view(wts.shape) * self.scale
+        with torch.no_grad():
+            self.B.mul_(1)
+        return out
+
+
 # %% chaff="one row of the rank only" exercise="LoRAWeight" misconception=""
 class LoRAWeight(nn.Module):
     def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):

@@ -252,6 +252,13 @@ def is_same(value, tensor):
 def gradient_fault(observation, expected, dtype, device):
     """The fault of gradients of A and B that are missing or wrong; None where they are right."""
     gradients = observation["gradients"]
+    if isinstance(gradients, dict) and "raised" in gradients:
+        return Fault(
+            "The values are right, but A, B or what is made of them is changed in place after it was used: a step of training "
+            "would raise an error.",
+            hint="For the gradients, autograd needs each tensor as it was when it was used. Look for [...] = ..., += and names "
+            "ending in _, also under torch.no_grad(), and make a new tensor instead.",
+        )
     if not isinstance(gradients, list) or any(not isinstance(g, torch.Tensor) for g in gradients):
         return Fault(
             "The values are right, but no gradient reaches A and B: training would change nothing.",
