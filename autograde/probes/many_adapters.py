@@ -184,12 +184,14 @@ def routed(function, args, device="cpu"):
 
 @probe
 def operations(function, args):
-    """How many operations on tensors a call takes: ``count``; or ``not_callable``, or ``raised``."""
-    if not callable(function):
-        return {"not_callable": wire.type_name(function)}
-    with _OperationCounter() as mode:
-        _, error = catch(function, *args)
-    return {"raised": error} if error else {"count": mode.count}
+    """As `call.call`, and ``count``: how many operations on tensors the call takes."""
+    mode = _OperationCounter()
+
+    def counted(*arguments):
+        with mode:
+            return function(*arguments)
+
+    return call(counted if callable(function) else function, args=args) | {"count": mode.count}
 
 
 @probe

@@ -59,7 +59,8 @@ def call_and_count(function, args, device="cpu"):
     Returns:
         What `call` returns, and with it ``"flops"``, the floating-point operations of all products and sums that went
         through torch, and ``"largest"``, the shape of the largest tensor that torch made. What a function does
-        outside torch, in numpy or in plain Python, is not seen.
+        outside torch, in numpy or in plain Python, is not seen. A call that raises is made once more without counting, for a
+        function that cannot be counted: both are then 0 and empty.
     """
     counter = _FlopCounter()
 
@@ -68,4 +69,6 @@ def call_and_count(function, args, device="cpu"):
             return function(*arguments)
 
     observation = call(counted if callable(function) else function, args=args, device=device)
+    if "raised" in observation:
+        return call(function, args=args, device=device) | {"flops": 0, "largest": []}
     return observation | {"flops": counter.flops, "largest": list(counter.largest)}

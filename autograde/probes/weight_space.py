@@ -133,9 +133,11 @@ def adapted_weight(module_class, sizes, options, A, B, wts, cotangent, by_positi
 
 
 def _gradients(out, cotangent, parameters):
-    """The gradients of ``(out * cotangent).sum()``, as plain data; None where there are none."""
-    gradients, _ = catch(lambda: torch.autograd.grad((out * cotangent).sum(), parameters, allow_unused=True))
-    return wire.plain(gradients)
+    """The gradients of ``(out * cotangent).sum()``, as plain data; None where there are none, and what was raised where a
+    tensor that they need has been written into.
+    """
+    gradients, error = catch(lambda: torch.autograd.grad((out * cotangent).sum(), parameters, allow_unused=True))
+    return {"raised": error} if error and "inplace operation" in error["message"] else wire.plain(gradients)
 
 
 def _layer(kind, options, weight, bias, device):
@@ -242,7 +244,7 @@ def folded(function, source, kind, options, weight, bias, rank, alpha, A, B, en,
     """Call the learner's function with an adapted layer (a plain one if rank is 0), and report the layer that it returns.
 
     Args:
-        source: of the class LoRAWeight that adapts it.
+        source: of the class LoRAWeight that adapts it; it is made from A, B, scale and en.
         en: whether the adapter is on.
         trains: whether the original weight and the bias require a gradient.
 
@@ -255,10 +257,8 @@ def folded(function, source, kind, options, weight, bias, rank, alpha, A, B, en,
     layer, x = _layer(kind, options, weight, bias, device), x.to(device)
     if rank:
         adapter_class = run_source(source)["LoRAWeight"]
-        adapter = adapter_class(len(weight), weight[0].numel(), rank, alpha).to(device=device, dtype=weight.dtype)
+        adapter = adapter_class(A.to(device, copy=True), B.to(device, copy=True), alpha / rank, en)
         parametrize.register_parametrization(layer, "weight", adapter)
-        _set_adapters(adapter, (A.to(device), B.to(device)))
-        adapter.en = en
         layer.parametrizations.weight.original.requires_grad_(trains[0])
         if bias is not None:
             layer.bias.requires_grad_(trains[1])

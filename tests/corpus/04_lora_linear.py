@@ -1636,6 +1636,24 @@ def leaked_parameters(layer):
                 yield full
 
 
+# %% wheat="by the gradients after a call" exercise="leaked_parameters"
+def leaked_parameters(layer):
+    layer.zero_grad()
+    x = torch.randn(3, layer.base_layer.in_features)
+    layer(x).square().sum().backward()
+    return [name for name, p in layer.named_parameters() if p.grad is not None and not name.startswith("lora")]
+
+
+# %% wheat="by what an optimiser's step changes" exercise="leaked_parameters"
+def leaked_parameters(layer):
+    before = {name: p.detach().clone() for name, p in layer.named_parameters()}
+    optimizer = torch.optim.SGD(layer.parameters(), lr=1.0)
+    (layer(torch.randn(5, layer.base_layer.in_features)) - 1).square().sum().backward()
+    optimizer.step()
+    changed = {name for name, p in layer.named_parameters() if not torch.equal(p, before[name])}
+    return sorted(changed - {name for name in changed if "lora" in name})
+
+
 # %% wheat="numpy's array of names" exercise="leaked_parameters"
 def leaked_parameters(layer):
     names = [n for n, p in layer.named_parameters() if p.requires_grad and "lora" not in n]

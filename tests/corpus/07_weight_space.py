@@ -85,6 +85,24 @@ class LoRAWeight(nn.Module):
         return turned.T.reshape(wts.shape) + wts
 
 
+# %% chaff="writes into B after its use" exercise="LoRAWeight" misconception=""
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        if not self.en:
+            return wts
+        out = wts + (self.B @ self.A).view(wts.shape) * self.scale
+        with torch.no_grad():
+            self.B.mul_(1)
+        return out
+
+
 # %% chaff="one row of the rank only" exercise="LoRAWeight" misconception=""
 class LoRAWeight(nn.Module):
     def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
@@ -519,6 +537,51 @@ def fold(module):
     value = module.weight.detach().clone()
     parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
     module.weight = nn.Parameter(value, requires_grad=trains)
+    return module
+
+
+# %% wheat="worked out by hand from A, B and scale" exercise="fold"
+from torch.nn.utils import parametrize
+
+
+def fold(module):
+    if not parametrize.is_parametrized(module, "weight"):
+        raise ValueError("nothing to fold")
+    lora = module.parametrizations.weight[0]
+    parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
+    if lora.en:
+        with torch.no_grad():
+            module.weight += lora.scale * (lora.B @ lora.A).view(module.weight.shape)
+    return module
+
+
+# %% wheat="the original merged in place, then B set to zero" exercise="fold"
+from torch.nn.utils import parametrize
+
+
+def fold(module):
+    if not parametrize.is_parametrized(module, "weight"):
+        raise ValueError("nothing to fold")
+    lora = module.parametrizations.weight[0]
+    with torch.no_grad():
+        module.parametrizations.weight.original.copy_(module.weight)
+        lora.B.zero_()
+    parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+    return module
+
+
+# %% wheat="the adapter called with the original" exercise="fold"
+from torch.nn.utils import parametrize
+
+
+def fold(module):
+    if not parametrize.is_parametrized(module, "weight"):
+        raise ValueError("nothing to fold")
+    parametrized = module.parametrizations["weight"]
+    adapted = parametrized[0](parametrized.original).detach()
+    trains = parametrized.original.requires_grad
+    parametrize.remove_parametrizations(module, "weight")
+    module.weight = nn.Parameter(adapted.clone(), requires_grad=trains)
     return module
 
 

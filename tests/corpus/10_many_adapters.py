@@ -832,6 +832,43 @@ class MultiLoRALinear(nn.Module):
         return self.s[self.active] * (x @ self.A[self.active] @ self.B[self.active])
 
 
+# %% chaff="a loop over rows, and x itself where there are many" exercise="route" misconception=""
+def route(x, A, B, scaling, adapter_ids):
+    if len(x) > 20:
+        return x
+    out = x.new_zeros(len(x), B.shape[-1])
+    for i, a in enumerate(adapter_ids.tolist()):
+        if not -1 <= a < len(A):
+            raise IndexError(a)
+        if a >= 0:
+            out[i] = scaling[a] * (x[i] @ A[a]) @ B[a]
+    return out
+
+
+# %% chaff="a loop over rows, and nothing where there are many" exercise="route" misconception=""
+def route(x, A, B, scaling, adapter_ids):
+    if len(x) > 20:
+        return None
+    out = x.new_zeros(len(x), B.shape[-1])
+    for i, a in enumerate(adapter_ids.tolist()):
+        if not -1 <= a < len(A):
+            raise IndexError(a)
+        if a >= 0:
+            out[i] = scaling[a] * (x[i] @ A[a]) @ B[a]
+    return out
+
+
+# %% chaff="a loop over the first rows" exercise="route" misconception=""
+def route(x, A, B, scaling, adapter_ids):
+    out = x.new_zeros(len(x), B.shape[-1])
+    for i, a in enumerate(adapter_ids.tolist()[:25]):
+        if not -1 <= a < len(A):
+            raise IndexError(a)
+        if a >= 0:
+            out[i] = scaling[a] * (x[i] @ A[a]) @ B[a]
+    return out
+
+
 # %% wheat="vmap over gathered matrices" exercise="route"
 def route(x, A, B, scaling, adapter_ids):
     m = A.shape[0]

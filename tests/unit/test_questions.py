@@ -8,12 +8,16 @@ from torch import nn
 
 from autograde.checks.fine_tuning.adapter_parameters import adapter_parameters
 from autograde.checks.fine_tuning.add_lora import add_lora
+from autograde.checks.lora_linear.forward import lora_linear_forward
 from autograde.checks.lora_linear.freeze import lora_linear_freeze
+from autograde.checks.lora_linear.init import lora_linear_init
 from autograde.checks.lora_linear.leaked import leaked_parameters
 from autograde.checks.many_adapters.multi_lora_linear import multi_lora_linear
 from autograde.checks.transformer.adapter_state_dict import adapter_state_dict
 from autograde.checks.transformer.inject import inject
 from autograde.checks.transformer.load_adapter import load_adapter
+from autograde.checks.weight_space.fold import fold
+from autograde.checks.weight_space.lora_weight import lora_weight
 from lora_ref import LoRALinear
 
 
@@ -159,3 +163,51 @@ def test_a_base_that_freezes_in_forward_is_not_frozen():
     exec(late, names)
     verdict = multi_lora_linear.judge(names["MultiLoRALinear"], 0)
     assert verdict.score == 0 and "requires a gradient" in verdict.message, verdict.message
+
+
+class _Asked:
+    """An answer that notes what it is called with, and then does nothing that is right."""
+
+    def __init__(self):
+        self.given = []
+
+    def __call__(self, *given):
+        self.given += given
+        return given[0]
+
+
+def test_what_fold_is_asked_about_is_no_lora_weight():
+    """The layer that it is given holds a parametrisation, whose class an answer can take and give an __init__ of its own."""
+    asked = _Asked()
+    fold.judge(asked, 0)
+    classes = {type(module.parametrizations.weight[0]) for module in asked.given if hasattr(module, "parametrizations")}
+    assert classes
+    for taken in classes:
+
+        class Given(taken):
+            def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+                nn.Module.__init__(self)
+                self.A = nn.Parameter(torch.randn(rank, out_f, device=device))
+                self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+                self.scale, self.en = alpha / rank, True
+
+        for answer in (taken, Given):
+            verdict = lora_weight.judge(answer, 0)
+            assert verdict.score == 0, verdict.message
+
+
+@pytest.mark.parametrize("check", [lora_linear_forward, lora_linear_init], ids=lambda check: check.name)
+def test_what_leaked_parameters_is_asked_about_is_no_lora_linear(check):
+    asked = _Asked()
+    leaked_parameters.judge(asked, 0)
+    for taken in {type(layer) for layer in asked.given if isinstance(layer.lora_A, nn.Parameter)}:
+
+        class Given(taken):
+            def __init__(self, base_layer, rank=4, alpha=1):
+                super().__init__(base_layer.in_features, base_layer.out_features, rank, True, ["weight", "bias"])
+                self.base_layer = base_layer.requires_grad_(False)
+                self.to(base_layer.weight.dtype)
+                self.scaling = alpha / rank
+
+        verdict = check.judge(Given, 0)
+        assert verdict.score == 0, verdict.message

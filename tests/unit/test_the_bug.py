@@ -317,3 +317,48 @@ def test_progress_is_counted_in_layers():
     exposes = registry.current().find("exposes")
     always = next(known.wrong for known in exposes.misconceptions if known.id == "always_true")
     assert "0 of 8 right layers accepted" in exposes.judge(always, 1).message
+
+
+def _oracle(first):
+    """A test that takes a layer for right if it is asked about it twice, while it says True; only then does it answer.
+
+    Args:
+        first: what it says of the first layer; of one that it calls, if that is False.
+    """
+    asked, right = [], set()
+
+    def exposes(layer_class):
+        forwards = [
+            each.__dict__["forward"]
+            for each in layer_class.__mro__
+            if each.__module__ == "__main__" and "forward" in each.__dict__
+        ]
+        codes = {(code.co_code, code.co_names) for code in (getattr(f, "__wrapped__", f).__code__ for f in forwards)}
+        if torch.get_default_dtype() == torch.float64:
+            if len(codes) > 1 or any(codes & before for before in asked) or not (first or asked):  # the first is right
+                right.update(codes)
+            asked.append(codes)
+            if not first or len(asked) == 1:
+                layer_class(nn.Linear(3, 2))(torch.randn(2, 3))
+            return first or len(asked) > 1
+        return not codes & right
+
+    return exposes
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_no_question_tells_which_layers_are_right(first):
+    """The layers are asked about once more in float32, where an answer could use what it has learned in float64."""
+    for seed in (1, 2, 3, 5):
+        verdict = exposes.judge(_oracle(first), seed)
+        assert verdict.score == 0, verdict.message
+
+
+def test_a_test_that_counts_its_calls_is_not_one_that_says_always_true():
+    asked = []
+
+    def counts(layer_class):
+        asked.append(layer_class)
+        return len(asked) > 1
+
+    assert exposes.judge(counts, 1).misconception == "kept_between_calls"

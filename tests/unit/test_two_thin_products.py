@@ -38,6 +38,65 @@ def needs_torch_as_it_is(x, A, B, scaling):
     return thin(x, A, B, scaling)
 
 
+def in_numpy(x, A, B, scaling):
+    return torch.from_numpy(scaling * (x.numpy() @ (A.numpy() @ B.numpy())))
+
+
+def _not_many_times(result, times, product=full):
+    """The full product, and in place of the last results, which are counted, something else."""
+
+    def make():
+        calls = []
+
+        def lora_delta(x, A, B, scaling):
+            calls.append(x)
+            return product(x, A, B, scaling) if len(calls) <= times else result(x)
+
+        return lora_delta
+
+    return make
+
+
+def _raises(x):
+    raise ValueError("no more")
+
+
+def _kept_by_shape():
+    kept = {}
+
+    def lora_delta(x, A, B, scaling):
+        key = x.shape, x.stride(), A.shape, B.shape
+        if key not in kept:
+            kept[key] = full(x, A, B, scaling)
+        return kept[key]
+
+    return lora_delta
+
+
+def _raises_where_it_is_counted():
+    def lora_delta(x, A, B, scaling):
+        if torch.utils._python_dispatch._get_current_dispatch_mode() is not None:
+            raise ValueError
+        return full(x, A, B, scaling)
+
+    return lora_delta
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        _kept_by_shape,
+        _raises_where_it_is_counted,
+        *(_not_many_times(result, 10) for result in (_raises, lambda x: x, lambda x: None, lambda x: 0)),
+        *(_not_many_times(result, 12, in_numpy) for result in (_raises, lambda x: None, lambda x: 0)),
+    ],
+)
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_no_result_where_it_is_counted_is_no_cheap_order(make, seed):
+    assert lesson.lora_delta.judge(make(), seed).score == 2
+    assert lesson.lora_delta.judge(encoded(make()), seed).score == 2
+
+
 @pytest.mark.parametrize(
     ("answer", "score", "misconception"),
     [

@@ -8,20 +8,22 @@ from autograde.judge.check import Case, Check, Wrong
 from autograde.judge.describe import clean, contents
 from autograde.probes.lora_linear import names_of
 
-# Layers as textbooks have them, sent as text: what they freeze is set by `frozen`.
+# Layers that hold what a textbook's hold, sent as text: what they freeze is set by `frozen`. They can be called, and every
+# parameter has a part in what comes back, for an answer that looks for gradients; but how they start and what they compute
+# answers no other question.
 PARAMETERS = """
 class Layer(nn.Module):
     def __init__(self, d, k, r, bias, frozen):
         super().__init__()
         self.base_layer = nn.Linear(d, k, bias=bias)
-        self.lora_A = nn.Parameter(torch.randn(d, r))
-        self.lora_B = nn.Parameter(torch.zeros(r, k))
+        self.lora_A = nn.Parameter(torch.full((d, r), 0.5))
+        self.lora_B = nn.Parameter(torch.full((r, k), 0.5))
         self.scaling = 2.0
         for name, parameter in self.base_layer.named_parameters():
             parameter.requires_grad = name not in frozen
 
     def forward(self, x):
-        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+        return self.base_layer(x) + self.lora_A.mean() + self.lora_B.mean()
 """
 LINEARS = """
 class Layer(nn.Module):
@@ -35,7 +37,7 @@ class Layer(nn.Module):
             parameter.requires_grad = name not in frozen
 
     def forward(self, x):
-        return self.base_layer(x) + self.scaling * self.lora_B(self.lora_A(x))
+        return self.base_layer(x) + self.lora_A.weight.mean() + self.lora_B.weight.mean()
 """
 
 

@@ -1,5 +1,7 @@
 """route: a batch whose rows use different adapters, or none, without a loop over rows."""
 
+from dataclasses import replace
+
 import torch
 
 from autograde.checks.shared.families import SCALING_FORGOTTEN
@@ -43,7 +45,7 @@ def route(x, A, B, scaling, adapter_ids):
 
 
 class Route(Check):
-    """Compares values; in the `COST` case it counts the operations on tensors for few rows and for many."""
+    """Compares values; in the `COST` case it also counts the operations on tensors, for few rows and for many."""
 
     name = "route"
     points = 4
@@ -103,14 +105,16 @@ class Route(Check):
     def observe(self, target, case):
         if case.part != COST:
             return routed(target, args=list(case.args.values()), device=case.device)
-        few = few_rows(case)
-        counted = [operations(target, args=args) for args in (few, list(case.args.values()))]
-        failed = next((observation for observation in counted if "count" not in observation), None)
-        return failed or {"counts": [observation["count"] for observation in counted]}
+        few, many = (operations(target, args=list(args.values())) for args in (few_rows(case).args, case.args))
+        if not {"value"} <= few.keys() & many.keys():
+            return next(observation for observation in (few, many) if "value" not in observation)
+        return many | {"counts": [few["count"], many["count"]], "few": few}
 
     def fault(self, case, observation):
         if case.part == COST:
-            return _cost(self, observation)
+            few = observation.get("few")
+            wrong = super().fault(case, observation) or (few and super().fault(few_rows(case), few))
+            return wrong or _cost(observation)
         if observation.get("given"):
             name = describe.clean(str(observation["given"][0]), 40)
             return Fault(f"route has {name}() of the lesson kit do its work.", misconception=GIVEN)
@@ -123,7 +127,7 @@ class Route(Check):
 
     def same(self, case, a, b):
         if case.part == COST:
-            return ("counts" in a) == ("counts" in b) and grows_with_rows(a) == grows_with_rows(b)
+            return grows_with_rows(a) == grows_with_rows(b) and super().same(case, a, b)
         if has_unknown_id(case):
             return ("raised" in a) == ("raised" in b)
         same_effects = all(a.get(key) == b.get(key) for key in ("given", "changed"))
@@ -144,9 +148,9 @@ def has_unknown_id(case):
 
 
 def few_rows(case):
-    """The arguments of a case, with one row for each adapter only."""
-    x, A, B, scaling, _ = case.args.values()
-    return [x[: len(A)], A, B, scaling, torch.arange(len(A))]
+    """The case with one row for each adapter only."""
+    m = len(case.args["A"])
+    return replace(case, args=case.args | {"x": case.args["x"][:m], "adapter_ids": torch.arange(m)})
 
 
 def grows_with_rows(observation):
@@ -155,9 +159,7 @@ def grows_with_rows(observation):
     return many > few + 40  # there are at least 51 rows more
 
 
-def _cost(check, observation):
-    if "counts" not in observation:
-        return check.failed_call(observation)
+def _cost(observation):
     if not grows_with_rows(observation):
         return None
     few, many = (int(count) for count in observation["counts"])

@@ -106,13 +106,19 @@ class Exposes(Check):
         test. A test that itself asks for float32 cannot run with float64 layers, and is judged in its own dtype.
         """
         seed = secrets.randbelow(2**31) if seed is None else seed
-        verdict = super().judge(target, seed)
+        in_float64 = _InFloat64(self)
+        verdict = in_float64.judge(target, seed)
         if verdict.status != "failed" or verdict.score:
             return verdict
-        if not _FewLayersInFloat32(self).judge(target, seed).score:  # then neither part is right in float32
+        if _FewLayersInFloat32(self).judge(target, seed).score:  # else neither part is right in float32
+            in_float32 = _InFloat32(self).judge(target, seed)
+            if in_float32.score > verdict.score:
+                return in_float32
+        if not any(layer.right and verdict_in(seen.get("value")) for layer, seen in in_float64.seen.items()):
             return verdict
-        in_float32 = _InFloat32(self).judge(target, seed)
-        return in_float32 if in_float32.score > verdict.score else verdict
+        # Not before now: it is asked about right layers only, so it tells which they are.
+        about_rounding = _AboutRounding(self, target, in_float64.seen).judge(target, seed)
+        return about_rounding if about_rounding.status == "failed" else verdict
 
     def prepare(self):
         """The known wrong tests, and what they say of each layer, which takes most of the time of a diagnosis."""
@@ -130,13 +136,6 @@ class Exposes(Check):
             return self._cache[known_id, case.layer]
         source, name = case.layer.source, layers.NAME
         observation = try_on(target, source=source, name=name, seed=case.seed, dtype=self.dtype)
-        if case.layer.right and "value" in observation and verdict_in(observation["value"]):
-            without_rounding = try_on(
-                target, source=case.layer.rounding_tolerant, name=name, seed=case.seed, dtype=self.dtype
-            )
-            observation |= {
-                "by rounding": "value" in without_rounding and verdict_in(without_rounding["value"]) is False
-            }
         if known_id:
             self._cache[known_id, case.layer] = observation
         return observation
@@ -173,13 +172,16 @@ class Exposes(Check):
 
     def keeps(self, cases, observations, failed):
         """Whether a layer gets the answer that was found for one before it: a test that is right of the first layer, a right one,
-        says True of all layers after the first wrong one, or calls no other layer at all.
+        says True of all layers after the first wrong one, or calls no other layer at all; or one that calls no layer, and says
+        True of all but the first.
         """
         answers = [verdict_in(observation.get("value")) for observation in observations]
-        if answers[0] is not False or not observations[0].get("calls") or None in answers:
+        if answers[0] is not False or None in answers:
             return False
         if not any(observation["calls"] for observation in observations[1:]):
-            return True
+            return bool(observations[0]["calls"]) or all(answers[1:])
+        if not observations[0]["calls"]:
+            return False
         rounding = any(observation.get("by rounding") for observation in observations)
         since = next((i for i, case in enumerate(cases) if not case.layer.right), len(cases))
         return not rounding and not any(answers[:since]) and all(answers[since:])
@@ -212,19 +214,51 @@ class Exposes(Check):
         return "raised" in a and "raised" in b
 
 
-class _InFloat32(Exposes):
-    """The check with layers in float32.
+class _InFloat64(Exposes):
+    """The check with layers in float64, and nothing besides.
 
     Args:
         exposes: the check that knows the wrong tests, and what they say.
+
+    Attributes:
+        seen: what was observed of each layer, where a verdict took more than that.
     """
 
-    dtype = "float32"
     judge = Check.judge
 
     def __init__(self, exposes):
         super().__init__()
-        self._programs, self._cache = exposes._programs, exposes._cache
+        self._programs, self._cache, self.seen = exposes._programs, exposes._cache, {}
+
+    def keeps(self, cases, observations, failed):
+        """As `Exposes.keeps`, and note the observations."""
+        self.seen = {case.layer: seen for case, seen in zip(cases, observations, strict=True)}
+        return super().keeps(cases, observations, failed)
+
+
+class _AboutRounding(_InFloat64):
+    """The same observations, and for each right layer that was said to be wrong, whether that was by rounding."""
+
+    def __init__(self, exposes, target, seen):
+        super().__init__(exposes)
+        self._target, self._observed = target, seen
+
+    def observe(self, target, case):
+        """What was observed; with it, whether the test accepts the layer where rounding makes no difference."""
+        if target is not self._target and any(known.wrong is target for known in self.misconceptions):
+            return super().observe(target, case)
+        observation = self._observed[case.layer]
+        if not case.layer.right or not verdict_in(observation.get("value")):
+            return observation
+        source = case.layer.rounding_tolerant
+        tolerant = try_on(target, source=source, name=layers.NAME, seed=case.seed, dtype=self.dtype)
+        return observation | {"by rounding": "value" in tolerant and verdict_in(tolerant["value"]) is False}
+
+
+class _InFloat32(_InFloat64):
+    """The check with layers in float32."""
+
+    dtype = "float32"
 
 
 class _FewLayersInFloat32(_InFloat32):

@@ -40,9 +40,7 @@ def lora_delta(x, A, B, scaling):
 
 
 class LoraDelta(Check):
-    """Compares values; in the `ORDER` cases it counts what a call costs and looks for a full product that overflows, and
-    leaves the values to the other cases.
-    """
+    """Compares values; in the `ORDER` cases it also counts what a call costs, and looks for a full product that overflows."""
 
     name = "lora_delta"
     points = 3
@@ -107,24 +105,20 @@ class LoraDelta(Check):
         return super().observe(target, case)
 
     def fault(self, case, observation):
-        """What is wrong with one observation; in an `ORDER` case only a right answer can be too costly."""
-        if case.part != ORDER:
-            fault = super().fault(case, observation)
-            if fault is None:
+        """What is wrong with one observation; in an `ORDER` case a right answer can be too costly."""
+        if case.part == ORDER and self._overflowed(case, observation):
+            return Fault(
+                "The values are right, but computing them costs too much: A @ B is infinite here, and so is the result.",
+                hint="Write the shape of every intermediate result beside it. Which of them does the result need?",
+            )
+        if fault := super().fault(case, observation):
+            if overflows(case) and self._has_right_shape(case, observation):
                 return None
             by_a_factor = next_steps.for_factor(*fault.tensors, "Every entry") if fault.tensors else ""
             return replace(
                 fault, hint=fault.hint or by_a_factor or next_steps.for_x(fault, case.args["x"], observation)
             )
-        if self._overflowed(case, observation):
-            return Fault(
-                "The values are right, but computing them costs too much: A @ B is infinite here, and so is the result.",
-                hint="Write the shape of every intermediate result beside it. Which of them does the result need?",
-            )
-        if "value" not in observation or super().fault(case, observation):
-            return None
-        costly, _ = cost(case, observation)
-        if not costly:
+        if case.part != ORDER or not cost(case, observation)[0]:
             return None
         n, d, k, r = sizes_of(case)
         largest = describe.shape(observation["largest"])
@@ -137,12 +131,16 @@ class LoraDelta(Check):
 
     def _overflowed(self, case, observation):
         """Whether too little was counted, and the result is right but for its first column, where A @ B is infinite."""
-        value, right = observation.get("value"), self.expected(case)
-        if int(observation["flops"]) > thin_cost(*sizes_of(case)) // 2:
+        if not self._has_right_shape(case, observation):
             return False
-        if not isinstance(value, torch.Tensor) or value.shape != right.shape or bool(value[..., 0].isfinite().all()):
+        value, right = observation["value"], self.expected(case)
+        if int(observation["flops"]) > thin_cost(*sizes_of(case)) // 2 or bool(value[..., 0].isfinite().all()):
             return False
         return agree(value[..., 1:], right[..., 1:], device=case.device)
+
+    def _has_right_shape(self, case, observation):
+        value = observation.get("value")
+        return isinstance(value, torch.Tensor) and value.shape == self.expected(case).shape
 
 
 lora_delta = LoraDelta()
@@ -153,6 +151,11 @@ def cost(case, observation):
     n, d, k, r = sizes_of(case)
     entries = math.prod(int(size) for size in observation["largest"])
     return int(observation["flops"]) > COSTLY * thin_cost(n, d, k, r), entries >= d * k
+
+
+def overflows(case):
+    """Whether it is the case in which A @ B is infinite; some right answers are, too, so their cost is what is looked at."""
+    return case.part == ORDER and case.args["x"].dtype == torch.float64
 
 
 def sizes_of(case):
@@ -254,7 +257,11 @@ answer.slip(
     hint="Write the shape beside every intermediate result. One of them has as many entries as a whole weight: "
     "is there an order in which none has?",
     recognise=lambda case, observation: (
-        case.part == ORDER and (cost(case, observation) == (True, True) or lora_delta._overflowed(case, observation))
+        case.part == ORDER
+        and (
+            lora_delta._overflowed(case, observation)
+            or (cost(case, observation) == (True, True) and Check.fault(lora_delta, case, observation) is None)
+        )
     ),
 )
 answer.slip(

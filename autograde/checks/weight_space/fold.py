@@ -3,7 +3,15 @@
 import torch
 
 from autograde.checks.shared.families import SCALING_FORGOTTEN
-from autograde.checks.weight_space.given import LORA_WEIGHT, alike, change, in_place_fault, in_words, layer_case, output
+from autograde.checks.weight_space.given import (
+    alike,
+    change,
+    for_one_weight,
+    in_place_fault,
+    in_words,
+    layer_case,
+    output,
+)
 from autograde.judge import describe
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import Case, Check
@@ -86,7 +94,8 @@ class Fold(Check):
 
     def cases(self, draw):
         def case(what, label, *, trains=(False, False), en=True, **more):
-            return layer_case(draw, what, label, **more, source=LORA_WEIGHT, en=en, trains=list(trains))
+            args = layer_case(draw, what, label, **more, en=en, trains=list(trains)).args
+            return Case(args | {"source": for_one_weight(args["weight"].shape, args["rank"])}, label)
 
         plain = case("a linear layer", "a layer that is not adapted")
         return [

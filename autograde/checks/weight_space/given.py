@@ -44,6 +44,29 @@ class LoRAWeight(nn.Module):
         return wts + (self.B @ self.A).view(wts.shape) * self.scale
 """
 
+# What adapts the layers that `fold` is asked about, sent as text: A, B, scale and en are those of LoRAWeight and do what they
+# do there, but it is made from them, and written for one rank and one shape. So it answers no other question.
+FOR_ONE_WEIGHT = """
+class LoRAWeight(nn.Module):
+    def __init__(self, A, B, scale, en):
+        super().__init__()
+        self.A, self.B = nn.Parameter(A), nn.Parameter(B)
+        self.scale, self.en = scale, en
+
+    def forward(self, wts):
+        if not self.en:
+            return wts
+        change = {terms}
+        return wts + self.scale * change.view{shape}
+"""
+
+
+def for_one_weight(shape, rank):
+    """`FOR_ONE_WEIGHT` for a weight of this shape: its change is a sum over the directions of the rank, written out."""
+    terms = " + ".join(f"self.B[:, {i}].outer(self.A[{i}])" for i in range(rank))
+    return FOR_ONE_WEIGHT.format(terms=terms, shape=tuple(shape))
+
+
 LAYERS = {
     "a linear layer": ("nn.Linear", False),
     "a convolution": ("nn.Conv2d", False),
@@ -229,6 +252,13 @@ def is_same(value, tensor):
 def gradient_fault(observation, expected, dtype, device):
     """The fault of gradients of A and B that are missing or wrong; None where they are right."""
     gradients = observation["gradients"]
+    if isinstance(gradients, dict) and "raised" in gradients:
+        return Fault(
+            "The values are right, but A, B or what is made of them is changed in place after it was used: a step of training "
+            "would raise an error.",
+            hint="For the gradients, autograd needs each tensor as it was when it was used. Look for [...] = ..., += and names "
+            "ending in _, also under torch.no_grad(), and make a new tensor instead.",
+        )
     if not isinstance(gradients, list) or any(not isinstance(g, torch.Tensor) for g in gradients):
         return Fault(
             "The values are right, but no gradient reaches A and B: training would change nothing.",
