@@ -68,7 +68,8 @@ _MAX_REPEATED = 2**20
 # Columns and rows that the cells of all tables of one notebook span. A browser lays out each place in a table, so cells with
 # 999 columns in 200 rows that go on stop the page. A page of a hundred data frames with two levels of names has 6,000.
 MAX_SPANNED = 8_000
-MAX_DRAWN = 100_000  # work of all pictures of one notebook, as `pictures` counts it: two seconds, and 20 at worst
+MAX_DRAWN = 1_000_000  # work of all pictures of one notebook, as `pictures` counts it: 20 seconds at worst
+MAX_DRAWINGS = 20 * 2**20  # bytes of all SVGs of one notebook; to count the work of 2**20 takes a third of a second
 
 TOO_COMPLEX = "[HTML that is too large to show]"
 NO_PICTURE = "a picture that is not in the notebook"
@@ -84,7 +85,7 @@ class Budget:
 
     def __init__(self):
         self.characters, self.work, self.drawn = MAX_RENDERED, _MAX_WORK, MAX_DRAWN
-        self.spanned = MAX_SPANNED
+        self.spanned, self.drawings = MAX_SPANNED, MAX_DRAWINGS
 
     def allows(self, source):
         """Whether this text may be rendered, which counts it."""
@@ -92,9 +93,13 @@ class Budget:
         self.work -= len(source) * len(_MARK.findall(source[:MAX_MARKDOWN]))
         return self.characters >= 0 and self.work >= 0
 
-    def draws(self, mime, data):
-        """Whether this picture, as bytes or in base64, may be drawn, which counts it."""
-        work = pictures.work(mime, data)
+    def draws(self, mime, data, scaled=False):
+        """Whether this picture, as bytes or in base64, may be drawn, which counts it. `scaled`: perhaps larger than it is."""
+        if mime.lower() == pictures.SVG:
+            self.drawings -= len(data)
+            if self.drawings < 0:
+                return False
+        work = pictures.work(mime, data, scaled)
         if work is None or work > self.drawn:
             return False
         self.drawn -= work
@@ -171,7 +176,7 @@ def _is_image(address, budget):
     would learn who reads the page, and an address of our own might have an effect (``/logout``).
     """
     if embedded := _EMBEDDED_IMAGE.fullmatch(address):
-        return budget.draws(embedded[1], address.partition(",")[2])
+        return budget.draws(embedded[1], address.partition(",")[2], scaled=True)  # an <img> has any width and height
     return _FILE.fullmatch(address) is not None
 
 
