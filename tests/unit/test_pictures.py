@@ -2,6 +2,7 @@
 
 import base64
 import io
+import struct
 
 import nbformat
 import numpy
@@ -96,3 +97,46 @@ def test_a_picture_counts_wherever_it_is_and_as_often_as_it_is_named(name):
 
 def test_pictures_without_padding_are_read():
     assert pictures.work("image/png", encoded(picture("PNG")).rstrip("=")) is not None
+
+
+def animation(kind, frames):
+    shades = [Image.new("RGB", (50, 40), (7 * number, 0, 0)) for number in range(frames)]
+    file = io.BytesIO()
+    shades[0].save(file, kind, save_all=True, append_images=shades[1:], duration=50, loop=0)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP"])
+def test_the_frames_of_an_animation_count_and_a_short_one_stays(kind):
+    data = animation(kind, 12)
+    assert raster.pixels(data) == 12 * 2_000
+    address = f"data:{MIMES[kind]};base64,{encoded(data)}"
+    assert address in sanitize.html(f'<img src="{address}">')
+
+
+def test_the_scans_of_a_jpeg_count_and_those_of_an_ordinary_one_are_few():
+    file = io.BytesIO()
+    Image.new("L", (3_000, 3_000), 128).save(file, "JPEG", progressive=True)
+    data = file.getvalue()
+    assert raster.pixels(data) <= 12 * 9_000_000
+    assert shown(data, None, "image/jpeg")
+    last = data[data.rfind(b"\xff\xda") : -2]
+    many = data[:-2] + last * 3_000 + data[-2:]
+    assert raster.pixels(many) is None
+    assert not shown(many, None, "image/jpeg")
+    assert read_notebook._attachments({"a": {"image/jpeg": encoded(many)}}) == {}
+
+
+def test_an_animation_of_thousands_of_large_frames_is_left_out():
+    screen = b"GIF89a" + struct.pack("<HHBBB", 4_000, 4_000, 0x80, 0, 0) + b"\0\0\0\xff\xff\xff"
+    frame = b"," + struct.pack("<HHHHB", 0, 0, 4_000, 4_000, 0) + b"\x02\x02\x4c\x01\0"
+    assert raster.pixels(screen + frame * 2 + b";") == 2 * 16_000_000
+    assert raster.pixels(screen + frame * 5_000 + b";") is None
+    still = png(4_000)
+    assert raster.pixels(still[:33] + b"\0\0\0\0fcTL" * 800 + still[33:]) is None
+
+
+@pytest.mark.parametrize("length", range(0, 60, 7))
+def test_an_animation_that_ends_in_the_middle_does_not_end_the_search(length):
+    data = animation("GIF", 3)
+    assert raster._frames_of_gif(data[: 13 + length]) <= 3
