@@ -3,6 +3,8 @@
 import copy
 import json
 import re
+from html import unescape
+from urllib.parse import unquote
 
 import nbformat
 
@@ -180,7 +182,7 @@ def _cell(raw, position, used):
     made = nbformat.from_dict({"cell_type": kind, "id": identity, "metadata": kept, "source": _clean(source)})
     if kind == "code":
         made |= {"execution_count": None, "outputs": []}
-    if kind != "code" and (pictures := _attachments(raw.get("attachments"))):
+    if kind != "code" and (pictures := _attachments(_shown(raw.get("attachments"), made.source))):
         made.attachments = pictures
     return made
 
@@ -204,6 +206,16 @@ def _joined(output):
 def _text(lines):
     whole = isinstance(lines, list) and all(isinstance(line, str) for line in lines)
     return "".join(lines) if whole else lines
+
+
+def _shown(found, source):
+    """Of the pictures that were pasted into a text cell, those that its text names. A picture stays in the cell when its text
+    is deleted; nobody sees it, and it makes each page and each copy of the notebook megabytes longer.
+    """
+    text = source.replace("\\", "")  # Markdown lets one write \_ for _
+    text += unquote(unescape(text))
+    named = found if isinstance(found, dict) and "attachment:" in text else {}
+    return {name: bundle for name, bundle in named.items() if f"attachment:{_clean(name)}" in text}
 
 
 def _attachments(found):

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import struct
 
 import nbformat
@@ -140,3 +141,24 @@ def test_an_animation_of_thousands_of_large_frames_is_left_out():
 def test_an_animation_that_ends_in_the_middle_does_not_end_the_search(length):
     data = animation("GIF", 3)
     assert raster._frames_of_gif(data[: 13 + length]) <= 3
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("a.png", "![x](attachment:a.png)"),
+        ("my plot.png", "![x](<attachment:my plot.png>)"),
+        ("my plot.png", "![x](attachment:my%20plot.png)"),
+        ("a_b.png", "![x](attachment:a\\_b.png)"),
+        ("a&b.png", "![x](attachment:a&amp;b.png)"),
+        ("a.png", "![x][y]\n\n[y]: attachment:a.png"),
+        ("é.png", '<img src="attachment:é.png">'),
+    ],
+)
+def test_of_pasted_pictures_those_stay_that_their_text_names(name, source):
+    held = {other: {"image/png": encoded(png(9))} for other in (name, "left.png", "behind.png")}
+    cell = {"cell_type": "markdown", "source": source, "metadata": {}, "attachments": held}
+    notebook = {"cells": [cell, cell | {"source": "x"}], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    made = read_notebook.parse(json.dumps(notebook).encode())
+    assert made.cells[0].attachments == {name: held[name]}
+    assert "attachments" not in made.cells[1]
