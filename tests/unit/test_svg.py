@@ -199,6 +199,7 @@ def test_plots_stay_and_a_notebook_has_room_for_many(name, fonttype):
     assert sanitize.output(output).data["image/svg+xml"] == picture
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "draw", [lambda axes: axes.scatter(*_places(100_000), s=3), lambda axes: axes.plot(_places(100_000)[0])]
 )
