@@ -1,6 +1,4 @@
-"""Tells how much work a picture is for a browser, before one draws it. The unit is a small element of an SVG, for which
-Chromium takes some 20 microseconds; one that covers the whole picture can be ten times the work.
-"""
+"""Tells how much work a picture is for a browser, before one draws it. A unit is 20 microseconds of Chromium at worst."""
 
 import base64
 
@@ -8,15 +6,16 @@ from autograde.notebook import raster, svg
 
 SVG = "image/svg+xml"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".svg")  # of files that a page shows as pictures
-MAX_FILE = 5_000  # work of one such file
+MAX_FILE = 50_000  # work of one such file
 
 
-def work(mime, data):
+def work(mime, data, scaled=False):
     """The work to draw a picture, or None where it is too much, or no picture.
 
     Args:
         mime: its MIME type. A browser believes it of an SVG only; of others it looks at the contents.
         data: the file's contents, as bytes or in base64.
+        scaled: whether the page may show it larger than it is.
     """
     if isinstance(data, str):
         try:
@@ -24,9 +23,9 @@ def work(mime, data):
         except ValueError:
             return None
     if mime.lower() == SVG:
-        return svg.work(data)
+        return svg.work(data, scaled)
     pixels = raster.pixels(data)
-    return None if pixels is None else pixels // svg.PIXELS_AN_ELEMENT
+    return None if pixels is None else 1 + pixels // svg.PIXELS_A_UNIT
 
 
 def may_show(path):

@@ -72,7 +72,9 @@ _MAX_REPEATED = 2**20
 # 999 columns in 200 rows that go on stop the page. A page of a hundred data frames with two levels of names has 6,000.
 MAX_SPANNED = 8_000
 MAX_FORMULAS = 5_000  # in one notebook; MathJax takes half a second to find them, and longer to set them
-MAX_DRAWN = 100_000  # work of all pictures of one notebook, as `pictures` counts it: two seconds, and 20 at worst
+MAX_DRAWN = 1_000_000  # work of all pictures of one notebook, as `pictures` counts it: 20 seconds at worst
+MAX_FILES = 20  # pictures in files beside a notebook that it shows, each as often as it is shown
+MAX_DRAWINGS = 4 * 2**20  # bytes of all SVGs of one notebook; to count the work of 2**20 takes a third of a second
 
 TOO_COMPLEX = "[HTML that is too large to show]"
 NO_PICTURE = "a picture that is not in the notebook"
@@ -88,7 +90,8 @@ class Budget:
 
     def __init__(self):
         self.characters, self.work, self.drawn = MAX_RENDERED, _MAX_WORK, MAX_DRAWN
-        self.spanned, self.formulas = MAX_SPANNED, MAX_FORMULAS
+        self.spanned, self.formulas, self.drawings = MAX_SPANNED, MAX_FORMULAS, MAX_DRAWINGS
+        self.files = MAX_FILES
 
     def allows(self, source):
         """Whether this text may be rendered, which counts it."""
@@ -99,20 +102,25 @@ class Budget:
         )
         return self.characters >= 0 and self.work >= 0
 
-    def draws(self, mime, data):
-        """Whether this picture, as bytes or in base64, may be drawn, which counts it."""
-        work = pictures.work(mime, data)
+    def draws(self, mime, data, scaled=False):
+        """Whether this picture, as bytes or in base64, may be drawn, which counts it. `scaled`: perhaps larger than it is."""
+        if mime.lower() == pictures.SVG and not self.looks_at(data):
+            return False
+        work = pictures.work(mime, data, scaled)
         if work is None or work > self.drawn:
             return False
         self.drawn -= work
         return True
 
+    def looks_at(self, drawing):
+        """Whether the work of this SVG, as bytes or in base64, may be counted, which takes time."""
+        self.drawings -= len(drawing)
+        return self.drawings >= 0
+
     def draws_file(self):
         """Whether one more picture may be shown from a file, of which no more is known than that `pictures.may_show` it."""
-        if pictures.MAX_FILE > self.drawn:
-            return False
-        self.drawn -= pictures.MAX_FILE
-        return True
+        self.files -= 1
+        return self.files >= 0
 
     def sets(self, shown):
         """Whether the formulas in this HTML, or plain text, may be set, which counts them."""
@@ -194,7 +202,7 @@ def _is_image(address, budget):
     would learn who reads the page, and an address of our own might have an effect (``/logout``).
     """
     if embedded := _EMBEDDED_IMAGE.fullmatch(address):
-        return budget.draws(embedded[1], address.partition(",")[2])
+        return budget.draws(embedded[1], address.partition(",")[2], scaled=True)  # an <img> has any width and height
     return _FILE.fullmatch(address) is not None and budget.draws_file()
 
 
@@ -234,9 +242,11 @@ def _is_base64(data):
     return isinstance(data, str) and re.fullmatch(r"[A-Za-z0-9+/=\s]*", data) is not None
 
 
-def is_picture(mime, data):
-    """Whether `data` is base64 that a browser can show as a picture in bounded time."""
-    return _is_base64(data) and pictures.work(mime, data) is not None
+def is_picture(mime, data, budget=None):
+    """Whether `data` is base64 that a browser can show as a picture in bounded time. `budget`: of all that are looked at."""
+    if not _is_base64(data) or (mime.lower() == pictures.SVG and not (budget or Budget()).looks_at(data)):
+        return False
+    return pictures.work(mime, data) is not None
 
 
 # Markdown ----------------------------------------------------------------------------------------------------------

@@ -3,6 +3,8 @@
 import copy
 import json
 import re
+from html import unescape
+from urllib.parse import unquote
 
 import nbformat
 
@@ -122,11 +124,11 @@ def _notebook(raw, demonstrations):
     attachments = [cell.get("attachments") for cell in cells if isinstance(cell, dict)]
     if (pictures := sum(len(held) for held in attachments if isinstance(held, dict))) > MAX_PICTURES:
         raise UnusableNotebook(TOO_LONG.format(f"{pictures:,} pasted pictures"))
-    used = set()
+    used, looked = set(), sanitize.Budget()
     made = nbformat.from_dict({"cells": [], "metadata": _notebook_metadata(raw), "nbformat": 4, "nbformat_minor": 5})
     for position, cell in enumerate(cells):
         if isinstance(cell, dict):
-            made.cells.append(_cell(cell, position, used))
+            made.cells.append(_cell(cell, position, used, looked))
             if made.cells[-1].cell_type == "code" and made.cells[-1].source in demonstrations:
                 made.cells[-1].outputs = _outputs(cell.get("outputs"))
     lengths = [(cell.cell_type, len(cell.source)) for cell in made.cells]
@@ -169,7 +171,7 @@ def _notebook_metadata(raw):
     return made
 
 
-def _cell(raw, position, used):
+def _cell(raw, position, used, budget):
     kind = raw.get("cell_type") if raw.get("cell_type") in ("code", "markdown") else "raw"
     source = raw.get("source", "")
     if isinstance(source, list):
@@ -187,7 +189,7 @@ def _cell(raw, position, used):
     made = nbformat.from_dict({"cell_type": kind, "id": identity, "metadata": kept, "source": _clean(source)})
     if kind == "code":
         made |= {"execution_count": None, "outputs": []}
-    if kind != "code" and (pictures := _attachments(raw.get("attachments"))):
+    if kind != "code" and (pictures := _attachments(_shown(raw.get("attachments"), made.source), budget)):
         made.attachments = pictures
     return made
 
@@ -213,11 +215,23 @@ def _text(lines):
     return "".join(lines) if whole else lines
 
 
-def _attachments(found):
-    """The pictures that were pasted into a text cell. They are shown as images, so nothing in them runs."""
+def _shown(found, source):
+    """Of the pictures that were pasted into a text cell, those that its text names. A picture stays in the cell when its text
+    is deleted; nobody sees it, and it makes each page and each copy of the notebook megabytes longer.
+    """
+    text = source.replace("\\", "")  # Markdown lets one write \_ for _
+    text += unquote(unescape(text))
+    named = found if isinstance(found, dict) and "attachment:" in text else {}
+    return {name: bundle for name, bundle in named.items() if f"attachment:{_clean(name)}" in text}
+
+
+def _attachments(found, budget=None):
+    """The pictures that were pasted into a text cell. They are shown as images, so nothing in them runs. `budget`: of all cells."""
     pictures = {
         _clean(name): {
-            mime: data for mime, data in bundle.items() if _PICTURE.fullmatch(mime) and sanitize.is_picture(mime, data)
+            mime: data
+            for mime, data in bundle.items()
+            if _PICTURE.fullmatch(mime) and sanitize.is_picture(mime, data, budget)
         }
         for name, bundle in (found if isinstance(found, dict) else {}).items()
         if isinstance(bundle, dict)

@@ -2,6 +2,8 @@
 
 import base64
 import io
+import json
+import struct
 
 import nbformat
 import numpy
@@ -101,7 +103,7 @@ def test_pictures_without_padding_are_read():
 def test_a_picture_beside_a_notebook_that_stops_the_page_is_not_shown(tmp_path):
     drawn = b'<svg xmlns="http://www.w3.org/2000/svg">' + b"<rect/>" * 100 + b"</svg>"
     files = {"plot.svg": drawn, "plot.png": png(1_000), "notes.txt": b"<filter>" * 10**5, "data.csv": b"1,2"}
-    stops = {"many.svg": drawn.replace(b"<rect/>", b"<rect/>" * 100), "blurred.SVG": drawn.replace(b"rect", b"filter")}
+    stops = {"many.svg": drawn.replace(b"<rect/>", b"<rect/>" * 1_000), "blurred.SVG": drawn.replace(b"rect", b"filter")}
     stops |= {"large.png": png(9_000), "named.jpg": png(9_000)}
     for name, content in (files | stops).items():
         (tmp_path / name).write_bytes(content)
@@ -124,3 +126,67 @@ def test_a_text_closes_no_part_of_the_page():
     assert sanitize.markdown("</div></div>\n\n<b>all right</b>\n\n<details>").startswith("<pre>")
     whole = "<div>\n\n*a*\n\n</div>\n\n<details><summary>b</summary>\n\nc\n\n</details>"
     assert sanitize.markdown(whole) == whole
+
+
+def animation(kind, frames):
+    shades = [Image.new("RGB", (50, 40), (7 * number, 0, 0)) for number in range(frames)]
+    file = io.BytesIO()
+    shades[0].save(file, kind, save_all=True, append_images=shades[1:], duration=50, loop=0)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP"])
+def test_the_frames_of_an_animation_count_and_a_short_one_stays(kind):
+    data = animation(kind, 12)
+    assert raster.pixels(data) == 12 * 2_000
+    address = f"data:{MIMES[kind]};base64,{encoded(data)}"
+    assert address in sanitize.html(f'<img src="{address}">')
+
+
+def test_the_scans_of_a_jpeg_count_and_those_of_an_ordinary_one_are_few():
+    file = io.BytesIO()
+    Image.new("L", (3_000, 3_000), 128).save(file, "JPEG", progressive=True)
+    data = file.getvalue()
+    assert raster.pixels(data) <= 12 * 9_000_000
+    assert shown(data, None, "image/jpeg")
+    last = data[data.rfind(b"\xff\xda") : -2]
+    many = data[:-2] + last * 3_000 + data[-2:]
+    assert raster.pixels(many) is None
+    assert not shown(many, None, "image/jpeg")
+    assert read_notebook._attachments({"a": {"image/jpeg": encoded(many)}}) == {}
+
+
+def test_an_animation_of_thousands_of_large_frames_is_left_out():
+    screen = b"GIF89a" + struct.pack("<HHBBB", 4_000, 4_000, 0x80, 0, 0) + b"\0\0\0\xff\xff\xff"
+    frame = b"," + struct.pack("<HHHHB", 0, 0, 4_000, 4_000, 0) + b"\x02\x02\x4c\x01\0"
+    assert raster.pixels(screen + frame * 2 + b";") == 2 * 16_000_000
+    assert raster.pixels(screen + frame * 5_000 + b";") is None
+    still = png(4_000)
+    assert raster.pixels(still[:33] + b"\0\0\0\0fcTL" * 800 + still[33:]) is None
+
+
+@pytest.mark.parametrize("length", range(0, 60, 7))
+def test_an_animation_that_ends_in_the_middle_does_not_end_the_search(length):
+    data = animation("GIF", 3)
+    assert raster._frames_of_gif(data[: 13 + length]) <= 3
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("a.png", "![x](attachment:a.png)"),
+        ("my plot.png", "![x](<attachment:my plot.png>)"),
+        ("my plot.png", "![x](attachment:my%20plot.png)"),
+        ("a_b.png", "![x](attachment:a\\_b.png)"),
+        ("a&b.png", "![x](attachment:a&amp;b.png)"),
+        ("a.png", "![x][y]\n\n[y]: attachment:a.png"),
+        ("é.png", '<img src="attachment:é.png">'),
+    ],
+)
+def test_of_pasted_pictures_those_stay_that_their_text_names(name, source):
+    held = {other: {"image/png": encoded(png(9))} for other in (name, "left.png", "behind.png")}
+    cell = {"cell_type": "markdown", "source": source, "metadata": {}, "attachments": held}
+    notebook = {"cells": [cell, cell | {"source": "x"}], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    made = read_notebook.parse(json.dumps(notebook).encode())
+    assert made.cells[0].attachments == {name: held[name]}
+    assert "attachments" not in made.cells[1]
