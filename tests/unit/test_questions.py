@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from autograde import registry
 from autograde.checks.fine_tuning.adapter_parameters import adapter_parameters
 from autograde.checks.fine_tuning.add_lora import add_lora
 from autograde.checks.lora_linear.forward import lora_linear_forward
@@ -88,6 +89,48 @@ def _places_of_the_question(model, rank, alpha):
 def test_what_a_question_is_known_to_give_away(check, answer):
     """docs/grading.md says so, and this is all that is known: a model cannot be made without saying what is in it."""
     assert check.judge(answer, 0).passed
+
+
+FORMULAS_OF_THE_KIT = """
+from autograde.lesson_kit.audit import CLAIMS
+
+def worked_out(claim):
+    return eval(CLAIMS[claim].formula)
+"""
+COUNTED_BY_THE_KIT = """
+from autograde.lesson_kit.routing import counted
+
+def flops_thin(n, d, k, r):
+    return counted("gather", n, 1, d, k, r)[0]
+"""
+NAMES_WRITTEN_DOWN = """
+def adapter_state_dict(model):
+    layers = [f"blocks.{i}.{name}" for i in range(2) for name in ("q_proj", "o_proj")] + ["head"]
+    names = [f"{layer}.{name}" for layer in layers for name in ("lora_A", "lora_B")]
+    return {name: model.get_parameter(name).detach() for name in names}
+"""
+ROWS_IN_NUMPY = """
+import numpy as np
+
+def route(x, A, B, scaling, adapter_ids):
+    x, A, B, scaling = (tensor.numpy() for tensor in (x, A, B, scaling))
+    out = np.zeros((len(x), B.shape[-1]), x.dtype)
+    for i, a in enumerate(adapter_ids.tolist()):
+        if not -1 <= a < len(A):
+            raise IndexError(a)
+        if a >= 0:
+            out[i] = scaling[a] * (x[i] @ A[a]) @ B[a]
+    return torch.from_numpy(out)
+"""
+
+
+@pytest.mark.parametrize("source", [FORMULAS_OF_THE_KIT, COUNTED_BY_THE_KIT, NAMES_WRITTEN_DOWN, ROWS_IN_NUMPY])
+def test_what_is_known_to_be_looked_up(source):
+    """docs/grading.md lists what gains without solving the exercise."""
+    name = source.partition("def ")[2].partition("(")[0]
+    names = {"torch": torch}
+    exec(source, names)
+    assert registry.current().find(name).judge(names[name], 0).passed
 
 
 class _Constant(nn.Module):
