@@ -13,6 +13,8 @@ from autograde.remote.facts import same_bits
 from autograde.remote.probe import probe
 from autograde.remote.raised import catch
 
+MAX_NAMES = 20  # of what a returned nn.Linear holds; it should be two
+
 
 def _build_layer(source, name, weight, bias, options, A, B, device):
     """A layer of the class called `name` that `source` defines, its adapters set to A and B."""
@@ -80,7 +82,7 @@ def linear_of(function, source, name, weight, bias, options, A, B, x, device="cp
         is nn.Linear and no other), ``own`` (whether it is the layer's own base), ``sizes``, ``weight``, ``bias``,
         ``device``, ``parameter``, ``leaf``, ``graph`` (whether the weight has a grad_fn),
         ``inference`` (whether it was made under inference_mode), ``shares`` (``[its
-        parameter, the layer's]`` for each two that share memory), ``out`` (what it makes of x, or None where it
+        parameter or buffer, the layer's]`` for each two that share memory), ``names`` (of all that its state holds), ``out`` (what it makes of x, or None where it
         raises), ``kept`` (the layer's output before and after) and ``alone`` (as ``out``, once all the layer's
         parameters have changed their signs).
     """
@@ -117,9 +119,10 @@ def _describe_linear(value, result_weight, layer, added):
         "leaf": facts.is_leaf(result_weight),
         "graph": facts.has_graph(result_weight),
         "inference": any(map(facts.is_inference, (result_weight, *facts.parameters(value).values()))),
+        "names": facts.state_names(value)[:MAX_NAMES],
         "shares": [
             [result_name, layer_name]
-            for result_name, result_parameter in facts.parameters(value).items()
+            for result_name, result_parameter in (facts.parameters(value) | facts.buffers(value)).items()
             for layer_name, layer_parameter in facts.parameters(layer).items()
             if layer_name not in added
             if facts.memory(result_parameter) == facts.memory(layer_parameter)

@@ -370,6 +370,42 @@ def merge(layer):
     return linear
 
 
+# %% chaff="the old weight kept as a buffer" exercise="merge" misconception="keeps_more"
+import copy
+
+
+def merge(layer):
+    base = layer.base_layer
+    linear = copy.deepcopy(base)
+    with torch.no_grad():
+        linear.weight += layer.scaling * (layer.lora_A @ layer.lora_B).T
+    linear.register_buffer("old", base.weight)
+    return linear
+
+
+# %% chaff="the delta kept as a Parameter" exercise="merge" misconception="keeps_more"
+import copy
+
+
+def merge(layer):
+    linear = copy.deepcopy(layer.base_layer)
+    with torch.no_grad():
+        linear.delta = nn.Parameter(layer.scaling * (layer.lora_A @ layer.lora_B).T, requires_grad=False)
+        linear.weight += linear.delta
+    return linear
+
+
+# %% wheat="the scaling and the rank noted as numbers" exercise="merge"
+import copy
+
+
+def merge(layer):
+    linear = copy.deepcopy(layer.base_layer).requires_grad_(False)
+    linear.weight += layer.scaling * torch.einsum("dr,rk->kd", layer.lora_A.detach(), layer.lora_B.detach())
+    linear.merged_scaling, linear.merged_rank = layer.scaling, layer.lora_A.shape[1]
+    return linear
+
+
 # %% chaff="a Sequential of base and adapter" exercise="merge" misconception=""
 def merge(layer):
     return nn.Sequential(layer)
