@@ -181,6 +181,7 @@ def random_fault(kind, A, name="lora_A"):
     hints = {
         "off_centre": f"The mean of its entries is {number(A.mean().item())}.",
         "repeated": "Each column is one direction that the update can take. Draw every entry on its own.",
+        "wild": f"{width} torch.empty leaves what was in memory, and a factor may be far too large or too small.",
         "narrow": width,
         "wide": width,
     }
