@@ -70,7 +70,7 @@ def adapted_weight(module_class, sizes, options, A, B, wts, cotangent, by_positi
         ``dtype`` of what came back with A and B set, ``changed`` (wts was written into), ``gradients`` of A and B for
         ``(out * cotangent).sum()``, ``off`` (whether wts itself came back while en was false), ``off_out``,
         ``off_later`` (the same tensor once wts has changed its sign), ``modes``
-        (the outputs after eval() while on, and after train() while off), ``moved`` (dtypes of A and B after .half());
+        (while on, the outputs under torch.no_grad(), and after B has changed its sign and eval() was called), ``moved`` (dtypes of A and B after .half());
         or ``raised`` with ``during``, ``no_module``, ``no_init`` or ``unset``.
     """
     if not callable(module_class):
@@ -114,7 +114,13 @@ def adapted_weight(module_class, sizes, options, A, B, wts, cotangent, by_positi
     observation |= {"type": wire.type_name(out), "out": wire.copy(wire.plain(out)), "changed": changed}
     adapter_parameters = [getattr(module, name) for name in NAMES]
     observation["gradients"] = _gradients(out, cotangent.to(device), adapter_parameters)
+    with torch.no_grad():
+        without_gradients, _ = catch(module, wts)
+    observation["modes"] = [wire.copy(wire.plain(without_gradients))]
+    _set_adapters(module, (A.to(device), -B.to(device)))
     in_eval, _ = catch(module.eval(), wts)
+    observation["modes"].append(wire.copy(wire.plain(in_eval)))
+    _set_adapters(module, (A.to(device), B.to(device)))
     module.train()
     _, error = catch(setattr, module, "en", False)
     if error:
@@ -122,7 +128,7 @@ def adapted_weight(module_class, sizes, options, A, B, wts, cotangent, by_positi
     off, error = catch(module, wts)
     if error:
         return observation | {"raised": error, "during": "forward with en = False"}
-    observation |= {"off": off is wts, "off_out": wire.copy(wire.plain(off)), "modes": [wire.copy(wire.plain(in_eval))]}
+    observation |= {"off": off is wts, "off_out": wire.copy(wire.plain(off))}
     with torch.no_grad():
         wts.neg_()
     observation["off_later"] = wire.plain(off)
