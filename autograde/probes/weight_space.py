@@ -180,17 +180,19 @@ def adapted_layer(function, kind, options, weight, bias, rank, alpha, A, B, x, c
 
     Returns:
         ``type``, ``same`` (whether the layer itself came back), ``parametrised``, ``original`` and ``bias`` (``[values,
-        requires_grad]``; None where there is none), ``fresh`` (what the module in front of the weight holds),
+        requires_grad]``; None where there is none), ``own`` (whether the original weight is the tensor that it was, or has its memory, and the
+        bias too, and whether that is a Parameter), ``fresh`` (what the module in front of the weight holds),
         ``at_start`` (the weight in use), ``out`` after A and B were set, ``gradients`` of A
         and B, ``off`` (the output has its first bits again while en is false), ``trained`` (weight and bias after a step
-        on all that requires a gradient), ``again``: what a second call did (``raised`` with a type's bases, and
-        ``changed``), and ``second``: the weight in use of a second layer like the first, adapted after all of this; or
+        on all that requires a gradient), ``again``: what a second call did, and one more with another rank (each
+        ``raised`` with a type's bases, and ``changed``), and ``second``: the weight in use of a second layer like the first, adapted after all of this; or
         ``raised`` or ``unset``.
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}
     layer, x = _layer(kind, options, weight, bias, device), x.to(device)
     before = layer(x).detach()
+    weight_before, bias_before = layer.weight, layer.bias
     value, error = catch(function, layer, rank, alpha)
     if error:
         return {"raised": error}
@@ -205,6 +207,11 @@ def adapted_layer(function, kind, options, weight, bias, rank, alpha, A, B, x, c
     original = layer.parametrizations.weight.original
     adapter = modules[0]
     observation |= {"original": [wire.copy(wire.plain(original)), facts.requires_grad(original)], "bias": bias_now}
+    observation["own"] = {
+        "weight": _same_memory(original, weight_before),
+        "bias": bias_before is None or _same_memory(own_bias, bias_before),
+        "bias_parameter": bias_before is None or facts.is_parameter(own_bias),
+    }
     observation["fresh"] = _module_state(adapter)
     out, error = catch(layer, x)
     if error:
@@ -227,20 +234,29 @@ def adapted_layer(function, kind, options, weight, bias, rank, alpha, A, B, x, c
         wire.copy(wire.plain(original)),
         wire.copy(wire.plain(catch(getattr, layer, "bias", None)[0])),
     ]
-    parameters_before = _parameters(layer)
-    _, error = catch(function, layer, rank, alpha)
-    parameters_now = _parameters(layer)
-    is_kept = sorted(parameters_now) == sorted(parameters_before) and all(
-        same_bits(parameters_now[name][0], parameters_before[name][0])
-        and parameters_now[name][1] == parameters_before[name][1]
-        for name in parameters_before
-    )
+    again = [_call_again(function, layer, other_rank, alpha) for other_rank in (rank, rank + 1)]
     second = _layer(kind, options, weight, bias, device)
     catch(function, second, rank, alpha)
     return observation | {
-        "again": {"raised": error["bases"] if error else [], "changed": not is_kept},
+        "again": again,
         "second": wire.plain(catch(getattr, second, "weight")[0]),
     }
+
+
+def _same_memory(tensor, other):
+    """Whether a tensor is the other one, which may have got other memory (by a right_inverse), or has the memory of it."""
+    return tensor is other or (facts.is_tensor(tensor) and facts.memory(tensor) == facts.memory(other))
+
+
+def _call_again(function, layer, rank, alpha):
+    """Call the learner's function with an adapted layer: ``raised``, the bases of an exception's type, and ``changed``."""
+    before = _parameters(layer)
+    _, error = catch(function, layer, rank, alpha)
+    now = _parameters(layer)
+    is_kept = sorted(now) == sorted(before) and all(
+        same_bits(now[name][0], before[name][0]) and now[name][1] == before[name][1] for name in before
+    )
+    return {"raised": error["bases"] if error else [], "changed": not is_kept}
 
 
 @probe

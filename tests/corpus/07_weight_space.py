@@ -434,6 +434,169 @@ def adapt_weight(module, rank, alpha):
     return module
 
 
+# %% chaff="a second call is refused for the same rank only" exercise="adapt_weight" misconception="nested"
+from torch.nn.utils import parametrize
+
+
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        return wts + (self.B @ self.A).view(wts.shape) * self.scale if self.en else wts
+
+
+def adapt_weight(module, rank, alpha):
+    if parametrize.is_parametrized(module, "weight") and len(module.parametrizations.weight[0].A) == rank:
+        raise ValueError("adapted already")
+    module.requires_grad_(False)
+    lora = LoRAWeight(len(module.weight), module.weight[0].numel(), rank, alpha).to(module.weight)
+    parametrize.register_parametrization(module, "weight", lora)
+    return module
+
+
+# %% chaff="a second call of another rank is passed over" exercise="adapt_weight" misconception="silent_second_call"
+from torch.nn.utils import parametrize
+
+
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        return wts + (self.B @ self.A).view(wts.shape) * self.scale if self.en else wts
+
+
+def adapt_weight(module, rank, alpha):
+    if parametrize.is_parametrized(module, "weight"):
+        if len(module.parametrizations.weight[0].A) != rank:
+            return module
+        raise ValueError("adapted already")
+    module.requires_grad_(False)
+    lora = LoRAWeight(len(module.weight), module.weight[0].numel(), rank, alpha).to(module.weight)
+    parametrize.register_parametrization(module, "weight", lora)
+    return module
+
+
+# %% chaff="the bias made a buffer" exercise="adapt_weight" misconception="bias_no_parameter"
+from torch.nn.utils import parametrize
+
+
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        return wts + (self.B @ self.A).view(wts.shape) * self.scale if self.en else wts
+
+
+def adapt_weight(module, rank, alpha):
+    if parametrize.is_parametrized(module, "weight"):
+        raise ValueError("adapted already")
+    module.weight.requires_grad_(False)
+    if module.bias is not None:
+        bias = module.bias.detach()
+        del module.bias
+        module.register_buffer("bias", bias)
+    lora = LoRAWeight(len(module.weight), module.weight[0].numel(), rank, alpha).to(module.weight)
+    parametrize.register_parametrization(module, "weight", lora)
+    return module
+
+
+# %% chaff="a clone of the weight is frozen" exercise="adapt_weight" misconception="original_copied"
+from torch.nn.utils import parametrize
+
+
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        return wts + (self.B @ self.A).view(wts.shape) * self.scale if self.en else wts
+
+
+def adapt_weight(module, rank, alpha):
+    if parametrize.is_parametrized(module, "weight"):
+        raise ValueError("adapted already")
+    module.weight = nn.Parameter(module.weight.detach().clone(), requires_grad=False)
+    if module.bias is not None:
+        module.bias.requires_grad_(False)
+    lora = LoRAWeight(len(module.weight), module.weight[0].numel(), rank, alpha).to(module.weight)
+    parametrize.register_parametrization(module, "weight", lora)
+    return module
+
+
+# %% wheat="new Parameters of the same memory, frozen" exercise="adapt_weight"
+from torch.nn.utils import parametrize
+
+
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        return wts + (self.B @ self.A).view(wts.shape) * self.scale if self.en else wts
+
+
+def adapt_weight(module, rank, alpha):
+    if parametrize.is_parametrized(module, "weight"):
+        raise ValueError("adapted already")
+    module.weight = nn.Parameter(module.weight.data, requires_grad=False)
+    if module.bias is not None:
+        module.bias = nn.Parameter(module.bias.data, requires_grad=False)
+    lora = LoRAWeight(len(module.weight), module.weight[0].numel(), rank, alpha).to(module.weight)
+    parametrize.register_parametrization(module, "weight", lora)
+    return module
+
+
+# %% wheat="a right_inverse that makes a new tensor" exercise="adapt_weight"
+from torch.nn.utils import parametrize
+
+
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        return wts + (self.B @ self.A).view(wts.shape) * self.scale if self.en else wts
+
+    def right_inverse(self, wts):
+        return wts - (self.B @ self.A).view(wts.shape) * self.scale
+
+
+def adapt_weight(module, rank, alpha):
+    if parametrize.is_parametrized(module, "weight"):
+        raise ValueError("adapted already")
+    module.requires_grad_(False)
+    lora = LoRAWeight(len(module.weight), module.weight[0].numel(), rank, alpha).to(module.weight)
+    parametrize.register_parametrization(module, "weight", lora)
+    return module
+
+
 # %% chaff="a lambda that forgets the module" exercise="adapt_weight" misconception="returned_none"
 from torch.nn.utils import parametrize
 
