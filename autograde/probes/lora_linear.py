@@ -184,7 +184,8 @@ def train(layer_class, weight, bias, options, x, A, B, steps, lr, weight_decay):
         made), ``adapters`` (names of the adapters' own), ``base`` (what layer.base_layer is: "same", "copy",
         "other" or None), ``base_trains`` (whether weight and bias of the base that was handed in require a gradient),
         ``base_now`` (its weight and bias after the layer is made), ``base_out`` (its output for x then) and ``before``
-        and ``after`` (base weight, base bias, A, B), or ``raised`` with ``during`` in place of ``after``.
+        and ``after`` (base weight, base bias, A, B), with ``trains_again`` (as ``base_trains``, after the steps, and after a call
+        of the layer, eval() and train()); or ``raised`` with ``during`` in place of ``after``.
     """
     base = make_base(weight, bias)
     layer, problem = make_layer(layer_class, base, options)
@@ -223,7 +224,12 @@ def train(layer_class, weight, bias, options, x, A, B, steps, lr, weight_decay):
         _, error = catch(_optimiser_steps, layer, trainable, x, steps, lr, weight_decay)
         if error:
             return observation | {"raised": error, "during": "training"}
-    return observation | {"after": snapshot()}
+    after = snapshot()
+    trains_again = base_trains(base)
+    for call in (lambda: layer(x), lambda: layer.eval(), lambda: layer.train()):
+        catch(call)
+        trains_again = [*map(max, trains_again, base_trains(base))]
+    return observation | {"after": after, "trains_again": trains_again}
 
 
 def _base_relation(kept_layer, base):

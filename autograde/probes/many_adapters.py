@@ -7,7 +7,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from autograde.lesson_kit import routing
-from autograde.probes.layers import base_trains, make_base, make_layer
+from autograde.probes.layers import as_convention, base_trains, make_base, make_layer
 from autograde.remote import facts, wire
 from autograde.remote.call import call
 from autograde.remote.probe import probe
@@ -21,14 +21,21 @@ class _Adapter:
         self.new = new
         self.shapes = {"A": (d, rank), "B": (rank, k)}
 
+    def parameters(self):
+        """``{"A": (parameter, transposed), "B": (parameter, transposed)}``, of those that have one of the two shapes."""
+        return {
+            side: (parameter, tuple(parameter.shape) != shape)
+            for side, shape in self.shapes.items()
+            for parameter in self.new
+            if tuple(parameter.shape) in (shape, shape[::-1])
+        }
+
     def sides(self):
         """``{"A": tensor, "B": tensor}``: views of the parameters that have one of the two shapes."""
-        by_side = {}
-        for side, shape in self.shapes.items():
-            for parameter in self.new:
-                if tuple(parameter.shape) in (shape, shape[::-1]):
-                    by_side[side] = parameter.detach() if tuple(parameter.shape) == shape else parameter.detach().mT
-        return by_side
+        return {
+            side: as_convention(parameter.detach(), transposed)
+            for side, (parameter, transposed) in self.parameters().items()
+        }
 
     def fits(self):
         return len(self.new) == 2 and len(self.sides()) == 2
@@ -51,7 +58,8 @@ def follow(layer_class, weight, bias, steps, x):
     Args:
         steps: lists: ``["add", name, rank, alpha]``, ``["fill", name, A, B]`` (other values for an adapter),
             ``["activate", name or None]``, ``["learn"]`` (an optimiser's step on all that trains), ``["double"]`` (to
-            float64).
+            float64), ``["eval"]``, ``["train"]``, ``["no_grad"]`` (the output is taken under torch.no_grad()),
+            ``["gradients", name, cotangent]`` (of ``(layer(x) * cotangent).sum()``).
 
     Returns:
         ``not_callable``, ``no_module`` and the like (see `layers.make_layer`); or ``snapshots``, one for the start and one
@@ -59,7 +67,8 @@ def follow(layer_class, weight, bias, steps, x):
         of base_layer), ``trains`` (whether each of them requires a gradient), ``same`` (whether base_layer is the layer
         that was handed in), ``adapters`` (see `_Adapter.state`, by name), ``kept`` (whether all parameters of earlier
         adds are the same objects) ``moved`` (names of adapters of which the step has changed some values) and ``learned`` (names of
-        those of which it has changed every parameter); and ``unset``,
+        those of which it has changed every parameter); after such a step ``gradients``
+        of x, and of A and B of the named adapter (None where there is none); and ``unset``,
         the name of an adapter that cannot be filled, where a step had to be left out for it.
     """
     base = make_base(weight, bias)
@@ -71,7 +80,7 @@ def follow(layer_class, weight, bias, steps, x):
     for name, *inputs in [["start"], *steps]:
         parameters_before = {id(parameter): parameter for parameter in facts.parameters(layer).values()}
         values = {key: [facts.copied(facts.values(part)) for part in adapter.new] for key, adapter in adapters.items()}
-        error = None
+        error, gradients = None, None
         if name == "fill":
             key, A, B = inputs
             if key not in adapters or not adapters[key].fits():
@@ -84,7 +93,9 @@ def follow(layer_class, weight, bias, steps, x):
             x = x.double()
         elif name == "learn":
             _, error = catch(_optimiser_step, layer, x)
-        elif name != "start":
+        elif name == "gradients":
+            gradients, error = catch(_gradients, layer, x, adapters[inputs[0]], inputs[1])
+        elif name not in ("start", "no_grad"):
             _, error = catch(getattr(layer, name, None) or _missing_method(name), *inputs)
             if name == "add" and inputs[0] not in adapters:
                 new = [
@@ -94,8 +105,11 @@ def follow(layer_class, weight, bias, steps, x):
                 ]
                 adapters[inputs[0]] = _Adapter(new, d, k, inputs[1])
         unchanged = {key: list(map(_equal, old, adapters[key].new)) for key, old in values.items()}
+        with torch.set_grad_enabled(name != "no_grad"):
+            snapshot = _snapshot(layer, base, x, adapters, parameters_before)
         snapshots.append(
-            _snapshot(layer, base, x, adapters, parameters_before)
+            snapshot
+            | ({"gradients": wire.plain(gradients)} if gradients else {})
             | {"moved": [key for key, equal_values in unchanged.items() if not all(equal_values)]}
             | {"learned": [key for key, equal_values in unchanged.items() if not any(equal_values)]}
             | ({"raised": error} if error else {})
@@ -121,6 +135,19 @@ def _optimiser_step(layer, x):
         for parameter in facts.parameters(layer).values():
             if facts.requires_grad(parameter) and parameter.grad is not None:
                 parameter.sub_(0.1 * parameter.grad.sign())
+
+
+def _gradients(layer, x, adapter, cotangent):
+    """The gradients of x, A and B, each None where there is none."""
+    x = x.clone().requires_grad_()
+    sources = [(x, False), *(adapter.parameters().get(side, (None, False)) for side in "AB")]
+    out = layer(x)
+    asked = [i for i, (tensor, _) in enumerate(sources) if tensor is not None and facts.requires_grad(tensor)]
+    computed = torch.autograd.grad((out * cotangent).sum(), [sources[i][0] for i in asked], allow_unused=True)
+    gradients = [None, None, None]
+    for i, gradient in zip(asked, computed, strict=True):
+        gradients[i] = None if gradient is None else as_convention(gradient, sources[i][1])
+    return gradients
 
 
 def _snapshot(layer, base, x, adapters, parameters_before):

@@ -13,6 +13,8 @@ from autograde.remote.facts import same_bits
 from autograde.remote.probe import probe
 from autograde.remote.raised import catch
 
+MAX_NAMES = 20  # of what a returned nn.Linear holds; it should be two
+
 
 def _build_layer(source, name, weight, bias, options, A, B, device):
     """A layer of the class called `name` that `source` defines, its adapters set to A and B."""
@@ -80,7 +82,7 @@ def linear_of(function, source, name, weight, bias, options, A, B, x, device="cp
         is nn.Linear and no other), ``own`` (whether it is the layer's own base), ``sizes``, ``weight``, ``bias``,
         ``device``, ``parameter``, ``leaf``, ``graph`` (whether the weight has a grad_fn),
         ``inference`` (whether it was made under inference_mode), ``shares`` (``[its
-        parameter, the layer's]`` for each two that share memory), ``out`` (what it makes of x, or None where it
+        parameter or buffer, the layer's]`` for each two that share memory), ``names`` (of all that its state holds), ``out`` (what it makes of x, or None where it
         raises), ``kept`` (the layer's output before and after) and ``alone`` (as ``out``, once all the layer's
         parameters have changed their signs).
     """
@@ -117,9 +119,10 @@ def _describe_linear(value, result_weight, layer, added):
         "leaf": facts.is_leaf(result_weight),
         "graph": facts.has_graph(result_weight),
         "inference": any(map(facts.is_inference, (result_weight, *facts.parameters(value).values()))),
+        "names": facts.state_names(value)[:MAX_NAMES],
         "shares": [
             [result_name, layer_name]
-            for result_name, result_parameter in facts.parameters(value).items()
+            for result_name, result_parameter in (facts.parameters(value) | facts.buffers(value)).items()
             for layer_name, layer_parameter in facts.parameters(layer).items()
             if layer_name not in added
             if facts.memory(result_parameter) == facts.memory(layer_parameter)
@@ -134,7 +137,7 @@ def run_steps(layer_class, weight, bias, options, A, B, x, steps, device="cpu"):
     Args:
         steps: lists: ``["merge"]``, ``["unmerge"]``, ``["train"]``, ``["eval"]``, ``["set", A, B]`` (other values for
             the adapters), ``["load", weight]`` (another weight for the base), ``["learn", cotangent]`` (the
-            gradients of ``(layer(x) * cotangent).sum()``) or ``["other", weight]`` (another layer of the class is made
+            gradients of ``(layer(x) * cotangent).sum()``), ``["no_grad"]`` (the layer is called under torch.no_grad()) or ``["other", weight]`` (another layer of the class is made
             around this weight, and merged).
 
     Returns:
@@ -142,7 +145,7 @@ def run_steps(layer_class, weight, bias, options, A, B, x, steps, device="cpu"):
         "forward", "construction", "move" or "setting of …") where something raised; or ``no_module`` or ``unset``. A snapshot holds ``weight``
         and ``bias`` of layer.base_layer, ``same`` (whether that weight is the very Parameter that the base came with),
         ``leaf``, ``graph`` (it has a grad_fn), ``trains`` (which of base weight and bias require a gradient),
-        ``merged``, ``out`` and, after learning, ``gradients`` of A and B; ``adapters`` (whether each is the Parameter
+        ``merged``, ``out`` and, after learning, ``gradients`` of A, B and x; ``adapters`` (whether each is the Parameter
         that it was at first), ``alias`` (whether the layer keeps the weight's own memory under another name) and
         ``zeros`` (whether it keeps a matrix of zeros of the weight's size). With the snapshots comes ``start``:
         lora_A and lora_B of a new layer (None: there is no such tensor).
@@ -171,7 +174,8 @@ def run_steps(layer_class, weight, bias, options, A, B, x, steps, device="cpu"):
             if error:
                 return {"raised": error, "during": name, "snapshots": snapshots, "start": start}
         trains = base_trains(base)
-        out, error = catch(layer, x)
+        with torch.set_grad_enabled(name != "no_grad"):
+            out, error = catch(layer, x)
         if error:
             return {"raised": error, "during": "forward", "snapshots": snapshots, "start": start}
         snapshot = _snapshot(layer, original, original_adapters) | {"trains": trains, "out": wire.plain(out)}
@@ -198,12 +202,13 @@ def _step(layer, original, x, name, inputs):
         adapter_pair = adapters(layer)
         for tensor, _ in adapter_pair:
             tensor.grad = None
+        x = x.clone().requires_grad_()
         (layer(x) * inputs[0]).sum().backward()
         return [
             None if tensor.grad is None else as_convention(tensor.grad, transposed)
-            for tensor, transposed in adapter_pair
+            for tensor, transposed in [*adapter_pair, (x, False)]
         ]
-    else:
+    elif name != "no_grad":
         getattr(layer, name)()
 
 

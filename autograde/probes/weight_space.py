@@ -70,7 +70,7 @@ def adapted_weight(module_class, sizes, options, A, B, wts, cotangent, by_positi
         ``dtype`` of what came back with A and B set, ``changed`` (wts was written into), ``gradients`` of A and B for
         ``(out * cotangent).sum()``, ``off`` (whether wts itself came back while en was false), ``off_out``,
         ``off_later`` (the same tensor once wts has changed its sign), ``modes``
-        (the outputs after eval() while on, and after train() while off), ``moved`` (dtypes of A and B after .half());
+        (while on, the outputs under torch.no_grad(), and after B has changed its sign and eval() was called), ``moved`` (dtypes of A and B after .half());
         or ``raised`` with ``during``, ``no_module``, ``no_init`` or ``unset``.
     """
     if not callable(module_class):
@@ -114,7 +114,13 @@ def adapted_weight(module_class, sizes, options, A, B, wts, cotangent, by_positi
     observation |= {"type": wire.type_name(out), "out": wire.copy(wire.plain(out)), "changed": changed}
     adapter_parameters = [getattr(module, name) for name in NAMES]
     observation["gradients"] = _gradients(out, cotangent.to(device), adapter_parameters)
+    with torch.no_grad():
+        without_gradients, _ = catch(module, wts)
+    observation["modes"] = [wire.copy(wire.plain(without_gradients))]
+    _set_adapters(module, (A.to(device), -B.to(device)))
     in_eval, _ = catch(module.eval(), wts)
+    observation["modes"].append(wire.copy(wire.plain(in_eval)))
+    _set_adapters(module, (A.to(device), B.to(device)))
     module.train()
     _, error = catch(setattr, module, "en", False)
     if error:
@@ -122,7 +128,7 @@ def adapted_weight(module_class, sizes, options, A, B, wts, cotangent, by_positi
     off, error = catch(module, wts)
     if error:
         return observation | {"raised": error, "during": "forward with en = False"}
-    observation |= {"off": off is wts, "off_out": wire.copy(wire.plain(off)), "modes": [wire.copy(wire.plain(in_eval))]}
+    observation |= {"off": off is wts, "off_out": wire.copy(wire.plain(off))}
     with torch.no_grad():
         wts.neg_()
     observation["off_later"] = wire.plain(off)
@@ -176,17 +182,19 @@ def adapted_layer(function, kind, options, weight, bias, rank, alpha, A, B, x, c
 
     Returns:
         ``type``, ``same`` (whether the layer itself came back), ``parametrised``, ``original`` and ``bias`` (``[values,
-        requires_grad]``; None where there is none), ``fresh`` (what the module in front of the weight holds),
+        requires_grad]``; None where there is none), ``own`` (whether the original weight is the tensor that it was, or has its memory, and the
+        bias too, and whether that is a Parameter), ``fresh`` (what the module in front of the weight holds),
         ``at_start`` (the weight in use), ``out`` after A and B were set, ``gradients`` of A
         and B, ``off`` (the output has its first bits again while en is false), ``trained`` (weight and bias after a step
-        on all that requires a gradient), ``again``: what a second call did (``raised`` with a type's bases, and
-        ``changed``), and ``second``: the weight in use of a second layer like the first, adapted after all of this; or
+        on all that requires a gradient), ``again``: what a second call did, and one more with another rank (each
+        ``raised`` with a type's bases, and ``changed``), and ``second``: the weight in use of a second layer like the first, adapted after all of this; or
         ``raised`` or ``unset``.
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}
     layer, x = _layer(kind, options, weight, bias, device), x.to(device)
     before = layer(x).detach()
+    weight_before, bias_before = layer.weight, layer.bias
     value, error = catch(function, layer, rank, alpha)
     if error:
         return {"raised": error}
@@ -201,6 +209,11 @@ def adapted_layer(function, kind, options, weight, bias, rank, alpha, A, B, x, c
     original = layer.parametrizations.weight.original
     adapter = modules[0]
     observation |= {"original": [wire.copy(wire.plain(original)), facts.requires_grad(original)], "bias": bias_now}
+    observation["own"] = {
+        "weight": _same_memory(original, weight_before),
+        "bias": bias_before is None or _same_memory(own_bias, bias_before),
+        "bias_parameter": bias_before is None or facts.is_parameter(own_bias),
+    }
     observation["fresh"] = _module_state(adapter)
     out, error = catch(layer, x)
     if error:
@@ -223,20 +236,29 @@ def adapted_layer(function, kind, options, weight, bias, rank, alpha, A, B, x, c
         wire.copy(wire.plain(original)),
         wire.copy(wire.plain(catch(getattr, layer, "bias", None)[0])),
     ]
-    parameters_before = _parameters(layer)
-    _, error = catch(function, layer, rank, alpha)
-    parameters_now = _parameters(layer)
-    is_kept = sorted(parameters_now) == sorted(parameters_before) and all(
-        same_bits(parameters_now[name][0], parameters_before[name][0])
-        and parameters_now[name][1] == parameters_before[name][1]
-        for name in parameters_before
-    )
+    again = [_call_again(function, layer, other_rank, alpha) for other_rank in (rank, rank + 1)]
     second = _layer(kind, options, weight, bias, device)
     catch(function, second, rank, alpha)
     return observation | {
-        "again": {"raised": error["bases"] if error else [], "changed": not is_kept},
+        "again": again,
         "second": wire.plain(catch(getattr, second, "weight")[0]),
     }
+
+
+def _same_memory(tensor, other):
+    """Whether a tensor is the other one, which may have got other memory (by a right_inverse), or has the memory of it."""
+    return tensor is other or (facts.is_tensor(tensor) and facts.memory(tensor) == facts.memory(other))
+
+
+def _call_again(function, layer, rank, alpha):
+    """Call the learner's function with an adapted layer: ``raised``, the bases of an exception's type, and ``changed``."""
+    before = _parameters(layer)
+    _, error = catch(function, layer, rank, alpha)
+    now = _parameters(layer)
+    is_kept = sorted(now) == sorted(before) and all(
+        same_bits(now[name][0], before[name][0]) and now[name][1] == before[name][1] for name in before
+    )
+    return {"raised": error["bases"] if error else [], "changed": not is_kept}
 
 
 @probe

@@ -258,6 +258,31 @@ def parameters(module):
     return found
 
 
+def buffers(module):
+    """The buffers of an nn.Module and of all modules in it: ``{full name: buffer}``."""
+    return _tensors_under(module, "_buffers")
+
+
+def state_names(module):
+    """The names under which an nn.Module and all modules in it hold parameters, and buffers that are saved with them."""
+    names = list(_tensors_under(module, "_parameters"))
+    for path, part in modules(module).items():
+        not_saved = attributes(part).get("_non_persistent_buffers_set") or ()
+        own = attributes(part).get("_buffers") or {}
+        names += [_path(path, key) for key, value in own.items() if is_tensor(value) and key not in not_saved]
+    return names
+
+
+def _tensors_under(module, held):
+    """All tensors in the dict `held` of an nn.Module and of all modules in it, by full name."""
+    return {
+        _path(path, key): value
+        for path, part in modules(module).items()
+        for key, value in (attributes(part).get(held) or {}).items()
+        if is_tensor(value)
+    }
+
+
 def modules(module):
     """An nn.Module, under the name "", and all modules in it by their full names, each once, in torch's order."""
     found, seen, waiting = {}, set(), [("", module)]

@@ -370,6 +370,42 @@ def merge(layer):
     return linear
 
 
+# %% chaff="the old weight kept as a buffer" exercise="merge" misconception="keeps_more"
+import copy
+
+
+def merge(layer):
+    base = layer.base_layer
+    linear = copy.deepcopy(base)
+    with torch.no_grad():
+        linear.weight += layer.scaling * (layer.lora_A @ layer.lora_B).T
+    linear.register_buffer("old", base.weight)
+    return linear
+
+
+# %% chaff="the delta kept as a Parameter" exercise="merge" misconception="keeps_more"
+import copy
+
+
+def merge(layer):
+    linear = copy.deepcopy(layer.base_layer)
+    with torch.no_grad():
+        linear.delta = nn.Parameter(layer.scaling * (layer.lora_A @ layer.lora_B).T, requires_grad=False)
+        linear.weight += linear.delta
+    return linear
+
+
+# %% wheat="the scaling and the rank noted as numbers" exercise="merge"
+import copy
+
+
+def merge(layer):
+    linear = copy.deepcopy(layer.base_layer).requires_grad_(False)
+    linear.weight += layer.scaling * torch.einsum("dr,rk->kd", layer.lora_A.detach(), layer.lora_B.detach())
+    linear.merged_scaling, linear.merged_rank = layer.scaling, layer.lora_A.shape[1]
+    return linear
+
+
 # %% chaff="a Sequential of base and adapter" exercise="merge" misconception=""
 def merge(layer):
     return nn.Sequential(layer)
@@ -1301,6 +1337,326 @@ class MergeableLoRALinear(nn.Module):
     def forward(self, x):
         out = self.base_layer(x)
         return out if self.merged else out + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="nothing is added without gradients" exercise="MergeableLoRALinear" misconception="adapter_with_gradients_only"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.merged, self.kept = False, None
+
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            self.kept = self.base_layer.weight.clone()
+            self.base_layer.weight += self.scaling * (self.lora_A @ self.lora_B).T
+            self.merged = True
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.copy_(self.kept)
+            self.kept, self.merged = None, False
+
+    def forward(self, x):
+        if self.merged or not torch.is_grad_enabled():
+            return self.base_layer(x)
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="nothing is added in evaluation" exercise="MergeableLoRALinear" misconception="adapter_in_training_only"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.merged, self.kept = False, None
+
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            self.kept = self.base_layer.weight.clone()
+            self.base_layer.weight += self.scaling * (self.lora_A @ self.lora_B).T
+            self.merged = True
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.copy_(self.kept)
+            self.kept, self.merged = None, False
+
+    def forward(self, x):
+        if self.merged or not self.training:
+            return self.base_layer(x)
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="x is detached before the adapter" exercise="MergeableLoRALinear" misconception="gradient_cut"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.merged, self.kept = False, None
+
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            self.kept = self.base_layer.weight.clone()
+            self.base_layer.weight += self.scaling * (self.lora_A @ self.lora_B).T
+            self.merged = True
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.copy_(self.kept)
+            self.kept, self.merged = None, False
+
+    def forward(self, x):
+        if self.merged:
+            return self.base_layer(x)
+        return self.base_layer(x) + self.scaling * (x.detach() @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="x is detached before the base" exercise="MergeableLoRALinear" misconception="gradient_cut"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.merged, self.kept = False, None
+
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            self.kept = self.base_layer.weight.clone()
+            self.base_layer.weight += self.scaling * (self.lora_A @ self.lora_B).T
+            self.merged = True
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.copy_(self.kept)
+            self.kept, self.merged = None, False
+
+    def forward(self, x):
+        if self.merged:
+            return self.base_layer(x)
+        return self.base_layer(x.data) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="A of ones" exercise="MergeableLoRALinear" misconception="constant_A"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.ones(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.merged, self.kept = False, None
+
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            self.kept = self.base_layer.weight.clone()
+            self.base_layer.weight += self.scaling * (self.lora_A @ self.lora_B).T
+            self.merged = True
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.copy_(self.kept)
+            self.kept, self.merged = None, False
+
+    def forward(self, x):
+        if self.merged:
+            return self.base_layer(x)
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="A without negative numbers" exercise="MergeableLoRALinear" misconception="rand_for_randn"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.rand(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.merged, self.kept = False, None
+
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            self.kept = self.base_layer.weight.clone()
+            self.base_layer.weight += self.scaling * (self.lora_A @ self.lora_B).T
+            self.merged = True
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.copy_(self.kept)
+            self.kept, self.merged = None, False
+
+    def forward(self, x):
+        if self.merged:
+            return self.base_layer(x)
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% chaff="one column of A for all" exercise="MergeableLoRALinear" misconception=""
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, 1, **like).repeat(1, rank))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.merged, self.kept = False, None
+
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            self.kept = self.base_layer.weight.clone()
+            self.base_layer.weight += self.scaling * (self.lora_A @ self.lora_B).T
+            self.merged = True
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.copy_(self.kept)
+            self.kept, self.merged = None, False
+
+    def forward(self, x):
+        if self.merged:
+            return self.base_layer(x)
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+# %% wheat="einsum, A of Kaiming" exercise="MergeableLoRALinear"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(nn.init.kaiming_uniform_(torch.empty(rank, base_layer.in_features, **like), a=math.sqrt(5)).T.contiguous())
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.merged, self.kept = False, None
+
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            self.kept = self.base_layer.weight.clone()
+            self.base_layer.weight += self.scaling * (self.lora_A @ self.lora_B).T
+            self.merged = True
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.copy_(self.kept)
+            self.kept, self.merged = None, False
+
+    def forward(self, x):
+        out = nn.functional.linear(x, self.base_layer.weight, self.base_layer.bias)
+        return out if self.merged else self.add_update(x, out)
+
+    def add_update(self, x, out):
+        thin = torch.einsum("...d,dr->...r", x, self.lora_A)
+        return out.add(torch.einsum("...r,rk->...k", thin, self.lora_B), alpha=self.scaling)
+
+
+# %% wheat="the product is formed where no gradient is asked for" exercise="MergeableLoRALinear"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like) * 0.02)
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.merged, self.kept = False, None
+
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            self.kept = self.base_layer.weight.clone()
+            self.base_layer.weight += self.scaling * (self.lora_A @ self.lora_B).T
+            self.merged = True
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.copy_(self.kept)
+            self.kept, self.merged = None, False
+
+    def forward(self, x):
+        if self.merged:
+            return self.base_layer(x)
+        if torch.is_grad_enabled():
+            return self.base_layer(x) + self.scaling * x @ self.lora_A @ self.lora_B
+        weight = self.base_layer.weight + self.scaling * (self.lora_A @ self.lora_B).T
+        return nn.functional.linear(x, weight, self.base_layer.bias)
+
+
+# %% wheat="an autograd Function of its own" exercise="MergeableLoRALinear"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.scaling = alpha / rank
+        like = {"dtype": base_layer.weight.dtype, "device": base_layer.weight.device}
+        self.lora_A = nn.Parameter(torch.randn(base_layer.in_features, rank, **like))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))
+        self.merged, self.kept = False, None
+
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            self.kept = self.base_layer.weight.clone()
+            self.base_layer.weight += self.scaling * (self.lora_A @ self.lora_B).T
+            self.merged = True
+
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.copy_(self.kept)
+            self.kept, self.merged = None, False
+
+    def forward(self, x):
+        return self.base_layer(x) if self.merged else self.base_layer(x) + Update.apply(x, self.lora_A, self.lora_B, self.scaling)
+
+
+class Update(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, A, B, scaling):
+        ctx.save_for_backward(x, A, B)
+        ctx.scaling = scaling
+        return scaling * (x @ A) @ B
+
+    @staticmethod
+    def backward(ctx, gradient):
+        x, A, B = ctx.saved_tensors
+        thin = gradient @ B.T
+        of_A = x.flatten(0, -2).T @ thin.flatten(0, -2)
+        of_B = (x @ A).flatten(0, -2).T @ gradient.flatten(0, -2)
+        return ctx.scaling * thin @ A.T, ctx.scaling * of_A, ctx.scaling * of_B, None
 
 
 # %% chaff="new adapters after unmerge" exercise="MergeableLoRALinear" misconception="trains_no_more"

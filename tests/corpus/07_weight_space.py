@@ -131,6 +131,126 @@ class LoRAWeight(nn.Module):
         return wts + (self.B @ self.A).view(wts.shape) * self.scale if self.en else wts
 
 
+# %% chaff="A is enormous" exercise="LoRAWeight" misconception=""
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device) * 1e20)
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        if not self.en:
+            return wts
+        return wts + self.scale * (self.B @ self.A).reshape(wts.shape)
+
+
+# %% chaff="A far from zero" exercise="LoRAWeight" misconception=""
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.rand(rank, out_f, device=device) + 5)
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        if not self.en:
+            return wts
+        return wts + self.scale * (self.B @ self.A).reshape(wts.shape)
+
+
+# %% chaff="one row of A for all" exercise="LoRAWeight" misconception=""
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(1, out_f, device=device).repeat(rank, 1))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        if not self.en:
+            return wts
+        return wts + self.scale * (self.B @ self.A).reshape(wts.shape)
+
+
+# %% chaff="nothing is added without gradients" exercise="LoRAWeight" misconception="adapter_with_gradients_only"
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        if not (self.en and torch.is_grad_enabled()):
+            return wts
+        return wts + self.scale * (self.B @ self.A).reshape(wts.shape)
+
+
+# %% chaff="in evaluation the weight of the last training call" exercise="LoRAWeight" misconception="merged_at_eval"
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+        self.kept = None
+
+    def forward(self, wts):
+        if not self.en:
+            return wts
+        if self.training or self.kept is None:
+            self.kept = wts + self.scale * (self.B @ self.A).reshape(wts.shape)
+        return self.kept
+
+
+# %% wheat="the product kept for as long as A and B stay the same" exercise="LoRAWeight"
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.rand(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+        self.kept = None
+
+    def forward(self, wts):
+        if not self.en:
+            return wts
+        if torch.is_grad_enabled():
+            return wts + self.scale * (self.B @ self.A).reshape(wts.shape)
+        state = self.A._version, self.B._version, wts.data_ptr(), wts._version
+        if self.kept is None or self.kept[0] != state:
+            self.kept = state, torch.addmm(wts.flatten(1), self.B, self.A, alpha=self.scale).reshape(wts.shape)
+        return self.kept[1]
+
+
+# %% wheat="evaluated with a weight that is made when eval() is called" exercise="LoRAWeight"
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(nn.init.orthogonal_(torch.empty(rank, out_f, device=device)))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+        self.change = None
+
+    def train(self, mode=True):
+        self.change = None if mode else self.scale * (self.B @ self.A)
+        return super().train(mode)
+
+    def forward(self, wts):
+        if not self.en:
+            return wts
+        change = self.scale * (self.B @ self.A) if self.change is None else self.change
+        return wts + change.view(wts.shape)
+
+
 # %% chaff="matrices only: no kernels" exercise="LoRAWeight" misconception="product_not_reshaped"
 class LoRAWeight(nn.Module):
     def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
@@ -329,6 +449,169 @@ def adapt_weight(module, rank, alpha):
     mine = {id(p) for p in lora.parameters()}
     for p in module.parameters():
         p.requires_grad_(id(p) in mine)
+    return module
+
+
+# %% chaff="a second call is refused for the same rank only" exercise="adapt_weight" misconception="nested"
+from torch.nn.utils import parametrize
+
+
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        return wts + (self.B @ self.A).view(wts.shape) * self.scale if self.en else wts
+
+
+def adapt_weight(module, rank, alpha):
+    if parametrize.is_parametrized(module, "weight") and len(module.parametrizations.weight[0].A) == rank:
+        raise ValueError("adapted already")
+    module.requires_grad_(False)
+    lora = LoRAWeight(len(module.weight), module.weight[0].numel(), rank, alpha).to(module.weight)
+    parametrize.register_parametrization(module, "weight", lora)
+    return module
+
+
+# %% chaff="a second call of another rank is passed over" exercise="adapt_weight" misconception="silent_second_call"
+from torch.nn.utils import parametrize
+
+
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        return wts + (self.B @ self.A).view(wts.shape) * self.scale if self.en else wts
+
+
+def adapt_weight(module, rank, alpha):
+    if parametrize.is_parametrized(module, "weight"):
+        if len(module.parametrizations.weight[0].A) != rank:
+            return module
+        raise ValueError("adapted already")
+    module.requires_grad_(False)
+    lora = LoRAWeight(len(module.weight), module.weight[0].numel(), rank, alpha).to(module.weight)
+    parametrize.register_parametrization(module, "weight", lora)
+    return module
+
+
+# %% chaff="the bias made a buffer" exercise="adapt_weight" misconception="bias_no_parameter"
+from torch.nn.utils import parametrize
+
+
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        return wts + (self.B @ self.A).view(wts.shape) * self.scale if self.en else wts
+
+
+def adapt_weight(module, rank, alpha):
+    if parametrize.is_parametrized(module, "weight"):
+        raise ValueError("adapted already")
+    module.weight.requires_grad_(False)
+    if module.bias is not None:
+        bias = module.bias.detach()
+        del module.bias
+        module.register_buffer("bias", bias)
+    lora = LoRAWeight(len(module.weight), module.weight[0].numel(), rank, alpha).to(module.weight)
+    parametrize.register_parametrization(module, "weight", lora)
+    return module
+
+
+# %% chaff="a clone of the weight is frozen" exercise="adapt_weight" misconception="original_copied"
+from torch.nn.utils import parametrize
+
+
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        return wts + (self.B @ self.A).view(wts.shape) * self.scale if self.en else wts
+
+
+def adapt_weight(module, rank, alpha):
+    if parametrize.is_parametrized(module, "weight"):
+        raise ValueError("adapted already")
+    module.weight = nn.Parameter(module.weight.detach().clone(), requires_grad=False)
+    if module.bias is not None:
+        module.bias.requires_grad_(False)
+    lora = LoRAWeight(len(module.weight), module.weight[0].numel(), rank, alpha).to(module.weight)
+    parametrize.register_parametrization(module, "weight", lora)
+    return module
+
+
+# %% wheat="new Parameters of the same memory, frozen" exercise="adapt_weight"
+from torch.nn.utils import parametrize
+
+
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        return wts + (self.B @ self.A).view(wts.shape) * self.scale if self.en else wts
+
+
+def adapt_weight(module, rank, alpha):
+    if parametrize.is_parametrized(module, "weight"):
+        raise ValueError("adapted already")
+    module.weight = nn.Parameter(module.weight.data, requires_grad=False)
+    if module.bias is not None:
+        module.bias = nn.Parameter(module.bias.data, requires_grad=False)
+    lora = LoRAWeight(len(module.weight), module.weight[0].numel(), rank, alpha).to(module.weight)
+    parametrize.register_parametrization(module, "weight", lora)
+    return module
+
+
+# %% wheat="a right_inverse that makes a new tensor" exercise="adapt_weight"
+from torch.nn.utils import parametrize
+
+
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f, device=device))
+        self.B = nn.Parameter(torch.zeros(in_f, rank, device=device))
+        self.scale = alpha / rank
+        self.en = True
+
+    def forward(self, wts):
+        return wts + (self.B @ self.A).view(wts.shape) * self.scale if self.en else wts
+
+    def right_inverse(self, wts):
+        return wts - (self.B @ self.A).view(wts.shape) * self.scale
+
+
+def adapt_weight(module, rank, alpha):
+    if parametrize.is_parametrized(module, "weight"):
+        raise ValueError("adapted already")
+    module.requires_grad_(False)
+    lora = LoRAWeight(len(module.weight), module.weight[0].numel(), rank, alpha).to(module.weight)
+    parametrize.register_parametrization(module, "weight", lora)
     return module
 
 

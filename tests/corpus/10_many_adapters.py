@@ -774,6 +774,552 @@ class MultiLoRALinear(nn.Module):
         return out + self.s[self.active] * (x @ self.A[self.active] @ self.B[self.active])
 
 
+# %% chaff="nothing is added in evaluation" exercise="MultiLoRALinear" misconception="adapter_in_training_only"
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.A, self.B = nn.ParameterDict(), nn.ParameterDict()
+        self.s = {}
+        self.active = None
+
+    def add(self, name, rank, alpha):
+        if name in self.s:
+            raise ValueError(name)
+        w = self.base_layer.weight
+        self.A[name] = nn.Parameter(torch.randn(w.shape[1], rank, dtype=w.dtype))
+        self.B[name] = nn.Parameter(torch.zeros(rank, w.shape[0], dtype=w.dtype))
+        self.s[name] = alpha / rank
+
+    def activate(self, name):
+        if name is not None and name not in self.s:
+            raise KeyError(name)
+        self.active = name
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        if self.active is None or not self.training:
+            return out
+        return out + self.s[self.active] * (x @ self.A[self.active] @ self.B[self.active])
+
+
+# %% chaff="nothing is added without gradients" exercise="MultiLoRALinear" misconception="adapter_with_gradients_only"
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.A, self.B = nn.ParameterDict(), nn.ParameterDict()
+        self.s = {}
+        self.active = None
+
+    def add(self, name, rank, alpha):
+        if name in self.s:
+            raise ValueError(name)
+        w = self.base_layer.weight
+        self.A[name] = nn.Parameter(torch.randn(w.shape[1], rank, dtype=w.dtype))
+        self.B[name] = nn.Parameter(torch.zeros(rank, w.shape[0], dtype=w.dtype))
+        self.s[name] = alpha / rank
+
+    def activate(self, name):
+        if name is not None and name not in self.s:
+            raise KeyError(name)
+        self.active = name
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        if self.active is None or not torch.is_grad_enabled():
+            return out
+        return out + self.s[self.active] * (x @ self.A[self.active] @ self.B[self.active])
+
+
+# %% chaff="x is detached before the adapter" exercise="MultiLoRALinear" misconception="gradient_cut"
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.A, self.B = nn.ParameterDict(), nn.ParameterDict()
+        self.s = {}
+        self.active = None
+
+    def add(self, name, rank, alpha):
+        if name in self.s:
+            raise ValueError(name)
+        w = self.base_layer.weight
+        self.A[name] = nn.Parameter(torch.randn(w.shape[1], rank, dtype=w.dtype))
+        self.B[name] = nn.Parameter(torch.zeros(rank, w.shape[0], dtype=w.dtype))
+        self.s[name] = alpha / rank
+
+    def activate(self, name):
+        if name is not None and name not in self.s:
+            raise KeyError(name)
+        self.active = name
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        if self.active is None:
+            return out
+        return out + self.s[self.active] * (x.detach() @ self.A[self.active] @ self.B[self.active])
+
+
+# %% chaff="the signs of the gradients turned over" exercise="MultiLoRALinear" misconception="gradient_cut"
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.A, self.B = nn.ParameterDict(), nn.ParameterDict()
+        self.s = {}
+        self.active = None
+
+    def add(self, name, rank, alpha):
+        if name in self.s:
+            raise ValueError(name)
+        w = self.base_layer.weight
+        self.A[name] = nn.Parameter(torch.randn(w.shape[1], rank, dtype=w.dtype))
+        self.B[name] = nn.Parameter(torch.zeros(rank, w.shape[0], dtype=w.dtype))
+        self.s[name] = alpha / rank
+
+    def activate(self, name):
+        if name is not None and name not in self.s:
+            raise KeyError(name)
+        self.active = name
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        if self.active is None:
+            return out
+        d = self.s[self.active] * (x @ self.A[self.active] @ self.B[self.active])
+        return out + 2 * d.detach() - d
+
+
+# %% chaff="None freezes all for good" exercise="MultiLoRALinear" misconception="active_adapter_frozen"
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.A, self.B = nn.ParameterDict(), nn.ParameterDict()
+        self.s = {}
+        self.active = None
+
+    def add(self, name, rank, alpha):
+        if name in self.s:
+            raise ValueError(name)
+        w = self.base_layer.weight
+        self.A[name] = nn.Parameter(torch.randn(w.shape[1], rank, dtype=w.dtype))
+        self.B[name] = nn.Parameter(torch.zeros(rank, w.shape[0], dtype=w.dtype))
+        self.s[name] = alpha / rank
+
+    def activate(self, name):
+        if name is not None and name not in self.s:
+            raise KeyError(name)
+        self.active = name
+        if name is None:
+            self.requires_grad_(False)
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        if self.active is None:
+            return out
+        return out + self.s[self.active] * (x @ self.A[self.active] @ self.B[self.active])
+
+
+# %% chaff="names are looked at as long as there are few" exercise="MultiLoRALinear" misconception="unknown_name_fails_late"
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.A, self.B = nn.ParameterDict(), nn.ParameterDict()
+        self.s = {}
+        self.active = None
+
+    def add(self, name, rank, alpha):
+        if name in self.s:
+            raise ValueError(name)
+        w = self.base_layer.weight
+        self.A[name] = nn.Parameter(torch.randn(w.shape[1], rank, dtype=w.dtype))
+        self.B[name] = nn.Parameter(torch.zeros(rank, w.shape[0], dtype=w.dtype))
+        self.s[name] = alpha / rank
+
+    def activate(self, name):
+        if name is not None and len(self.s) < 3 and name not in self.s:
+            raise KeyError(name)
+        self.active = name
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        if self.active is None:
+            return out
+        return out + self.s[self.active] * (x @ self.A[self.active] @ self.B[self.active])
+
+
+# %% chaff="a doubled name is refused while it is active" exercise="MultiLoRALinear" misconception="doubled_name_overwrites"
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.A, self.B = nn.ParameterDict(), nn.ParameterDict()
+        self.s = {}
+        self.active = None
+
+    def add(self, name, rank, alpha):
+        if name in self.s and name == self.active:
+            raise ValueError(name)
+        w = self.base_layer.weight
+        self.A[name] = nn.Parameter(torch.randn(w.shape[1], rank, dtype=w.dtype))
+        self.B[name] = nn.Parameter(torch.zeros(rank, w.shape[0], dtype=w.dtype))
+        self.s[name] = alpha / rank
+
+    def activate(self, name):
+        if name is not None and name not in self.s:
+            raise KeyError(name)
+        self.active = name
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        if self.active is None:
+            return out
+        return out + self.s[self.active] * (x @ self.A[self.active] @ self.B[self.active])
+
+
+# %% chaff="a doubled name is refused for one rank" exercise="MultiLoRALinear" misconception="doubled_name_overwrites"
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.A, self.B = nn.ParameterDict(), nn.ParameterDict()
+        self.s = {}
+        self.active = None
+
+    def add(self, name, rank, alpha):
+        if name in self.s and self.A[name].shape[1] == rank:
+            raise ValueError(name)
+        w = self.base_layer.weight
+        self.A[name] = nn.Parameter(torch.randn(w.shape[1], rank, dtype=w.dtype))
+        self.B[name] = nn.Parameter(torch.zeros(rank, w.shape[0], dtype=w.dtype))
+        self.s[name] = alpha / rank
+
+    def activate(self, name):
+        if name is not None and name not in self.s:
+            raise KeyError(name)
+        self.active = name
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        if self.active is None:
+            return out
+        return out + self.s[self.active] * (x @ self.A[self.active] @ self.B[self.active])
+
+
+# %% chaff="all columns of A are one" exercise="MultiLoRALinear" misconception=""
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.A, self.B = nn.ParameterDict(), nn.ParameterDict()
+        self.s = {}
+        self.active = None
+
+    def add(self, name, rank, alpha):
+        if name in self.s:
+            raise ValueError(name)
+        w = self.base_layer.weight
+        self.A[name] = nn.Parameter(torch.randn(w.shape[1], 1, dtype=w.dtype).repeat(1, rank))
+        self.B[name] = nn.Parameter(torch.zeros(rank, w.shape[0], dtype=w.dtype))
+        self.s[name] = alpha / rank
+
+    def activate(self, name):
+        if name is not None and name not in self.s:
+            raise KeyError(name)
+        self.active = name
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        if self.active is None:
+            return out
+        return out + self.s[self.active] * (x @ self.A[self.active] @ self.B[self.active])
+
+
+# %% chaff="A is enormous" exercise="MultiLoRALinear" misconception=""
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.A, self.B = nn.ParameterDict(), nn.ParameterDict()
+        self.s = {}
+        self.active = None
+
+    def add(self, name, rank, alpha):
+        if name in self.s:
+            raise ValueError(name)
+        w = self.base_layer.weight
+        self.A[name] = nn.Parameter(torch.randn(w.shape[1], rank, dtype=w.dtype) * 1e10)
+        self.B[name] = nn.Parameter(torch.zeros(rank, w.shape[0], dtype=w.dtype))
+        self.s[name] = alpha / rank
+
+    def activate(self, name):
+        if name is not None and name not in self.s:
+            raise KeyError(name)
+        self.active = name
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        if self.active is None:
+            return out
+        return out + self.s[self.active] * (x @ self.A[self.active] @ self.B[self.active])
+
+
+# %% chaff="A is left as it was in memory" exercise="MultiLoRALinear" misconception=""
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.A, self.B = nn.ParameterDict(), nn.ParameterDict()
+        self.s = {}
+        self.active = None
+
+    def add(self, name, rank, alpha):
+        if name in self.s:
+            raise ValueError(name)
+        w = self.base_layer.weight
+        self.A[name] = nn.Parameter(torch.full((w.shape[1], rank), float("nan"), dtype=w.dtype))
+        self.B[name] = nn.Parameter(torch.zeros(rank, w.shape[0], dtype=w.dtype))
+        self.s[name] = alpha / rank
+
+    def activate(self, name):
+        if name is not None and name not in self.s:
+            raise KeyError(name)
+        self.active = name
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        if self.active is None:
+            return out
+        return out + self.s[self.active] * (x @ self.A[self.active] @ self.B[self.active])
+
+
+# %% chaff="the merged weight is kept from the first evaluation" exercise="MultiLoRALinear" misconception="merged_at_eval"
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.A, self.B = nn.ParameterDict(), nn.ParameterDict()
+        self.s = {}
+        self.active, self.kept = None, {}
+
+    def add(self, name, rank, alpha):
+        if name in self.s:
+            raise ValueError(name)
+        w = self.base_layer.weight
+        self.A[name] = nn.Parameter(torch.randn(w.shape[1], rank, dtype=w.dtype))
+        self.B[name] = nn.Parameter(torch.zeros(rank, w.shape[0], dtype=w.dtype))
+        self.s[name] = alpha / rank
+
+    def activate(self, name):
+        if name is not None and name not in self.s:
+            raise KeyError(name)
+        self.active = name
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        if self.active is None:
+            return out
+        if not self.training:
+            if self.active not in self.kept:
+                change = self.s[self.active] * (self.A[self.active] @ self.B[self.active]).T
+                self.kept[self.active] = (self.base_layer.weight + change).detach()
+            return nn.functional.linear(x, self.kept[self.active], self.base_layer.bias)
+        return out + self.s[self.active] * (x @ self.A[self.active] @ self.B[self.active])
+
+
+# %% wheat="one merged weight for as long as it evaluates" exercise="MultiLoRALinear"
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.A, self.B = nn.ParameterDict(), nn.ParameterDict()
+        self.s = {}
+        self.active, self.kept = None, {}
+
+    def add(self, name, rank, alpha):
+        if name in self.s:
+            raise ValueError(name)
+        w = self.base_layer.weight
+        self.A[name] = nn.Parameter(torch.randn(w.shape[1], rank, dtype=w.dtype))
+        self.B[name] = nn.Parameter(torch.zeros(rank, w.shape[0], dtype=w.dtype))
+        self.s[name] = alpha / rank
+
+    def activate(self, name):
+        if name is not None and name not in self.s:
+            raise KeyError(name)
+        self.active = name
+
+    def train(self, mode=True):
+        self.kept.clear()
+        return super().train(mode)
+
+    def forward(self, x):
+        if self.training or torch.is_grad_enabled() or self.active is None:
+            return self.base_layer(x) + (0 if self.active is None else self.update(x))
+        if self.active not in self.kept:
+            eye = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
+            self.kept[self.active] = self.base_layer.weight + self.update(eye).T
+        return nn.functional.linear(x, self.kept[self.active], self.base_layer.bias)
+
+    def update(self, x):
+        return self.s[self.active] * (x @ self.A[self.active] @ self.B[self.active])
+
+
+# %% wheat="merged into the base for as long as it evaluates" exercise="MultiLoRALinear"
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.A, self.B = nn.ParameterDict(), nn.ParameterDict()
+        self.s = {}
+        self.active, self.kept = None, None
+
+    def add(self, name, rank, alpha):
+        if name in self.s:
+            raise ValueError(name)
+        w = self.base_layer.weight
+        self.A[name] = nn.Parameter(torch.randn(w.shape[1], rank, dtype=w.dtype))
+        self.B[name] = nn.Parameter(torch.zeros(rank, w.shape[0], dtype=w.dtype))
+        self.s[name] = alpha / rank
+
+    def activate(self, name):
+        if name is not None and name not in self.s:
+            raise KeyError(name)
+        self.active = name
+        if not self.training:
+            self.train(True).train(False)
+
+    def train(self, mode=True):
+        with torch.no_grad():
+            if self.kept is not None:
+                self.base_layer.weight.copy_(self.kept)
+                self.kept = None
+            if not mode and self.active is not None:
+                self.kept = self.base_layer.weight.clone()
+                self.base_layer.weight += self.s[self.active] * (self.A[self.active] @ self.B[self.active]).T
+        return super().train(mode)
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        if self.active is None or self.kept is not None:
+            return out
+        return out + self.s[self.active] * (x @ self.A[self.active] @ self.B[self.active])
+
+
+# %% wheat="an autograd Function, the others frozen" exercise="MultiLoRALinear"
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.A, self.B = nn.ParameterDict(), nn.ParameterDict()
+        self.s = {}
+        self.active = None
+
+    def add(self, name, rank, alpha):
+        if name in self.s:
+            raise ValueError(name)
+        w = self.base_layer.weight
+        self.A[name] = nn.Parameter(torch.randn(w.shape[1], rank, dtype=w.dtype))
+        self.B[name] = nn.Parameter(torch.zeros(rank, w.shape[0], dtype=w.dtype))
+        self.s[name] = alpha / rank
+
+    def activate(self, name):
+        if name is not None and name not in self.s:
+            raise KeyError(name)
+        self.active = name
+        for key in self.s:
+            self.A[key].requires_grad = self.B[key].requires_grad = name is None or key == name
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        if self.active is None:
+            return out
+        return out + Update.apply(x, self.A[self.active], self.B[self.active], self.s[self.active])
+
+
+class Update(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, A, B, scaling):
+        ctx.save_for_backward(x, A, B)
+        ctx.scaling = scaling
+        return scaling * (x @ A @ B)
+
+    @staticmethod
+    def backward(ctx, back):
+        x, A, B = ctx.saved_tensors
+        back = ctx.scaling * back
+        of_A = x.flatten(0, -2).T @ (back @ B.T).flatten(0, -2)
+        of_B = (x @ A).flatten(0, -2).T @ back.flatten(0, -2)
+        return back @ B.T @ A.T, of_A, of_B, None
+
+
+# %% wheat="a hook on the layer adds the update" exercise="MultiLoRALinear"
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.A, self.B = nn.ParameterDict(), nn.ParameterDict()
+        self.s = {}
+        self.active = None
+        self.register_forward_hook(type(self).add_update)
+
+    def add(self, name, rank, alpha):
+        if name in self.s:
+            raise ValueError(name)
+        w = self.base_layer.weight
+        self.A[name] = nn.Parameter(torch.rand(w.shape[1], rank, dtype=w.dtype))
+        self.B[name] = nn.Parameter(torch.zeros(rank, w.shape[0], dtype=w.dtype))
+        self.s[name] = alpha / rank
+
+    def activate(self, name):
+        if name is not None and name not in self.s:
+            raise KeyError(name)
+        self.active = name
+
+    def forward(self, x):
+        return self.base_layer(x)
+
+    def add_update(self, inputs, out):
+        if self.active is None:
+            return out
+        thin = torch.einsum("...d,dr->...r", inputs[0], self.A[self.active])
+        return out + torch.einsum("...r,rk->...k", thin, self.s[self.active] * self.B[self.active])
+
+
+# %% wheat="one product with the adapted weight" exercise="MultiLoRALinear"
+class MultiLoRALinear(nn.Module):
+    def __init__(self, base_layer):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.A, self.B = nn.ParameterDict(), nn.ParameterDict()
+        self.s = {}
+        self.active = None
+
+    def add(self, name, rank, alpha):
+        if name in self.s:
+            raise ValueError(name)
+        w = self.base_layer.weight
+        self.A[name] = nn.Parameter(torch.randn(w.shape[1], rank, dtype=w.dtype))
+        self.B[name] = nn.Parameter(torch.zeros(rank, w.shape[0], dtype=w.dtype))
+        self.s[name] = alpha / rank
+
+    def activate(self, name):
+        if name is not None and name not in self.s:
+            raise KeyError(name)
+        self.active = name
+
+    def forward(self, x):
+        out = self.base_layer(x)
+        if self.active is None:
+            return out
+        A, B = self.A[self.active], self.B[self.active]
+        weight = self.base_layer.weight + self.s[self.active] * (A @ B).T
+        return nn.functional.linear(x, weight, self.base_layer.bias)
+
+
 # %% chaff="A is all ones" exercise="MultiLoRALinear" misconception=""
 class MultiLoRALinear(nn.Module):
     def __init__(self, base_layer):

@@ -735,3 +735,43 @@ def write_peft_adapter(model, directory, rank, alpha, target_modules):
     config = {'peft_type': 'LORA', 'r': rank, 'alpha': alpha, 'target_modules': list(target_modules)}
     with open(Path(directory) / "adapter_config.json", "w") as file:
         json.dump(config, file)
+
+
+
+# %% chaff="the folder is made anew" exercise="write_peft_adapter" misconception="folder_emptied"
+import json
+import shutil
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+
+def write_peft_adapter(model, directory, rank, alpha, target_modules):
+    directory = Path(directory)
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    named = [(n, p) for n, p in model.named_parameters() if n.endswith(("lora_A", "lora_B"))]
+    tensors = {f"base_model.model.{n}.weight": p.detach().T.contiguous() for n, p in named}
+    save_file(tensors, directory / "adapter_model.safetensors")
+    config = {"peft_type": "LORA", "r": rank, "lora_alpha": alpha, "target_modules": list(target_modules)}
+    (directory / "adapter_config.json").write_text(json.dumps(config))
+
+
+# %% wheat="old files of the adapter are removed, and a model card is written" exercise="write_peft_adapter"
+import json
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+
+def write_peft_adapter(model, directory, rank, alpha, target_modules):
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    for old in directory.glob("adapter_*"):
+        old.unlink()
+    named = [(n, p) for n, p in model.named_parameters() if n.endswith(("lora_A", "lora_B"))]
+    tensors = {f"base_model.model.{n}.weight": p.detach().T.contiguous() for n, p in named}
+    save_file(tensors, directory / "adapter_model.safetensors")
+    config = {"peft_type": "LORA", "r": rank, "lora_alpha": alpha, "target_modules": list(target_modules)}
+    (directory / "adapter_config.json").write_text(json.dumps(config))
+    (directory / "README.md").write_text(f"A LoRA adapter of rank {rank}.")

@@ -103,7 +103,10 @@ def test_pictures_without_padding_are_read():
 def test_a_picture_beside_a_notebook_that_stops_the_page_is_not_shown(tmp_path):
     drawn = b'<svg xmlns="http://www.w3.org/2000/svg">' + b"<rect/>" * 100 + b"</svg>"
     files = {"plot.svg": drawn, "plot.png": png(1_000), "notes.txt": b"<filter>" * 10**5, "data.csv": b"1,2"}
-    stops = {"many.svg": drawn.replace(b"<rect/>", b"<rect/>" * 1_000), "blurred.SVG": drawn.replace(b"rect", b"filter")}
+    stops = {
+        "many.svg": drawn.replace(b"<rect/>", b"<rect/>" * 1_000),
+        "blurred.SVG": drawn.replace(b"rect", b"filter"),
+    }
     stops |= {"large.png": png(9_000), "named.jpg": png(9_000)}
     for name, content in (files | stops).items():
         (tmp_path / name).write_bytes(content)

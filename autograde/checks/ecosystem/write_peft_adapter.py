@@ -43,6 +43,13 @@ CHANGED_MODEL = Misconception(
     hint="The caller goes on using it. Look for what writes: a name ending in _, half(), float(), requires_grad_, +=.",
 )
 
+FOLDER_EMPTIED = Misconception(
+    "folder_emptied",
+    thought="The folder is the adapter's, so it can be emptied before the files are written.",
+    hint="The caller may keep other files in it, such as a README. Which two files do you write, and which of your lines removes "
+    "more than those two?",
+)
+
 
 class WritePeftAdapter(Check):
     """Reads the folder as PEFT does, and compares what the adapters add to each weight."""
@@ -114,6 +121,12 @@ class WritePeftAdapter(Check):
         for part in adapted(case.args):
             if fault := self._adapter_fault(part, reading, case):
                 return fault
+        gone = [name for name in case.args["there"] if name not in observation["names"]]
+        if gone:
+            return Fault(
+                f"The adapter's files are right, but {gone[0]}, which lay in the folder before the call, is gone.",
+                misconception=FOLDER_EMPTIED,
+            )
         if observation["changed"]:
             changed_names = ", ".join(describe.clean(str(name), 40) for name in observation["changed"][:3])
             return Fault(

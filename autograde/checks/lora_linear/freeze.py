@@ -22,6 +22,12 @@ HOOK_ON_THE_BASE = Misconception(
     hint="Call the base itself, after a layer was made around it. Any code that uses the base must "
     "still get the base's own output.",
 )
+THAWED = Misconception(
+    "base_thawed_later",
+    thought="The base is frozen when the layer is made, and stays so.",
+    hint="Print requires_grad of the base's weight and bias before and after a call of the layer, and after layer.train(). Which "
+    "line of yours, in forward, train or eval, sets it to True? An optimiser that is made after that would train the base.",
+)
 STEPS = {"steps": 2, "lr": 0.05, "weight_decay": 0.1}
 
 answer = RightAnswer(LORA_LINEAR)
@@ -85,6 +91,12 @@ class LoraLinearFreeze(LayerCheck):
                     hint="Its requires_grad is True, so no gradient reaches it. Look in forward for .detach(), .data or no_grad() "
                     f"between {name} and the output, and for an output that does not use it.",
                 )
+        for trains, name in zip(observation["trains_again"], ("weight", "bias"), strict=True):
+            if trains:
+                return Fault(
+                    f"Once the layer has been called and trained, the base's {name} requires a gradient again.",
+                    misconception=THAWED,
+                )
         return None
 
     def left_out(self, observation):
@@ -111,6 +123,7 @@ def _summary(observation):
         len(observation["adapters"]),
         trains,
         changed,
+        observation.get("trains_again"),
         bool(observation["base_out"] is None),
     )
 

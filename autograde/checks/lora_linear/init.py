@@ -18,6 +18,7 @@ from autograde.probes.lora_linear import start
 from autograde.remote.wire import WireError
 
 SENSIBLE_STD = (1e-5, 10.0)  # any usual initialisation lies far inside; this refuses only slips
+ENOUGH_FOR_A_CENTRE, ENOUGH_FOR_A_SPREAD = 90, 12  # entries; with fewer, random ones would be refused now and then
 UNSET_STD = (1e-12, 1e6)  # beyond these nobody has chosen the numbers: they were in memory
 
 answer = RightAnswer(LORA_LINEAR)
@@ -69,8 +70,13 @@ class LoraLinearInit(LayerCheck):
 lora_linear_init = LoraLinearInit()
 
 
-def kind_of(values):
+def kind_of(values, centred=True):
     """How a matrix was filled.
+
+    Args:
+        values: the matrix.
+        centred: whether its entries must lie around zero; if not, only entries that are nearly equal are off_centre. Whether
+            they do is not asked of a small matrix, in which chance decides.
 
     Returns:
         not real, zero, constant, wild (nobody has filled it), repeated (columns that depend on each other), one_sided (no negative
@@ -92,8 +98,13 @@ def kind_of(values):
     if torch.linalg.matrix_rank(values, rtol=1e-5) < min(values.shape):
         return "repeated"
     # The mean of n centred entries strays from 0 by about 1/sqrt(n) of their spread; 6 times that is no accident.
-    if abs(values.mean().item()) > 6 * spread / values.numel() ** 0.5:
-        return "one_sided" if (values >= 0).all() or (values <= 0).all() else "off_centre"
+    farthest = 6 * spread / values.numel() ** 0.5 if centred else 6 * spread
+    if abs(values.mean().item()) > farthest and values.numel() >= (
+        ENOUGH_FOR_A_CENTRE if centred else ENOUGH_FOR_A_SPREAD
+    ):
+        return (
+            "off_centre" if not centred else "one_sided" if (values >= 0).all() or (values <= 0).all() else "off_centre"
+        )
     if spread <= SENSIBLE_STD[0]:
         return "narrow"
     return "random" if spread < SENSIBLE_STD[1] else "wide"
@@ -157,6 +168,11 @@ def _start_fault(A, B, observation):
             hint="Each layer must draw its own. A fixed pattern gives the same numbers every time, and so do numbers that are "
             "kept outside the layer, and a generator that the layer itself seeds.",
         )
+    return random_fault(kind, A)
+
+
+def random_fault(kind, A, name="lora_A"):
+    """The fault of a matrix that was not filled at random, by its `kind_of`; None where it was."""
     if kind == "random":
         return None
     problems = {"one_sided": "not around zero", "off_centre": "not around zero", "constant": "the same number everywhere",
@@ -165,13 +181,14 @@ def _start_fault(A, B, observation):
     hints = {
         "off_centre": f"The mean of its entries is {number(A.mean().item())}.",
         "repeated": "Each column is one direction that the update can take. Draw every entry on its own.",
+        "wild": f"{width} torch.empty leaves what was in memory, and a factor may be far too large or too small.",
         "narrow": width,
         "wide": width,
     }
     return Fault(
-        "The columns of lora_A are copies or multiples of each other, or zero; each must be random on its own."
+        f"The columns of {name} are copies or multiples of each other, or zero; each must be random on its own."
         if kind == "repeated"
-        else f"At the start lora_A is {problems.get(kind, kind)}; it must be random around zero.",
+        else f"At the start {name} is {problems.get(kind, kind)}; it must be random around zero.",
         hint=hints.get(kind, ""),
     )
 

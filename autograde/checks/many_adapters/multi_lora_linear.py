@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import nn
 
+from autograde.checks.lora_linear.init import kind_of, random_fault
+from autograde.checks.lora_linear.modes import IN_TRAINING_ONLY, MERGED_AT_EVAL, WITH_GRADIENTS_ONLY
 from autograde.checks.shared import families
 from autograde.checks.shared.families import (
     ADAPTER_SHARED,
@@ -105,6 +107,12 @@ ALL_AT_ONCE = Misconception(
     hint="One is active. Add a second one and leave it inactive: may the output change?",
 )
 
+GRADIENT_TO_X_CUT = GRADIENT_CUT.reworded(
+    thought="x is only read, so its part in the graph is not needed.",
+    hint="x is what the layers below have made, and they learn from its gradient, which comes through the base and through the "
+    "adapter. Look in forward for .data, .detach() or torch.no_grad(): on which of the two ways is x cut off?",
+)
+
 answer = RightAnswer("""
 from lora_ref.layer import LoRALinear
 
@@ -153,6 +161,8 @@ class ExpectedLayer:
     scaling: dict = field(default_factory=dict)
     matrices: dict = field(default_factory=dict)  # by name (A, B); B is None for one that nobody has filled
     learned: bool = False
+    evaluating: bool = False
+    earlier: dict = field(default_factory=dict)  # by name the (A, B) that an adapter had before it was filled again
 
     def apply(self, name, *inputs):
         """Apply one step; returns whether it must raise."""
@@ -162,6 +172,7 @@ class ExpectedLayer:
                 return True
             self.scaling[key], self.matrices[key] = alpha / rank, None
         elif name == "fill":
+            self.earlier[inputs[0]] = self.matrices[inputs[0]]
             self.matrices[inputs[0]] = tuple(tensor.double() for tensor in inputs[1:])
         elif name == "activate":
             if inputs[0] is not None and inputs[0] not in self.scaling:
@@ -169,7 +180,27 @@ class ExpectedLayer:
             self.active = inputs[0]
         elif name == "learn":
             self.learned = True
+        elif name in ("eval", "train"):
+            self.evaluating = name == "eval"
         return False
+
+    def gradients(self, cotangent):
+        """The gradients of ``(out * cotangent).sum()`` of x, and of A and B of the active adapter."""
+        (A, B), scaling, back = self.matrices[self.active], self.scaling[self.active], cotangent.double()
+        of_A = scaling * self.x.flatten(0, -2).T @ (back @ B.T).flatten(0, -2)
+        of_B = scaling * (self.x @ A).flatten(0, -2).T @ back.flatten(0, -2)
+        return [back @ self.weight + scaling * back @ B.T @ A.T, of_A, of_B]
+
+    def base_output(self):
+        """The output of the base alone."""
+        return nn.functional.linear(self.x, self.weight, self.bias)
+
+    def earlier_output(self):
+        """The output with the values that the active adapter had before it was filled again; None where there are none."""
+        if not self.earlier.get(self.active):
+            return None
+        A, B = self.earlier[self.active]
+        return self.base_output() + self.scaling[self.active] * (self.x @ A) @ B
 
     def adapter_output(self, name):
         """The part of the output that comes from one adapter."""
@@ -183,14 +214,13 @@ class ExpectedLayer:
         filled = [name for name, matrices in self.matrices.items() if matrices]
         if len(filled) < 2:
             return None
-        return nn.functional.linear(self.x, self.weight, self.bias) + sum(map(self.adapter_output, filled))
+        return self.base_output() + sum(map(self.adapter_output, filled))
 
     def out(self):
         """The output; None after a training step, which changes it."""
         if self.learned:
             return None
-        base = nn.functional.linear(self.x, self.weight, self.bias)
-        return base if self.active is None else base + self.adapter_output(self.active)
+        return self.base_output() + (0 if self.active is None else self.adapter_output(self.active))
 
 
 # Exceptions that Python raises for a faulty line: a method that refuses a name raises others.
@@ -237,6 +267,10 @@ class MultiLoRALinearCheck(Check):
         def use(name):
             return ["activate", name]
 
+        def again(name):
+            """An add under a name that is there, of another rank."""
+            return ["add", name, ranks[name] + 1, alphas[name]]
+
         return [
             case("one adapter", add("de"), fill_de, use("de"), use(None), use("de")),
             case("added and not activated", add("de"), fill_de, add("fi"), fill_fi),
@@ -244,14 +278,22 @@ class MultiLoRALinearCheck(Check):
                  use("fi"), use("pt"), use("de"), use("fi"), use(None), shape=(2, 3)),
             case("one more while another is active", add("de"), fill_de, use("de"), add("fi"), fill_fi, use("fi"), use("de"), bias=False),
             case("a single row, float64", ["add", "fi", s, 2 * s], fill_fi, use("fi"), add("de"), use("de"), shape=(), dtype=torch.float64),
+            case("evaluated", add("de"), add("fi"), fill_de, fill_fi, use("de"), ["eval"], use("fi"), ["train"], fill_fi, ["eval"]),
+            case("without gradients", add("de"), fill_de, use("de"), ["no_grad"]),
             case("what is registered", add("de"), add("fi"), add("pt"), part=REGISTERED),
             case("two adapters of one rank", add("de"), ["add", "sv", r, alphas["de"]], fill_de, part=REGISTERED),
             case("a step of training", add("de"), add("fi"), fill_de, fill_fi, use("fi"), ["learn"], part=REGISTERED),
             case("a step of training, no bias", add("pt"), fill_pt, use("pt"), ["learn"], part=REGISTERED, bias=False),
+            case("trained in turns", add("de"), add("fi"), fill_de, fill_fi, use("fi"), use("de"), ["learn"], use(None), use("fi"),
+                 ["learn"], part=REGISTERED),
+            case("a backward pass", add("de"), add("fi"), fill_de, fill_fi, use("fi"), ["gradients", "fi", draw.tensor(4, k)],
+                 part=REGISTERED),
             case("moved to float64", add("de"), add("fi"), fill_de, fill_fi, use("de"), ["double"], use("fi"), part=REGISTERED),
             case("a name that is not there", add("de"), fill_de, use("de"), use("fi"), use("de"), part=NAMES),
             case("a name before any adapter", use("de"), part=NAMES),
             case("a name that is there already", add("de"), fill_de, use("de"), add("de"), part=NAMES),
+            case("names beside three adapters", add("de"), add("fi"), add("pt"), fill_fi, use("de"), use("sv"), again("fi"), add("pt"),
+                 again("de"), part=NAMES),
         ]  # fmt: skip
 
     def observe(self, target, case):
@@ -292,7 +334,10 @@ class MultiLoRALinearCheck(Check):
         return KEPT_ON_THE_CLASS if any(refused) and is_kept else None
 
     def same(self, case, a, b):
-        outputs = [[snapshot["out"] for snapshot in seen.get("snapshots", ())] for seen in (a, b)]
+        outputs = [
+            [value for snapshot in seen.get("snapshots", ()) for value in (snapshot["out"], snapshot.get("gradients"))]
+            for seen in (a, b)
+        ]
         return _summary(a) == _summary(b) and all(
             agree(one, two) or (one is None and two is None) for one, two in zip(*outputs, strict=True)
         )
@@ -305,6 +350,8 @@ def in_words(step):
         return f"random values into the adapter {inputs[0]!r}"
     if name == "learn":
         return "one step of an optimiser on layer.parameters()"
+    if name in ("no_grad", "gradients"):
+        return "a call under torch.no_grad()" if name == "no_grad" else "a backward pass"
     return f"layer.{name}({', '.join(repr(value) for value in inputs)})"
 
 
@@ -318,9 +365,9 @@ def _first_fault(case, observation):
     for i, step in enumerate(steps):
         if i == len(snapshots):
             break
-        before, must_raise = right.active, right.apply(*step)
+        must_raise = right.apply(*step)
         after = "At the start: " if i == 0 else f"After {in_words(step)}: "
-        if fault := _snapshot_fault(case, snapshots[i], right, step, must_raise, before, after):
+        if fault := _snapshot_fault(case, snapshots[i], right, step, must_raise, after):
             return fault
     if "unset" in observation:
         return Fault(f"The adapter {observation['unset']!r} could not be filled.")
@@ -329,12 +376,12 @@ def _first_fault(case, observation):
     return None
 
 
-def _snapshot_fault(case, snapshot, right, step, must_raise, before, after):
+def _snapshot_fault(case, snapshot, right, step, must_raise, after):
     if must_raise and "raised" not in snapshot:
         if step[0] == "add":
             is_as_before = snapshot["kept"] is True and not snapshot["moved"]
             return Fault(f"{after}nothing was raised, and there is such an adapter already.", expected="an exception",
-                         misconception=DOUBLED_IGNORED if is_as_before else None)  # fmt: skip
+                         misconception=DOUBLED_IGNORED if is_as_before else OVERWRITES)  # fmt: skip
         return Fault(f"{after}nothing was raised, and there is no such adapter.", expected="an exception",
                      misconception=LATE if "out_raised" in snapshot else UNKNOWN_ACCEPTED)  # fmt: skip
     if "raised" in snapshot and not must_raise:
@@ -350,7 +397,8 @@ def _snapshot_fault(case, snapshot, right, step, must_raise, before, after):
         _registered_fault(case, snapshot, right, step, must_raise, after)
         or _active_fault(snapshot, right, step, must_raise, after)
         or _values_fault(case, snapshot, right, step, must_raise, after)
-        or _output_fault(case, snapshot, right, before, after)
+        or _output_fault(case, snapshot, right, step, after)
+        or _gradient_fault(case, snapshot, right, step, after)
     )
 
 
@@ -400,6 +448,8 @@ def _initial_values_fault(snapshot, name, after):
             )
         hint = "With equal entries all directions of the rank learn the same. Draw them at random."
         return Fault(f"{after}A is not random: all its entries are the same.", hint=hint)
+    if fault := random_fault(kind_of(A, centred=False), A.double(), "A"):
+        return replace(fault, problem=f"{after}{fault.problem.removeprefix('At the start ')}")
     for other_name, matrices in values.items():
         if other_name != name:
             size = min(A.numel(), matrices["A"].numel())
@@ -432,7 +482,9 @@ def _values_fault(case, snapshot, right, step, must_raise, after):
             return Fault(f"{after}the base has no {name} any more as it was.")
         is_same = same_bits(current, original) or agree(current, original, torch.float64)
         if not is_same or (current.dtype == original.dtype and not same_bits(current, original)):
-            cause = {"activate": MERGES, "learn": BASE_TRAINS}.get(step[0])
+            if right.evaluating and name == "weight":
+                continue  # merged for as long as it evaluates: what comes out is compared, and train() must give it back
+            cause = {"activate": MERGES, "train": MERGES, "learn": BASE_TRAINS}.get(step[0])
             return Fault(f"{after}the base's {name} has changed.", misconception=cause)
     if step[0] == "learn":
         if "raised" not in snapshot and right.active not in snapshot["learned"]:
@@ -460,7 +512,26 @@ def _values_fault(case, snapshot, right, step, must_raise, after):
     return None
 
 
-def _output_fault(case, snapshot, right, before, after):
+def _gradient_fault(case, snapshot, right, step, after):
+    """The fault of wrong gradients of x, and of A and B of the active adapter where they train."""
+    if step[0] != "gradients":
+        return None
+    trains = snapshot["adapters"][right.active]["trains"]
+    names = ("x", "A", "B")
+    found, wanted = snapshot.get("gradients") or [None] * 3, right.gradients(step[2])
+    for name, gradient, expected in zip(names, found, wanted, strict=True):
+        if name != "x" and gradient is None and not all(trains):
+            continue  # it is frozen: asked for by a step of training
+        if gradient is None or not agree(gradient, expected, case.args["x"].dtype):
+            problem = f"no gradient reaches {name}" if gradient is None else f"the gradient of {name} is wrong"
+            return Fault(
+                f"{after}the output is right, but {problem}.",
+                misconception=GRADIENT_TO_X_CUT if name == "x" else GRADIENT_CUT,
+            )
+    return None
+
+
+def _output_fault(case, snapshot, right, step, after):
     expected = right.out()
     if expected is None:
         return None
@@ -481,7 +552,13 @@ def _output_fault(case, snapshot, right, before, after):
     problem = f"{after}layer(x) is not what {source} gives: {difference}."
     all_output = right.all_adapters_output()
     is_sum = all_output is not None and agree(out, all_output, dtype)
-    return Fault(problem, tensors=(out, expected), misconception=ALL_AT_ONCE if is_sum else None)
+    cause = ALL_AT_ONCE if is_sum else None
+    if right.active is not None and agree(out, right.base_output(), dtype):
+        cause = WITH_GRADIENTS_ONLY if step[0] == "no_grad" else IN_TRAINING_ONLY if right.evaluating else None
+    earlier = right.earlier_output() if step[0] == "eval" and right.active is not None else None
+    if earlier is not None and agree(out, earlier, dtype):
+        cause = MERGED_AT_EVAL
+    return Fault(problem, tensors=(out, expected), misconception=cause)
 
 
 def _summary(observation):

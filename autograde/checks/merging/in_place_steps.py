@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from autograde.checks.lora_linear import forward, init
+from autograde.checks.lora_linear import forward, init, modes
 from autograde.checks.merging.given import leaf_in_words
+from autograde.checks.shared.families import GRADIENT_CUT
 from autograde.checks.shared.lora_layers import ADAPTERS, DEFAULTS, adapter_fault, module_fault, scaling_of
 from autograde.judge import describe, exceptions
 from autograde.judge.compare import Fault, agree, raised_fault
@@ -20,7 +21,18 @@ EXACT = "to the last bit"  # the part of the points that is for giving back exac
 # The mistakes of lesson 04 that this lesson's class can make too, by id.
 LAYER_MISTAKES = {slip.id: slip.misconception for slip in (*init.answer.slips, *forward.answer.slips)}
 
+START_MISTAKES = {
+    "constant": "constant_A",
+    "one_sided": "rand_for_randn",
+    "wild": "left_uninitialised",
+}  # by how A was filled
+
 MODES = ("train", "eval")
+GRADIENT_TO_X_CUT = GRADIENT_CUT.reworded(
+    thought="x is only read, so its part in the graph is not needed.",
+    hint="x is what the layers below have made, and they learn from its gradient, which comes through the base and through the "
+    "adapter. Look in forward for .data, .detach() or torch.no_grad(): on which of the two ways is x cut off?",
+)
 DOES_NOTHING = "does_nothing"  # no misconception by itself: a method that has left the flag and the weight as they were
 NAME = "MergeableLoRALinear"
 
@@ -82,12 +94,13 @@ class ExpectedLayer:
 
     def _gradients(self, cotangent):
         rows, back = self.x.flatten(0, -2), cotangent.flatten(0, -2)
-        return [self.scaling * rows.T @ (back @ self.B.T), self.scaling * (rows @ self.A).T @ back]
+        of_x = cotangent @ self.W + self.scaling * cotangent @ self.B.T @ self.A.T
+        return [self.scaling * rows.T @ (back @ self.B.T), self.scaling * (rows @ self.A).T @ back, of_x]
 
 
 def in_words(steps):
     """`merge(), merge(), unmerge()`."""
-    words = {"set": "new values for lora_A and lora_B", "learn": "a backward pass",
+    words = {"set": "new values for lora_A and lora_B", "learn": "a backward pass", "no_grad": "a call under torch.no_grad()",
              "load": "another weight loaded into base_layer", "other": "another layer made and merged"}  # fmt: skip
     return ", ".join(words.get(name, f"{name}()") for name, *_ in steps)
 
@@ -132,12 +145,16 @@ def _adds_when_merged(case, layer, steps, snapshots):
 
 
 def start_fault(case, start):
-    """``(fault, id)`` of adapters with wrong initial values, by which of them are zero; None where they are right."""
+    """``(fault, id)`` of adapters with wrong initial values: of which of them are zero, and of an A that is not random; None where
+    they are right.
+    """
     if [values.numel() for values in start] != [case.args[side].numel() for side in "AB"]:
         raise WireError("no adapters of a new layer")  # the probe could not have written into them
     zero = tuple(not values.any() for values in start)
     if zero == (False, True):
-        return None
+        kind = init.kind_of(start[0])
+        fault, mistake = init.random_fault(kind, start[0].double()), START_MISTAKES.get(kind, "")
+        return (replace(fault, misconception=LAYER_MISTAKES.get(mistake)), mistake) if fault else None
     mistake = {(True, True): "both_zero", (False, False): "both_random"}.get(zero, "zero_and_random_swapped")
     descriptions = {
         "both_zero": "lora_A and lora_B are both zero",
@@ -235,7 +252,7 @@ def _snapshot_fault(case, snapshot, layer, right, steps, delta_before):
     return (
         _weight_fault(case, snapshot, layer, right, after, steps, delta_before)
         or _rest_fault(case, snapshot, after)
-        or _out_fault(case, snapshot, layer, right, after)
+        or _out_fault(case, snapshot, layer, right, after, steps)
         or (None, "")
     )
 
@@ -370,7 +387,7 @@ def _rest_fault(case, snapshot, after):
     return None
 
 
-def _out_fault(case, snapshot, layer, right, after):
+def _out_fault(case, snapshot, layer, right, after, steps):
     dtype = case.args["x"].dtype
 
     def is_close_to(out):
@@ -388,6 +405,9 @@ def _out_fault(case, snapshot, layer, right, after):
             if layer.bias is not None and is_close_to(right.out - layer.bias):
                 return fault, "bias_dropped"
         elif after.startswith("After") and is_close_to(layer.base_output(layer.W)):
+            mistake = {"no_grad": modes.WITH_GRADIENTS_ONLY, "eval": modes.IN_TRAINING_ONLY}.get(steps[-1][0])
+            if mistake and ["merge"] not in steps:
+                return replace(fault, misconception=mistake), mistake.id
             return fault, "adapter_lost"
         elif not after.startswith("After"):
             fitting = [name for name, candidate in _other_outputs(case, layer) if is_close_to(candidate)]
@@ -399,10 +419,12 @@ def _out_fault(case, snapshot, layer, right, after):
     if right.gradients is not None:
         gradients = snapshot["gradients"]
         for name, gradient, expected in zip(
-            ("lora_A", "lora_B"), gradients or (None, None), right.gradients, strict=True
+            ("lora_A", "lora_B", "x"), gradients or (None, None, None), right.gradients, strict=True
         ):
             if gradient is None or not agree(gradient, expected, dtype, case.device):
                 problem = f"no gradient reaches {name}" if gradient is None else f"the gradient of {name} is wrong"
+                if name == "x":
+                    return Fault(f"{after}{problem}.", misconception=GRADIENT_TO_X_CUT), GRADIENT_CUT.id
                 return Fault(f"{after}{problem}."), "trains_no_more"
     return None
 

@@ -38,7 +38,30 @@ INFERENCE_MODE = Misconception(
     "and call backward().",
 )
 
+KEEPS_MORE = Misconception(
+    "keeps_more",
+    thought="The new nn.Linear can hold what it was made from too, in case it is needed later.",
+    hint="Print list(linear.state_dict()): it is saved with the model, moved with it, and an nn.Linear that loads the file knows "
+    "no such name. Which line of yours puts something besides weight and bias into the result?",
+)
+
 FROM_A_LAYER = "Make it with nn.Linear and the base's sizes, or with copy.deepcopy."
+
+
+def _names_besides(observation):
+    """What the returned nn.Linear registers besides weight and bias."""
+    names = observation.get("names", [])
+    return [name for name in names if name not in ("weight", "bias")] if isinstance(names, list) else []
+
+
+def _names_fault(observation):
+    if names := _names_besides(observation):
+        listed = describe.clean(", ".join(map(str, names[:3])), 120)
+        return Fault(
+            f"The values are right, but the new nn.Linear holds more than weight and bias: {listed}.",
+            misconception=KEEPS_MORE,
+        )
+    return None
 
 
 def _memory_fault(case, observation):
@@ -137,6 +160,7 @@ class Merge(GivenLayerCheck):
             or self._type_fault(case, observation)
             or self._value_fault(case, observation)
             or self._graph_fault(observation)
+            or _names_fault(observation)
             or _memory_fault(case, observation)
         )
 
@@ -228,7 +252,7 @@ class Merge(GivenLayerCheck):
         """Whether two answers are the same kind of nn.Linear."""
         if "weight" not in a or "weight" not in b:
             return ("weight" in a) == ("weight" in b) and super().same(case, a, b)
-        facts = ("own", "plain", "leaf", "graph", "inference", "changed", "replaced", "added", "shares")
+        facts = ("own", "plain", "leaf", "graph", "inference", "changed", "replaced", "added", "names", "shares")
         return (
             all(a[fact] == b[fact] for fact in facts)
             and all(agree(a[name], b[name], device=case.device) for name in ("weight", "bias"))
@@ -409,7 +433,9 @@ answer.slip(
     thought="The bias does not change, so the new layer can have the base's.",
     hint="Assigning a tensor or a Parameter copies nothing: both layers then hold the same one, and training one of "
     "them changes the other. Copy its values.",
-    recognise=lambda case, observation: bool(observation.get("shares")) and not observation.get("changed"),
+    recognise=lambda case, observation: (
+        bool(observation.get("shares")) and not observation.get("changed") and not _names_besides(observation)
+    ),
 )
 
 answer.slip(

@@ -39,7 +39,7 @@ NO_GUARD_AT_ALL = MERGED_TWICE.reworded(
     "merge changes nothing, and an unmerge with nothing to undo does not either?",
 )
 
-MERGE, UNMERGE, TRAIN, EVAL = ["merge"], ["unmerge"], ["train"], ["eval"]
+MERGE, UNMERGE, TRAIN, EVAL, NO_GRAD = ["merge"], ["unmerge"], ["train"], ["eval"], ["no_grad"]
 
 answer = RightAnswer("""
 class MergeableLoRALinear(nn.Module):
@@ -123,7 +123,7 @@ class MergeableLoRALinear(Check):
         for _ in range(2):
             loaded.args["steps"] += [["load", draw.tensor(*loaded.args["weight"].shape)], MERGE, UNMERGE]
         return [
-            case("as it is made"),
+            case("as it is made", sizes=(40, 27, 4)),  # large enough to see whether lora_A lies around zero
             case("", MERGE, UNMERGE, MERGE),
             case("merged twice, no bias", MERGE, MERGE, UNMERGE, bias=False),
             case("nothing to unmerge", UNMERGE, MERGE, UNMERGE, UNMERGE),
@@ -137,6 +137,7 @@ class MergeableLoRALinear(Check):
                 sizes=(9, 7, 4),
                 options={},
             ),
+            case("without gradients", NO_GRAD, MERGE, NO_GRAD),
             case("evaluated and trained on", EVAL, TRAIN, MERGE, TRAIN, EVAL, UNMERGE),
             trained_on,
             learns,

@@ -39,6 +39,18 @@ BIAS_TRAINS = Misconception(
     thought="LoRA is about the weight, so it is the weight that is frozen.",
     hint="List the parameters that require a gradient. There should be two.",
 )
+ORIGINAL_COPIED = Misconception(
+    "original_copied",
+    thought="A copy of the weight is as good as the weight itself.",
+    hint="Another layer may use the same tensor, and a copy takes its memory once more. Freezing needs no new tensor: which of your "
+    "lines makes one?",
+)
+BIAS_NO_PARAMETER = Misconception(
+    "bias_no_parameter",
+    thought="A bias that does not train need not be a Parameter.",
+    hint="Frozen or not, it belongs in module.parameters(): other code counts it there, or trains it later. What freezes a "
+    "Parameter and leaves it where it is?",
+)
 ADAPTER_FROZEN = Misconception(
     "adapter_frozen",
     thought="The module is frozen when everything is in place.",
@@ -160,6 +172,7 @@ class AdaptWeight(Check):
             self._frozen_fault(args, observation)
             or self._adapter_fault(args, observation)
             or self._values_fault(case, observation)
+            or _own_fault(observation["own"])
             or self._again_fault(observation)
             or self._second_fault(args, observation)
         )
@@ -229,21 +242,27 @@ class AdaptWeight(Check):
         return None
 
     def _again_fault(self, observation):
-        if observation["again"]["changed"] and observation["again"]["raised"]:
+        for which, again in zip(
+            ("A second call", "A second call with another rank"), observation["again"], strict=True
+        ):
+            if fault := self._call_again_fault(which, again):
+                return fault
+        return None
+
+    def _call_again_fault(self, which, again):
+        if again["changed"] and again["raised"]:
             hint = "Find out whether the weight is parametrised before you change anything, freezing included."
-            return Fault("A second call raised, and by then it had changed the module.", hint=hint)
-        if observation["again"]["changed"]:
-            return Fault("A second call changed the module, where it should raise a ValueError.", misconception=NESTED)
-        if "ValueError" not in observation["again"]["raised"]:
-            kinds = observation["again"]["raised"]
+            return Fault(f"{which} raised, and by then it had changed the module.", hint=hint)
+        if again["changed"]:
+            return Fault(f"{which} changed the module, where it should raise a ValueError.", misconception=NESTED)
+        if "ValueError" not in again["raised"]:
+            kinds = again["raised"]
             if kinds:
                 hint = (
                     "A caller who waits for this one mistake has to know its type. Which one does the docstring name?"
                 )
-                return Fault(
-                    f"A second call raised a {describe.clean(str(kinds[0]), 40)}, and not a ValueError.", hint=hint
-                )
-            return Fault("A second call raised nothing.", misconception=SILENT_SECOND_CALL)
+                return Fault(f"{which} raised a {describe.clean(str(kinds[0]), 40)}, and not a ValueError.", hint=hint)
+            return Fault(f"{which} raised nothing.", misconception=SILENT_SECOND_CALL)
         return None
 
     def _second_fault(self, args, observation):
@@ -257,6 +276,18 @@ class AdaptWeight(Check):
     def same(self, case, a, b):
         """Whether two functions have the same effect on a layer, in everything that the probe reports."""
         return alike(a, b, case.device)
+
+
+def _own_fault(own):
+    """The fault of a module whose weight or bias is another tensor than it came with."""
+    for name in ("weight", "bias"):
+        if own[name] is not True:
+            return Fault(
+                f"The module's own {name} is a copy of what it was, with other memory.", misconception=ORIGINAL_COPIED
+            )
+    if own["bias_parameter"] is not True:
+        return Fault("The module's bias is no Parameter any more.", misconception=BIAS_NO_PARAMETER)
+    return None
 
 
 def _misconception_in_message(args, observation):

@@ -2,6 +2,7 @@
 
 import torch
 
+from autograde.checks.lora_linear.init import kind_of, random_fault
 from autograde.checks.shared import families, observed
 from autograde.checks.shared.families import GRADIENT_CUT
 from autograde.judge import describe
@@ -192,25 +193,21 @@ def fresh_module_fault(state, expected_shapes, alpha, rank, whose):
             "Neither A nor B is zero, so a fresh module changes the weight already.", misconception=BOTH_RANDOM
         )
     random, name = (b, "B") if a == "zero" else (a, "A")
-    if random != "random":
-        description = "all its entries are the same" if random == "constant" else "it holds inf or nan"
-        hint = "With equal entries all directions of the rank learn the same. Draw them at random."
-        return Fault(f"{name} is not random: {description}.", hint=hint)
-    return None
+    if random not in ("constant", "not finite"):
+        return random_fault(random, state[name]["values"].double(), name)
+    description = "all its entries are the same" if random == "constant" else "it holds inf or nan"
+    hint = "With equal entries all directions of the rank learn the same. Draw them at random."
+    return Fault(f"{name} is not random: {description}.", hint=hint)
 
 
 def _filled(adapter_state):
-    """How an adapter of a fresh module was filled: zero, constant, not finite or random."""
+    """How an adapter of a fresh module was filled: not finite, or its `kind_of`; where it is centred is not asked."""
     values = adapter_state["values"]
     if not isinstance(values, torch.Tensor):  # on the meta device
         return "not finite"
     if list(values.shape) != adapter_state["shape"]:
         raise WireError("values that are not of the shape that was noted")
-    if not values.any():
-        return "zero"
-    if values.numel() > 1 and bool((values == values.flatten()[0]).all()):
-        return "constant"
-    return "random" if bool(values.isfinite().all()) else "not finite"
+    return kind_of(values, centred=False) if bool(values.isfinite().all()) else "not finite"
 
 
 SIZES_SWAPPED = Misconception(

@@ -4,6 +4,7 @@ import importlib
 
 import torch
 
+from autograde.checks.lora_linear import modes
 from autograde.checks.shared.families import DIVIDED_BY_RANK_AGAIN, GRADIENT_CUT, SCALING_FORGOTTEN, SCALING_TWICE
 from autograde.checks.shared.lora_layers import CALL_SUPER, module_fault
 from autograde.checks.weight_space.given import (
@@ -48,6 +49,13 @@ EN_IS_TRAINING = Misconception(
     thought="The adapter is on while the module trains.",
     hint="train() and eval() are for dropout and similar layers: an adapter is needed in evaluation "
     "too. Which attribute is the switch?",
+)
+WITH_GRADIENTS_ONLY = modes.WITH_GRADIENTS_ONLY.reworded(
+    hint="Call your module inside torch.no_grad(), and compare what it returns with wts. What was learned must stay in the weight.",
+)
+MERGED_AT_EVAL = modes.MERGED_AT_EVAL.reworded(
+    thought="In evaluation A and B do not change any more, so the weight of an earlier call can be kept.",
+    hint="Give A and B other values, call eval() and then the module: of which values is the weight that it returns?",
 )
 DEVICE_IGNORED = Misconception(
     "device_ignored",
@@ -184,10 +192,21 @@ class LoRAWeightCheck(Check):
 
     def _switch_fault(self, case, observation):
         wts = case.args["wts"]
-        (in_eval,) = observation["modes"]
-        if not agree(in_eval, observation["out"], wts.dtype, case.device):
+        without_gradients, in_eval = observation["modes"]
+        if not agree(without_gradients, observation["out"], wts.dtype, case.device):
+            is_off = agree(without_gradients, wts, wts.dtype, case.device)
             return Fault(
-                "After eval() the module computes something else than in training.", misconception=EN_IS_TRAINING
+                "Under torch.no_grad() the module computes something else than before.",
+                misconception=WITH_GRADIENTS_ONLY if is_off else None,
+            )
+        scale = (DEFAULTS | case.args["options"])["alpha"] / (DEFAULTS | case.args["options"])["rank"]
+        change = scale * (case.args["B"].double() @ case.args["A"].double()).view(wts.shape)
+        if not agree(in_eval, wts.double() - change, wts.dtype, case.device):  # B has changed its sign by then
+            is_off = agree(in_eval, wts, wts.dtype, case.device)
+            is_kept = agree(in_eval, wts.double() + change, wts.dtype, case.device)
+            return Fault(
+                "After new values in B and eval() the module computes something else than in training.",
+                misconception=MERGED_AT_EVAL if is_kept else EN_IS_TRAINING if is_off else None,
             )
         if observation["off_out"] is None:
             return Fault("With en = False the module returns None.", misconception=NOTHING_WHEN_OFF)
