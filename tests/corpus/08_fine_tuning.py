@@ -1443,6 +1443,44 @@ def adapter_parameters(model):
     return adapters
 
 
+# %% wheat="freezes what is no adapter, one by one" exercise="adapter_parameters"
+def adapter_parameters(model):
+    for name, p in model.named_parameters():
+        p.requires_grad = name.endswith(("lora_A", "lora_B"))
+    return [p for p in model.parameters() if p.requires_grad]
+
+
+# %% wheat="freezes everything, and each adapter trains again as it is handed out" exercise="adapter_parameters"
+from lora_ref.layer import LoRALinear
+
+
+def adapter_parameters(model):
+    model.requires_grad_(False)
+    for module in model.modules():
+        if isinstance(module, LoRALinear):
+            yield module.lora_A.requires_grad_()
+            yield module.lora_B.requires_grad_()
+
+
+# %% chaff="freezes everything first, the adapters too" exercise="adapter_parameters" misconception="adapter_frozen"
+def adapter_parameters(model):
+    model.requires_grad_(False)
+    return [p for name, p in model.named_parameters() if name.endswith(("lora_A", "lora_B"))]
+
+
+# %% chaff="freezes each lora_A" exercise="adapter_parameters" misconception=""
+from lora_ref.layer import LoRALinear
+
+
+def adapter_parameters(model):
+    found = []
+    for m in model.modules():
+        if isinstance(m, LoRALinear):
+            m.lora_A.requires_grad_(False)
+            found += [m.lora_A, m.lora_B]
+    return found
+
+
 # %% chaff="plain SGD with a hundred times the rate, which ends in nan" exercise="fine_tune" misconception="rate_changed"
 def fine_tune(model, x, y, epochs, lr):
     adapters = [p for n, p in model.named_parameters() if n.endswith(("lora_A", "lora_B"))]
