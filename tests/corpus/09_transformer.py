@@ -939,3 +939,213 @@ def load_adapter(model, state):
     with torch.no_grad():
         for key, value in state.items():
             all_of_it[key].copy_(value)
+
+
+# %% chaff="the new layer is frozen as a whole" exercise="inject" misconception="adapter_frozen"
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    if isinstance(target_modules, str):
+        raise TypeError("a list of names")
+    linears = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    found = [n for n in linears if any(f".{n}".endswith(f".{t}") for t in target_modules)]
+    if not found:
+        raise ValueError(f"no match among {list(linears)}")
+    for n in found:
+        parent, _, child = n.rpartition(".")
+        setattr(model.get_submodule(parent), child, LoRALinear(linears[n], rank, alpha).requires_grad_(False))
+    return found
+
+
+# %% chaff="everything is frozen in the end" exercise="inject" misconception="adapter_frozen"
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    if isinstance(target_modules, str):
+        raise TypeError("a list of names")
+    linears = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    found = [n for n in linears if any(f".{n}".endswith(f".{t}") for t in target_modules)]
+    if not found:
+        raise ValueError(f"no match among {list(linears)}")
+    for n in found:
+        parent, _, child = n.rpartition(".")
+        setattr(model.get_submodule(parent), child, LoRALinear(linears[n], rank, alpha))
+    for p in model.parameters():
+        p.requires_grad = False
+    return found
+
+
+# %% chaff="the new layer trains as a whole" exercise="inject" misconception="base_unfrozen"
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    if isinstance(target_modules, str):
+        raise TypeError("a list of names")
+    linears = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    found = [n for n in linears if any(f".{n}".endswith(f".{t}") for t in target_modules)]
+    if not found:
+        raise ValueError(f"no match among {list(linears)}")
+    for n in found:
+        parent, _, child = n.rpartition(".")
+        setattr(model.get_submodule(parent), child, LoRALinear(linears[n], rank, alpha).requires_grad_(True))
+    return found
+
+
+# %% chaff="requires_grad of every layer put back" exercise="inject" misconception="base_unfrozen"
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    if isinstance(target_modules, str):
+        raise TypeError("a list of names")
+    linears = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    found = [n for n in linears if any(f".{n}".endswith(f".{t}") for t in target_modules)]
+    if not found:
+        raise ValueError(f"no match among {list(linears)}")
+    for n in found:
+        parent, _, child = n.rpartition(".")
+        flags = [p.requires_grad for p in linears[n].parameters()]
+        setattr(model.get_submodule(parent), child, LoRALinear(linears[n], rank, alpha))
+        for p, flag in zip(linears[n].parameters(), flags):
+            p.requires_grad_(flag)
+    return found
+
+
+# %% chaff="lora_A frozen, as some papers do" exercise="inject" misconception=""
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    if isinstance(target_modules, str):
+        raise TypeError("a list of names")
+    linears = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    found = [n for n in linears if any(f".{n}".endswith(f".{t}") for t in target_modules)]
+    if not found:
+        raise ValueError(f"no match among {list(linears)}")
+    for n in found:
+        parent, _, child = n.rpartition(".")
+        layer = LoRALinear(linears[n], rank, alpha)
+        layer.lora_A.requires_grad_(False)
+        setattr(model.get_submodule(parent), child, layer)
+    return found
+
+
+# %% chaff="both matrices zero" exercise="inject" misconception="both_zero"
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    if isinstance(target_modules, str):
+        raise TypeError("a list of names")
+    linears = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    found = [n for n in linears if any(f".{n}".endswith(f".{t}") for t in target_modules)]
+    if not found:
+        raise ValueError(f"no match among {list(linears)}")
+    for n in found:
+        parent, _, child = n.rpartition(".")
+        layer = LoRALinear(linears[n], rank, alpha)
+        nn.init.zeros_(layer.lora_A)
+        setattr(model.get_submodule(parent), child, layer)
+    return found
+
+
+# %% chaff="lora_A of ones" exercise="inject" misconception="constant_A"
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    if isinstance(target_modules, str):
+        raise TypeError("a list of names")
+    linears = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    found = [n for n in linears if any(f".{n}".endswith(f".{t}") for t in target_modules)]
+    if not found:
+        raise ValueError(f"no match among {list(linears)}")
+    for n in found:
+        parent, _, child = n.rpartition(".")
+        layer = LoRALinear(linears[n], rank, alpha)
+        nn.init.ones_(layer.lora_A)
+        setattr(model.get_submodule(parent), child, layer)
+    return found
+
+
+# %% chaff="a layer of one's own that does not freeze its base" exercise="inject" misconception="base_unfrozen"
+from lora_ref.layer import LoRALinear
+
+
+class Mine(nn.Module):
+    def __init__(self, base_layer, rank, alpha):
+        super().__init__()
+        self.base_layer = base_layer
+        self.lora_A = nn.Linear(base_layer.in_features, rank, bias=False)
+        self.lora_B = nn.Linear(rank, base_layer.out_features, bias=False)
+        nn.init.zeros_(self.lora_B.weight)
+        self.scaling = alpha / rank
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * self.lora_B(self.lora_A(x))
+
+
+def inject(model, target_modules, rank, alpha):
+    if isinstance(target_modules, str):
+        raise TypeError("a list of names")
+    linears = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    found = [n for n in linears if any(f".{n}".endswith(f".{t}") for t in target_modules)]
+    if not found:
+        raise ValueError(f"no match among {list(linears)}")
+    for n in found:
+        parent, _, child = n.rpartition(".")
+        setattr(model.get_submodule(parent), child, Mine(linears[n], rank, alpha))
+    return found
+
+
+# %% wheat="a layer of one's own" exercise="inject"
+from lora_ref.layer import LoRALinear
+
+
+class Mine(nn.Module):
+    def __init__(self, base_layer, rank, alpha):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.lora_A = nn.Linear(base_layer.in_features, rank, bias=False)
+        self.lora_B = nn.Linear(rank, base_layer.out_features, bias=False)
+        nn.init.zeros_(self.lora_B.weight)
+        self.scaling = alpha / rank
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * self.lora_B(self.lora_A(x))
+
+
+def inject(model, target_modules, rank, alpha):
+    if isinstance(target_modules, str):
+        raise TypeError("a list of names")
+    linears = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    found = [n for n in linears if any(f".{n}".endswith(f".{t}") for t in target_modules)]
+    if not found:
+        raise ValueError(f"no match among {list(linears)}")
+    for n in found:
+        parent, _, child = n.rpartition(".")
+        setattr(model.get_submodule(parent), child, Mine(linears[n], rank, alpha))
+    return found
+
+
+# %% wheat="lora_A drawn once more, in another way" exercise="inject"
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    if isinstance(target_modules, str):
+        raise TypeError("a list of names")
+    linears = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    found = [n for n in linears if any(f".{n}".endswith(f".{t}") for t in target_modules)]
+    if not found:
+        raise ValueError(f"no match among {list(linears)}")
+    for n in found:
+        parent, _, child = n.rpartition(".")
+        layer = LoRALinear(linears[n], rank, alpha)
+        nn.init.xavier_normal_(layer.lora_A)
+        layer.lora_A.requires_grad_(True)
+        setattr(model.get_submodule(parent), child, layer.train(model.training))
+    return found
