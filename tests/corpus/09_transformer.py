@@ -1149,3 +1149,110 @@ def inject(model, target_modules, rank, alpha):
         layer.lora_A.requires_grad_(True)
         setattr(model.get_submodule(parent), child, layer.train(model.training))
     return found
+
+
+# %% chaff="the first axis alone is compared" exercise="load_adapter" misconception="one_axis_looked_at"
+from lora_ref.layer import LoRALinear
+
+
+def load_adapter(model, state):
+    ids = {id(p) for m in model.modules() if isinstance(m, LoRALinear) for p in (m.lora_A, m.lora_B)}
+    own = {n: p for n, p in model.named_parameters() if id(p) in ids}
+    for k in set(own) ^ set(state):
+        raise KeyError(k)
+    for k in own:
+        if own[k].ndim != state[k].ndim or own[k].shape[0] != state[k].shape[0]:
+            raise ValueError(k)
+    with torch.no_grad():
+        for k, v in state.items():
+            own[k].copy_(v)
+
+
+# %% chaff="the last axis alone is compared" exercise="load_adapter" misconception="one_axis_looked_at"
+from lora_ref.layer import LoRALinear
+
+
+def load_adapter(model, state):
+    ids = {id(p) for m in model.modules() if isinstance(m, LoRALinear) for p in (m.lora_A, m.lora_B)}
+    own = {n: p for n, p in model.named_parameters() if id(p) in ids}
+    for k in set(own) ^ set(state):
+        raise KeyError(k)
+    for k in own:
+        if own[k].ndim != state[k].ndim or own[k].shape[-1] != state[k].shape[-1]:
+            raise ValueError(k)
+    with torch.no_grad():
+        for k, v in state.items():
+            own[k].copy_(v)
+
+
+# %% chaff="keys of the first call are remembered" exercise="load_adapter" misconception="kept_between_calls"
+known = []
+
+
+def load_adapter(model, state):
+    if not known:
+        known.extend(state)
+    own = dict(model.named_parameters())
+    for key in known:
+        if key not in state:
+            raise KeyError(key)
+    for key in state:
+        if key not in known or state[key].shape != own[key].shape:
+            raise KeyError(key)
+    with torch.no_grad():
+        for key in state:
+            own[key].copy_(state[key])
+
+
+# %% chaff=".lora_ in the name" exercise="load_adapter" misconception="lora_in_the_name"
+def load_adapter(model, state):
+    own = dict(model.named_parameters())
+    mine = [key for key in own if ".lora_" in key]
+    for key in mine:
+        if key not in state:
+            raise KeyError(key)
+    for key in state:
+        if key not in mine or state[key].shape != own[key].shape:
+            raise KeyError(key)
+    with torch.no_grad():
+        for key in state:
+            own[key].copy_(state[key])
+
+
+# %% wheat="by the ends of the names" exercise="load_adapter"
+def load_adapter(model, state):
+    own = {n: p for n, p in model.named_parameters() if n.endswith((".lora_A", ".lora_B"))}
+    wrong = [k for k in own.keys() | state.keys() if k not in own or k not in state or own[k].shape != state[k].shape]
+    if wrong:
+        raise ValueError(f"these keys do not fit: {', '.join(wrong)}")
+    for k, p in own.items():
+        p.data[:] = state[k]
+
+
+# %% wheat="by the ends of the names" exercise="adapter_state_dict"
+def adapter_state_dict(model):
+    return {n: p.detach() for n, p in model.named_parameters() if n.endswith((".lora_A", ".lora_B"))}
+
+
+# %% chaff="a dot and lora_ in the key" exercise="adapter_state_dict" misconception="lora_in_the_name"
+def adapter_state_dict(model):
+    return {k: v for k, v in model.state_dict().items() if ".lora_" in k}
+
+
+# %% chaff="the last letter" exercise="adapter_state_dict" misconception="by_the_last_letter"
+def adapter_state_dict(model):
+    return {n: p.detach().clone() for n, p in model.named_parameters() if n[-1] in "AB"}
+
+
+# %% chaff="neither weight nor bias" exercise="adapter_state_dict" misconception="all_but_weights_and_biases"
+def adapter_state_dict(model):
+    return {k: v for k, v in model.state_dict().items() if k.split(".")[-1] not in ("weight", "bias")}
+
+
+# %% chaff="names written down" exercise="adapter_state_dict" misconception=""
+PATHS = [f"blocks.{i}.{name}" for i in range(2) for name in ("q_proj", "o_proj")] + ["head"]
+
+
+def adapter_state_dict(model):
+    state = model.state_dict()
+    return {f"{path}.{side}": state[f"{path}.{side}"] for path in PATHS for side in ("lora_A", "lora_B")}
