@@ -70,6 +70,13 @@ class AdapterStateDict(Check):
             or _later_fault(observation)
         )
 
+    def keeps(self, cases, observations, failed):
+        """Whether each dict but the first also has the keys of the model before, which are none of its own."""
+        found = [set(map(str, seen.get("keys", ()))) for seen in observations]
+        own = [set(case.adapters) for case in cases]
+        before = all(one <= keys for one, keys in zip(own[:-1], found[1:], strict=True))
+        return before and all(one <= keys for one, keys in zip(own, found, strict=True))
+
     def same(self, case, a, b):
         return _summary(a) == _summary(b)
 
