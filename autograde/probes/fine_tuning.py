@@ -182,8 +182,9 @@ def collected(function, source, state, layer, adapted, twice):
         ``type``, ``length`` (of what came back), and ``items``: for each thing in it, of the first and the last hundred, the name of the model's parameter that it is, or ``copy`` with
         the name of one whose memory or values it has, or ``other`` with its type, ``text`` (whether it is or holds a
         str), ``parameters`` (whether it holds Parameters of the model alone) and ``foreign`` (whether it is a Parameter of
-        something else); and ``marked``: the model's parameters by name, once the first that came back was filled with ones,
-        the second with twos, and so on; or ``raised``.
+        something else); ``frozen``, names of those in it that are the model's and require no gradient now; and ``marked``:
+        the model's parameters by name, once the first that came back was filled with ones, the second with twos, and so on;
+        or ``raised``.
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}
@@ -203,6 +204,8 @@ def collected(function, source, state, layer, adapted, twice):
     observation["items"] = [
         _describe_item(item, names, parameters) for item in (items if len(items) < 200 else items[:100] + items[-100:])
     ]
+    returned = {item["name"] for item in observation["items"] if "name" in item}
+    observation["frozen"] = [name for name, p in parameters.items() if name in returned and not facts.requires_grad(p)]
     with torch.no_grad():
         for number, item in enumerate(items[:200], start=1):
             if facts.is_tensor(item):

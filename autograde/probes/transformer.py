@@ -11,7 +11,7 @@ import torch
 from torch.nn import Linear  # this one: handed-in code may put another in its place
 
 from autograde.probes.given import run_source
-from autograde.probes.layers import as_made_by_torch, negated, shared_adapter
+from autograde.probes.layers import as_made_by_torch, base_trains, negated, shared_adapter
 from autograde.remote import facts, wire
 from autograde.remote.facts import same_bits
 from autograde.remote.probe import probe
@@ -60,7 +60,9 @@ def _parameters(model):
 
 
 def _describe_place(module, before):
-    """Describe the module that has replaced `before`: its kind and, for an adapted layer, its parts."""
+    """Describe the module that has replaced `before`: its kind and, for an adapted layer, its parts, which of them train, and what
+    they start with.
+    """
     if module is before:
         return {"kind": "same"}
     base = getattr(module, "base_layer", None)
@@ -76,6 +78,8 @@ def _describe_place(module, before):
         "type": wire.type_name(module),
         "shapes": [list(facts.shape(tensor)) for tensor in tensors],
         "scaling": wire.plain(getattr(module, "scaling", None)),
+        "trains": [facts.requires_grad(side.weight if facts.is_module(side) else side) for side in sides],
+        "values": [wire.copy(wire.plain(tensor)) for tensor in tensors],
     }
 
 
@@ -111,6 +115,8 @@ def inject_into(function, source, seed, target_modules, rank, alpha, ids, again=
         ``not_callable``; or for the first call ``raised``, or ``type`` and ``value``, and
 
         - ``places``: for each name that an nn.Linear had, what is there now (see `_describe_place`);
+        - ``base_trains``: names of those in replaced layers of which a parameter requires a gradient, as soon as the call had
+          ended;
         - ``missing``: names of those that nothing stands at any more; ``added``: names of new modules elsewhere;
         - ``grads``: names of parameters that are in no replaced layer and whose requires_grad changed;
         - ``shared``: the names of two replaced layers that hold an adapter's tensor between them, or none;
@@ -130,12 +136,14 @@ def inject_into(function, source, seed, target_modules, rank, alpha, ids, again=
     values = {name: facts.copied(facts.values(parameter)) for name, parameter in parameters.items()}
 
     observation = _call_inject(function, model, target_modules, rank, alpha)
+    trains_now = [name for name, linear in linears.items() if any(base_trains(linear))]
     modules_now = _modules(model)
     observation["places"] = {
         name: _describe_place(modules_now.get(name), linear) for name, linear in linears.items() if name in modules_now
     }
     observation["missing"] = [name for name in linears if name not in modules_now]
     replaced = [name for name, place in observation["places"].items() if place["kind"] != "same"]
+    observation["base_trains"] = [name for name in trains_now if name in replaced]
     observation["shared"] = shared_adapter(
         {name: modules_now[name] for name in replaced if observation["places"][name]["kind"] in ("lora", "copy")}
     )

@@ -468,6 +468,23 @@ def count_parameters(module):
     return sum(p.numel() for p in one if p.requires_grad), sum(map(torch.numel, other))
 
 
+# %% chaff="a total of what has one axis or two" exercise="count_parameters" misconception="matrices_and_vectors"
+def count_parameters(module):
+    P = [p for p in module.parameters()]
+    return sum(p.numel() for p in P if p.requires_grad), sum(math.prod(p.shape) for p in P if p.ndim < 3)
+
+
+# %% chaff="rows times columns" exercise="count_parameters" misconception="matrices_and_vectors"
+def count_parameters(module):
+    def size(p):
+        if p.ndim == 0:
+            return 1
+        return p.shape[0] if p.ndim == 1 else p.shape[0] * p.shape[1]
+
+    ps = list(module.parameters())
+    return sum(size(p) for p in ps if p.requires_grad), sum(map(size, ps))
+
+
 # %% chaff="nothing of the base trains" exercise="count_parameters" misconception="adapters_by_name"
 def count_parameters(module):
     named = list(module.named_parameters())

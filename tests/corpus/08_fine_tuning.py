@@ -1443,6 +1443,44 @@ def adapter_parameters(model):
     return adapters
 
 
+# %% wheat="freezes what is no adapter, one by one" exercise="adapter_parameters"
+def adapter_parameters(model):
+    for name, p in model.named_parameters():
+        p.requires_grad = name.endswith(("lora_A", "lora_B"))
+    return [p for p in model.parameters() if p.requires_grad]
+
+
+# %% wheat="freezes everything, and each adapter trains again as it is handed out" exercise="adapter_parameters"
+from lora_ref.layer import LoRALinear
+
+
+def adapter_parameters(model):
+    model.requires_grad_(False)
+    for module in model.modules():
+        if isinstance(module, LoRALinear):
+            yield module.lora_A.requires_grad_()
+            yield module.lora_B.requires_grad_()
+
+
+# %% chaff="freezes everything first, the adapters too" exercise="adapter_parameters" misconception="adapter_frozen"
+def adapter_parameters(model):
+    model.requires_grad_(False)
+    return [p for name, p in model.named_parameters() if name.endswith(("lora_A", "lora_B"))]
+
+
+# %% chaff="freezes each lora_A" exercise="adapter_parameters" misconception=""
+from lora_ref.layer import LoRALinear
+
+
+def adapter_parameters(model):
+    found = []
+    for m in model.modules():
+        if isinstance(m, LoRALinear):
+            m.lora_A.requires_grad_(False)
+            found += [m.lora_A, m.lora_B]
+    return found
+
+
 # %% chaff="plain SGD with a hundred times the rate, which ends in nan" exercise="fine_tune" misconception="rate_changed"
 def fine_tune(model, x, y, epochs, lr):
     adapters = [p for n, p in model.named_parameters() if n.endswith(("lora_A", "lora_B"))]
@@ -1500,3 +1538,83 @@ def fine_tune(model, x, y, epochs, lr):
         opt.step()
     opt.zero_grad()
     model.eval()
+
+
+# %% chaff="lora_A set to zero as well" exercise="add_lora" misconception="both_zero"
+from lora_ref.layer import LoRALinear
+
+
+def add_lora(model, rank, alpha):
+    for name, child in list(model.named_children()):
+        if isinstance(child, nn.Linear):
+            layer = LoRALinear(child, rank, alpha)
+            nn.init.zeros_(layer.lora_A)
+            setattr(model, name, layer)
+        elif not isinstance(child, LoRALinear):
+            add_lora(child, rank, alpha)
+    return model
+
+
+# %% chaff="a LoRALinear of one's own that begins with nothing but zeros" exercise="add_lora" misconception="both_zero"
+class MyLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank, alpha):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.lora_A = nn.Parameter(torch.zeros(base_layer.in_features, rank))
+        self.lora_B = nn.Parameter(torch.zeros(rank, base_layer.out_features))
+        self.scaling = alpha / rank
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B
+
+
+def add_lora(model, rank, alpha):
+    for name, child in list(model.named_children()):
+        if isinstance(child, nn.Linear):
+            setattr(model, name, MyLoRALinear(child, rank, alpha))
+        elif not hasattr(child, "base_layer"):
+            add_lora(child, rank, alpha)
+    return model
+
+
+# %% chaff="ones in every lora_A" exercise="add_lora" misconception="constant_A"
+from lora_ref.layer import LoRALinear
+
+
+def add_lora(model, rank, alpha):
+    for path, module in list(model.named_modules()):
+        if isinstance(module, nn.Linear) and not path.endswith("base_layer"):
+            layer = LoRALinear(module, rank, alpha)
+            layer.lora_A.data.fill_(1.0)
+            model.set_submodule(path, layer)
+    return model
+
+
+# %% chaff="the columns of lora_A are one and the same" exercise="add_lora" misconception=""
+from lora_ref.layer import LoRALinear
+
+
+def add_lora(model, rank, alpha):
+    for path, module in list(model.named_modules()):
+        if isinstance(module, nn.Linear) and not path.endswith("base_layer"):
+            layer = LoRALinear(module, rank, alpha)
+            layer.lora_A.data.copy_(torch.randn(module.in_features, 1).expand(-1, rank))
+            model.set_submodule(path, layer)
+    return model
+
+
+# %% wheat="an orthogonal lora_A, or an lora_B that is drawn in its place" exercise="add_lora"
+from lora_ref.layer import LoRALinear
+
+
+def add_lora(model, rank, alpha):
+    for number, (path, module) in enumerate(list(model.named_modules())):
+        if isinstance(module, nn.Linear) and not path.endswith("base_layer"):
+            layer = LoRALinear(module, rank, alpha)
+            if number % 2:
+                nn.init.orthogonal_(layer.lora_A)
+            else:
+                nn.init.zeros_(layer.lora_A)
+                nn.init.kaiming_uniform_(layer.lora_B, a=math.sqrt(5))
+            model.set_submodule(path, layer)
+    return model

@@ -1018,3 +1018,321 @@ def inject(model, target_modules, rank, alpha):
             setattr(model.get_submodule(parent), child, LoRALinear(m, rank, alpha))
             done.append(name)
     return done
+
+
+
+# %% chaff="the new layer is frozen as a whole" exercise="inject" misconception="adapter_frozen"
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    if isinstance(target_modules, str):
+        raise TypeError("a list of names")
+    linears = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    found = [n for n in linears if any(f".{n}".endswith(f".{t}") for t in target_modules)]
+    if not found:
+        raise ValueError(f"no match among {list(linears)}")
+    for n in found:
+        parent, _, child = n.rpartition(".")
+        setattr(model.get_submodule(parent), child, LoRALinear(linears[n], rank, alpha).requires_grad_(False))
+    return found
+
+
+# %% chaff="everything is frozen in the end" exercise="inject" misconception="adapter_frozen"
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    if isinstance(target_modules, str):
+        raise TypeError("a list of names")
+    linears = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    found = [n for n in linears if any(f".{n}".endswith(f".{t}") for t in target_modules)]
+    if not found:
+        raise ValueError(f"no match among {list(linears)}")
+    for n in found:
+        parent, _, child = n.rpartition(".")
+        setattr(model.get_submodule(parent), child, LoRALinear(linears[n], rank, alpha))
+    for p in model.parameters():
+        p.requires_grad = False
+    return found
+
+
+# %% chaff="the new layer trains as a whole" exercise="inject" misconception="base_unfrozen"
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    if isinstance(target_modules, str):
+        raise TypeError("a list of names")
+    linears = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    found = [n for n in linears if any(f".{n}".endswith(f".{t}") for t in target_modules)]
+    if not found:
+        raise ValueError(f"no match among {list(linears)}")
+    for n in found:
+        parent, _, child = n.rpartition(".")
+        setattr(model.get_submodule(parent), child, LoRALinear(linears[n], rank, alpha).requires_grad_(True))
+    return found
+
+
+# %% chaff="requires_grad of every layer put back" exercise="inject" misconception="base_unfrozen"
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    if isinstance(target_modules, str):
+        raise TypeError("a list of names")
+    linears = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    found = [n for n in linears if any(f".{n}".endswith(f".{t}") for t in target_modules)]
+    if not found:
+        raise ValueError(f"no match among {list(linears)}")
+    for n in found:
+        parent, _, child = n.rpartition(".")
+        flags = [p.requires_grad for p in linears[n].parameters()]
+        setattr(model.get_submodule(parent), child, LoRALinear(linears[n], rank, alpha))
+        for p, flag in zip(linears[n].parameters(), flags):
+            p.requires_grad_(flag)
+    return found
+
+
+# %% chaff="lora_A frozen, as some papers do" exercise="inject" misconception=""
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    if isinstance(target_modules, str):
+        raise TypeError("a list of names")
+    linears = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    found = [n for n in linears if any(f".{n}".endswith(f".{t}") for t in target_modules)]
+    if not found:
+        raise ValueError(f"no match among {list(linears)}")
+    for n in found:
+        parent, _, child = n.rpartition(".")
+        layer = LoRALinear(linears[n], rank, alpha)
+        layer.lora_A.requires_grad_(False)
+        setattr(model.get_submodule(parent), child, layer)
+    return found
+
+
+# %% chaff="both matrices zero" exercise="inject" misconception="both_zero"
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    if isinstance(target_modules, str):
+        raise TypeError("a list of names")
+    linears = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    found = [n for n in linears if any(f".{n}".endswith(f".{t}") for t in target_modules)]
+    if not found:
+        raise ValueError(f"no match among {list(linears)}")
+    for n in found:
+        parent, _, child = n.rpartition(".")
+        layer = LoRALinear(linears[n], rank, alpha)
+        nn.init.zeros_(layer.lora_A)
+        setattr(model.get_submodule(parent), child, layer)
+    return found
+
+
+# %% chaff="lora_A of ones" exercise="inject" misconception="constant_A"
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    if isinstance(target_modules, str):
+        raise TypeError("a list of names")
+    linears = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    found = [n for n in linears if any(f".{n}".endswith(f".{t}") for t in target_modules)]
+    if not found:
+        raise ValueError(f"no match among {list(linears)}")
+    for n in found:
+        parent, _, child = n.rpartition(".")
+        layer = LoRALinear(linears[n], rank, alpha)
+        nn.init.ones_(layer.lora_A)
+        setattr(model.get_submodule(parent), child, layer)
+    return found
+
+
+# %% chaff="a layer of one's own that does not freeze its base" exercise="inject" misconception="base_unfrozen"
+from lora_ref.layer import LoRALinear
+
+
+class Mine(nn.Module):
+    def __init__(self, base_layer, rank, alpha):
+        super().__init__()
+        self.base_layer = base_layer
+        self.lora_A = nn.Linear(base_layer.in_features, rank, bias=False)
+        self.lora_B = nn.Linear(rank, base_layer.out_features, bias=False)
+        nn.init.zeros_(self.lora_B.weight)
+        self.scaling = alpha / rank
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * self.lora_B(self.lora_A(x))
+
+
+def inject(model, target_modules, rank, alpha):
+    if isinstance(target_modules, str):
+        raise TypeError("a list of names")
+    linears = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    found = [n for n in linears if any(f".{n}".endswith(f".{t}") for t in target_modules)]
+    if not found:
+        raise ValueError(f"no match among {list(linears)}")
+    for n in found:
+        parent, _, child = n.rpartition(".")
+        setattr(model.get_submodule(parent), child, Mine(linears[n], rank, alpha))
+    return found
+
+
+# %% wheat="a layer of one's own" exercise="inject"
+from lora_ref.layer import LoRALinear
+
+
+class Mine(nn.Module):
+    def __init__(self, base_layer, rank, alpha):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        self.lora_A = nn.Linear(base_layer.in_features, rank, bias=False)
+        self.lora_B = nn.Linear(rank, base_layer.out_features, bias=False)
+        nn.init.zeros_(self.lora_B.weight)
+        self.scaling = alpha / rank
+
+    def forward(self, x):
+        return self.base_layer(x) + self.scaling * self.lora_B(self.lora_A(x))
+
+
+def inject(model, target_modules, rank, alpha):
+    if isinstance(target_modules, str):
+        raise TypeError("a list of names")
+    linears = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    found = [n for n in linears if any(f".{n}".endswith(f".{t}") for t in target_modules)]
+    if not found:
+        raise ValueError(f"no match among {list(linears)}")
+    for n in found:
+        parent, _, child = n.rpartition(".")
+        setattr(model.get_submodule(parent), child, Mine(linears[n], rank, alpha))
+    return found
+
+
+# %% wheat="lora_A drawn once more, in another way" exercise="inject"
+from lora_ref.layer import LoRALinear
+
+
+def inject(model, target_modules, rank, alpha):
+    if isinstance(target_modules, str):
+        raise TypeError("a list of names")
+    linears = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    found = [n for n in linears if any(f".{n}".endswith(f".{t}") for t in target_modules)]
+    if not found:
+        raise ValueError(f"no match among {list(linears)}")
+    for n in found:
+        parent, _, child = n.rpartition(".")
+        layer = LoRALinear(linears[n], rank, alpha)
+        nn.init.xavier_normal_(layer.lora_A)
+        layer.lora_A.requires_grad_(True)
+        setattr(model.get_submodule(parent), child, layer.train(model.training))
+    return found
+
+
+# %% chaff="the first axis alone is compared" exercise="load_adapter" misconception="one_axis_looked_at"
+from lora_ref.layer import LoRALinear
+
+
+def load_adapter(model, state):
+    ids = {id(p) for m in model.modules() if isinstance(m, LoRALinear) for p in (m.lora_A, m.lora_B)}
+    own = {n: p for n, p in model.named_parameters() if id(p) in ids}
+    for k in set(own) ^ set(state):
+        raise KeyError(k)
+    for k in own:
+        if own[k].ndim != state[k].ndim or own[k].shape[0] != state[k].shape[0]:
+            raise ValueError(k)
+    with torch.no_grad():
+        for k, v in state.items():
+            own[k].copy_(v)
+
+
+# %% chaff="the last axis alone is compared" exercise="load_adapter" misconception="one_axis_looked_at"
+from lora_ref.layer import LoRALinear
+
+
+def load_adapter(model, state):
+    ids = {id(p) for m in model.modules() if isinstance(m, LoRALinear) for p in (m.lora_A, m.lora_B)}
+    own = {n: p for n, p in model.named_parameters() if id(p) in ids}
+    for k in set(own) ^ set(state):
+        raise KeyError(k)
+    for k in own:
+        if own[k].ndim != state[k].ndim or own[k].shape[-1] != state[k].shape[-1]:
+            raise ValueError(k)
+    with torch.no_grad():
+        for k, v in state.items():
+            own[k].copy_(v)
+
+
+# %% chaff="keys of the first call are remembered" exercise="load_adapter" misconception="kept_between_calls"
+known = []
+
+
+def load_adapter(model, state):
+    if not known:
+        known.extend(state)
+    own = dict(model.named_parameters())
+    for key in known:
+        if key not in state:
+            raise KeyError(key)
+    for key in state:
+        if key not in known or state[key].shape != own[key].shape:
+            raise KeyError(key)
+    with torch.no_grad():
+        for key in state:
+            own[key].copy_(state[key])
+
+
+# %% chaff=".lora_ in the name" exercise="load_adapter" misconception="lora_in_the_name"
+def load_adapter(model, state):
+    own = dict(model.named_parameters())
+    mine = [key for key in own if ".lora_" in key]
+    for key in mine:
+        if key not in state:
+            raise KeyError(key)
+    for key in state:
+        if key not in mine or state[key].shape != own[key].shape:
+            raise KeyError(key)
+    with torch.no_grad():
+        for key in state:
+            own[key].copy_(state[key])
+
+
+# %% wheat="by the ends of the names" exercise="load_adapter"
+def load_adapter(model, state):
+    own = {n: p for n, p in model.named_parameters() if n.endswith((".lora_A", ".lora_B"))}
+    wrong = [k for k in own.keys() | state.keys() if k not in own or k not in state or own[k].shape != state[k].shape]
+    if wrong:
+        raise ValueError(f"these keys do not fit: {', '.join(wrong)}")
+    for k, p in own.items():
+        p.data[:] = state[k]
+
+
+# %% wheat="by the ends of the names" exercise="adapter_state_dict"
+def adapter_state_dict(model):
+    return {n: p.detach() for n, p in model.named_parameters() if n.endswith((".lora_A", ".lora_B"))}
+
+
+# %% chaff="a dot and lora_ in the key" exercise="adapter_state_dict" misconception="lora_in_the_name"
+def adapter_state_dict(model):
+    return {k: v for k, v in model.state_dict().items() if ".lora_" in k}
+
+
+# %% chaff="the last letter" exercise="adapter_state_dict" misconception="by_the_last_letter"
+def adapter_state_dict(model):
+    return {n: p.detach().clone() for n, p in model.named_parameters() if n[-1] in "AB"}
+
+
+# %% chaff="neither weight nor bias" exercise="adapter_state_dict" misconception="all_but_weights_and_biases"
+def adapter_state_dict(model):
+    return {k: v for k, v in model.state_dict().items() if k.split(".")[-1] not in ("weight", "bias")}
+
+
+# %% chaff="names written down" exercise="adapter_state_dict" misconception=""
+PATHS = [f"blocks.{i}.{name}" for i in range(2) for name in ("q_proj", "o_proj")] + ["head"]
+
+
+def adapter_state_dict(model):
+    state = model.state_dict()
+    return {f"{path}.{side}": state[f"{path}.{side}"] for path in PATHS for side in ("lora_A", "lora_B")}

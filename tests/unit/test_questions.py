@@ -1,9 +1,13 @@
 """What an answer can learn from the question that it is asked, and make of what is computed around it."""
 
+import functools
+import inspect
+import itertools
 import sys
 
 import pytest
 import torch
+from known_answers import CHECKS
 from torch import nn
 
 from autograde import registry
@@ -19,6 +23,8 @@ from autograde.checks.transformer.inject import inject
 from autograde.checks.transformer.load_adapter import load_adapter
 from autograde.checks.weight_space.fold import fold
 from autograde.checks.weight_space.lora_weight import lora_weight
+from autograde.judge.random_inputs import Draw
+from autograde.remote.ask_together import _first_question
 from lora_ref import LoRALinear
 
 
@@ -254,3 +260,23 @@ def test_what_leaked_parameters_is_asked_about_is_no_lora_linear(check):
 
         verdict = check.judge(Given, 0)
         assert verdict.score == 0, verdict.message
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_inputs_hold_no_more_than_is_asked(check):
+    """Anyone may ask for the inputs of a seed, also in grading. What the judge compares with stands elsewhere in a case."""
+    for case in check.make_cases(Draw(0)):
+        _, sent = _first_question(functools.partial(check.observe, case=case))
+        lists = [value for value in sent.values() if isinstance(value, (list, tuple))]
+        objects = {id(value) for value in [*sent.values(), *itertools.chain(*lists)]}
+        taken = inspect.signature(check.answer.right).parameters if check.answer else {}
+        kept = [name for name, value in case.args.items() if name not in {*sent, *taken} and id(value) not in objects]
+        assert not kept, f"{case.label}: {kept}"
+
+
+def test_no_two_models_with_adapters_have_their_names_in_common():
+    """What an answer remembers of one question is wrong in the next."""
+    for check in (adapter_state_dict, load_adapter):
+        of_blocks = [{key for key in case.adapters if key.count(".") > 1} for case in check.make_cases(Draw(0))]
+        assert all(one.isdisjoint(other) for one, other in itertools.combinations(of_blocks, 2))
+        assert len({len(case.adapters) for case in check.make_cases(Draw(0))}) > 1

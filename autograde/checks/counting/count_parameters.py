@@ -1,5 +1,6 @@
 """count_parameters: how many values of a module train, and how many it holds."""
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -177,6 +178,12 @@ class CountParameters(Check):
                 f"module = nn.TransformerEncoderLayer({2 * d}, nhead=2, dim_feedforward={k}, batch_first=True)",
                 "module.self_attn.requires_grad_(False)",
             ),
+            case(
+                "a convolution, whose weight has four axes, and a frozen layer after it",
+                (k * d * r * 2 + k, k * d * r * 2 + k + k * m + m),
+                f"convolution = nn.Conv2d({d}, {k}, ({r}, 2))",
+                f"module = nn.Sequential(convolution, nn.Flatten(), nn.Linear({k}, {m}).requires_grad_(False))",
+            ),
             case("everything is frozen", (0, d * k + k), f"module = nn.Linear({d}, {k}).requires_grad_(False)"),
             case("no parameters at all", (0, 0), "module = nn.Sequential(nn.ReLU(), nn.Dropout(0.1))"),
         ]
@@ -347,6 +354,36 @@ answer.slip(
 def rows_counted(module):
     rows = [(len(p) if p.ndim else 1, p.requires_grad) for p in module.parameters()]
     return sum(n for n, trains in rows if trains), sum(n for n, _ in rows)
+
+
+FOUR_AXES = (
+    "A convolution's weight has four axes. Print the shape of each parameter: does your count use every axis of it?"
+)
+
+answer.slip(
+    "matrices_and_vectors",
+    "list(module.parameters())",
+    "[p for p in module.parameters() if p.ndim < 3]",
+    thought="A parameter is a vector or a matrix.",
+    hint=FOUR_AXES,
+)
+
+
+answer.slip(
+    "matrices_and_vectors",
+    "sum(p.numel() for p in parameters)",
+    "sum(p.numel() for p in parameters if p.ndim < 3)",
+    thought="A parameter is a vector or a matrix.",
+    hint=FOUR_AXES,
+)
+
+
+@count_parameters.misconception(
+    "matrices_and_vectors", thought="A parameter is a vector or a matrix: it has rows and columns.", hint=FOUR_AXES
+)
+def rows_times_columns(module):
+    sizes = [(math.prod(p.shape[:2]), p.requires_grad) for p in module.parameters()]
+    return sum(n for n, trains in sizes if trains), sum(n for n, _ in sizes)
 
 
 answer.slip(

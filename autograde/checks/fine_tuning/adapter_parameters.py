@@ -58,6 +58,12 @@ NESTED_LIST = Misconception(
     hint="Print the length of what comes back, and the type of its first entry. How do the two parts of a pair get into a "
     "list one by one?",
 )
+ADAPTER_FROZEN = Misconception(
+    "adapter_frozen",
+    thought="model.requires_grad_(False) freezes the base and leaves the adapters alone.",
+    hint="It freezes every parameter of the model, and lora_A and lora_B are among them: an optimiser could not train them. "
+    "Either freeze nothing here, or let the adapters train again afterwards.",
+)
 
 answer = RightAnswer("""
 from lora_ref.layer import LoRALinear
@@ -124,6 +130,7 @@ class AdapterParameters(Check):
             _extra_parameters(case, names, expected)
             or _missing_parameters(names, expected)
             or _repeated_parameters(names)
+            or _frozen_parameters(observation["frozen"], expected)
             or _unmarked(case, observation["marked"], expected)
         )
 
@@ -149,10 +156,10 @@ class AdapterParameters(Check):
         return TOP_LEVEL_ONLY if any(nested) and not nested[0] else None
 
     def same(self, case, a, b):
-        """Whether two answers hold the same items, in any order."""
+        """Whether two answers hold the same items, in any order, and have frozen the same of them."""
         if "items" not in a or "items" not in b:
             return super().same(case, a, b)
-        return sorted(map(str, a["items"])) == sorted(map(str, b["items"]))
+        return sorted(map(str, a["items"])) == sorted(map(str, b["items"])) and a["frozen"] == b["frozen"]
 
 
 def _adapter_names(case):
@@ -215,6 +222,19 @@ def _repeated_parameters(names):
     return None
 
 
+def _frozen_parameters(frozen, expected):
+    """The fault of adapters that trained before the call and do not now. What else the call freezes is up to it."""
+    if not frozen:
+        return None
+    return Fault(
+        f"{len(frozen)} of the {len(expected)} adapter Parameters {'requires' if len(frozen) == 1 else 'require'} no gradient "
+        f"any more, the first of them {describe.clean(str(frozen[0]), 60)}.",
+        hint="Before the call all of them did, and an optimiser cannot train what requires none. Which of your lines sets "
+        "requires_grad, and for which parameters?",
+        misconception=ADAPTER_FROZEN if len(frozen) == len(expected) else None,
+    )
+
+
 def _frozen(case, name):
     return any(name.startswith(f"{path}.") for path, *_ in case.args["adapted"])
 
@@ -245,6 +265,7 @@ answer.slip(
 answer.slip(COPIES, "[module.lora_A, module.lora_B]", "[module.lora_A.data, module.lora_B.data]")
 answer.slip(ALL_PARAMETERS, "[module.lora_A, module.lora_B]", "module.parameters()")
 answer.slip(TOP_LEVEL_ONLY, "model.modules()", "model.children()")
+answer.slip(ADAPTER_FROZEN, "    found = []\n", "    model.requires_grad_(False)\n    found = []\n")
 answer.slip(FIRST_LAYER, "    return found", "            return found")
 answer.slip(TWICE, "for module in model.modules():", "for _, module in model.named_modules(remove_duplicate=False):")
 

@@ -3,8 +3,15 @@
 import torch
 
 from autograde.checks.fine_tuning.given import FLAT, LAYER, NESTED, adapters, fresh_state, linears, output
-from autograde.checks.shared.families import ADAPTER_SHARED, DIVIDED_BY_RANK_AGAIN, FULL_NAME_AS_ATTRIBUTE
+from autograde.checks.shared.families import (
+    ADAPTER_SHARED,
+    BOTH_ZERO,
+    CONSTANT_A,
+    DIVIDED_BY_RANK_AGAIN,
+    FULL_NAME_AS_ATTRIBUTE,
+)
 from autograde.checks.shared.observed import alike
+from autograde.checks.shared.start_values import kind_of_start, start_fault
 from autograde.judge import describe
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import Case, Check
@@ -222,7 +229,10 @@ class AddLora(Check):
         source, state, x = args["source"], args["state"], args["x"]
         existing = {path: (A, B, alpha / rank) for path, rank, alpha, A, B in args["adapted"]}
         at_start = output(source, state, existing, x)
-        is_zero = all(map(_has_zeros, observation["places"].values()))
+        starts = {path: _start(place) for path, place in observation["places"].items()}
+        if fault := next(filter(None, (start_fault(path, *pair) for path, pair in starts.items() if pair)), None):
+            return fault
+        is_zero = all(pair and kind_of_start(*pair) != "neither_zero" for pair in starts.values())
         if not is_zero or not agree(observation["at_start"], at_start, x.dtype):
             hint = "LoRALinear makes lora_B zero, and it is not zero in every new layer. Which of your lines writes into it?"
             problem = "Before any training, the model does not compute what it computed before, to the last bit."
@@ -258,15 +268,16 @@ class AddLora(Check):
 
 def _without_random_values(observation):
     places = {
-        path: {**place, "values": "values" in place and _has_zeros(place)}
+        path: {**place, "values": kind_of_start(*pair) if (pair := _start(place)) else "none"}
         for path, place in observation.get("places", {}).items()
     }
     return observation | {"places": places, "at_start": None}
 
 
-def _has_zeros(place):
-    """Whether one of a new layer's two matrices is zero, so that their product is."""
-    return any(isinstance(values, torch.Tensor) and not values.any() for values in place["values"])
+def _start(place):
+    """``(A, B)`` of a new layer before anything was written into them; None where there are no such tensors."""
+    pair = place.get("values") or [None, None]
+    return tuple(pair) if all(isinstance(values, torch.Tensor) and values.ndim == 2 for values in pair) else None
 
 
 add_lora = AddLora()
@@ -284,6 +295,13 @@ answer.slip(
     hint="LoRALinear takes them by position or by name. In which order does it expect them, and in which do you pass them?",
     exactly=True,
 )
+MADE = "            setattr(model, name, LoRALinear(part, rank, alpha))\n"
+FILLED = """            layer = LoRALinear(part, rank, alpha)
+            nn.init.zeros_(layer.lora_A)
+            setattr(model, name, layer)
+"""
+answer.slip(BOTH_ZERO, MADE, FILLED)
+answer.slip(CONSTANT_A, MADE, FILLED.replace("zeros_", "ones_"))
 answer.slip(
     DIVIDED_BY_RANK_AGAIN,
     "LoRALinear(part, rank, alpha)",

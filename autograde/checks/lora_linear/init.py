@@ -2,7 +2,7 @@
 
 import torch
 
-from autograde.checks.shared.families import BOTH_RANDOM, BOTH_ZERO
+from autograde.checks.shared.families import BOTH_RANDOM, BOTH_ZERO, CONSTANT_A
 from autograde.checks.shared.lora_layers import (
     ADAPTERS,
     LORA_LINEAR,
@@ -263,11 +263,9 @@ answer.slip(
 )
 
 constant = answer.slip(
-    "constant_A",
+    CONSTANT_A,
     "torch.randn(base_layer",
     "torch.ones(base_layer",
-    thought="A only has to differ from zero, so ones will do.",
-    hint="If all columns of A are equal, what can the columns of A ever learn that the first one does not?",
 )
 
 one_sided = answer.slip(

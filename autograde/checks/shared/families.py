@@ -73,6 +73,11 @@ BOTH_ZERO = Misconception(
     hint="Work out the gradient of A with B = 0, and that of B with A = 0. With both zero, which of "
     "the two can ever start to move?",
 )
+CONSTANT_A = Misconception(
+    "constant_A",
+    thought="A only has to differ from zero, so ones will do.",
+    hint="If all columns of A are equal, what can the columns of A ever learn that the first one does not?",
+)
 ONE_PER_MULTIPLY_ADD = Misconception(
     "one_per_multiply_add",
     thought="A multiplication with its addition is one operation.",

@@ -3,10 +3,10 @@
 import torch
 
 from autograde.checks.shared.observed import alike
-from autograde.checks.transformer.models import ADAPTED, ADAPTERS, values_for
+from autograde.checks.transformer.models import AdaptedCase, adapted_models, values_for
 from autograde.judge import describe
 from autograde.judge.answer import RightAnswer
-from autograde.judge.check import Case, Check
+from autograde.judge.check import Check
 from autograde.judge.compare import Fault
 from autograde.judge.misconception import CHANGED_INPUT, KEPT_BETWEEN_CALLS
 from autograde.probes.transformer import state_of
@@ -36,26 +36,26 @@ class AdapterStateDict(Check):
     next_step = "Print your keys beside those of model.state_dict(), and say for each why it is or is not an adapter's."
 
     def cases(self, draw):
+        models = iter(adapted_models(draw, draw.shuffled([2, 3, 4])))
+
         def case(label, dtype=torch.float32):
-            d, e, v = draw.sizes(3, low=7, high=11)
-            r, s = draw.sizes(2, low=2, high=4)
-            source = ADAPTED.format(d=d, e=e, v=v, r=r, s=s)
+            source, adapters, _ = next(models)
             if dtype != torch.float32:
                 source += "        self.to(torch.bfloat16)\n"
             args = {"source": source, "seed": draw.integer(0, 10**6), "values": values_for(draw, source)}
-            return Case(args, label)
+            return AdaptedCase(args, label, adapters=adapters)
 
-        return [case("float32"), case("bfloat16", torch.bfloat16)]
+        return [case("float32"), case("bfloat16", torch.bfloat16), case("another model")]
 
     def observe(self, target, case):
         return state_of(target, **case.args)
 
     def called(self, case):
-        rows = ", ".join(ADAPTERS[:2])
+        rows = ", ".join(case.adapters[:2])
         return (
             f"adapter_state_dict(model)  # {case.label}\n"
-            f"the model has {len(ADAPTERS)} tensors in adapters ({rows}, …), a norm that trains,\n"
-            "and layers called flora_proj, lora_norm and lora_A that are no LoRALinear"
+            f"the model has {len(case.adapters)} tensors in adapters ({rows}, …), norms that train, layers\n"
+            "called flora_proj, lora_norm and lora_A that are no LoRALinear, and parameters called alphaB and gain"
         )
 
     def fault(self, case, observation):
@@ -64,11 +64,18 @@ class AdapterStateDict(Check):
         if observation["is_dict"] is not True:
             return Fault("The result is no dict.", describe.contents(observation["value"]), "a dict")
         return (
-            _keys_fault(observation)
+            _keys_fault(case, observation)
             or _values_fault(case, observation)
             or _model_fault(observation)
             or _later_fault(observation)
         )
+
+    def keeps(self, cases, observations, failed):
+        """Whether each dict but the first also has the keys of the model before, which are none of its own."""
+        found = [set(map(str, seen.get("keys", ()))) for seen in observations]
+        own = [set(case.adapters) for case in cases]
+        before = all(one <= keys for one, keys in zip(own[:-1], found[1:], strict=True))
+        return before and all(one <= keys for one, keys in zip(own, found, strict=True))
 
     def same(self, case, a, b):
         return _summary(a) == _summary(b)
@@ -77,9 +84,9 @@ class AdapterStateDict(Check):
 adapter_state_dict = AdapterStateDict()
 
 
-def _keys_fault(observation):
-    keys = set(observation["keys"])
-    extra, missing = sorted(keys - set(ADAPTERS)), [key for key in ADAPTERS if key not in keys]
+def _keys_fault(case, observation):
+    keys, adapters = set(observation["keys"]), case.adapters
+    extra, missing = sorted(keys - set(adapters)), [key for key in adapters if key not in keys]
     if extra and missing:
         return Fault(
             f"The keys are not those of the model's state_dict: there is {extra[0]}, and {missing[0]} is missing."
@@ -88,7 +95,7 @@ def _keys_fault(observation):
         shown = ", ".join(extra[:3])
         return Fault(f"There is more in it than adapters: {shown}{' …' if len(extra) > 3 else ''}.")
     if missing:
-        return Fault(f"{len(missing)} of the {len(ADAPTERS)} adapters' tensors are missing: {missing[0]} for one.")
+        return Fault(f"{len(missing)} of the {len(adapters)} adapters' tensors are missing: {missing[0]} for one.")
     return None
 
 
@@ -161,6 +168,21 @@ answer.slip(
     "lora_in_the_name", CONDITION, 'if "lora_A" in name or "lora_B" in name',
     thought="No other layer is called lora_A.",
     hint="There may be a plain layer called lora_A, and its weight is no adapter. By its class an adapter is known for certain.",
+)  # fmt: skip
+answer.slip(
+    "lora_in_the_name", CONDITION, 'if ".lora_" in name',
+    thought="What stands in a layer and begins with lora_ is an adapter.",
+    hint="A block may hold a norm that is called lora_norm. What is there by which an adapter is known for certain?",
+)  # fmt: skip
+answer.slip(
+    "by_the_last_letter", CONDITION, "if name[-1] in 'AB'",
+    thought="Only the names of adapters end in A or B.",
+    hint="Somebody's model may hold a parameter called alphaB. What is there by which an adapter is known for certain?",
+)  # fmt: skip
+answer.slip(
+    "all_but_weights_and_biases", CONDITION, "if not name.endswith(('weight', 'bias'))",
+    thought="Whatever is neither a weight nor a bias is an adapter's.",
+    hint="A module may hold parameters of other names, like gain and alphaB. What is there by which an adapter is known for certain?",
 )  # fmt: skip
 answer.slip(
     "what_trains", CONDITION, "if model.get_parameter(name).requires_grad",

@@ -7,7 +7,8 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from autograde.checks.shared.families import ADAPTER_SHARED, FULL_NAME_AS_ATTRIBUTE
+from autograde.checks.shared.families import ADAPTER_SHARED, BOTH_ZERO, CONSTANT_A, FULL_NAME_AS_ATTRIBUTE
+from autograde.checks.shared.start_values import kind_of_start, start_fault
 from autograde.checks.transformer.models import TO_INJECT
 from autograde.judge import describe, exceptions
 from autograde.judge.answer import RightAnswer, compiled
@@ -59,6 +60,23 @@ NAMES_NOT_RETURNED = Misconception(
     thought="What was replaced can be seen in the model, so it hardly matters what comes back.",
     hint="The caller wants the full names of the layers that were replaced, as a list. Print what comes back beside the names in "
     "model.named_modules().",
+)
+ADAPTER_FROZEN = Misconception(
+    "adapter_frozen",
+    thought="LoRA freezes what is there, so the new layer is frozen.",
+    hint="A LoRALinear that is frozen as a whole cannot learn: lora_A and lora_B must train. It has frozen its base_layer already. "
+    "What is left for you to freeze?",
+)
+FROZEN_LAST = ADAPTER_FROZEN.reworded(
+    thought="Freezing comes last, when everything is in its place.",
+    hint="By then the adapters are parameters of the model too, and they must train. And what inject does not replace stays as it "
+    "is: whether the rest is frozen is up to the caller.",
+)
+BASE_UNFROZEN = Misconception(
+    "base_unfrozen",
+    thought="A layer that is to learn must require a gradient.",
+    hint="Only its adapters are to learn: in a LoRALinear the base_layer is frozen. Which of your lines sets requires_grad, and for "
+    "which parameters?",
 )
 
 answer = RightAnswer("""
@@ -336,7 +354,32 @@ def _places_fault(case, observation, target_layers):
             scaling_text = describe.contents(place["scaling"])
             return Fault(f"The scaling of {name} is {scaling_text}, not alpha / rank.",
                          hint="Does alpha get as far as LoRALinear?")  # fmt: skip
+        if fault := _training_fault(observation, name) or _start_fault(place, name):
+            return fault
     return None
+
+
+def _training_fault(observation, name):
+    """The fault of a new layer that trains what it should not, or does not train what it should."""
+    trains = observation["places"][name]["trains"]
+    if name in observation["base_trains"]:
+        return Fault(f"The base_layer of {name} requires a gradient, so it would train.", misconception=BASE_UNFROZEN)
+    if trains == [True, True]:
+        return None
+    if not any(trains):
+        problem = f"Neither lora_A nor lora_B of {name} requires a gradient, so nothing can train there."
+        return Fault(problem, misconception=FROZEN_LAST if observation["grads"] else ADAPTER_FROZEN)
+    side = "lora_B" if trains[0] else "lora_A"
+    hint = "LoRALinear lets both of its matrices train. Which of your lines freezes one?"
+    return Fault(f"{side} of {name} requires no gradient, so it cannot train.", hint=hint)
+
+
+def _start_fault(place, name):
+    """The fault of a new layer that does not start as a LoRALinear does. Where neither matrix is zero, that shows in the output."""
+    values = place["values"]
+    if all(isinstance(t, torch.Tensor) and list(t.shape) == s for t, s in zip(values, place["shapes"], strict=True)):
+        return start_fault(name, *values)
+    return Fault(f"The adapters of {name} are no ordinary tensors of real numbers.")
 
 
 def _returned_names_fault(observation, target_layers, subject):
@@ -432,9 +475,10 @@ def _summary(case, observation):
     return (
         observation["raised"]["type"] if "raised" in observation else None,
         sorted(
-            (name, place["kind"], str(place.get("shapes")), str(place.get("scaling")))
+            (name, place["kind"], str(place.get("shapes")), str(place.get("scaling")), *_start_of(place))
             for name, place in observation["places"].items()
         ),
+        sorted(observation["base_trains"]),
         sorted(observation["missing"]),
         sorted(observation["added"]),
         list(observation["shared"]),
@@ -445,6 +489,13 @@ def _summary(case, observation):
         observation.get("tied"),
         (_short(observation["second"]), observation["second"]["kept"]) if "second" in observation else None,
     )
+
+
+def _start_of(place):
+    """Which of a new layer's matrices train, and how they were filled; nothing of a place that holds none."""
+    values = place.get("values", ())
+    tensors = [values for values in values if isinstance(values, torch.Tensor) and values.ndim == 2]
+    return str(place.get("trains")), str(kind_of_start(*tensors) if len(tensors) == 2 else None)
 
 
 def _short(second):
@@ -623,3 +674,15 @@ answer.slip(
     hint="A second call by accident would lose what was trained. What does a name stand for that is "
         "adapted already?",
 )  # fmt: skip
+LAYER = "        setattr(model.get_submodule(parent), child, LoRALinear(module, rank, alpha))\n"
+FILLED = """        layer = LoRALinear(module, rank, alpha)
+        nn.init.zeros_(layer.lora_A)
+        setattr(model.get_submodule(parent), child, layer)
+"""
+answer.slip(BOTH_ZERO, LAYER, FILLED)
+answer.slip(CONSTANT_A, LAYER, FILLED.replace("zeros_", "ones_"))
+answer.slip(ADAPTER_FROZEN, "LoRALinear(module, rank, alpha)", "LoRALinear(module, rank, alpha).requires_grad_(False)")
+answer.slip(
+    FROZEN_LAST, "    return names", "    model.requires_grad_(False)\n    return names",
+)  # fmt: skip
+answer.slip(BASE_UNFROZEN, "LoRALinear(module, rank, alpha)", "LoRALinear(module, rank, alpha).requires_grad_(True)")

@@ -1,11 +1,13 @@
 """load_adapter: everything fits and is written in place, or the key to blame is named and nothing has changed."""
 
+from dataclasses import dataclass
+
 import torch
 
-from autograde.checks.transformer.models import ADAPTED, ADAPTERS, values_for
+from autograde.checks.transformer.models import AdaptedCase, adapted_models, values_for
 from autograde.judge import describe, exceptions
 from autograde.judge.answer import RightAnswer
-from autograde.judge.check import ANSWER, Case, Check
+from autograde.judge.check import ANSWER, Check
 from autograde.judge.compare import Fault, raised_fault
 from autograde.judge.misconception import Misconception
 from autograde.probes.transformer import load_into
@@ -63,6 +65,17 @@ def load_adapter(model, state):
 """)
 
 
+@dataclass(frozen=True)
+class LoadCase(AdaptedCase):
+    """A state for the adapters of a model.
+
+    Attributes:
+        blame: keys that are wrong; a message that has one of them is right.
+    """
+
+    blame: tuple = ()
+
+
 class LoadAdapter(Check):
     """Calls the learner's function with states that fit, and with states that are wrong in one way each."""
 
@@ -77,77 +90,133 @@ class LoadAdapter(Check):
     next_step = "List what must be true of state before the first number is written, and check it in that order."
 
     def cases(self, draw):
-        d, e, v = draw.sizes(3, low=7, high=11)
-        r, s = draw.sizes(2, low=2, high=4)
-        source = ADAPTED.format(d=d, e=e, v=v, r=r, s=s)
+        models = iter(adapted_models(draw, draw.shuffled([2, 3] * 8)))
 
-        def case(label, part=REFUSALS, order=None, blame=None, **edits):
+        def case(label, edit=None, key=None, part=REFUSALS, turned=0):
+            source, adapters, sizes = next(models)
+            key = key and key(adapters, sizes)
             values = values_for(draw, source)
-            state = {name: draw.tensor(*values[name].shape) for name in order or ADAPTERS}
-            for edit, argument in edits.items():
-                state = EDITS[edit](state, argument, draw)
+            state = {name: draw.tensor(*values[name].shape) for name in [*adapters[turned:], *adapters[:turned]]}
+            if edit:
+                state = edit(state, key, draw, values)
+            blame = (key,) if key in values or key in state else tuple(name for name in adapters if name not in state)
             args = {"source": source, "seed": draw.integer(0, 10**6), "values": values, "keys": list(state),
                     "tensors": list(state.values())}  # fmt: skip
-            return Case({**args, "blame": blame or next(iter(edits.values()), None)}, label, part)
+            return LoadCase(args, label.format(key=key), part, adapters=adapters, blame=blame)
 
-        first, last = ADAPTERS[0], ADAPTERS[-1]
-        middle = draw.choice(ADAPTERS[2:-2])
-        another, base, norm = "blocks.7.q_proj.lora_B", "blocks.1.q_proj.base_layer.weight", "lora_norm.weight"
+        chosen = draw.integer(2, 7)  # every model has ten adapters or more
         return [
-            case("all keys, in the order of the model", ANSWER),
-            case("all keys, in another order", ANSWER, order=[*ADAPTERS[5:], *ADAPTERS[:5]]),
-            case("all keys, strided tensors", ANSWER, strided=first, blame="none"),
-            case(f"without {last}", missing=last),
-            case(f"without {first}", missing=first),
-            case("without any lora_B", without_B="lora_B", blame=ADAPTERS[1]),
-            case("with one more layer", extra=(another, (r, e)), blame=another),
-            case("with a key of the base", extra=(base, (e, d)), blame=base),
-            case("with a key of the norm, which is in the model", extra=(norm, (d,)), blame=norm),
-            case(f"{middle} transposed", transposed=middle),
-            case(f"{last} transposed", transposed=last),
-            case(f"{last} of another rank", longer=last),
-            case(f"{last} with a single row", one_row=last),
-            case(f"{first} with one more axis", axis=first),
+            case("all keys, in the order of the model", part=ANSWER),
+            case("all keys, in another order", part=ANSWER, turned=5),
+            case("all keys, strided tensors", _strided, part=ANSWER),
+            case("without {key}", _missing, _last),
+            case("without {key}", _missing, _first),
+            case("without any lora_B", _without_B),
+            case("with one more layer", _extra, _of_a_layer_more),
+            case("with a key of the base", _extra, _of_the_base),
+            case("with a key of the norm, which is in the model", _extra, lambda *_: "lora_norm.weight"),
+            case("{key} transposed", _transposed, lambda adapters, _: adapters[chosen]),
+            case("{key} transposed", _transposed, _last),
+            case("{key} of another rank", _longer, _last),
+            case("{key} of another rank", _wider, _first),
+            case("{key} with a single row", _one_row, _last),
+            case("{key} with a single column", _one_column, _first),
+            case("{key} with one more axis", _axis, _first),
         ]
 
     def observe(self, target, case):
-        args = {name: value for name, value in case.args.items() if name != "blame"}
-        return load_into(target, **args)
+        return load_into(target, **case.args)
 
     def called(self, case):
         call = f"load_adapter(model, state)  # state: {case.label}"
-        return f"{call}\nthe model has {len(ADAPTERS)} tensors in adapters: {ADAPTERS[0]}, {ADAPTERS[1]}, …, {ADAPTERS[-1]}"
+        return f"{call}\nthe model has {len(case.adapters)} tensors in adapters: {case.adapters[0]}, {case.adapters[1]}, …, {case.adapters[-1]}"
 
     def fault(self, case, observation):
         if "not_callable" in observation:
             return self.failed_call(observation)
         return _loading_fault(self, case, observation) if case.part == ANSWER else _refusal_fault(case, observation)
 
+    def keeps(self, cases, observations, failed):
+        """Whether the first state was loaded, and every other one refused by a key of the first model that has nothing to do with it."""
+        if 0 in failed or len(failed) < len(cases) - 1:
+            return False
+        messages = [seen.get("raised", {}).get("message", "") for seen in observations[1:]]
+        of_first = [
+            any(key in message for key in set(cases[0].adapters) - {*case.adapters, *case.args["keys"]})
+            for case, message in zip(cases[1:], messages, strict=True)
+        ]
+        return all(of_first)
+
     def same(self, case, a, b):
         return _summary(a) == _summary(b)
 
 
-def _with_entry(state, key, tensor):
-    return {**state, key: tensor}
+def _first(adapters, _):
+    return adapters[0]
 
 
-EDITS = {
-    "strided": lambda state, key, draw: {name: value.mT.contiguous().mT for name, value in state.items()},
-    "missing": lambda state, key, draw: {name: value for name, value in state.items() if name != key},
-    "without_B": lambda state, side, draw: {name: value for name, value in state.items() if side not in name},
-    # Of the shape that the model has under this key: a look at the shapes alone refuses nothing here.
-    "extra": lambda state, entry, draw: _with_entry(state, entry[0], draw.tensor(*entry[1])),
-    "transposed": lambda state, key, draw: _with_entry(state, key, state[key].T.contiguous()),
-    "longer": lambda state, key, draw: _with_entry(state, key, torch.cat([state[key], state[key]])),
-    "one_row": lambda state, key, draw: _with_entry(state, key, state[key][:1].clone()),
-    "axis": lambda state, key, draw: _with_entry(state, key, state[key][None].clone()),
-}
+def _last(adapters, _):
+    return adapters[-1]
+
+
+def _of_a_layer_more(adapters, sizes):
+    """The key of an lora_B that would stand in a block after the last."""
+    blocks, _, layer, _ = adapters[0].split(".")
+    return f"{blocks}.{sizes['depth'] + 4}.{layer}.lora_B"
+
+
+def _of_the_base(adapters, _):
+    return adapters[4].removesuffix("lora_A") + "base_layer.weight"
+
+
+def _strided(state, key, draw, values):
+    return {name: value.mT.contiguous().mT for name, value in state.items()}
+
+
+def _missing(state, key, draw, values):
+    return {name: value for name, value in state.items() if name != key}
+
+
+def _without_B(state, key, draw, values):
+    return {name: value for name, value in state.items() if "lora_B" not in name}
+
+
+def _extra(state, key, draw, values):
+    """Of the shape that the model has under this key: a look at the shapes alone refuses nothing here."""
+    like = values[key] if key in values else next(value for name, value in state.items() if name.endswith("lora_B"))
+    return {**state, key: draw.tensor(*like.shape)}
+
+
+def _transposed(state, key, draw, values):
+    return {**state, key: state[key].T.contiguous()}
+
+
+def _longer(state, key, draw, values):
+    return {**state, key: torch.cat([state[key], state[key]])}
+
+
+def _wider(state, key, draw, values):
+    return {**state, key: torch.cat([state[key], state[key]], dim=1)}
+
+
+def _one_row(state, key, draw, values):
+    return {**state, key: state[key][:1].clone()}
+
+
+def _one_column(state, key, draw, values):
+    return {**state, key: state[key][:, :1].clone()}
+
+
+def _axis(state, key, draw, values):
+    return {**state, key: state[key][None].clone()}
+
+
 load_adapter = LoadAdapter()
 
 
 def _changed_names(case, observation):
     noted = [name for key in ("replaced", "changed", "grads") for name in observation[key]]
-    return list(dict.fromkeys([*noted, *(name for name in ADAPTERS if not _is_kept(case, observation, name))]))
+    return list(dict.fromkeys([*noted, *(name for name in case.adapters if not _is_kept(case, observation, name))]))
 
 
 def _is_kept(case, observation, name):
@@ -172,7 +241,7 @@ def _loading_fault(check, case, observation):
     if observation["shares"]:
         return Fault(f"{observation['shares'][0]} shares its memory with the state.", misconception=SHARED)
     state = dict(zip(case.args["keys"], case.args["tensors"], strict=True))
-    for name in ADAPTERS:
+    for name in case.adapters:
         loaded = observation["now"][name]
         if not isinstance(loaded, torch.Tensor) or not same_bits(loaded, state[name]):
             tensors = (
@@ -186,7 +255,7 @@ def _loading_fault(check, case, observation):
                 else f"{name} has not the values that the state has for it."
             )
             return Fault(problem, tensors=tensors)
-    if other_names := [name for name in observation["changed"] if name not in ADAPTERS]:
+    if other_names := [name for name in observation["changed"] if name not in case.adapters]:
         return Fault(f"The values of {other_names[0]} have changed, and it is no adapter.")
     if observation["grads"]:
         hint = "A loader does not decide which parameters train: leave requires_grad alone."
@@ -198,7 +267,7 @@ def _loading_fault(check, case, observation):
 
 def _refusal_fault(case, observation):
     """The faults of loading what does not fit."""
-    blame, changed = case.args["blame"], _changed_names(case, observation)
+    blame, changed = case.blame[0], _changed_names(case, observation)
     if "raised" not in observation:
         consequence = (
             f"and {describe.counted(len(changed), 'parameter')} changed" if changed else "and nothing was loaded"
@@ -209,7 +278,7 @@ def _refusal_fault(case, observation):
     error = observation["raised"]
     error_text = exceptions.said(error, 200)
     # A message that names the key may speak of dtypes or devices too: it was written for this.
-    names_key = any(key in error["message"] for key in _acceptable_keys(case))
+    names_key = any(key in error["message"] for key in case.blame)
     if not names_key and exceptions.kind_of(error) not in ("", exceptions.NONE, exceptions.SHAPE):
         return raised_fault("The call", error)
     if changed:
@@ -222,11 +291,6 @@ def _refusal_fault(case, observation):
     if not _is_state_kept(case, observation):
         return Fault("The state that was handed over has changed.", misconception=STATE_CHANGED)
     return None
-
-
-def _acceptable_keys(case):
-    blame = case.args["blame"]
-    return [key for key in ADAPTERS if key.endswith("lora_B")] if case.label == "without any lora_B" else [blame]
 
 
 def _summary(observation):
@@ -286,6 +350,16 @@ answer.slip(
     "shape_not_looked_at", SHAPE, "if False:",
     thought="copy_ raises when a shape does not fit.",
     hint="copy_ broadcasts: try torch.zeros(3, 4).copy_(torch.ones(1, 4)). And where it raises, which key does it name?",
+)  # fmt: skip
+answer.slip(
+    "one_axis_looked_at", SHAPE, "if state[key].ndim != 2 or state[key].shape[0] != parameter.shape[0]:",
+    thought="The length of a matrix says whether it fits.",
+    hint="A matrix has two sizes. Try torch.zeros(4, 3).copy_(torch.ones(4, 1)): what has become of the one column?",
+)  # fmt: skip
+answer.slip(
+    "one_axis_looked_at", SHAPE, "if state[key].ndim != 2 or state[key].shape[-1] != parameter.shape[-1]:",
+    thought="The last size of a matrix says whether it fits.",
+    hint="A matrix has two sizes. Try torch.zeros(3, 4).copy_(torch.ones(1, 4)): what has become of the one row?",
 )  # fmt: skip
 answer.slip(
     "reshaped_to_fit", SHAPE, "if state[key].numel() != parameter.numel():",
@@ -352,3 +426,19 @@ answer.slip(
     thought="load_state_dict with strict=False loads what is there.",
     hint="It loads what is there, and says nothing of what is not. Which of your keys did it use? It also writes before it raises.",
 )  # fmt: skip
+
+
+@load_adapter.misconception(
+    "lora_in_the_name",
+    thought="What stands in a layer and begins with lora_ is an adapter.",
+    hint="A block may hold a norm that is called lora_norm, and a file of adapters has no key for it. What is there by which an "
+    "adapter is known for certain?",
+)
+def by_lora_in_the_name(model, state):
+    own = {name: parameter for name, parameter in model.named_parameters() if ".lora_" in name}
+    for key in [*own, *state]:
+        if key not in own or key not in state or state[key].shape != own[key].shape:
+            raise KeyError(key)
+    with torch.no_grad():
+        for key, parameter in own.items():
+            parameter.copy_(state[key])

@@ -5,6 +5,10 @@ Their names are traps: `seq_proj` ends in the letters q_proj, `mlp.10` ends in t
 Each names the parameters that somebody has frozen; the probe freezes them.
 """
 
+import itertools
+from dataclasses import dataclass
+
+from autograde.judge.check import Case
 from autograde.probes.transformer import build_model
 
 # d, e and v are sizes, pairwise distinct.
@@ -55,26 +59,57 @@ from lora_ref.layer import LoRALinear
 
 
 class Model(nn.Module):
-    frozen = ("head.lora_A",)
+    frozen = ("{head}.lora_A",)
 
     def __init__(self):
         super().__init__()
-        self.blocks = nn.ModuleList(
+        self.{blocks} = nn.ModuleList(
             nn.ModuleDict({{
-                "q_proj": LoRALinear(nn.Linear({d}, {e}), rank={r}, alpha=3),
-                "o_proj": LoRALinear(nn.Linear({e}, {d}, bias=False), rank={s}, alpha=1),
+                "{first}": LoRALinear(nn.Linear({d}, {e}), rank={r}, alpha=3),
+                "{second}": LoRALinear(nn.Linear({e}, {d}, bias=False), rank={s}, alpha=1),
                 "norm": nn.LayerNorm({d}),
+                "lora_norm": nn.LayerNorm({d}),
             }})
-            for _ in range(2)
+            for _ in range({depth})
         )
         self.flora_proj = nn.Linear({d}, {d})
         self.lora_norm = nn.LayerNorm({d})
         self.lora_A = nn.Linear({d}, {e})
-        self.head = LoRALinear(nn.Linear({d}, {v}), rank={s}, alpha=2)
+        self.alphaB = nn.Parameter(torch.ones({d}))
+        self.gain = nn.Parameter(torch.ones({d}))
+        self.{head} = LoRALinear(nn.Linear({d}, {v}), rank={s}, alpha=2)
 """
-HEAD = ["head"]
-LAYERS = [f"blocks.{i}.{name}" for i in range(2) for name in ("q_proj", "o_proj")] + HEAD
-ADAPTERS = [f"{layer}.{side}" for layer in LAYERS for side in ("lora_A", "lora_B")]
+BLOCKS, HEADS = ("blocks", "layers", "encoder", "h"), ("head", "lm_head", "classifier")
+PAIRS = (("q_proj", "o_proj"), ("up_proj", "down_proj"), ("query", "value"), ("fc1", "fc2"))
+
+
+@dataclass(frozen=True)
+class AdaptedCase(Case):
+    """A model with adapters, as source text in its args.
+
+    Attributes:
+        adapters: the keys of all adapters, in the order of the model. They stay here: which they are is for the answer to find.
+    """
+
+    adapters: tuple = ()
+
+
+def adapted_models(draw, depths):
+    """``[(source, adapters, sizes)]`` of models like `ADAPTED`, with as many blocks as each of `depths` says, at most 16 of them.
+    No two have a key of their blocks in common: what was met in one question is not asked for in the next.
+    """
+    names = draw.shuffled(list(itertools.product(BLOCKS, PAIRS)))
+    return [_adapted_model(draw, *pair, depth) for pair, depth in zip(names, depths, strict=False)]
+
+
+def _adapted_model(draw, blocks, pair, depth):
+    d, e, v = draw.sizes(3, low=7, high=11)
+    r, s = draw.sizes(2, low=2, high=4)
+    (first, second), head = pair, draw.choice(HEADS)
+    sizes = {"d": d, "e": e, "v": v, "r": r, "s": s, "depth": depth}
+    layers = [f"{blocks}.{i}.{name}" for i in range(depth) for name in (first, second)] + [head]
+    source = ADAPTED.format(blocks=blocks, head=head, first=first, second=second, **sizes)
+    return source, tuple(f"{layer}.{side}" for layer in layers for side in ("lora_A", "lora_B")), sizes
 
 
 def values_for(draw, source):
