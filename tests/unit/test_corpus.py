@@ -102,7 +102,12 @@ def equal(check, seen, others):
     return all(map(check.same, cases_of(check), seen, others))
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+DEAR = ("inject", "load_adapter", "MultiLoRALinear")  # to run all of their wrong answers takes seconds
+
+
+@pytest.mark.parametrize(
+    "check", [pytest.param(check, id=check.name, marks=[pytest.mark.slow] * (check.name in DEAR)) for check in CHECKS]
+)
 def test_any_two_misconceptions_differ_somewhere(check):
     """Where two of them gave the same answers to all questions, neither could be named."""
     compared = [known for known in check.misconceptions if known.recognise is None]
