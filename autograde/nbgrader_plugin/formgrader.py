@@ -177,9 +177,11 @@ class _Download:
         return super().parse_url_path(url_path)
 
     def validate_absolute_path(self, root, absolute_path):
-        """As tornado's method; refused if the file is a picture that would stop the page."""
+        """As tornado's method; a picture that would stop the page is refused to the page, and can still be saved."""
         path = super().validate_absolute_path(root, absolute_path)
-        if path and not pictures.may_show(Path(path)):
+        wanted = self.request.headers.get("Sec-Fetch-Dest", "")  # browsers send it to localhost and over HTTPS
+        shown = wanted == "image" or (not wanted and self.request.headers.get("Accept", "").startswith("image/"))
+        if path and shown and not pictures.may_show(Path(path)):
             raise HTTPError(403, "a browser would take long to draw this picture")
         return path
 

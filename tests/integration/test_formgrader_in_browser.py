@@ -58,6 +58,7 @@ def course(sample, tmp_path_factory):
     folder = hand_in(course, "eve", hostile(released)).parent
     (folder / "evil.html").write_text("<script>ran()</script>")
     (folder / "evil.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg' onload='ran()'/>")
+    (folder / "plot.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'><rect width='9' height='9'/></svg>")
     hand_in(course, "ada", plant(released, RIGHT))
     hand_in(course, "Doe & 'Jane' [12345]", plant(released, RIGHT))
     hand_in(course, ODD_NAME, plant(released, RIGHT))
@@ -187,6 +188,16 @@ def test_what_lies_beside_a_notebook_is_a_download(course, server, page, name):
     with page.expect_download() as download:
         page.evaluate(f"location.href = '{server.address}/formgrader/submissions/{ids[0]}/{name}'")
     assert download.value.suggested_filename == name and page.ran == []
+
+
+@pytest.mark.parametrize(("name", "status"), [("evil.svg", 403), ("plot.svg", 200)])
+def test_a_picture_beside_a_notebook_is_shown_if_a_browser_draws_it_soon(course, server, page, name, status):
+    page.goto(f"{server.address}/formgrader?token={TOKEN}")
+    listed = server.ask(f"/formgrader/api/submitted_notebooks/{LESSON}/{LESSON}")
+    [notebook] = [it["id"] for it in listed if it["student"] == "eve"]
+    with page.expect_response(lambda answered: answered.url.endswith(name)) as answered:
+        page.evaluate(f"new Image().src = '{server.address}/formgrader/submissions/{notebook}/{name}'")
+    assert answered.value.status == status
 
 
 @pytest.mark.parametrize("markup", IN_ADDRESSES)
