@@ -74,7 +74,7 @@ MAX_SPANNED = 8_000
 MAX_FORMULAS = 5_000  # in one notebook; MathJax takes half a second to find them, and longer to set them
 MAX_DRAWN = 1_000_000  # work of all pictures of one notebook, as `pictures` counts it: 20 seconds at worst
 MAX_FILES = 20  # pictures in files beside a notebook that it shows, each as often as it is shown
-MAX_DRAWINGS = 4 * 2**20  # bytes of all SVGs of one notebook; to count the work of 2**20 takes a third of a second
+MAX_DRAWINGS = 4 * 2**20  # bytes of all SVGs of one notebook, and 25 for each element: two seconds to look at, at worst
 
 TOO_COMPLEX = "[HTML that is too large to show]"
 NO_PICTURE = "a picture that is not in the notebook"
@@ -113,8 +113,9 @@ class Budget:
         return True
 
     def looks_at(self, drawing):
-        """Whether the work of this SVG, as bytes or in base64, may be counted, which takes time."""
-        self.drawings -= len(drawing)
+        """Whether the work of this SVG, as bytes or in base64, may be counted, which takes time: 8 microseconds for an element."""
+        elements = drawing.count(b"<") if isinstance(drawing, bytes) else len(drawing) // 10
+        self.drawings -= len(drawing) + 25 * elements
         return self.drawings >= 0
 
     def draws_file(self):

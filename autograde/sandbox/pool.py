@@ -85,7 +85,7 @@ class SandboxPool:
         if not self.fork:
             link = FreshProcess(self.course, given, limits)
         else:
-            link = (connection or self._connected()).open(limits, given, self.course.imported_ahead(code))
+            link = self._forked_session(connection, limits, given, self.course.imported_ahead(code))
         try:
             session = Session(link, limits)
         except BaseException:
@@ -100,6 +100,14 @@ class SandboxPool:
             session.close()
             raise
         return session
+
+    def _forked_session(self, connection, *wanted):
+        try:
+            return (connection or self._connected()).open(*wanted)
+        except SandboxError:
+            if connection or (self.alive and not self.connection.gone):
+                raise
+            return self._connected().open(*wanted)  # the fork server has ended in the meantime: there is a new one now
 
     def new_client(self):
         """A `Connection` for a process that is to be forked from this one; None where sessions are fresh processes."""

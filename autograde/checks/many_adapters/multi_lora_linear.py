@@ -13,6 +13,7 @@ from autograde.checks.shared.families import (
     ALPHA_NOT_DIVIDED,
     BOTH_ZERO,
     GRADIENT_CUT,
+    GRADIENT_TO_X_CUT,
     KEPT_ON_THE_CLASS,
     SCALING_FORGOTTEN,
 )
@@ -105,12 +106,6 @@ ALL_AT_ONCE = Misconception(
     "all_adapters_summed",
     thought="All adapters that were added take part in the output.",
     hint="One is active. Add a second one and leave it inactive: may the output change?",
-)
-
-GRADIENT_TO_X_CUT = GRADIENT_CUT.reworded(
-    thought="x is only read, so its part in the graph is not needed.",
-    hint="x is what the layers below have made, and they learn from its gradient, which comes through the base and through the "
-    "adapter. Look in forward for .data, .detach() or torch.no_grad(): on which of the two ways is x cut off?",
 )
 
 answer = RightAnswer("""

@@ -8,7 +8,7 @@ from torch import nn
 
 from autograde.checks.lora_linear import forward, init, modes
 from autograde.checks.merging.given import leaf_in_words
-from autograde.checks.shared.families import GRADIENT_CUT
+from autograde.checks.shared.families import GRADIENT_CUT, GRADIENT_TO_X_CUT
 from autograde.checks.shared.lora_layers import ADAPTERS, DEFAULTS, adapter_fault, module_fault, scaling_of
 from autograde.judge import describe, exceptions
 from autograde.judge.compare import Fault, agree, raised_fault
@@ -28,11 +28,6 @@ START_MISTAKES = {
 }  # by how A was filled
 
 MODES = ("train", "eval")
-GRADIENT_TO_X_CUT = GRADIENT_CUT.reworded(
-    thought="x is only read, so its part in the graph is not needed.",
-    hint="x is what the layers below have made, and they learn from its gradient, which comes through the base and through the "
-    "adapter. Look in forward for .data, .detach() or torch.no_grad(): on which of the two ways is x cut off?",
-)
 DOES_NOTHING = "does_nothing"  # no misconception by itself: a method that has left the flag and the weight as they were
 NAME = "MergeableLoRALinear"
 

@@ -52,6 +52,11 @@ GRADIENT_CUT = Misconception(
     thought="forward needs only the numbers in the tensors.",
     hint="Look in forward for .data, .detach(), torch.no_grad() or a new nn.Parameter: each cuts the gradient.",
 )
+GRADIENT_TO_X_CUT = GRADIENT_CUT.reworded(
+    thought="x is only read, so its part in the graph is not needed.",
+    hint="x is what the layers below have made, and they learn from its gradient, which comes through the base and through the "
+    "adapter. Look in forward for .data, .detach() or torch.no_grad(): on which of the two ways is x cut off?",
+)
 CHANGED_LAYER = Misconception(
     "changed_layer",
     thought="The function has the layer, so it can change it.",
