@@ -54,6 +54,7 @@ MANY = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MANY)
 def test_many_events_stay_within_what_a_grading_process_may_take(name):
     source = (
