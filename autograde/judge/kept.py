@@ -20,10 +20,8 @@ def is_always_the_same(cases, returned):
     """Whether all calls gave back the very same numbers, although their inputs have nothing to do with each other."""
     if len(cases) < 2 or not all(_is_telling(value) and _identical(value, returned[0]) for value in returned):
         return False
-    whole = all(
-        bool((tensor == tensor.round()).all()) for tensor in _tensors(returned[0])
-    )  # a constant, such as torch.eye
-    return not whole and any(_are_unrelated(case.args, cases[0].args) for case in cases[1:])
+    is_constant = all(bool((tensor == tensor.round()).all()) for tensor in _tensors(returned[0]))  # such as torch.eye
+    return not is_constant and any(_are_unrelated(case.args, cases[0].args) for case in cases[1:])
 
 
 def _same_again(cases, returned, failed):

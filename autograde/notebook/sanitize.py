@@ -57,9 +57,8 @@ MAX_MARKDOWN = 20_000  # characters in one cell; the longest of a lesson has 3,0
 MAX_RENDERED = 60_000  # characters of Markdown in all cells, or all outputs, of one notebook
 _MAX_WORK = 4 * 10**7  # the sum over all of them of length times marks: 0.2 s at worst
 _MARK = re.compile(r"[^\w\s]")  # what may begin something, for which the whole rest of the text is searched
-_BLANKS = re.compile(
-    r"[ \t]{2,}"
-)  # each blank may begin the end of a line, for which the rest of the blanks is searched
+# Each blank of several may begin the end of a line, for which the rest of them is searched.
+_BLANKS = re.compile(r"[ \t]{2,}")
 _MAX_TAGS = 10_000
 _MAX_GROWTH = 20  # times as long, with every element closed and every link's target and rel
 _MAX_FORMATTED = 50  # browsers repeat an unclosed <b title="…"> in every paragraph that follows
@@ -85,7 +84,8 @@ class Budget:
     """How much of one notebook may still be shown: Markdown, which else is shown as its source, pictures, formulas, and tables.
 
     Rendering Markdown takes time in proportion to its length, and at worst to its length times the number of its marks, or to
-    the square of the length of its blanks. The texts of a lesson, which do not count, have a third of the one and a twentieth of the other.
+    the square of the length of its blanks. The texts of a lesson, which do not count, have a third of the one and a twentieth
+    of the other.
     """
 
     def __init__(self):
@@ -97,9 +97,8 @@ class Budget:
         """Whether this text may be rendered, which counts it."""
         self.characters -= len(source)
         searched = source[:MAX_MARKDOWN]
-        self.work -= len(source) * len(_MARK.findall(searched)) + sum(
-            len(run) ** 2 for run in _BLANKS.findall(searched)
-        )
+        self.work -= len(source) * len(_MARK.findall(searched))
+        self.work -= sum(len(run) ** 2 for run in _BLANKS.findall(searched))
         return self.characters >= 0 and self.work >= 0
 
     def draws(self, mime, data, scaled=False):

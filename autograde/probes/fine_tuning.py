@@ -179,8 +179,8 @@ def collected(function, source, state, layer, adapted, twice):
         twice: ``[path, name]``: the layer at the path also stands in the model under this name; empty for none.
 
     Returns:
-        ``type``, ``length`` (of what came back), and ``items``: for each thing in it, of the first and the last hundred, the name of the model's parameter that it is, or ``copy`` with
-        the name of one whose memory or values it has, or ``other`` with its type, ``text`` (whether it is or holds a
+        ``type``, ``length`` (of what came back), and ``items``: for each thing in it, of the first and the last hundred, the
+        name of the model's parameter that it is, or ``copy`` with the name of one whose memory or values it has, or ``other`` with its type, ``text`` (whether it is or holds a
         str), ``parameters`` (whether it holds Parameters of the model alone) and ``foreign`` (whether it is a Parameter of
         something else); ``frozen``, names of those in it that are the model's and require no gradient now; and ``marked``:
         the model's parameters by name, once the first that came back was filled with ones, the second with twos, and so on;

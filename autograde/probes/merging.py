@@ -82,9 +82,9 @@ def linear_of(function, source, name, weight, bias, options, A, B, x, device="cp
         is nn.Linear and no other), ``own`` (whether it is the layer's own base), ``sizes``, ``weight``, ``bias``,
         ``device``, ``parameter``, ``leaf``, ``graph`` (whether the weight has a grad_fn),
         ``inference`` (whether it was made under inference_mode), ``shares`` (``[its
-        parameter or buffer, the layer's]`` for each two that share memory), ``names`` (of all that its state holds), ``out`` (what it makes of x, or None where it
-        raises), ``kept`` (the layer's output before and after) and ``alone`` (as ``out``, once all the layer's
-        parameters have changed their signs).
+        parameter or buffer, the layer's]`` for each two that share memory), ``names`` (of all that its state holds),
+        ``out`` (what it makes of x, or None where it raises), ``kept`` (the layer's output before and after) and ``alone``
+        (as ``out``, once all the layer's parameters have changed their signs).
     """
     layer = _build_layer(source, name, weight, bias, options, A, B, device)
     x = x.to(device)
@@ -137,8 +137,8 @@ def run_steps(layer_class, weight, bias, options, A, B, x, steps, device="cpu"):
     Args:
         steps: lists: ``["merge"]``, ``["unmerge"]``, ``["train"]``, ``["eval"]``, ``["set", A, B]`` (other values for
             the adapters), ``["load", weight]`` (another weight for the base), ``["learn", cotangent]`` (the
-            gradients of ``(layer(x) * cotangent).sum()``), ``["no_grad"]`` (the layer is called under torch.no_grad()) or ``["other", weight]`` (another layer of the class is made
-            around this weight, and merged).
+            gradients of ``(layer(x) * cotangent).sum()``), ``["no_grad"]`` (the layer is called under torch.no_grad()) or
+            ``["other", weight]`` (another layer of the class is made around this weight, and merged).
 
     Returns:
         ``snapshots``, one before the first step and one after each, and ``raised`` with ``during`` (a step's name,

@@ -70,8 +70,8 @@ def adapted_weight(module_class, sizes, options, A, B, wts, cotangent, by_positi
         ``dtype`` of what came back with A and B set, ``changed`` (wts was written into), ``gradients`` of A and B for
         ``(out * cotangent).sum()``, ``off`` (whether wts itself came back while en was false), ``off_out``,
         ``off_later`` (the same tensor once wts has changed its sign), ``modes``
-        (while on, the outputs under torch.no_grad(), and after B has changed its sign and eval() was called), ``moved`` (dtypes of A and B after .half());
-        or ``raised`` with ``during``, ``no_module``, ``no_init`` or ``unset``.
+        (while on, the outputs under torch.no_grad(), and after B has changed its sign and eval() was called), ``moved``
+        (dtypes of A and B after .half()); or ``raised`` with ``during``, ``no_module``, ``no_init`` or ``unset``.
     """
     if not callable(module_class):
         return {"not_callable": wire.type_name(module_class)}
@@ -182,13 +182,13 @@ def adapted_layer(function, kind, options, weight, bias, rank, alpha, A, B, x, c
 
     Returns:
         ``type``, ``same`` (whether the layer itself came back), ``parametrised``, ``original`` and ``bias`` (``[values,
-        requires_grad]``; None where there is none), ``own`` (whether the original weight is the tensor that it was, or has its memory, and the
-        bias too, and whether that is a Parameter), ``fresh`` (what the module in front of the weight holds),
+        requires_grad]``; None where there is none), ``own`` (whether the original weight is the tensor that it
+        was, or has its memory, and the bias too, and whether that is a Parameter), ``fresh`` (what the module in front of the weight holds),
         ``at_start`` (the weight in use), ``out`` after A and B were set, ``gradients`` of A
         and B, ``off`` (the output has its first bits again while en is false), ``trained`` (weight and bias after a step
         on all that requires a gradient), ``again``: what a second call did, and one more with another rank (each
-        ``raised`` with a type's bases, and ``changed``), and ``second``: the weight in use of a second layer like the first, adapted after all of this; or
-        ``raised`` or ``unset``.
+        ``raised`` with a type's bases, and ``changed``), and ``second``: the weight in use of a second layer like the
+        first, adapted after all of this; or ``raised`` or ``unset``.
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}

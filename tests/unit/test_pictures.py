@@ -120,17 +120,6 @@ def test_files_are_shown_as_often_as_the_largest_could_be():
     assert budget.draws("image/png", png(10))
 
 
-def test_a_diagram_that_loads_what_it_names_is_shown_as_its_source():
-    source = '```mermaid\ngraph TD\n A@{ img: "https://canary.example/a.png", label: "x", w: 60, h: 60 }\n```'
-    assert "canary" not in sanitize.markdown(source) or "```" not in sanitize.markdown(source)
-
-
-def test_a_text_closes_no_part_of_the_page():
-    assert sanitize.markdown("</div></div>\n\n<b>all right</b>\n\n<details>").startswith("<pre>")
-    whole = "<div>\n\n*a*\n\n</div>\n\n<details><summary>b</summary>\n\nc\n\n</details>"
-    assert sanitize.markdown(whole) == whole
-
-
 def animation(kind, frames):
     shades = [Image.new("RGB", (50, 40), (7 * number, 0, 0)) for number in range(frames)]
     file = io.BytesIO()

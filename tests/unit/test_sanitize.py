@@ -182,3 +182,14 @@ def test_a_report_holds_no_formula_and_stays_whatever_an_exception_says():
     shown = sanitize.html(render.as_html(verdict))
     assert "ValueError" in shown and "bbox" in shown
     assert not re.search(r"[$\\](?!</span>)", shown)
+
+
+def test_a_diagram_that_loads_what_it_names_is_shown_as_its_source():
+    source = '```mermaid\ngraph TD\n A@{ img: "https://canary.example/a.png", label: "x", w: 60, h: 60 }\n```'
+    assert "canary" not in sanitize.markdown(source) or "```" not in sanitize.markdown(source)
+
+
+def test_a_text_closes_no_part_of_the_page():
+    assert sanitize.markdown("</div></div>\n\n<b>all right</b>\n\n<details>").startswith("<pre>")
+    whole = "<div>\n\n*a*\n\n</div>\n\n<details><summary>b</summary>\n\nc\n\n</details>"
+    assert sanitize.markdown(whole) == whole
