@@ -53,6 +53,12 @@ class ByFixtures(LoadScopeScheduling):
         return file + "[partial]" * ("[partial" in test)  # the partial sandbox is a fixture of its own
 
 
+@pytest.fixture(autouse=True)
+def _seeded():
+    """Every test begins with the same random numbers of torch, whatever ran before it: what answers draw is repeatable."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def once(tmp_path_factory):
     """``once(name, make)``: a folder that ``make(folder)`` fills, once for all processes of a run. Copy it to change it."""
