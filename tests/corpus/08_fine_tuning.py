@@ -1540,6 +1540,21 @@ def fine_tune(model, x, y, epochs, lr):
     model.eval()
 
 
+# %% chaff="squared error summed over all entries, which ends in nan" exercise="fine_tune" misconception=""
+from lora_ref import adapter_parameters
+
+
+def fine_tune(model, x, y, epochs, lr):
+    optimiser = torch.optim.SGD(adapter_parameters(model), lr=lr, momentum=0.9)
+    model.train()
+    for _ in range(epochs):
+        optimiser.zero_grad()
+        nn.functional.mse_loss(model(x), nn.functional.one_hot(y, 10).float(), reduction="sum").backward()
+        optimiser.step()
+    optimiser.zero_grad()
+    model.eval()
+
+
 # %% chaff="lora_A set to zero as well" exercise="add_lora" misconception="both_zero"
 from lora_ref.layer import LoRALinear
 

@@ -119,3 +119,31 @@ def test_rounding_is_far_below_the_tolerance():
             right = output(args["source"], args["state"], updates, args["x"])
             out = add_lora.observe(add_lora.answer.right, case)["out"]
             assert (out - right).abs().max() < 0.03 * tolerance.allowed(right, torch.float32), seed
+
+
+def one_named(misconception):
+    """The slip of a misconception."""
+    return next(known.wrong for known in fine_tune.misconceptions if known.id == misconception)
+
+
+@pytest.mark.parametrize("seed", [44, 46, 47, 50, 53])
+@pytest.mark.parametrize("misconception", ["regression_on_classes", "shuffled_apart"])
+def test_a_regression_is_told_from_shuffled_labels(misconception, seed):
+    """Here the mean of the logits alone would take one for the other, by chance."""
+    torch.manual_seed(seed)
+    case = fine_tune.cases(Draw(seed))[0]
+    fault = fine_tune.fault(case, fine_tune.observe(one_named(misconception), case))
+    assert fault.misconception.id == misconception
+
+
+def test_a_training_that_ends_in_nan_is_said_to():
+    def train(model, x, y, epochs, lr):
+        optimiser = torch.optim.SGD(lora_ref.adapter_parameters(model), lr=lr)
+        for _ in range(epochs):
+            optimiser.zero_grad()
+            nn.functional.mse_loss(model(x), nn.functional.one_hot(y, 10).float(), reduction="sum").backward()
+            optimiser.step()
+
+    case = fine_tune.cases(Draw(1))[0]
+    fault = fine_tune.fault(case, fine_tune.observe(train, case))
+    assert "nan" in fault.problem and not fault.misconception

@@ -556,6 +556,12 @@ def _epochs_fault(case, seen):
 def _learned_fault(case, seen):
     """The fault of a training that came to too little."""
     logits, y = held_out(case, seen)
+    if not logits.isfinite().all():
+        problem = "After the training the model's logits are nan or infinite."
+        hint = (
+            "The loss has grown without limit. Print it in every epoch: what does it measure, and how large is a step?"
+        )
+        return _raised_rate_fault(case, seen, problem) or Fault(problem, hint=hint)
     answers = logits.argmax(-1)
     if len(set(case.args["y"].tolist())) == 1:
         share = (answers == case.args["y"][0]).double().mean().item()
@@ -573,18 +579,23 @@ def _learned_fault(case, seen):
     unsure = logits.softmax(-1).amax(-1).mean() < 0.35 and reached < 0.45 and logits.std(0).mean() > 0.02
     problem = f"After the training the model reads {reached:.0%} of held-out digits."
     expected = f"{BAR:.0%} or more; before the training it is below 50 %"
-    rates = seen["watched"]["lr"]
-    if rates and max(rates) > 2 * case.args["lr"]:
-        hint = (
-            f"The optimiser's lr was {max(rates):g}, and the call gave lr={case.args['lr']:g}. Which line changes it?"
-        )
-        return Fault(problem, expected=expected, hint=hint, misconception=RATE_CHANGED)
+    if fault := _raised_rate_fault(case, seen, problem, expected):
+        return fault
     if logits.mean() > GROWN * logits.std(1).mean():
         return Fault(problem, expected=expected, misconception=NO_LOG_SOFTMAX)
     if _is_like_one_hot(logits):
         return Fault(problem, expected=expected, misconception=REGRESSION)
     cause = SHUFFLED_APART if unsure and seen["watched"]["backwards"] >= EPOCHS else None
     return Fault(problem, expected=expected, misconception=cause)
+
+
+def _raised_rate_fault(case, seen, problem, expected=""):
+    """The fault of a training that failed with a larger rate than that of the call."""
+    rates = seen["watched"]["lr"]
+    if not rates or max(rates) <= 2 * case.args["lr"]:
+        return None
+    hint = f"The optimiser's lr was {max(rates):g}, and the call gave lr={case.args['lr']:g}. Which line changes it?"
+    return Fault(problem, expected=expected, hint=hint, misconception=RATE_CHANGED)
 
 
 def _is_like_one_hot(logits):
