@@ -3,8 +3,8 @@
     weight_space.LoRAWeight : W  ->  W + scale * (B A)        LoRALinear : x  ->  x Wᵀ + scaling * (x A) B
 
 It is written in the paper's order, because a weight is stored as (out, in): B `(out, r)` times A `(r, in)`.
-`torch.nn.utils.parametrize` puts it in front of a layer's weight: whoever reads `layer.weight` gets the adapted one.
-The price: all of W + BA is formed once for each access; within `parametrize.cached()`, once in all.
+`torch.nn.utils.parametrize` registers it on a layer's weight: all code that reads `layer.weight` gets the adapted one.
+The price: W + BA is computed at each access; within `parametrize.cached()`, only once.
 """
 
 import torch
@@ -25,7 +25,7 @@ class LoRAWeight(nn.Module):
     """
 
     adapter_names = ("A", "B")
-    merged = False  # see adapters.py; `fold` is its merge, and for good
+    merged = False  # see adapters.py; its merge is `fold`, which cannot be undone
 
     def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu", dtype=None):
         super().__init__()
@@ -55,7 +55,7 @@ class LoRAWeight(nn.Module):
 
 
 def adapt_weight(module, rank=4, alpha=1):
-    """Put a LoRAWeight in front of the weight of an nn.Linear or a convolution, in place. Returns the module.
+    """Register a LoRAWeight on the weight of an nn.Linear or a convolution, in place. Returns the module.
 
     The weight and the bias are frozen. A convolution's weight (out, in / groups, kh, kw) is adapted as a matrix of
     (out, in / groups * kh * kw), which is LoRA as a k x k convolution to `rank` channels and a 1 x 1 one from there.

@@ -25,7 +25,7 @@ learns to write German, although **not one of these numbers changes**. A few new
 and only the new ones are trained. This method is called LoRA, **lo**w-**r**ank **a**daptation, and in this course you build it yourself,
 piece by piece.
 
-Run the cell with **Shift + Enter**. It takes about ten seconds. You need not understand the code yet: by lesson
+Run the cell with **Shift + Enter**. It takes about ten seconds. You do not have to understand the code yet: by lesson
 [09](../09_transformer/09_transformer.ipynb) you will have written the main parts of it yourself.
 """
 
@@ -49,7 +49,7 @@ print(f"{its_own:,} numbers stay, {new:,} learn: one for every {its_own / new:.0
 
 
 def say(step):
-    """After every 20 steps, what the model makes of the letters "Sa"."""
+    """After every 20 steps, print what the model writes after the letters "Sa"."""
     if step % 20 == 0:
         line = write_lines(model, characters, ["Sa"])[0]
         print(f"after {step:3} steps it writes: {line}", flush=True)
@@ -122,7 +122,7 @@ r"""
 (3, 2) is tempting: you wrote `nn.Linear(3, 2)`, so why should the weight not be (3, 2)? But PyTorch stores a weight as **(out, in)**,
 with one *row* for each output, the other way round from the order in which you gave the sizes.
 
-This course writes the two small matrices of LoRA the other way, in the order in which an input flows through them: from $d$ numbers to
+This course writes the two small matrices of LoRA in the other order, the one in which an input flows through them: from $d$ numbers to
 $r$, and from $r$ to $k$. You will often use both orders in one line of code, and that is the reason for every transpose in this course.
 """
 
@@ -182,7 +182,8 @@ r"""
 
 *About 5 minutes · difficulty 1 of 5 · 2 points*
 
-Replace the line that raises `NotImplementedError` with your answer and run the cell. Then run the check below it. The check calls your
+Write a function that computes what `nn.Linear` computes, for a weight and a bias that it is given. Replace the line that raises
+`NotImplementedError` with your answer and run the cell. Then run the check below it. The check calls your
 function a few times with fresh random inputs and tells you what it saw. A click opens a hint. Try for a minute or two before you open
 one, and open them one at a time.
 
@@ -216,7 +217,7 @@ def linear_by_hand(x, weight, bias):
         bias: tensor of shape (k,), or None for a layer without one.
 
     Returns:
-        Tensor of shape (..., k) in the dtype of x. The inputs are left unchanged.
+        Tensor of shape (..., k) in the dtype of x. The inputs are not changed.
     """
     ### BEGIN SOLUTION
     product = x @ weight.T  # (..., d) @ (d, k) -> (..., k)
@@ -263,7 +264,7 @@ r"""
 
 - `nn.Linear(d, k)` stores its weight as $(k, d)$: a row for each output.
 - A transpose keeps every number with its input and its output. A reshape only gets the shape right.
-- On a square weight a forgotten transpose runs without complaint. Test with sizes that differ.
+- On a square weight, code without the transpose runs without an error. Test with sizes that differ.
 
 **Next:** [01 · Low rank](../01_low_rank/01_low_rank.ipynb) asks why so few numbers are enough.
 """

@@ -143,7 +143,8 @@ print("singular values", S)
 # %% [markdown]
 r"""
 Drop the small piece, and the large one is left: a matrix of rank one at distance 15 from $T$. Distance here means the Frobenius norm
-$\lVert \cdot \rVert_F$ of the difference, the root of the sum of all squared entries. Over the pieces the squares add up too:
+$\lVert \cdot \rVert_F$ of the difference: the square root of the sum of all squared entries. The squares of the singular values have the
+same sum:
 
 $$\lVert T \rVert_F^2 = 14^2 + 2^2 + 16^2 + 13^2 + 4^2 + 22^2 = 1125 = 30^2 + 15^2 .$$
 
@@ -172,7 +173,7 @@ $(d, r)$, and the $r$ rows on top of each other make $B$, of shape $(r, k)$. LoR
 matrix that you already have.
 
 <details><summary>Hint 1: what to look at</summary>
-Print the shapes of the three things that <code>torch.linalg.svd</code> gives for a matrix that is not square. Which axis of each of
+Print the shapes of the three tensors that <code>torch.linalg.svd</code> returns for a matrix that is not square. Which axis of each of
 them counts the pieces?
 </details>
 <details><summary>Hint 2: the idea</summary>
@@ -180,7 +181,7 @@ Keep the pieces with the largest singular values. Their columns come from one of
 them the largest comes first.
 </details>
 <details><summary>Hint 3: nearly there</summary>
-The columns and rows all have length 1, so the size of each piece is still missing. It has to come into the product exactly once, and you may
+The columns and rows all have length 1, so the size of each piece is still missing. It must enter the product exactly once, and you may
 choose on which side. Between a matrix and a vector, <code>@</code> sums and <code>*</code> broadcasts.
 </details>
 <details><summary>When you are stuck</summary>
@@ -200,8 +201,8 @@ def best_low_rank(M, rank):
         rank: int, with 1 <= rank <= min(d, k).
 
     Returns:
-        (A, B): tensors of shape (d, rank) and (rank, k). Of all such pairs they make the
-        Frobenius norm of M - A @ B the smallest. M is left unchanged.
+        (A, B): tensors of shape (d, rank) and (rank, k). No other such pair gives a smaller
+        Frobenius norm of M - A @ B. M is not changed.
     """
     ### BEGIN SOLUTION
     U, S, Vh = torch.linalg.svd(M, full_matrices=False)
@@ -218,8 +219,8 @@ r"""
 
 *About 5 minutes · difficulty 2 of 5 · 2 points*
 
-Now the other way round: you say how much of a matrix must be kept, and ask for the smallest rank that keeps this much. For $T$ above, the
-answer is 1 for every fraction up to 0.8, including 0.8 itself, and 2 beyond.
+Now the other way round: given how much of a matrix must be kept, find the smallest rank that keeps this much. For $T$ above, the answer
+is 1 for every fraction up to 0.8, including 0.8 itself, and 2 above that.
 
 <details><summary>Hint 1: what to look at</summary>
 For <code>T</code>, write down how much of the 1125 one piece holds, and how much two pieces hold.
@@ -229,8 +230,8 @@ A running sum (<code>cumsum</code>) says how much the 1, 2, 3, … largest piece
 <code>torch.linalg.svdvals</code> gives only the singular values.
 </details>
 <details><summary>Hint 3: nearly there</summary>
-There are three places where this can go wrong. What do you add up, singular values or their squares? What stands at position 0 of the running sum? And what
-happens when an entry meets the goal exactly?
+There are three places where this can go wrong. What do you add up, singular values or their squares? What is at position 0 of the running
+sum? And what happens when an entry equals the goal exactly?
 </details>
 """
 
@@ -245,7 +246,7 @@ def rank_for_energy(M, fraction):
 
     Returns:
         The smallest int r for which the squares of the r largest singular values add up to at
-        least `fraction` of the squared Frobenius norm of M. M is left unchanged.
+        least `fraction` of the squared Frobenius norm of M. M is not changed.
     """
     ### BEGIN SOLUTION
     # by the largest, the two largest, …; the last holds everything
@@ -262,8 +263,8 @@ r"""
 ## How quickly do the singular values fall?
 
 Back to the network. The next cell looks at the middle layer and compares three matrices of the same size: the weight $W$, the change
-$\Delta W$, and a **control**, which holds the very same numbers as $\Delta W$ shuffled to random places. If the change needed few pieces
-only because of the values in it, and not because of their places, then its shuffled copy would need few pieces too.
+$\Delta W$, and a **control** with the same entries as $\Delta W$, shuffled to random places. If the change needed few pieces only because
+of the values in it, and not because of their places, then its shuffled copy would need few pieces, too.
 """
 
 # %% demonstration=true alt="Two panels for the middle layer. Left, singular values divided by the largest, on a logarithmic axis: those of the change fall steadily, by a factor of several hundred over 92 values, and then drop out of the picture; those of the weight drop to a fifth within a dozen values and then level off; those of the shuffled change fall slowly, to about a seventh. Right, the share of the energy that a rank holds: change and weight rise together to 80 percent at rank 8 or 9; the change reaches 90 percent at rank 12, the weight at 28, the shuffled change at 60."
@@ -310,8 +311,9 @@ Take your time with these numbers. They are not quite what you might expect:
 
 ## The picture that decides
 
-Energy only describes a matrix. What counts is how well the network still reads. The next cell adds to each $W$ the closest matrix of rank
-$r$ to $\Delta W$ and measures the accuracy: $W + \Delta W_r$. For comparison it cuts the whole weight to rank $r$: $(W + \Delta W)_r$.
+Energy only describes a matrix. What counts is how well the network still reads. Write $\Delta W_r$ for the closest matrix of rank $r$ to
+$\Delta W$. The next cell measures the accuracy with $W + \Delta W_r$ and, for comparison, with the whole weight cut to rank $r$:
+$(W + \Delta W)_r$.
 (The last layer has ten outputs, so its rank is never above 10.)
 
 Your `best_low_rank` gives $A$ of shape $(d, r)$ and $B$ of shape $(r, k)$, the order in which an input flows. As you know from lesson
@@ -485,7 +487,7 @@ work all the same: the rank of a change that was free to use many pieces says li
 r"""
 ## What to remember
 
-- The largest pieces of the SVD make the closest matrix of rank $r$; two thin factors, $(d, r)$ and $(r, k)$, hold it.
+- The largest pieces of the SVD make the closest matrix of rank $r$. You can store it as two thin factors, $(d, r)$ and $(r, k)$.
 - The change of a weight has nearly full rank. A few of its pieces may still do nearly all of the work: cut the change and measure.
 - How few depends on the task and not on the width: about ten for sideways digits, several dozen for 500 answers learned by heart.
 

@@ -184,8 +184,8 @@ r"""
 
 *About 5 minutes · difficulty 2 of 5 · 2 points*
 
-Whatever `A` and `B` hold, their product has shape $(d, k)$. Write a function that says which shape `(A @ B) * x` has, or that torch
-raises. It is about the product alone, without the base layer.
+Whatever the values of `A` and `B` are, their product has shape $(d, k)$. Write a function that returns the shape of `(A @ B) * x`, or
+`None` where torch raises an error. Only this product counts here, without the base layer.
 
 <details><summary>Hint 1: what to look at</summary>
 Multiply <code>torch.ones(3, 4)</code> with <code>torch.ones(4)</code>, with <code>torch.ones(3, 1)</code>, and with
@@ -196,7 +196,7 @@ Broadcasting writes the two shapes under one another, <em>aligned on the right</
 has no size. Then it looks at each pair of sizes by itself.
 </details>
 <details><summary>Hint 3: nearly there</summary>
-Two sizes fit when they are equal or when one of them is 1. You may write that as a loop, but torch has a function for its own rule: it
+Two sizes fit when they are equal or when one of them is 1. You may write that as a loop. But torch also has a function for this rule: it
 takes shapes, and it raises an error that you can catch.
 </details>
 """
@@ -240,8 +240,8 @@ The output of a right layer has shape <code>x_shape[:-1] + (k,)</code>. When is 
 <code>product_shape</code> says?
 </details>
 <details><summary>Hint 2: the idea</summary>
-You need not guess the sizes. Let <code>d</code>, <code>k</code> and a batch size run from 1 to 5 in three loops, and print those for which
-the two shapes are equal.
+You do not have to guess the sizes. Let <code>d</code>, <code>k</code> and a batch size run from 1 to 5 in three loops, and print those for
+which the two shapes are equal.
 </details>
 <details><summary>Hint 3: nearly there</summary>
 Some of the cases that you find have a size of 1 and turn out to be right. Write one of them out: how many terms does the sum over its
@@ -392,7 +392,7 @@ r"""
 
 *About 12 minutes · difficulty 3 of 5 · 4 points*
 
-Now you write the test, and the check tests your test. It hands layer classes to your function, all with the same name and the same
+Now you write the test, and the check tests your test. It calls your function with layer classes, all with the same name and the same
 parameters: several right ones, written in different ways, and many wrong ones. One of the wrong ones is Attempt #1. The others have
 mistakes in the scaling, in what they do with the base layer, in the product, or in the sizes and shapes that they can take. Each of them
 hides from some tests.
@@ -413,12 +413,12 @@ Take the three ways above in which the bug hides. What must a test do so that no
 values of α and r does a mistake in the scaling make no difference?
 </details>
 <details><summary>Hint 2: the idea</summary>
-Make a layer whose every number you know, work out what it should return from the formula, and compare shape and
-values. Do that for several layers and several shapes of x, and say False only when all of them agree.
+Make a layer in which you know every number, compute from the formula what it should return, and compare shape and values. Do that for
+several layers and several shapes of x, and return False only when all of them agree.
 </details>
 <details><summary>Hint 3: nearly there</summary>
-A layer that raises is wrong, so the call belongs inside <code>try</code>. Sums in another order differ in their last
-digits: <code>torch.allclose</code> has a parameter <code>atol</code>. And you have seen what it does with shapes.
+A layer that raises is wrong, so put the call inside <code>try</code>. Sums in another order differ in their last digits:
+<code>torch.allclose</code> has a parameter <code>atol</code> for this. And you have seen what it does with shapes.
 </details>
 """
 
@@ -430,7 +430,7 @@ def exposes(layer_class):
     Args:
         layer_class: ``layer_class(base, rank=…, alpha=…)``, with an nn.Linear as base, makes a
             layer. The layer has ``base_layer`` and the Parameters ``lora_A`` of shape (d, r)
-            and ``lora_B`` of shape (r, k); lora_B starts at zero, and both may be set.
+            and ``lora_B`` of shape (r, k). lora_B is zero at first; you may set both.
 
     Returns:
         True when the layer is wrong: for some sizes, rank, alpha and values of A and B, for a
@@ -479,7 +479,7 @@ nothing, whether it is right or wrong. Remember how your test works: you will wa
 r"""
 ## What to remember
 
-- `*` multiplies entry by entry, and `@` also sums. Where sizes happen to fit, `*` broadcasts and raises no error.
+- `*` multiplies entry by entry; `@` also sums. If the sizes happen to fit, `*` broadcasts and raises no error.
 - At $B = 0$ every LoRA layer equals its base. A test that leaves $B$ at zero tests the base.
 - Equal sizes hide mistakes. Test with sizes that all differ, and compare shapes as well as values.
 

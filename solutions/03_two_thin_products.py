@@ -19,10 +19,10 @@ which rank an adapter stops being cheap.
 
 Answer these before you open them.
 
-<details><summary>01 · A is (d, r) and B is (r, k). How many numbers do they hold together, and how many does a weight for the same layer hold?</summary>
-r (d + k), where the weight holds d k.
+<details><summary>01 · A is (d, r) and B is (r, k). How many numbers do they have together, and how many does the weight of the same layer have?</summary>
+r (d + k) together; the weight has d k.
 </details>
-<details><summary>02 · A fresh LoRA layer returns what its base returns. Why does that say nothing about its product?</summary>
+<details><summary>02 · A new LoRA layer returns what its base returns. Why does that say nothing about its product?</summary>
 B is zero, so every product with it is zero too, right or wrong.
 </details>
 <details><summary>02 · At which sizes does (A @ B) * x run, return the right shape, and get the values wrong?</summary>
@@ -49,8 +49,8 @@ r"""
 
 An adapter adds $s \, x A B$ to the output of its layer: $A$ is $(d, r)$, $B$ is $(r, k)$, and $s$ is the scaling. Matrix products are
 associative: you may put the brackets anywhere, and the result stays the same. The cost does not. Here are four ways to write the product.
-Ways 3 and 4 are written as in the paper, where $x$ is a column and stands on the right; the transposes turn rows into columns and back, and
-cost nothing.
+Ways 3 and 4 are written as in the paper, where $x$ is a column on the right. The transposes turn rows into columns and back, and they cost
+nothing.
 """
 
 # %% demonstration=true
@@ -63,9 +63,10 @@ ways = {
 
 # %% [markdown]
 r"""
-> Take $d = k = 4096$ and $r = 8$, so that $A$ and $B$ hold 32,768 numbers each, and let one row $x$ come in.
+> Take $d = k = 4096$ and $r = 8$, so that $A$ and $B$ have 32,768 entries each, and one row $x$.
 >
-> 1. Rank the four by the multiplications and additions that they take, the cheapest first. Put a tie into one string: `"1 = 2"`.
+> 1. Rank the four by the multiplications and additions that they take, the cheapest first, in one string. Write a tie with `=`, for
+>    example `"1 = 2 < 3 < 4"`.
 > 2. How many times as many operations does the most expensive way take as the cheapest: 1.5, 20, 200 or 2,000?
 """
 
@@ -105,10 +106,10 @@ Python gives `*` and `@` the same precedence and **reads from left to right**. T
 | 3 | `((s * B.T) @ A.T) @ x.T` | `B.T` with `A.T` | $(4096, 4096)$ |
 | 4 | `(s * B.T) @ (A.T @ x.T)` | `A.T` with `x.T` | $(8, 1)$ |
 
-So way 1 is cheap by luck: $x$ happens to stand on the left, where Python starts to read. Write the formula as the paper does, $BAx$, again
-without brackets, and you get way 3. Brackets say what you mean; use them.
+So way 1 is cheap by luck: $x$ happens to be on the left, where Python starts to read. If you write the formula as the paper does, $BAx$,
+again without brackets, you get way 3. Brackets say what you mean; use them.
 
-The four results agree up to rounding and not to the last bit: the ways add the same terms in different orders, and floating-point sums
+The four results agree up to rounding, but not bit for bit: the ways add the same terms in different orders, and floating-point sums
 depend on the order. From here on "equal" means *within a tolerance*.
 
 Where does the factor 2,304 come from? You can count that by hand.
@@ -169,8 +170,8 @@ You can compute these four numbers with 28 FLOPs.
 
 *About 6 minutes · difficulty 2 of 5 · 3 points: 2 for the right numbers, 1 for the cheap order*
 
-Compute what an adapter adds to the output of its layer, in the cheap order. Write the code so that nobody has to know Python's reading
-order to see what it costs. The check counts operations as the cells above did; it measures no time.
+Compute what an adapter adds to the output of its layer, in the cheap order. Write the code so that a reader sees what it costs without
+knowing the order in which Python reads it. The check counts operations as the cells above did; it measures no time.
 
 <details><summary>Hint 1: what to look at</summary>
 Write <code>x</code>, <code>A</code> and <code>B</code> in a row, and the shape of each below it. Which neighbours
@@ -196,10 +197,10 @@ def lora_delta(x, A, B, scaling):
         x: tensor of shape (..., d), any number of leading axes, none included.
         A: tensor of shape (d, r), the dtype of x.
         B: tensor of shape (r, k), the dtype of x.
-        scaling: a Python number, alpha / r already worked out.
+        scaling: a Python number, alpha / r already computed.
 
     Returns:
-        Tensor of shape (..., k) in the dtype of x. The inputs are left unchanged.
+        Tensor of shape (..., k) in the dtype of x. The inputs are not changed.
     """
     ### BEGIN SOLUTION
     thin = x @ A  # (..., d) @ (d, r) -> (..., r)
@@ -245,7 +246,7 @@ r"""
 *About 5 minutes · difficulty 2 of 5 · 1 point each*
 
 To count by running the products, you need a machine with enough memory. To count from the shapes alone, you need only a line or two of
-Python.
+Python. Write this count for both orders.
 
 <details><summary>Hint 1: what to look at</summary>
 Each order has two products. Write down the shapes of both factors of each: four lines in all.
@@ -354,10 +355,11 @@ r"""
 
 *About 4 minutes · difficulty 2 of 5 · 1 point*
 
-Where exactly does the solid line meet the dotted one?
+Where exactly does the solid line meet the dotted one? Write a function that returns the largest rank below that point.
 
 <details><summary>Hint 1: what to look at</summary>
-The base layer computes one product, <code>(n, d)</code> by <code>(d, k)</code>. Write its cost beside that of the two thin ones. Which factors appear in both?
+The base layer computes one product, <code>(n, d)</code> times <code>(d, k)</code>. Write its cost beside that of the two thin products.
+Which factors appear in both?
 </details>
 <details><summary>Hint 2: the idea</summary>
 What is left is a comparison of two whole numbers, one of which grows with the rank. A loop that counts up is a good
@@ -442,7 +444,7 @@ The adapter's second product writes another, and the sum writes a third. If you 
 write a fourth. (The full product makes four of them, and a $\Delta W$ as large as two.) `torch.addmm` adds a tensor to a product and takes a
 factor for it, so it does the scaling, the second product and the sum in one pass.
 
-There is one good time to compute $AB$: once, before the model goes into use, to add it to $W$ for good. Then the adapter costs nothing at
+There is one good time to compute $AB$: once, before the model is used, to add it to $W$ permanently. Then the adapter costs nothing at
 all. That is merging, in lesson [06](../06_merging/06_merging.ipynb).
 
 ### Time it yourself
@@ -459,8 +461,8 @@ why.
 r"""
 ## What to remember
 
-- Where the brackets stand in $xAB$ changes the cost and not the result. The cheap order never makes a $(d, k)$ matrix.
-- Python reads `@` and `*` from left to right. Without brackets, the place of $x$ decides what you pay.
+- The brackets in $xAB$ change the cost, not the result. The cheap order never makes a $(d, k)$ matrix.
+- Python reads `@` and `*` from left to right. Without brackets, the place of $x$ decides the cost.
 - A product $(a, b)(b, c)$ costs $2abc$ FLOPs. At the usual ranks an adapter needs very few extra FLOPs; what costs time is the passes over the output.
 
 **Next:** [04 · LoRALinear](../04_lora_linear/04_lora_linear.ipynb) puts the base layer, the two thin products and the scaling into one layer.

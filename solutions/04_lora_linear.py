@@ -10,7 +10,7 @@
 r"""
 # 04 · LoRALinear
 
-In this lesson you turn `nn.Linear` into a LoRA layer. At the end you can defend every decision in it: why $B$ starts at zero and $A$ does not, why the bias is frozen too, what
+In this lesson you turn `nn.Linear` into a LoRA layer. At the end you can explain every decision in it: why $B$ starts at zero and $A$ does not, why the bias is frozen, too, what
 $\alpha$ does, and why $x$ is multiplied by $A$ first and then by $B$.
 
 *About 70 minutes · difficulty 3 of 5 · builds on: [00](../00_start_here/00_start_here.ipynb) for the layout of a weight,
@@ -49,7 +49,7 @@ r"""
 ## Predict first
 
 You freeze a trained layer and put two thin matrices beside it: $A$ of shape $(d, r)$ and $B$ of shape $(r, k)$. Only these two will be trained. But before the first step they
-must hold *some* values, and there are four obvious choices.
+need *some* values, and there are four obvious choices.
 
 > For each start: is the layer's output, before any training, still exactly the base's? And will training get anywhere?
 
@@ -87,7 +87,7 @@ then open the answer.
 
 1. **shape** · $(1, 3)$ times $(3, 2)$ times $(2, 2)$: three numbers go in, there are two in the middle, and two come out.
 2. **product** · $xA = (1 + 3, \; 2 + 3) = (4, 5)$, and then $(xA)B = (4 + 10, \; -5) = (14, -5)$.
-3. **scale** · do it yourself: what is $\alpha / r$, and what becomes of $(14, -5)$?
+3. **scale** · do it yourself: what is $\alpha / r$, and what does $(14, -5)$ become?
 4. **add** · do it yourself: what is $h$?
 
 <details><summary>Steps 3 and 4</summary>
@@ -99,7 +99,7 @@ then open the answer.
 r"""
 ## Why one matrix is zero and the other is not
 
-Let $g$ be the gradient of the loss with respect to the output $h$, and $s = \alpha / r$. The chain rule gives each matrix its gradient, and each gradient contains the *other* matrix:
+Let $g$ be the gradient of the loss with respect to the output $h$, and $s = \alpha / r$. By the chain rule, the gradient of each matrix has the *other* matrix as a factor:
 
 $$
 \frac{\partial L}{\partial A} = s \, x^\top (g B^\top)
@@ -150,7 +150,7 @@ Write the layer. There are five things to do:
 - keep `scaling`, which is $\alpha / r$;
 - compute $h$, for an $x$ with any number of leading axes.
 
-You need not do all five before you run a check. All four checks need `lora_A` and `lora_B` in their shapes. Beyond that:
+You do not have to do all five before you run a check. All four checks need `lora_A` and `lora_B` in their shapes. Beyond that:
 
 | check | needs | looks at |
 |---|---|---|
@@ -163,7 +163,7 @@ Two spellings are equally right: `nn.Parameter`s of shape $(d, r)$ and $(r, k)$,
 when your work is graded.
 
 <details><summary>Hint 1: what to look at</summary>
-<code>base_layer.in_features</code>, <code>base_layer.out_features</code> and <code>base_layer.weight</code> hold every size, the dtype and the
+<code>base_layer.in_features</code>, <code>base_layer.out_features</code> and <code>base_layer.weight</code> tell you every size, the dtype and the
 device that you need. Print them for an <code>nn.Linear(5, 7, dtype=torch.float64)</code>.
 </details>
 <details><summary>Hint 2: the idea</summary>
@@ -186,7 +186,7 @@ class LoRALinear(nn.Module):
         alpha: a number; the update is scaled by alpha / rank.
 
     Attributes:
-        base_layer: the layer that was handed in, frozen.
+        base_layer: the layer that was passed in, frozen.
         lora_A: ``nn.Parameter`` of shape (d, r), or ``nn.Linear(d, r)`` without bias. Random
             at the start.
         lora_B: ``nn.Parameter`` of shape (r, k), or ``nn.Linear(r, k)`` without bias. Zero at
@@ -268,7 +268,7 @@ losses_of_training(base, upright(images), labels)
 base.requires_grad_(False)
 for name, view in [("upright", upright), ("mirrored", mirrored)]:
     share = accuracy(base, view(held_out_images), held_out_labels)
-    print(f"the base reads {share:.0%} of the held-out {name} digits")
+    print(f"the base reads {share:.0%} of the held-out {name} digits correctly")
 
 # %% [markdown]
 r"""
@@ -402,8 +402,8 @@ r"""
 
 *About 8 minutes · difficulty 2 of 5 · 2 points*
 
-A textbook's layer goes from 512 to 512 features with rank 4, and freezes the base's *weight*. Its adapters hold $4 \cdot (512 + 512) = 4096$ numbers. The code counts what trains
-and labels the result "Trainable Parameters (A+B)", but it prints another number:
+A textbook's layer goes from 512 to 512 features with rank 4, and freezes the base's *weight*. Its adapters have $4 \cdot (512 + 512) = 4096$ parameters. The code counts what
+trains and labels the result "Trainable Parameters (A+B)", but it prints another number:
 """
 
 # %% demonstration=true
@@ -468,7 +468,7 @@ r"""
 
 *About 5 minutes · difficulty 1 of 5 · 1 point*
 
-Many libraries, PEFT among them, keep the adapters as two `nn.Linear`s. To move yours there, you need the weights of those layers.
+Many libraries, PEFT among them, keep the adapters as two `nn.Linear`s. To move yours there, you need the weights of those layers. Compute them from $A$ and $B$.
 
 <details><summary>Hint 1: what to look at</summary>
 Lesson 00: in which order does <code>nn.Linear(d, r)</code> keep the sizes of its weight?

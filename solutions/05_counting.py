@@ -19,7 +19,7 @@ At the end of this lesson you can check any claim about the size of LoRA: how ma
 Answer these before you open them.
 
 <details><summary>04 · In a fresh LoRALinear one of the two gradients is zero. Which one, and why?</summary>
-That of A: it contains B, and B is zero.
+That of A: it has B as a factor, and B is zero.
 </details>
 <details><summary>03 · A layer goes from 512 to 512 features. Up to which rank are the two thin products cheaper than the layer itself?</summary>
 Up to 255: r (512 + 512) must stay below 512 · 512, which is reached at r = 256.
@@ -63,7 +63,7 @@ A layer takes $d = 30$ numbers to $k = 20$, with a bias, and gets an adapter of 
 more, and ask of each what it has to keep. The first two are begun for you.
 
 1. **shape** · $A$ is $(30, 2)$ and $B$ is $(2, 20)$. $A$ holds $30 \cdot 2 = 60$ numbers. And $B$?
-2. **product** · $xA$ and $(xA)B$ are computed anew for every $x$. Neither is a parameter.
+2. **product** · $xA$ and $(xA)B$ are computed again for every $x$. Neither is a parameter.
 3. **scale** · $\alpha / r$: is it a parameter?
 4. **add** · to the base. How many numbers does its weight hold, and its bias? Do they train?
 
@@ -96,7 +96,7 @@ The scaling is not in the list: it is a plain number, set once. The weight holds
 
 *About 4 minutes · difficulty 1 of 5 · 1 point each*
 
-The same two counts for any layer.
+Write the same two counts as functions, for any layer.
 
 <details><summary>Hint 1: what to look at</summary>
 Step 1 of the worked example. Where do 60, 40 and 600 come from?
@@ -159,20 +159,20 @@ r"""
 
 *About 6 minutes · difficulty 2 of 5 · 2 points*
 
-A formula says how many values *should* train. To find out how many do, ask the model. Three things make that harder than it looks:
+A formula says how many values *should* train. To find out how many do, count them in the model. Three things make that harder than it looks:
 
-- modules hold modules, and some hold parameters of their own beside them;
-- two modules may **share** a parameter. Language models often use one matrix both to read tokens and to write them. It lies in memory once, and counts once;
-- a **buffer** is no parameter. The running mean of a batch norm is stored with the model and never trained.
+- modules contain modules, and some also have parameters of their own;
+- two modules may **share** a parameter. Language models often use one matrix both to read tokens and to write them. It is in memory once, and counts once;
+- a **buffer** is not a parameter. The running mean of a batch norm is stored with the model, but not trained.
 
 <details><summary>Hint 1: what to look at</summary>
 The loop under the worked example prints what you need to know of each parameter. Which method gave it the parameters?
 </details>
 <details><summary>Hint 2: the idea</summary>
-<code>module.parameters()</code> walks through all levels, leaves buffers out, and gives a shared parameter once. What is left to you is to add up, twice.
+<code>module.parameters()</code> walks through all levels, leaves buffers out, and gives a shared parameter once. You only have to add up sizes, twice.
 </details>
 <details><summary>Hint 3: nearly there</summary>
-What <code>parameters()</code> returns can be gone through only once. Make a list of it, or ask for it again.
+You can loop over the result of <code>parameters()</code> only once. Make a list of it, or call it again.
 </details>
 """
 
@@ -223,7 +223,8 @@ r"""
 
 *About 3 minutes · difficulty 1 of 5 · 1 point*
 
-Now the other way round. You may train 1,000,000 values in one layer from 4096 to 4096 features. What is the largest rank that you can afford?
+Now the other way round. You may train 1,000,000 values in one layer from 4096 to 4096 features. What is the largest rank that you can afford? Write the function for any layer
+and any budget.
 
 <details><summary>Hint 1: what to look at</summary>
 Go from rank 2 to rank 3 in the worked example. How many values are added to <code>A</code>, and how many to <code>B</code>?
@@ -250,7 +251,7 @@ def largest_rank_within(d, k, budget):
         A whole number; 0 where not even rank 1 fits.
     """
     ### BEGIN SOLUTION
-    # a rank more is a column more in A, d values, and a row more in B, k values
+    # one more rank is one more column of A, d values, and one more row of B, k values
     return budget // (d + k)
     ### END SOLUTION
 
@@ -313,7 +314,7 @@ r"""
 
 *About 4 minutes · difficulty 2 of 5 · 2 points*
 
-Each of those tensors is as large as its parameter. Add them up, for a whole model.
+Each of those tensors is as large as its parameter. Write a function that adds them up, for a whole model.
 
 <details><summary>Hint 1: what to look at</summary>
 The output above. How many numbers are kept for one frozen value, and how many for one that trains?
@@ -410,8 +411,8 @@ print(f"65 billion frozen values, half a byte each: {training_bytes(65e9, 0, 0.5
 r"""
 ## The claims audit
 
-Here are ten published figures, each with the line that states it. Call a claim **exact**, **near** (within 10 % of what you get when you work it out) or **wrong**. First judge without
-calculating, and write your verdicts down.
+Here are ten published figures, each with the line that states it. Your verdict on each: **exact**, **near** (within 10 % of the figure that you compute) or **wrong**. First judge
+without calculating, and write your verdicts down.
 
 | | the line | what is claimed | from |
 |---|---|---|---|
@@ -447,7 +448,7 @@ r"""
 
 *About 6 minutes · difficulty 2 of 5 · 3 points*
 
-Now work three of them out yourself: D, E and F. The other seven are worked out for you afterwards.
+Now compute three of the figures yourself: D, E and F. The other seven are computed for you afterwards.
 
 <details><summary>Hint 1: what to look at</summary>
 The table says for each claim how many layers the model has, which projections are adapted, how large they are and at which rank.
@@ -488,7 +489,7 @@ r"""
 For H, the model itself is counted. On the *meta* device a tensor has a shape and no memory, so even this one can be built anywhere. (If you recognise shared parameters by their address
 in memory, your count will be wrong here: tensors on the meta device have no address.) For I, we count lesson [04](../04_lora_linear/04_lora_linear.ipynb)'s layer with a bias that still trains.
 
-Open the answers one at a time, and say your verdict before you look.
+Open the answers one at a time, and state your verdict before you look.
 """
 
 # %% demonstration=true
@@ -518,7 +519,7 @@ thing and quoted for another.
 
 ## What to remember
 
-- An adapter's size follows from two shapes. Work out a claim before you repeat it.
+- An adapter's size follows from two shapes. Recompute a claim before you repeat it.
 - Check the formula against the model: count what trains and what there is in all, shared parameters once.
 - LoRA saves nearly all gradients and moments, but no weights. With Adam that is at most three quarters of the memory.
 

@@ -46,14 +46,14 @@ device = "cuda" if torch.cuda.is_available() else "cpu"
 r"""
 ## Fifty customers, one base
 
-You run one large model for fifty customers, and each has an adapter. While an adapter stands beside its layer, every call pays for two more products and a sum: $h = x W^\top + b
-+ s \, x A B$. But that is *linear* in $x$. One weight can do the work of all three matrices: compute once how $W$ has to change, and add the change to it. That is **merging**.
+You run one large model for fifty customers, and each has an adapter. While an adapter is separate from its layer, every call needs two more products and a sum: $h = x W^\top + b
++ s \, x A B$. But the adapter's part is *linear* in $x$, like $x W^\top$. One weight can do the work of all three matrices: compute once how $W$ has to change, and add the change to it. That is **merging**.
 For the next customer you take the change out again and add another one. The LoRA paper describes it (section 4.1): "When we need to switch to another downstream task, we can
 recover $W_0$ by subtracting $BA$ and then adding a different $B'A'$, a quick operation with very little memory overhead."
 
-So you add a customer's change to the weight, answer, and subtract the same change. The weight has 512 × 512 numbers. Each of the fifty customers comes twice, a hundred visits in all.
+So you add a customer's change to the weight, answer, and subtract the same change. The weight has 512 × 512 entries. Each of the fifty customers comes twice, a hundred visits in all.
 
-> After the last visit, how many of the weight's numbers are not what they were: none, one in a hundred, one in ten, or most of them? Answer for bfloat16 and for float32.
+> After the last visit, how many of the weight's entries differ from before: none, one in a hundred, one in ten, or most of them? Answer for bfloat16 and for float32.
 """
 
 # %%
@@ -77,8 +77,8 @@ r"""
 Most of them, and in float32 as many as in bfloat16. "None" is tempting for float32, because what is added is subtracted again, and because float32 is precise. But a wider dtype makes
 the errors *smaller*, not rarer.
 
-With one customer all the damage is done at the first visit: the numbers that survived it survive every later visit too. With another customer each time, every visit adds an
-error of its own. (A customer's second visit changes the same numbers as its first. So no more numbers differ, but the errors keep growing.)
+With one customer all the damage is done at the first visit: the entries that came back exactly do so at every later visit, too. With another customer each time, every visit adds
+an error of its own. (A customer's second visit changes the same entries as its first. So no more entries differ, but the errors keep growing.)
 
 One number is enough to see why. bfloat16 keeps 8 binary digits. From 1 to 2 its numbers are $2^{-7}$ apart, from 2 to 4 they are $2^{-6}$ apart. So the sum has no room for the
 last digit of $w$:
@@ -178,6 +178,8 @@ r"""
 
 *About 3 minutes · difficulty 2 of 5 · 1 point*
 
+Write the function that computes this change for any layer.
+
 <details><summary>Hint 1: what to look at</summary>
 Print <code>small.lora_A.shape</code>, <code>small.lora_B.shape</code> and <code>small.base_layer.weight.shape</code>.
 </details>
@@ -195,12 +197,12 @@ def delta_weight(layer):
     """What a merge adds to ``layer.base_layer.weight``.
 
     Args:
-        layer: holds ``base_layer``, an nn.Linear; ``lora_A``, an nn.Parameter of shape (d, r);
+        layer: has ``base_layer``, an nn.Linear; ``lora_A``, an nn.Parameter of shape (d, r);
             ``lora_B``, an nn.Parameter of shape (r, k); and ``scaling``, a float (alpha / r
-            already worked out).
+            already computed).
 
     Returns:
-        Tensor of shape (k, d) in the dtype of lora_A. The layer is left as it is.
+        Tensor of shape (k, d) in the dtype of lora_A. The layer is not changed.
     """
     ### BEGIN SOLUTION
     return (layer.scaling * layer.lora_B).T @ layer.lora_A.T  # (k, r) @ (r, d) -> (k, d)
@@ -288,7 +290,7 @@ for attempt in (with_add, with_plus_equals, with_add_under_no_grad):
 # %% [markdown]
 r"""
 "Torch refuses" is tempting, because torch does refuse to write into a weight that *trains*. But it does not protect a frozen weight. The first attempt raises nothing, and
-afterwards the weight is not frozen any more. It *requires a gradient*, it is *not a leaf*, and it has a `grad_fn`: autograd takes it for the result of a computation. The second
+afterwards the weight is no longer frozen. It *requires a gradient*, it is *not a leaf*, and it has a `grad_fn`: autograd treats it as the result of a computation. The second
 attempt does raise, but only at the assignment. By then the sum has been written in place. The values **have** changed, and if you run the cell again, you merge a second time.
 
 Here is what autograd keeps behind such a weight.
@@ -347,19 +349,19 @@ r"""
 
 *About 8 minutes · difficulty 3 of 5 · 3 points: 2 for layers in float32, 1 for those in other dtypes*
 
-Whoever uses the merged layer should need no LoRA code: no class of yours, no $A$, no $B$. Make a plain `nn.Linear` that computes the same. The layer that you merge stays as it
+A user of the merged layer should need no LoRA code: no class of yours, no $A$, no $B$. Make a plain `nn.Linear` that computes the same. The layer that you merge stays as it
 is, because somebody may go on training it.
 
 <details><summary>Hint 1: what to look at</summary>
-Print <code>layer.base_layer</code> and its <code>weight.dtype</code>. Which of all that must your result have too? What
-is <code>bias</code> for a layer that has none?
+Print <code>layer.base_layer</code> and its <code>weight.dtype</code>. Which of these must your result have, too? What is
+<code>bias</code> for a layer that has none?
 </details>
 <details><summary>Hint 2: the idea</summary>
 There are two ways: make a new <code>nn.Linear</code> and write values into it, or copy the base as a whole (<code>copy</code> is imported above) and write into the copy. Both ways write into a Parameter: think of the experiment with <code>add_</code>.
 </details>
 <details><summary>Hint 3: nearly there</summary>
-Check three things on your result. Has it a bias exactly where the base has one, with the base's values? Is it in bfloat16
-where the base is? And when you set one entry of its bias to 100, does the base's bias stay as it was?
+Check three things. Does your result have a bias if and only if the base has one, with the base's values? Is it in bfloat16 if
+the base is? And when you set one entry of its bias to 100, does the base's bias stay as it was?
 </details>
 """
 
@@ -373,10 +375,10 @@ def merge(layer):
             None), and any float dtype: float64, float32, float16 or bfloat16.
 
     Returns:
-        A new nn.Linear, of no class of its own, with the base's sizes, dtype and device, and a
-        bias exactly where the base has one. Its weight is a leaf without a grad_fn; weight and
-        bias share no memory with the layer's. It may train or be frozen. The layer is left as
-        it is, to the last bit.
+        A new nn.Linear (not of a derived class) with the base's sizes, dtype and device, and
+        with a bias if the base has one. Its weight is a leaf without a grad_fn; weight and
+        bias share no memory with the layer's. It may train or be frozen. The layer is not
+        changed, not by a single bit.
     """
     ### BEGIN SOLUTION
     linear = copy.deepcopy(layer.base_layer)
@@ -427,17 +429,16 @@ A merged layer costs what its base costs, to the last operation. The outputs agr
 
 ## In place
 
-A new layer takes memory for a second weight, and in a large model that may be all the memory there is. So the sum is often made *in place*, in the base's own weight. Whoever
-else holds that Parameter, an optimiser or a layer that is tied to it, then sees the merged values too. But now the layer has two states, merged and not merged, and it is easy to
-lose track of them.
+A new layer needs memory for a second weight, and with a large model there may be none left. So the sum is often computed *in place*, in the base's own weight. An optimiser that
+has this Parameter, or a layer that is tied to it, then sees the merged values, too. But now the layer has two states, merged and not merged, and it is easy to lose track of them.
 
 ### Experiment: merged twice
 
 Somebody runs a notebook cell that merges in place, and later runs it once more. Or the merged layer is saved, and a colleague loads the file into a new `LoRALinear` and merges
 again "to be sure". `forward` is still the one above.
 
-> The right output is the base's output plus **one** time the adapter's part. How many times does the output contain the adapter's part after the cell has run once? And after it
-> has run twice?
+> The right output is the base's output plus the adapter's part, **once**. How many times does the output contain the adapter's part after the cell has run once? And after it has
+> run twice?
 """
 
 # %%
@@ -457,8 +458,8 @@ with torch.no_grad():
 
 # %% [markdown]
 r"""
-After one run it is already there twice: the weight holds the change, and `forward` adds it again. It is easy to forget what `forward` does, and so "1 time" is tempting. Nothing
-raises. Shapes and dtypes are right, and nothing in the output shows that the adapter counts twice.
+After one run it is already there twice: the weight contains the change, and `forward` adds it again. It is easy to forget what `forward` does, so "1 time" is tempting. No error
+is raised. Shapes and dtypes are right, and nothing in the output shows that the adapter counts twice.
 
 So a layer that is merged in place must *remember* that it is merged, for two reasons: a second merge must change nothing, and `forward` must leave the adapter out.
 
@@ -474,11 +475,12 @@ Make a table with two columns, <em>is merged</em> and <em>is not merged</em>, an
 <code>unmerge</code> and <code>forward</code>. Fill in what has to happen. In two of the six fields nothing happens at all.
 </details>
 <details><summary>Hint 2: the idea</summary>
-From one call to the next the layer must remember two things: whether it is merged, and the weight as it was. Decide for each when it is set, when it is used, and when it is dropped.
+From one call to the next the layer must remember two things: whether it is merged, and the weight as it was. Decide for each of them when you set it, when you use it, and when you
+discard it.
 </details>
 <details><summary>Hint 3: nearly there</summary>
-Three traps. A name that you assign to a tensor is no copy of it. The Parameter must stay the one that it was, so write
-into it. And both methods write into a weight: what did the experiment with <code>add_</code> say about that?
+Three traps. Assigning a tensor to a name does not copy it. The Parameter must stay the same object, so write into it. And
+both methods write into a weight: what did the experiment with <code>add_</code> show about that?
 </details>
 """
 
@@ -489,12 +491,12 @@ class MergeableLoRALinear(LoRALinear):
 
     Attributes:
         base_layer, lora_A, lora_B, scaling: as in LoRALinear.
-        merged: whether base_layer.weight holds the delta now, True or False; False at the
+        merged: True while base_layer.weight contains the delta, else False; False at the
             start.
 
-    At all times base_layer.weight is the Parameter that the base came with: a frozen leaf
-    without a grad_fn, in the same dtype. The bias is never changed. `train()` and `eval()`
-    neither merge nor unmerge.
+    base_layer.weight is always the Parameter that the base came with: a frozen leaf without
+    a grad_fn, in the same dtype. The bias never changes. `train()` and `eval()` neither merge
+    nor unmerge.
     """
 
     def __init__(self, base_layer, rank=4, alpha=1):
@@ -505,7 +507,7 @@ class MergeableLoRALinear(LoRALinear):
         ### END SOLUTION
 
     def merge(self):
-        """Add the delta to base_layer.weight, in place. On a merged layer: nothing."""
+        """Add the delta to base_layer.weight, in place. A merged layer does not change."""
         ### BEGIN SOLUTION
         if not self.merged:
             with torch.no_grad():
@@ -515,9 +517,10 @@ class MergeableLoRALinear(LoRALinear):
         ### END SOLUTION
 
     def unmerge(self):
-        """Give base_layer.weight back every bit from before the merge. Not merged: nothing.
+        """Restore base_layer.weight from before the merge, bit for bit.
 
-        Afterwards the adapter can be trained on, and merged again.
+        A layer that is not merged does not change. Afterwards the adapter can be trained
+        further, and merged again.
         """
         ### BEGIN SOLUTION
         if self.merged:
@@ -566,10 +569,10 @@ print("· grad_fn", weight.grad_fn)
 
 # %% [markdown]
 r"""
-This has a price: while a layer is merged, its weight is stored twice. If memory is short, keep the copy elsewhere, on the CPU for example. If you merge a model for good, use
+This has a price: while a layer is merged, its weight is stored twice. If memory is short, keep the copy elsewhere, on the CPU for example. If you never want to unmerge, use
 `merge` and keep no copy. (If all fifty customers ask at the same time, do not merge at all: lesson [10](../10_many_adapters/10_many_adapters.ipynb) serves them side by side.)
 
-Two things can still go wrong. If a layer is *saved while merged*, the weight in the file holds the change, and nothing in the file says so. And if the copy is a plain attribute,
+Two things can still go wrong. If a layer is *saved while merged*, the weight in the file contains the change, and nothing in the file says so. And if the copy is a plain attribute,
 it does not follow when the layer is *moved* to another dtype or device while merged. `lora_ref/layer.py` handles both cases. Read its `LoRALinear` now: you know the reason for
 nearly every line of it.
 """
@@ -579,7 +582,7 @@ r"""
 ## What to remember
 
 - A merged layer computes the same and costs what its base costs. The change has the layout of the weight, $(k, d)$.
-- Frozen does not mean locked: writing into a frozen weight outside `no_grad` can make it part of a graph.
+- Frozen does not mean locked: writing into a frozen weight without `torch.no_grad()` can make it part of a graph.
 - A merged layer must remember that it is merged, so that the change is added only once. Floating-point sums cannot be undone exactly, so unmerging needs a copy of the weight.
 
 **Next:** [07 · Weight space](../07_weight_space/07_weight_space.ipynb) writes LoRA the other way round: a module takes a weight and returns an adapted one.

@@ -10,8 +10,8 @@
 r"""
 # 07 · Weight space
 
-At the end of this lesson you can put LoRA on any layer that has a weight, convolutions included, without writing a layer
-for each of them; and you can tell from one number, the rank, whether an update is LoRA at all.
+At the end of this lesson you can put LoRA on any layer that has a weight, convolutions included, without writing a new layer
+class for each kind. And you can tell from one number, the rank of the change, whether an update is low-rank at all.
 
 *About 45 minutes · difficulty 3 of 5 · builds on: [04 · LoRALinear](../04_lora_linear/04_lora_linear.ipynb) and
 [06 · Merging](../06_merging/06_merging.ipynb)*
@@ -24,10 +24,10 @@ Answer these before you open them.
 3. It has 64 rows and 48 columns, and all of them are combinations of three.
 </details>
 <details><summary>03 · Why does LoRALinear multiply x by A first, and not A by B?</summary>
-The product of A and B is as large as the weight. Making it costs about as much as the layer itself.
+The product of A and B is as large as the weight. Computing it costs about as much as the layer itself.
 </details>
-<details><summary>06 · What happens to a frozen weight when you add the update to it outside of no_grad?</summary>
-It becomes part of a graph: it requires a gradient, is no leaf any more, and has a grad_fn.
+<details><summary>06 · What happens to a frozen weight when you add the update to it in place, without torch.no_grad()?</summary>
+It becomes part of the autograd graph: now it requires a gradient, has a grad_fn, and is no longer a leaf.
 </details>
 """
 
@@ -52,16 +52,16 @@ device = "cuda" if torch.cuda.is_available() else "cpu"
 r"""
 ## Predict first
 
-`LoRALinear` knows one kind of layer. A convolution has a weight too, but its `forward` has no place for $A$ and $B$. There
-is another way to write LoRA: leave the layer alone and adapt its **weight**. A small module takes the weight and returns the
-adapted one; torch puts it in front of the weight of any layer, and whoever reads `layer.weight` gets what the module
-returns.
+`LoRALinear` works for one kind of layer. A convolution has a weight too, but `LoRALinear` cannot wrap it. There is another
+way to write LoRA: leave the layer alone and adapt its **weight**. A small module takes the weight and returns the adapted
+weight. Torch can register such a module on the weight of any layer; from then on, all code that reads `layer.weight` gets
+what the module returns.
 
-`LoRA`, imported above, is such a module, exactly as somebody published it. The next cell trains a small convolutional
-network on upright digits, freezes it, and puts `LoRA` in front of its second convolution. Then it trains nothing but the
-module's `A` and `B`, for 100 steps of Adam, on digits turned by 30°. Nothing raises.
+`LoRA`, imported above, is such a module, copied unchanged from published code. The next cell trains a small convolutional
+network on upright digits, freezes it, and registers `LoRA` on the weight of its second convolution. Then it trains only the
+module's `A` and `B`, for 100 steps of Adam, on digits turned by 30°. No error is raised.
 
-> What does the loss do in these 100 steps: does it fall, rise or stay?
+> What does the loss do in these 100 steps: does it fall, rise, or stay about the same?
 """
 
 # %%
@@ -107,7 +107,7 @@ losses_of_training(network, upright, y)
 network.requires_grad_(False)
 for name, images in [("upright", upright_held_out), ("turned", tilted_held_out)]:
     share = accuracy(network, images, y_held_out)
-    print(f"the network reads {share:.0%} of the held-out {name} digits")
+    print(f"the network reads {share:.0%} of the held-out {name} digits correctly")
 
 dead = copy.deepcopy(network)
 parametrize.register_parametrization(
@@ -124,7 +124,7 @@ print("matrices that are not zero after training:", len(moved))
 # %% [markdown]
 r"""
 It is tempting to expect that it falls: the module has parameters, they require gradients, and the optimiser has them. But
-the loss only fluctuates from batch to batch. Here is how the module is made. Which line would you change?
+the loss only fluctuates from batch to batch. Here is the module's `__init__`. Which line would you change?
 """
 
 # %% demonstration=true
@@ -132,8 +132,9 @@ print(inspect.getsource(LoRA.__init__))
 
 # %% [markdown]
 r"""
-You have met this in lesson [04](../04_lora_linear/04_lora_linear.ipynb): the gradient of each matrix contains the other one. The rest of the module is correct, and its
-idea is a good one. You are going to write a version that learns.
+You have met this in lesson [04](../04_lora_linear/04_lora_linear.ipynb): the gradient of each matrix has the other matrix
+as a factor. When both are zero, both gradients are zero at every step, and nothing ever moves. The rest of the module is
+correct. You are going to write a version that learns.
 
 ## A worked example, small enough to check by hand
 
@@ -147,10 +148,10 @@ W = \begin{pmatrix} 10 & 10 & 10 & 10 \\ 20 & 20 & 20 & 20 \end{pmatrix} \text{,
 $$
 
 1. **shape** · $(2, 1)$ times $(1, 4)$ is $(2, 4)$. A weight is stored as (out, in), so the outputs come first,
-   and $B$ stands on the left. This is the order of the paper.
+   and $B$ is on the left. The paper writes it in this order, too.
 2. **product** · $BA = \begin{pmatrix} 3 & 0 & 6 & -3 \\ 1 & 0 & 2 & -1 \end{pmatrix}$
 3. **scale** · by $\alpha / r = 2$: $\begin{pmatrix} 6 & 0 & 12 & -6 \\ 2 & 0 & 4 & -2 \end{pmatrix}$
-4. **add** · each row of the product is shaped like a kernel and added to it. The first kernel becomes
+4. **add** · each row of the scaled product is reshaped to 2 × 2 and added to one kernel. The first kernel becomes
    $\begin{pmatrix} 10 + 6 & 10 + 0 \\ 10 + 12 & 10 - 6 \end{pmatrix}$. Work out the second one yourself.
 """
 
@@ -160,17 +161,17 @@ r"""
 
 *About 10 minutes · difficulty 2 of 5 · 4 points*
 
-The names are those of the published module, and so are the shapes: `B` is `(in_f, rank)` and `A` is `(rank, out_f)`. Do not
-let the names confuse you: `in_f` and `out_f` are the rows and the columns of the weight that comes in. For an `nn.Linear`,
-which stores (out, in), `in_f` is the number of *outputs*.
+Write the module so that it learns. Names and shapes are those of the published one: `B` is `(in_f, rank)` and `A` is
+`(rank, out_f)`. Do not let the names confuse you: `in_f` and `out_f` are the numbers of rows and columns of the weight that
+comes in. For an `nn.Linear`, which stores (out, in), `in_f` is the number of *outputs*.
 
 <details><summary>Hint 1: what to look at</summary>
 Print <code>.shape</code> for the weight of <code>nn.Linear(5, 3)</code> and of <code>nn.Conv2d(6, 10, (3, 2))</code>. What
 does <code>nn.Conv2d(6, 10, (3, 2)).weight.flatten(1).shape</code> say?
 </details>
 <details><summary>Hint 2: the idea</summary>
-The product is a matrix, and the weight may have four axes. Both hold the same numbers in the same order: what is left to do
-is to give the product the shape of the weight.
+The product is a matrix, and the weight may have four axes. Both have the same number of entries, and row by row in the same
+order. So the product only has to take the weight's shape.
 </details>
 <details><summary>Hint 3: nearly there</summary>
 Three questions for the finished module. When it is new, does it return the weight unchanged, and is one of its matrices not zero?
@@ -243,22 +244,22 @@ with torch.no_grad():
 
 # %% [markdown]
 r"""
-And the experiment from the beginning once more: the same network, the same batches, your module.
+Now repeat the experiment from the beginning: the same network, the same batches, your module.
 """
 
-# %% demonstration=true alt="Line chart of the loss on turned digits against the step of the optimiser, for two modules. With both matrices zero, a dashed line wobbles about its starting value for all 100 steps. With one of them random, a solid line starts at the same value and falls steeply."
+# %% demonstration=true alt="Line chart of the loss on turned digits against the step of the optimiser, for two modules. With both matrices zero, a dashed line fluctuates around its starting value for all 100 steps. With one of them random, a solid line starts at the same value and falls to less than half of it."
 torch.manual_seed(1)
 alive = copy.deepcopy(network)
-mended = LoRAWeight(16, 8 * 3 * 3, rank=4, device=device)
-parametrize.register_parametrization(alive[3], "weight", mended)
+adapter = LoRAWeight(16, 8 * 3 * 3, rank=4, device=device)
+parametrize.register_parametrization(alive[3], "weight", adapter)
 alive_losses = losses_of_training(alive, tilted, y)
 print(f"the loss of the last 20 steps, as published: {sum(dead_losses[-20:]) / 20:.3f}")
-print(f"the loss of the last 20 steps, mended:       {sum(alive_losses[-20:]) / 20:.3f}")
+print(f"the loss of the last 20 steps, yours:        {sum(alive_losses[-20:]) / 20:.3f}")
 before, after = (accuracy(m, tilted_held_out, y_held_out) for m in (network, alive))
-print(f"turned digits read: {before:.0%} before, {after:.0%} after")
-mended.en = False
+print(f"turned digits read correctly: {before:.0%} before, {after:.0%} after")
+adapter.en = False
 print(
-    "switched off, it computes the same as before:",
+    "adapter off, same output as before:",
     torch.equal(alive(upright), network(upright)),
 )
 
@@ -274,8 +275,8 @@ r"""
 ### Experiment: the sizes swapped
 
 It is easy to mistake `in_f` and `out_f` for a layer's in and out features. Then the module gets its sizes the wrong way
-round. For a weight of $(12, 8)$, the product is $(8, 12)$; both have 96 entries, so `.view` gives it the right shape and
-nothing raises.
+round. For a weight of $(12, 8)$, the product is then $(8, 12)$. Both have 96 entries, so `.view` gives the product the right
+shape, and no error is raised.
 
 > The module has rank 2. What is the rank of the change that it makes with the correct sizes, `LoRAWeight(12, 8, rank=2)`? And
 > with the sizes swapped, `LoRAWeight(8, 12, rank=2)`?
@@ -307,18 +308,19 @@ plt.show()
 
 # %% [markdown]
 r"""
-2 and 2 is tempting, since $BA$ has rank 2 in both. But `.view` cuts the second product into rows of another length, and that
-raises the rank: with the sizes swapped, the update is not low-rank. The module has as many parameters and it trains, so the loss would not tell you. But no other
-program understands its $A$ and $B$: if one reads them from a file, it computes something else. **The rank of the
-change is the test**, and you can apply it to any code that claims to be LoRA.
+Rank 2 is tempting for both, since $BA$ has rank 2 in both. But `.view` cuts the second product into rows of another length,
+and that raises the rank: with the sizes swapped, the update is not low-rank. The module has just as many parameters and it
+trains, so the loss would not tell you. But another program that reads this $A$ and $B$ from a file refuses them or computes
+something else.
+**The rank of the change is the test**, and you can apply it to any code that claims to be LoRA.
 """
 
 # %% [markdown]
 r"""
 ## What torch does with it
 
-`parametrize.register_parametrization(layer, "weight", module)` keeps the Parameter under another name. From then on,
-whoever reads `layer.weight` gets a value that `module` computes at that moment:
+`parametrize.register_parametrization(layer, "weight", module)` moves the Parameter to another name. From then on, all code
+that reads `layer.weight` gets a value that `module` computes at that moment:
 """
 
 # %% demonstration=true
@@ -335,7 +337,9 @@ print("layer.weight is a Parameter:", isinstance(layer.weight, nn.Parameter))
 r"""
 Look at the first two lines. What follows from `requires_grad True` there?
 
-> A layer is called three times. How many times is the weight worked out? And within `with parametrize.cached():`?
+Next, count how often the weight is computed.
+
+> A layer is called three times. How many times is its weight computed? And inside a `with parametrize.cached():` block?
 """
 
 # %%
@@ -371,11 +375,12 @@ with torch.no_grad(), parametrize.cached():
 
 # %% [markdown]
 r"""
-`layer.weight` looks like a stored value, so once is tempting. But it is computed anew at each access.
+`layer.weight` looks like a stored value, so once is tempting. But it is computed again at each access.
 
-That is the price of this design. `LoRALinear` never computes the product $BA$; here it is computed at every call, and it is as large as the weight.
-The cost does not depend on how many rows come in: it matters little for a large batch, and much for a single row.
-Use `cached()` while nothing learns: in one forward pass that uses a weight often, or in evaluation.
+That is the price of this design. `LoRALinear` never computes the full product of its two matrices; here it is computed at
+every call, and it is as large as the weight. The cost does not depend on how many rows come in: it matters little for a
+large batch, and much for a single row. Use `cached()` while no parameter changes: in evaluation, or in one forward pass
+that uses a weight several times.
 """
 
 # %% [markdown]
@@ -384,7 +389,7 @@ r"""
 
 *About 12 minutes · difficulty 3 of 5 · 4 points*
 
-One function for three kinds of layer. All of them keep their outputs first:
+Write one function for three kinds of layer. Each of them stores its weight with the outputs first:
 
 | layer | shape of the weight | as a matrix |
 |---|---|---|
@@ -392,21 +397,20 @@ One function for three kinds of layer. All of them keep their outputs first:
 | `nn.Conv2d(6, 10, (3, 2))` | (10, 6, 3, 2) | (10, 36) |
 | `nn.Conv2d(6, 10, (3, 2), groups=2)` | (10, **3**, 3, 2) | (10, 18) |
 
-In a grouped convolution each output sees only the inputs of its own group, so its kernel is shorter. One pair $A$, $B$
-serves all groups.
+In a grouped convolution each output sees only the inputs of its own group, so its kernel has fewer channels. One pair $A$,
+$B$ covers the whole weight, all groups together.
 
 <details><summary>Hint 1: what to look at</summary>
-The weight itself knows everything that you need: its shape, its dtype, its device. You need not ask the layer for its
-channels or groups at all.
+The weight has everything that you need: its shape, its dtype, its device. You do not need the layer's channels or groups.
 </details>
 <details><summary>Hint 2: the idea</summary>
 Three steps: refuse what is adapted already, freeze what the layer has, register the module. The list of parameters under
 "What torch does with it" shows why the second step is needed.
 </details>
 <details><summary>Hint 3: nearly there</summary>
-Once the module is registered, the layer's parameters are not only its own any more: mind the order in which you freeze and
-register. And <code>LoRAWeight</code> makes float32; a layer in float64 wants an adapter in float64. What moves a module to
-another dtype?
+Once the module is registered, <code>module.parameters()</code> contains A and B as well, so the order in which you freeze and
+register matters. And <code>LoRAWeight</code> makes float32 matrices; a layer in float64 needs an adapter in float64. Which
+method converts a module to another dtype?
 </details>
 """
 
@@ -448,13 +452,13 @@ check.adapt_weight(adapt_weight)
 r"""
 ### Experiment: three LoRAs of one convolution
 
-For a convolution with 3 × 3 kernels, three forms are in use. All three are called "rank 2".
+For a convolution with 3 × 3 kernels from 6 channels to 10, three forms of LoRA are in use. All three call this "rank 2":
 
 1. **Flattened**, as in your function: $B$ is (10, 2), $A$ is (2, 54), and their product is a weight of (10, 6, 3, 3).
 2. **Two convolutions**: one with 3 × 3 kernels from 6 channels to 2, and a 1 × 1 convolution from there to 10. Their output
    is added to the base's. This is what PEFT does.
-3. **An old library's form**, which many copied: $A$ is $(r k, \text{in} \cdot k)$ and $B$ is $(\text{out} \cdot k, r k)$,
-   with $k = 3$; their product has as many entries as the weight and is given its shape by `.view`.
+3. **An old library's form**, copied by many: $A$ is $(r k, \text{in} \cdot k)$ and $B$ is $(\text{out} \cdot k, r k)$,
+   with the kernel size $k = 3$. The product $BA$ has as many entries as the weight and gets its shape by `.view`.
 
 > Which of them compute the same? And what is the rank of the change in each, as a matrix of (10, 54)?
 """
@@ -462,7 +466,7 @@ For a convolution with 3 × 3 kernels, three forms are in use. All three are cal
 # %%
 my_fourth_prediction = {"the same": "?", "rank 1.": "?", "rank 2.": "?", "rank 3.": "?"}
 
-# %% demonstration=true alt="Bar chart of the ten singular values of the change of a convolution's weight, for two forms of LoRA that are both called rank 2. Flattened, or as two convolutions: two values and then nothing. The old library's form: ten values that fall slowly, none of them zero."
+# %% demonstration=true alt="Bar chart of the ten singular values of the change of a convolution's weight, for two forms of LoRA that are both called rank 2. Flattened, or as two convolutions: two values, and eight zeros. The old library's form: ten values that fall slowly, none of them zero."
 torch.manual_seed(5)
 inputs, outputs, k, r = 6, 10, 3, 2
 make = {"dtype": torch.float64}
@@ -501,10 +505,10 @@ plt.show()
 
 # %% [markdown]
 r"""
-All three are called rank 2, so it is tempting to expect the same of all. The first two are the same thing written in two ways: convolving with a kernel that is a product is the same as two convolutions in a row.
-The third one is a different kind of update. With r = 2 it has more parameters, and its change has full rank; here r
-is a *size*, not a rank. That does not make it bad. But "r = 2" may mean different things in two papers, and one library
-cannot read the file of the other.
+All three are called rank 2, so it is tempting to expect the same of all. The first two are the same thing written in two
+ways: one convolution with the product kernel equals two convolutions in a row. The third is a different kind of update. With
+r = 2 it has more parameters, and its change has full rank; here r is a *size*, not a rank. That does not make it bad. But
+"r = 2" can mean different things in two papers, and one library cannot read the other's files.
 """
 
 # %% [markdown]
@@ -513,15 +517,16 @@ r"""
 
 *About 5 minutes · difficulty 2 of 5 · 2 points*
 
-Training is over. The layer should be a plain one again, with the change in its weight: lesson [06](../06_merging/06_merging.ipynb)'s merge, in weight space.
-Torch has a function that undoes a parametrisation. Read its documentation (`help`) for what it leaves behind.
+Training is over. Make the layer a plain one again, with the change in its weight: this is the merge of lesson
+[06](../06_merging/06_merging.ipynb), in weight space. Torch has a function that removes a parametrisation. Read in its
+documentation (`help`) what it leaves behind.
 
 <details><summary>Hint 1: what to look at</summary>
 <code>help(parametrize.remove_parametrizations)</code> describes two cases. In which of them is the change in the weight?
 </details>
 <details><summary>Hint 2: the idea</summary>
-It is one call. You still have to find out what that call does with a module that has no parametrisation, and whether
-something needs to be frozen or unfrozen afterwards. Try it on a layer with a frozen weight and a bias that trains.
+It is one call. Find out what that call does with a module that has no parametrisation, and whether anything has to be frozen
+or unfrozen afterwards. Try it on a layer with a frozen weight and a trainable bias.
 </details>
 <details><summary>Hint 3: nearly there</summary>
 When you are done, <code>type(module)</code> is the class that the layer had before it was adapted, and the names of its
@@ -570,13 +575,13 @@ trained = sum(p.numel() for p in whole.parameters() if p.requires_grad)
 total = sum(p.numel() for p in network.parameters())
 losses_of_training(whole, tilted, y)
 before = whole(tilted_held_out)
-print(f"{trained:,} numbers trained, beside {total:,} that the network has")
-print(f"turned digits read: {accuracy(whole, tilted_held_out, y_held_out):.0%}")
+print(f"{trained:,} parameters trained; the network itself has {total:,}")
+print(f"turned digits read correctly: {accuracy(whole, tilted_held_out, y_held_out):.0%}")
 for module in list(whole):
     if parametrize.is_parametrized(module):
         fold(module)
 print("folded:", [type(module).__name__ for module in whole])
-print("the same outputs, to the last bit:", torch.equal(whole(tilted_held_out), before))
+print("the same outputs, bit for bit:", torch.equal(whole(tilted_held_out), before))
 
 # %% [markdown]
 r"""
@@ -608,23 +613,23 @@ for name, each in [("the folded copy", folded), ("the original", layer)]:
 
 # %% [markdown]
 r"""
-"Both work" is tempting, since a deep copy is said to share nothing with its original. But here it shares one thing: its class. To make
-`layer.weight` a computed value, torch makes a new *class* for the layer, and the copy has the same one. Removing the
-parametrisation takes `weight` out of that class, and so away from every copy. Copy the plain layer *before* you adapt it, or move the
-values through a `state_dict`, which works in any case. `fold` in `lora_ref/weight_space.py` gives the module a class of its
-own first. It takes one line, and now you know why that line is there.
+"Both work" is tempting, since a deep copy should share nothing with its original. But here the two share one thing: their
+class. To make `layer.weight` a computed value, torch makes a new *class* for the layer, and the copy has the same one.
+Removing the parametrisation deletes `weight` from that class, and so from every copy. Copy the plain layer *before* you
+adapt it, or move the values through a `state_dict`, which works in any case. `fold` in `lora_ref/weight_space.py` first
+gives the module a class of its own. It takes one line, and now you know why that line is there.
 """
 
 # %% [markdown]
 r"""
 ## What to remember
 
-- LoRA can sit on the weight: a module takes $W$ and returns $W + \frac{\alpha}{r} BA$, and one such module serves every
+- LoRA can adapt the weight itself: a module takes $W$ and returns $W + \frac{\alpha}{r} BA$. The same class works for every
   layer that has a weight.
-- A convolution's weight is a matrix with one row for each output. Check the **rank** of the change: with a wrong order or a
-  wrong size the module still trains, and only the rank shows the mistake.
-- The product is computed at each access. That is the price, and `LoRALinear` does not pay it.
+- A convolution's weight is a matrix with one row for each output. Check the **rank** of the change: with the wrong order or
+  swapped sizes the module still trains, and only the rank shows the mistake.
+- The full product is computed at each access. That is the price, and `LoRALinear` does not pay it.
 
-**Next:** [08 · Fine-tuning](../08_fine_tuning/08_fine_tuning.ipynb) puts layers into a network and trains it: what does LoRA
-buy, and what does it cost?
+**Next:** [08 · Fine-tuning](../08_fine_tuning/08_fine_tuning.ipynb) puts LoRA layers into a network and trains it: what do
+you gain, and what does it cost?
 """

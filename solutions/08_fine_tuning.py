@@ -10,7 +10,7 @@
 r"""
 # 08 · Fine-tuning
 
-At the end of this lesson a network of 26,122 numbers that reads upright digits has learned a second task through only 448
+At the end of this lesson a network of 26,122 parameters that reads upright digits has learned a second task with only 448
 new ones, and it can still do the first task exactly as before. You can say from your own measurements what LoRA gives you,
 what it costs, and when not to use it.
 
@@ -24,11 +24,11 @@ Answer these before you open them.
 <details><summary>04 · Which parameters of a LoRALinear require a gradient? Name one that is easily forgotten.</summary>
 Only A and B. The bias of the base is easily forgotten: it must be frozen too.
 </details>
-<details><summary>05 · How many numbers does an adapter of rank 1 hold on a layer from 64 to 128 features?</summary>
-64 + 128 = 192, where the weight holds 8,192.
+<details><summary>05 · How many parameters does a LoRA of rank 1 have on a layer from 64 to 128 features?</summary>
+64 + 128 = 192. The weight has 8,192.
 </details>
-<details><summary>04 · A fresh LoRALinear is put around a layer. By how much does the output of the model change?</summary>
-Not at all, to the last bit: B is zero.
+<details><summary>04 · You wrap a layer in a new LoRALinear. By how much does the output of the model change?</summary>
+Not at all, bit for bit: B is zero.
 </details>
 """
 
@@ -54,10 +54,10 @@ From here on `LoRALinear` is given: it is the layer of lesson [04](../04_lora_li
 
 ## A network that reads digits
 
-It has two hidden layers, its *body*, and a *head* that turns 128 features into ten logits. The next cell trains it on 1,400
-upright digits; 397 more are held out, and every accuracy in this lesson is measured on those. One digit of 397 is a quarter
-of a percentage point, and another seed changes an accuracy by a point or two. So the experiments below run with several
-seeds and show the spread.
+The network has two hidden layers, its *body*, and a *head* that turns 128 features into ten logits. The next cell trains it
+on 1,400 upright digits; 397 more are held out, and every accuracy in this lesson is measured on those. One digit of 397 is a
+quarter of a percentage point, and another seed changes an accuracy by a few points. So the experiments below run with
+several seeds and show the average and the range.
 """
 
 
@@ -93,9 +93,9 @@ SEEDS = range(5)
 readers = [reader(seed) for seed in SEEDS]
 before_upright = [accuracy(model, x_held_out, y_held_out) for model in readers]
 before_turned = [accuracy(model, x_turned_held_out, y_held_out) for model in readers]
-print(f"numbers in the network: {sum(p.numel() for p in readers[0].parameters()):,}")
-print("upright digits read:", kit.spread(before_upright), "over five seeds")
-print("turned digits read: ", kit.spread(before_turned))
+print(f"parameters of the network: {sum(p.numel() for p in readers[0].parameters()):,}")
+print("accuracy on upright digits:", kit.spread(before_upright), "over five seeds")
+print("accuracy on turned digits: ", kit.spread(before_turned))
 
 figure, axes = plt.subplots(2, 10, figsize=(9, 2), layout="constrained")
 for column in range(10):
@@ -109,15 +109,14 @@ plt.show()
 r"""
 ## Predict first
 
-Now the network is to read digits that are turned by 30°. There are three ways to train it, on the same 1,400 digits,
-turned:
+Now the network has to read digits that are turned by 30°. Here are three ways to train it, on the same 1,400 digits, turned:
 
-- **full**: all 26,122 numbers are trained;
-- **head**: only the last layer, 1,290 numbers;
-- **LoRA, rank 1** on the two layers of the body, with the head frozen: 448 numbers.
+- **full**: all 26,122 parameters are trained;
+- **head**: only the last layer, 1,290 parameters;
+- **LoRA, rank 1** on the two layers of the body, with the head frozen: 448 new parameters.
 
-> What accuracy on held-out turned digits do you expect from each? And when LoRA has been trained and the adapters are
-> switched off: how many of the upright digits does the network read?
+> What accuracy on held-out turned digits do you expect from each? And after training with LoRA, with the adapters switched
+> off: what is the accuracy on upright digits?
 """
 
 # %%
@@ -130,12 +129,13 @@ my_prediction = {
 
 # %% [markdown]
 r"""
-To find out you need three functions: one that puts the adapters in, one that collects what trains, and one that trains.
+To find out you need three functions: one that puts the adapters in, one that collects the parameters to train, and one that
+trains them.
 
-## A layer replaced, by hand
+## Replacing one layer by hand
 
-A model is a tree: modules hold modules. Replacing one of them takes four steps. Here is a small model. The layer to be
-replaced is two levels deep:
+A model is a tree: modules hold modules. Replacing one of them takes four steps. Here is a small model. The layer that you
+will replace is two levels deep, the last one in the list:
 """
 
 # %% demonstration=true
@@ -145,8 +145,8 @@ for name, module in small.named_modules():
 
 # %% [markdown]
 r"""
-1. **find** · its full name is `"1.1"`: the module that is called `"1"` holds one that is called `"1"`.
-2. **parent** · replacing is an assignment to an attribute, so you need the module that holds it. That is `small[1]`.
+1. **find** · its full name is `"1.1"`: the module with the name `"1"` holds one that also has the name `"1"`.
+2. **parent** · to replace a layer you set an attribute of the module that holds it, its parent. Here that is `small[1]`.
 3. **wrap** · `LoRALinear(layer, rank, alpha)` keeps the layer and freezes it.
 4. **put back** · under the same name, in the parent.
 """
@@ -171,19 +171,19 @@ r"""
 
 *About 10 minutes · difficulty 3 of 5 · 3 points*
 
-Now replace all of them at once, at any depth. Freeze nothing but the layers that you wrap: whether something else in the
-model trains (a norm, say) is for the caller to decide.
+Now replace every `nn.Linear` of a model, at any depth. You need not freeze anything yourself: `LoRALinear` freezes the layer
+that it wraps. Whether anything else in the model trains (a norm, say) is the caller's decision.
 
 <details><summary>Hint 1: what to look at</summary>
 <code>named_children()</code> gives a module's own parts, and <code>named_modules()</code> gives all of them, at every depth,
-with full names. With which of the two do you have the parent at hand?
+with full names. With which of the two do you have the parent already?
 </details>
 <details><summary>Hint 2: the idea</summary>
 Walk the tree with a function that calls itself: for each part, either it is what you are looking for, or you look inside
 it. There is one kind of part that you must not look into.
 </details>
 <details><summary>Hint 3: nearly there</summary>
-If you change what a loop runs over, make a list of it first. And call your function twice on the model above: the
+If your loop changes the collection that it runs over, make a list of it first. And call your function twice on one model: the
 second call must leave the adapters as they are, with the values that they have learned.
 </details>
 """
@@ -194,15 +194,15 @@ def add_lora(model, rank, alpha):
     """Put a LoRALinear around every nn.Linear of a model, in place.
 
     Args:
-        model: a module that is itself no nn.Linear; its Linears may sit at any depth. It may
-            hold LoRALinears already: those stay as they are, and nothing is put inside them.
+        model: a module that is not itself an nn.Linear; it holds nn.Linears at any depth. It
+            may hold LoRALinears already: those, and all that is inside them, stay as they are.
         rank: r of every new LoRALinear.
         alpha: of every new LoRALinear.
 
     Returns:
-        The model. At the place of each nn.Linear there is now a LoRALinear whose base_layer is
-        that very nn.Linear. Every other parameter keeps its value, and none that was frozen
-        trains. (You may freeze more, or leave that to the caller.)
+        The model. In place of each nn.Linear there is now a LoRALinear whose base_layer is
+        that same nn.Linear object. Every parameter that was there keeps its value, and none
+        that was frozen requires a gradient. (You may freeze more, or leave it to the caller.)
     """
     ### BEGIN SOLUTION
     for name, part in list(model.named_children()):
@@ -223,17 +223,18 @@ r"""
 
 *About 5 minutes · difficulty 2 of 5 · 1 point*
 
-Collect what the optimiser gets. Not everything that requires a gradient is an adapter: a norm or an embedding of the model
-may require one as well, and the optimiser would change it.
+Collect the parameters for the optimiser: the adapters, and only these. Not every parameter that requires a gradient belongs
+to an adapter: a norm or an embedding may require one as well, and the optimiser would change it.
 
 <details><summary>Hint 1: what to look at</summary>
 <code>model.modules()</code> gives every module of the model, each once.
 </details>
 <details><summary>Hint 2: the idea</summary>
-Do not look for names. Look for the modules that have adapters, and ask those.
+Do not search by name. Find the modules that have adapters, and take the two Parameters of each.
 </details>
 <details><summary>Hint 3: nearly there</summary>
-An optimiser needs the Parameters themselves. What <code>.data</code>, <code>.detach()</code> or <code>.clone()</code> returns is a different tensor, and an optimiser that trains it does not train the adapter.
+An optimiser needs the Parameters themselves. <code>.data</code>, <code>.detach()</code> and <code>.clone()</code> return
+another tensor, which is not the Parameter that holds the gradient.
 </details>
 """
 
@@ -243,10 +244,10 @@ def adapter_parameters(model):
     """The Parameters lora_A and lora_B of every LoRALinear in a model.
 
     Args:
-        model: a module. A LoRALinear may stand at two places in it.
+        model: a module. The same LoRALinear may be used at two places in it.
 
     Returns:
-        A list (or another iterable) of the Parameters themselves, each once, in any order;
+        A list (or another iterable) of the Parameters themselves, each once, in any order,
         and nothing else.
     """
     ### BEGIN SOLUTION
@@ -262,8 +263,8 @@ check.adapter_parameters(adapter_parameters)
 r"""
 ### Experiment: the optimiser came first
 
-A training script makes its model and its optimiser at the top. Somebody adds one line below: `add_lora(model.body, 4, 8)`. The
-rest of the script stays as it is, and it runs.
+A training script creates its model, whose head is frozen, and its optimiser at the top. Below that, somebody adds one line:
+`add_lora(model.body, 4, 8)`. The rest of the script stays as it is, and it runs.
 
 > After 100 steps: has the base changed? Have the adapters changed? Does the loss fall?
 """
@@ -293,34 +294,34 @@ print(f"loss of the last 20 steps:              {kit.mean(losses[-20:]):.3f}")
 # %% [markdown]
 r"""
 It is tempting to expect that the script trains what it trained before, and the adapters as well. But nothing changes at
-all. The optimiser holds the Parameters that it was given, and these are frozen now; the adapters were made later. Their
-gradients were computed 100 times and never used. (They even add up: this optimiser clears only the gradients of its own
-Parameters.) So make the adapters first, then the optimiser.
+all. The optimiser holds the Parameters that it was given, and these are now frozen; the adapters were made later. The
+adapters' gradients were computed 100 times and never used. (They even add up: an optimiser clears only the gradients of its
+own Parameters.) So make the adapters first, then the optimiser.
 """
 
 # %% [markdown]
 r"""
 ## Exercise: `fine_tune`
 
-*About 12 minutes · difficulty 3 of 5 · 4 points: 2 for what is learned, 2 for what is left behind*
+*About 12 minutes · difficulty 3 of 5 · 4 points: 2 for what the model learns, 2 for the state in which you leave it*
 
 Write the training loop. You choose the optimiser (`torch.optim.Adam` is a good start), batches or all rows at once, weight
-decay, a schedule. The check looks only at the result. In it, a network with a body of two hidden layers, a norm that
-requires a gradient, and LoRA of rank 8 and $\alpha$ 24 on every `nn.Linear` learns 200 digits turned by 30°, with
-`epochs=100` and `lr=5e-3`. Before training the network reads 47 % of 397 held-out turned digits. After training it must
-read at least **60 %**; the bar is low so that a schedule or an early stop passes, too. Plain gradient descent on all rows
+decay, a schedule. The check looks only at the result. Its network has a body of two hidden layers, a norm that requires a
+gradient, and LoRA of rank 8 with $\alpha = 24$ on every `nn.Linear`. You train it on 200 digits turned by 30°, with
+`epochs=100` and `lr=5e-3`. Before training it reads 47 % of 397 held-out turned digits correctly. After training it must
+read at least **60 %**. The bar is low, so that a schedule or an early stop passes, too: plain gradient descent on all rows
 at once reaches about 81 %, Adam about 90 %.
 
 <details><summary>Hint 1: what to look at</summary>
-Most of it is the same as in any training loop that you have written. What must the optimiser be given here? You have a function for that.
+Most of it is the same as in any training loop. Which parameters must the optimiser get here? You have a function for that.
 </details>
 <details><summary>Hint 2: the idea</summary>
-Three things happen for each batch: a loss, its gradients, a step. Gradients add up in <code>.grad</code> until somebody clears
-them: where in the loop does that belong, and where not?
+Each batch takes three steps: compute the loss, compute its gradients, let the optimiser step. Gradients add up in
+<code>.grad</code> until your code clears them: where in the loop does that belong, and where not?
 </details>
 <details><summary>Hint 3: nearly there</summary>
-Look at the model when your function is done. Is <code>model.training</code> what it should be? Is there a
-<code>.grad</code> left on an adapter? Is every parameter that required a gradient before still requiring one, and no other?
+Look at the model when your function is done. Is <code>model.training</code> what it should be? Does an adapter still have a
+<code>.grad</code>? Do exactly those parameters require a gradient that did before?
 </details>
 """
 
@@ -330,16 +331,16 @@ def fine_tune(model, x, y, epochs, lr):
     """Train the adapters of a classifier, and nothing else, in place.
 
     Args:
-        model: holds LoRALinears; model(x) gives logits of shape (n, classes).
+        model: contains LoRALinears; model(x) returns logits of shape (n, classes).
         x: float tensor of shape (n, features).
         y: int64 tensor of shape (n,), the classes.
         epochs: how many times each row is used.
         lr: the learning rate.
 
     Afterwards: only lora_A and lora_B of the LoRALinears have changed, and every other
-    parameter is what it was, bit for bit; requires_grad of every parameter is as before;
-    no adapter has a gradient left (.grad is None or zero); and the model is in eval mode. What
-    is returned is up to you.
+    parameter is unchanged, bit for bit; requires_grad of every parameter is as before; no
+    adapter has a gradient left (.grad is None or zero); and the model is in eval mode. The
+    return value is up to you.
     """
     ### BEGIN SOLUTION
     optimiser = torch.optim.Adam(adapter_parameters(model), lr=lr)
@@ -360,7 +361,7 @@ check.fine_tune(fine_tune)
 r"""
 ## The pay-off
 
-Your three functions, on the network that you predicted for:
+Now run your three functions on the network from your prediction:
 """
 
 # %% demonstration=true
@@ -389,7 +390,7 @@ show_prediction(
         "LoRA switched off, upright": "70 %",
     },
 )
-print(f"trained: {count} of {total:,} numbers, one in {total / count:.0f}")
+print(f"trained: {count} parameters, one for every {total / count:.0f} that were there")
 print(f"turned digits:  {before_turned[0]:.1%} before, ", end="")
 print(f"{accuracy(model, x_turned_held_out, y_held_out):.1%} after")
 print(f"upright digits: {before_upright[0]:.1%} before, ", end="")
@@ -405,18 +406,18 @@ print(
 
 # %% [markdown]
 r"""
-Two wrong guesses are tempting here: that so few numbers can learn only little, and that a network which has learned a
-second task has lost part of the first for good. But one number for every 58 of the network was enough to read most turned
-digits, and the old network is not lost: switch the adapters off, and it is back, to the last bit. Full fine-tuning cannot
-do that, because it has overwritten the only copy.
+Two wrong guesses are tempting here: that so few parameters can learn only little, and that a network which has learned a
+second task has lost part of the first forever. But one new parameter for every 58 old ones was enough to read most turned
+digits, and the old network is not lost: switch the adapters off, and it is back, bit for bit. Full fine-tuning cannot do
+that, because it overwrites the only copy of the weights.
 
 But with the adapters *on*, the network reads far fewer upright digits than before. It does not do both tasks at once: it is
-two networks in the memory of one.
+two networks in the memory of little more than one.
 
-## How much for how little
+## Accuracy against parameters
 
-The next cell compares five ways to train, with five seeds each. One loop trains them all: Adam, 100 steps of 64 digits.
-Each method gets a learning rate that suits it (the sweep in the next section shows which do); $\alpha$ is 8 for every rank.
+The next cell compares five ways to train, with five seeds each. The same loop trains them all: Adam, 100 steps of 64 digits.
+Each method gets a learning rate that suits it (they come from the sweep in the next section); $\alpha$ is 8 for every rank.
 """
 
 
@@ -450,8 +451,8 @@ kit.plot_against_parameters(results, counts, kit.mean(before_turned))
 
 # %% [markdown]
 r"""
-Compare the head with rank 4: the head has three quarters as many parameters, but in another place. It can only combine the 128
-features that are there, and these were learned for upright digits. LoRA changes the features themselves.
+Compare the head with rank 4. The head has about three quarters as many parameters, but it is clearly worse. It can only
+combine the 128 features that are there, and these were learned from upright digits. LoRA changes the features themselves.
 
 ## The learning rate
 
@@ -502,10 +503,9 @@ kit.plot_sweep(sweep)
 r"""
 There are two results, both measured on this network and this task, with $\alpha = 8$:
 
-- LoRA needs a **larger** rate than full fine-tuning: it is tempting to keep the old rate, but it is too small. How much
-  larger the best rate is, is hard to say here, because each curve is flat near its top. Do not learn a factor by heart. A
-  report on language models found about 10 ("LoRA Without Regret", 2025); the factor changes with $\alpha$, because $\alpha$
-  multiplies every step.
+- LoRA needs a **larger** rate than full fine-tuning: it is tempting to keep the old rate, but it is too small. The exact
+  factor is hard to read here, because each curve is flat near its top. Do not learn a factor by heart. A report on language
+  models found about 10 ("LoRA Without Regret", 2025); the factor changes with $\alpha$, because $\alpha$ scales the update.
 - The best rate hardly depends on the **rank**, as long as the update is scaled by $\alpha / r$. A public sweep on
   Llama-3.2-1B found the same: 1e-3 was best at rank 4, 16, 64 and 128 alike (thinking-machines-lab/tinker-cookbook,
   `sft_sweep.md`).
@@ -515,7 +515,7 @@ There are two results, both measured on this network and this task, with $\alpha
 A widely read README defines the layer as $xW + \alpha\,(xAB)$, without dividing by $r$, and says:
 `LinearWithLoRA(nn.Linear(d, k), rank=4, alpha=8)`.
 
-> You copy `rank=4, alpha=8` into `LoRALinear`. Is it the same layer? If not: which alpha do you have to pass?
+> You pass `rank=4, alpha=8` to `LoRALinear`. Is it the same layer? If not: which alpha do you have to pass?
 """
 
 # %%
@@ -553,24 +553,23 @@ for alpha in (2, 8, 32):
 
 # %% [markdown]
 r"""
-The same two names with the same two values look like the same layer. But they are not. To get their layer here, multiply
-their alpha by the rank: $8 \cdot 4 = 32$. In the other direction, divide by it. With their convention the size of a step
-grows with the rank, so in the sweep above the best rate would have been different for each rank.
+The same two names with the same two values look like the same layer. But the layers differ. To get the README's layer with
+`LoRALinear`, multiply its alpha by the rank: $8 \cdot 4 = 32$. In the other direction, divide by the rank. Without the
+division the update grows with the rank, so do not expect one learning rate to suit every rank.
 
 ## Learned against forgotten
 
-Every run of the sweep was also measured while it trained: how many turned digits the network reads, and how many upright
-ones it still reads, with the adapters on. LoRA is said to "learn less and forget less" (arXiv 2405.09673, on language
-models).
+Every run of the sweep was also measured while it trained, with the adapters on: the accuracy on turned digits, and the
+accuracy on upright digits that is left. LoRA is said to "learn less and forget less" (arXiv 2405.09673, on language models).
 
-> The next cell draws the points of all runs: learned to the right, kept upwards. Do the points of LoRA lie above those of
-> full fine-tuning, among them, or below?
+> The next cell plots all these points: what is learned on the horizontal axis, what is kept on the vertical axis. Do the
+> points of LoRA lie above those of full fine-tuning, among them, or below?
 """
 
 # %%
 my_fourth_prediction = "?"
 
-# %% demonstration=true alt="Scatter plot: accuracy on turned digits to the right, accuracy on upright digits upwards, one point for each method, learning rate, seed and step. A star at the upper middle marks the start. From it the points of all methods run to the right along one upper edge, which then falls steeply. Below the edge lie scattered points of all methods, down to the lower left corner, where neither task is read. LoRA of rank 1 does not get as far to the right as the others."
+# %% demonstration=true alt="Scatter plot of accuracy on upright digits against accuracy on turned digits, one point for each method, learning rate, seed and step. A star at the upper middle marks the start. From it the points of all methods run to the right along one upper edge, which then falls steeply. Below the edge lie scattered points of all methods, down to the lower left corner, where neither task is read. LoRA of rank 1 does not get as far to the right as the others."
 show_prediction(my_fourth_prediction, guess="above")
 start = kit.mean(before_turned[:3]), kit.mean(before_upright[:3])
 kit.plot_learned_against_forgotten(paths, start)
@@ -578,17 +577,17 @@ for method, points in paths.items():
     near = [old for new, old in points if 0.84 <= new < 0.88]
     if near:
         print(
-            f"{method:13} with 84 to 88 % of turned digits learned: keeps {kit.spread(near)}"
+            f"{method:13} at 84 to 88 % on turned digits: {kit.spread(near)} on upright ones"
         )
 
 # %% [markdown]
 r"""
 "Above" is what the slogan suggests. But the points of all methods have the same upper edge. At first it is nearly flat:
-much is learned before much is forgotten. Then it falls steeply. At 84 to 88 % learned, LoRA keeps no more than full
-fine-tuning does. The points far below the edge are runs with too large a rate, of every method: they forget without
-learning. So here the *size of the steps* decides, and not the method's name. PEFT's own comparison on Llama-3.2-3B points
-the same way: LoRA of rank 32 forgets *more* than full fine-tuning (.050 against .030), at about the same score. So do not
-choose LoRA for what it keeps while it is on. Choose it because it can be switched off.
+much is learned before much is forgotten. Then it falls steeply. At 84 to 88 % on turned digits, LoRA keeps no more than full
+fine-tuning does. The points far below the edge come from runs with too large a learning rate, and every method has some:
+they forget without learning. So here the *size of the update* decides, not the name of the method. PEFT's own comparison on
+Llama-3.2-3B points the same way: LoRA of rank 32 forgets *more* than full fine-tuning (.050 against .030), at about the
+same score. So do not choose LoRA for what it keeps while it is on. Choose it because it can be switched off.
 
 ## Where LoRA fails
 
@@ -616,20 +615,21 @@ for method in ("full", "head", "LoRA, rank 4", "LoRA, rank 16"):
 
 # %% [markdown]
 r"""
-Full fine-tuning can change everything, so it is tempting to bet on it. In a hundred steps it does not get as far as the head alone.
+Full fine-tuning can change everything, so it is tempting to bet on it. But in 100 steps it does not get as far as the head
+alone, and LoRA fails.
 
-One line of algebra says why. An inverted image is $1 - x$. The first layer computed $Wx + b$ from $x$. To get the same
-result from the inverted image, the layer has to become $W' (1 - x) + b'$ with
+A little algebra shows why the task is hard for the body. An inverted image is $1 - x$. The first layer computed $Wx + b$
+from $x$. To get the same result from the inverted image, the layer has to compute $W' (1 - x) + b'$ with
 
 $$W' = -W, \quad b' = b + W 1 \qquad \text{so} \qquad \Delta W = -2W .$$
 
 The change is *twice as large as the weight itself*, its rank is that of $W$, and the bias, which LoRA keeps frozen, has to
-change too. Which of the three makes the most trouble? You can make this change by hand, without any training: take $-2W$,
-cut it to the closest matrix of rank $r$ (lesson [01](../01_low_rank/01_low_rank.ipynb)), and add it, once with the right
-bias and once with the old one.
+change too. Which of the three (the size, the rank, the bias) is the obstacle? You can make this change by hand, without any
+training: take $-2W$, replace it by the closest matrix of rank $r$ (lesson [01](../01_low_rank/01_low_rank.ipynb)), and add
+that to the weight, once with the right bias and once with the old one.
 """
 
-# %% demonstration=true alt="Line chart of the accuracy on inverted digits against the rank to which the change of minus two W is cut, from 1 to 64. With the right bias, a solid line stays at the bottom up to rank 4, climbs steeply, and is at the top from rank 16 on. With the old bias, a dashed line climbs later and stays far below, at every rank."
+# %% demonstration=true alt="Line chart of the accuracy on inverted digits against the rank of the closest matrix to minus two W, from 1 to 64. With the right bias, a solid line stays low up to rank 4, climbs steeply, and is at the top from rank 16 on. With the old bias, a dashed line stays below it at every rank and never gets far above one half."
 RANKS_BY_HAND = (1, 2, 4, 8, 12, 16, 32, 64)
 by_hand = {
     name: {rank: [] for rank in RANKS_BY_HAND} for name in ("the right bias", "the old bias")
@@ -651,7 +651,7 @@ for base in readers[:3]:
 figure, axis = plt.subplots(figsize=(7, 3.4), layout="constrained")
 for (name, by_rank), line in zip(by_hand.items(), ("-", "--")):
     for rank in (4, 8, 16, 64):
-        print(f"-2W cut to rank {rank:2}, {name:14} {kit.spread(by_rank[rank])}")
+        print(f"-2W at rank {rank:2}, {name:14} {kit.spread(by_rank[rank])}")
     axis.plot(
         RANKS_BY_HAND,
         [kit.mean(v) for v in by_rank.values()],
@@ -669,8 +669,8 @@ plt.show()
 
 # %% [markdown]
 r"""
-The change of the weight has full rank, but for these images rank 16 is enough. Rank 4, which was nearly enough for turning,
-is worth little here; and with the old bias no rank is enough. What about the size of the change? And would more steps help?
+The full change has the rank of $W$, but for these images rank 16 is enough. Rank 4, which was nearly enough for turning,
+achieves little here; and with the old bias no rank is enough. What about the size of the change? And would more steps help?
 """
 
 # %% demonstration=true
@@ -680,7 +680,7 @@ before, after = readers[0].body[0].weight, model.body[0].weight
 turning, inverting = (
     (change.norm() / before.norm()).item() for change in (after - before, 2 * before)
 )
-print(f"size of the change, as a multiple of the weight's: turning {turning:.2f}", end="")
+print(f"norm of the change / norm of the weight: turning {turning:.2f}", end="")
 print(f", inverting {inverting:.2f}")
 for method, rate in (("full", 3e-3), ("LoRA, rank 16", 1e-2)):
     patient = []
@@ -692,21 +692,22 @@ for method, rate in (("full", 3e-3), ("LoRA, rank 16", 1e-2)):
 
 # %% [markdown]
 r"""
-With ten times the steps full fine-tuning gets there. LoRA of rank 16 does so with one seed and stays at chance with another, and
-its best is below what the head alone had after a hundred steps.
+The change is several times as large as the one for turning, so it takes more steps: with ten times as many, full fine-tuning
+succeeds. LoRA of rank 16 comes close with one seed and stays at chance with another, and its best run is below what the
+head alone reached in 100 steps.
 
 A task that is easy for you may need a large change of high rank, and one that seems harder (turning) a small change of low
-rank. Here training the head alone does well, and it is the cheapest: the old features are still useful when the head
-combines them differently. **Low rank is a hypothesis about the change that a task needs.** It is often true. It can be
-false, and then no learning rate helps.
+rank. Here training the head alone works well, and it is cheap: the old features are still useful when the head combines
+them differently. **Low rank is a hypothesis about the change that a task needs.** It is often true. It can be false, and
+then no learning rate helps.
 
 ## Rank follows the task, not the width
 
 Real models are wider than 128. Must the rank grow with the width? The next two cells train networks of three widths on the
 same task, with two seeds each. (The widest takes longest.)
 
-> Which rank comes within one or two points of full fine-tuning at width 128? And at width 1,024, whose hidden weight has 64
-> times as many numbers?
+> Which rank comes within two points of full fine-tuning at width 128? And at width 1,024, whose hidden weight has 64 times
+> as many entries?
 """
 
 # %%
@@ -718,7 +719,7 @@ curves, full = {}, {}
 
 
 def by_rank(width, rate):
-    """Fine-tune a network of this width in full and at each rank; `rate` is for all of it."""
+    """Fine-tune a network of this width in full, at learning rate `rate`, and at each rank."""
     full[width], curves[width] = [], {rank: [] for rank in RANKS}
     for seed in SEEDS[:2]:
         torch.manual_seed(seed)
@@ -738,7 +739,7 @@ def by_rank(width, rate):
         goal = kit.mean(full[width]) - points / 100
         enough = next((r for r in RANKS if kit.mean(curves[width][r]) >= goal), None)
         print(f"; within {points} from rank {enough}", end="")
-    print(f"\n{'':12} rank 4 is {4 * 2 * width / width**2:.1%} of the hidden weight")
+    print(f"\n{'':12} rank 4, in parameters: {8 / width:.1%} of the hidden weight")
 
 
 by_rank(128, rate=3e-3)
@@ -751,24 +752,23 @@ kit.plot_ranks(curves, full)
 
 # %% [markdown]
 r"""
-It is tempting to make the rank eight times as large when the width is eight times as large. But this is not needed. One
-percentage point is four digits of 397, so the rank that comes within one point varies by chance; the rank that comes within
-two points is the same at all widths. While the weight becomes 64 times as large, the rank that this task needs does not
-grow. So LoRA saves more the larger the model is. Which rank is needed depends on the task, as the inverted digits have
-shown.
+It is tempting to make the rank eight times as large when the width is eight times as large. But this is not needed: the rank
+that comes within two points is the same at all widths. (Within one point it varies by chance, since one point is four
+digits of 397.) While the weight becomes 64 times as large, the rank that this task needs does not grow. So LoRA saves more
+the larger the model is. Which rank is needed depends on the task, as the inverted digits have shown.
 
 ## What LoRA gives you, what it costs, when not to use it
 
 | | |
 |---|---|
-| it gives you | few numbers to train and to store for each task; a base that stays as it is, and is back when you switch the adapters off |
-| it costs | a search for another learning rate; a rank to choose; a little work at every call, until it is merged (06) |
+| it gives you | few parameters to train and to store for each task; a base that does not change and is back as soon as you switch the adapters off |
+| it costs | a new search for the learning rate; a rank to choose; a little extra work at every call, until you merge it (lesson [06](../06_merging/06_merging.ipynb)) |
 | it does not give you | a faster pass through the base; less forgetting while it is on |
-| do not use it | if the change needs a high rank (inverted digits); if the features are right already (train the head); if the network is small and you need it for one task only |
+| do not use it | if the change needs a high rank (inverted digits); if the features already suit the task (train the head); if the network is small and has only one task |
 
 ## What to remember
 
-- Make the adapters first, then the optimiser, and give it only the adapters. Then the base comes back bit for bit.
+- Make the adapters first, then the optimiser, and give it only the adapters. Then the base stays the same, bit for bit.
 - LoRA needs a larger learning rate than full fine-tuning, about the same for every rank. Measure the factor; do not assume it.
 - The rank depends on the task. Low rank is a hypothesis, and there are tasks for which it is false.
 

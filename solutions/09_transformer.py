@@ -10,8 +10,8 @@
 r"""
 # 09 · A transformer
 
-At the end of this lesson you can put LoRA into a model that somebody else wrote, by the names of its layers; teach the model
-another language; and load a saved adapter so that one that does not fit is refused.
+At the end of this lesson you can add LoRA to a model that somebody else wrote, by the names of its layers; you can teach that
+model another language; and you can load a saved adapter safely: one that does not fit is refused.
 
 *About 60 minutes · difficulty 4 of 5 · builds on: [04](../04_lora_linear/04_lora_linear.ipynb) for the layer,
 [06](../06_merging/06_merging.ipynb) for merging, and [08](../08_fine_tuning/08_fine_tuning.ipynb) for training*
@@ -20,13 +20,13 @@ another language; and load a saved adapter so that one that does not fit is refu
 
 Answer these before you open them.
 
-<details><summary>04 · A new LoRA layer has taken no step yet. What does it compute, and which of A and B has a gradient that is not zero?</summary>
-Exactly what its base computes, since B is zero. B has the gradient; A gets one from the second step on.
+<details><summary>04 · A new LoRA layer has not been trained yet. What does it compute, and which of A and B has a nonzero gradient at the first step?</summary>
+Exactly what its base computes, since B is zero. B has a nonzero gradient; A gets one from the second step on.
 </details>
-<details><summary>05 · How many numbers does an adapter of rank r hold on a layer from d to k features?</summary>
+<details><summary>05 · How many parameters does a LoRA of rank r have on a layer from d to k features?</summary>
 r (d + k).
 </details>
-<details><summary>06 · You hand a merged layer's weight to a colleague, who merges the adapter into it once more. What does the colleague's model compute?</summary>
+<details><summary>06 · You give a merged weight to a colleague, who merges the same adapter into it again. What does the colleague's model compute?</summary>
 The base plus twice the adapter's part, without any error.
 </details>
 """
@@ -50,9 +50,9 @@ device = "cuda" if torch.cuda.is_available() else "cpu"
 r"""
 ## A model that writes
 
-Here is a small GPT. It reads up to 64 characters and guesses the next one. It was trained on English only: on the prose in
+Here is a small GPT. It reads up to 64 characters and predicts the next one. It was trained on English only: on the prose in
 Python's documentation, and on the English names of languages, places and currencies. All of its code is in
-`autograde/lesson_kit/gpt.py`. You give the model a beginning, and it goes on by itself:
+`autograde/lesson_kit/gpt.py`. You give the model the beginning of a text, and it continues it:
 """
 
 # %% demonstration=true
@@ -63,8 +63,8 @@ print("\n".join(write_lines(base, characters, ["No", "Sa", "Ma", "Su"], seed=2))
 
 # %% [markdown]
 r"""
-The model has hardly seen a German word. For a few seconds you will train 12,288 new numbers, about one for every forty that
-it has, on German names of the same kind. All of its own numbers stay as they are.
+The model has hardly seen a German word. For a few seconds you will train 12,288 new parameters, one for every 42 that it
+has, on German names of the same kind. The model's own parameters do not change.
 
 > What will it write then? English, with a German word here and there? Random letters? Words that look German, most of
 > which do not exist? And with the adapter switched off again: will it write the same as above?
@@ -77,8 +77,8 @@ my_prediction = {"with the adapter": "?", "switched off again": "?"}
 r"""
 ## A layer's name is its address
 
-LoRA is put around `nn.Linear`s that may be anywhere in somebody else's model. PyTorch gives each of them a name, the path
-that leads to it:
+You want to wrap `nn.Linear`s that may be anywhere in somebody else's model. PyTorch gives each of them a name, which is the
+path that leads to it. Here are the `nn.Linear`s of the first block, and the one that is in no block:
 """
 
 # %% demonstration=true
@@ -90,12 +90,12 @@ for name, module in base.named_modules():
 
 # %% [markdown]
 r"""
-Three blocks have the same six layers, and the last layer, `lm_head`, turns the 128 features into a score for each character.
-In these names, what stands after a dot is a part of what stands before it. So replacing one layer takes four steps. Here they
-are for a single layer of a copy of the model:
+Each of the three blocks has the same six layers, and the last layer, `lm_head`, turns the 128 features into a score for each
+of 153 characters. In a name, each dot leads from a module to one of its parts. So replacing one layer takes four steps. Here
+they are for a single layer of a copy of the model:
 
-1. **find** · the `nn.Linear`s in `named_modules()`;
-2. **match** · this one is called `blocks.0.attention.q_proj`, and we want the `q_proj`s;
+1. **find** · go through the `nn.Linear`s in `named_modules()`;
+2. **match** · this one is called `blocks.0.attention.q_proj`, and you want every `q_proj`;
 3. **parent** · the module that contains it is `blocks.0.attention`;
 4. **replace** · the parent's attribute `q_proj` becomes a `LoRALinear` around the old layer.
 """
@@ -108,9 +108,9 @@ print(parent)
 
 # %% [markdown]
 r"""
-Step 2 looks harmless. Somebody asks for `q_proj`, and a model holds layers with the names below.
+Step 2 looks harmless. Suppose that somebody asks for `q_proj`, and the model has layers with the five names below.
 
-> Which of them are meant? And which of them does each of these two common rules take: `"q_proj" in name`, and
+> Which of them should get an adapter? And which of them does each of these two common rules match: `"q_proj" in name`, and
 > `name.endswith("q_proj")`?
 """
 
@@ -136,28 +136,30 @@ for name in some_names:
 
 # %% [markdown]
 r"""
-Only the first two are meant: `q_proj` stands for the modules with exactly this name, wherever they are. Both rules take more.
-Even `endswith`, which looks careful, takes `seq_proj`, because that name *does* end in the six characters `q_proj`. You will
-get no error: the wrong layer gets an adapter, the loss goes down, and the file that you ship does not fit anybody else's
-model.
+Only the first two are meant: `q_proj` stands for the modules with exactly this name, wherever they are. Both rules match
+more. Even `endswith`, which looks careful, matches `seq_proj`, because that name *does* end in the six characters `q_proj`.
+You get no error: the wrong layer gets an adapter, the loss goes down, and the file that you publish does not fit the model
+of anyone who uses the right rule.
 
 ## Exercise: `inject`
 
-*About 15 minutes · difficulty 4 of 5 · 4 points: 2 for the layers that it takes, 2 for the model that it leaves*
+*About 15 minutes · difficulty 4 of 5 · 4 points: 2 for the layers that it chooses, 2 for the state of the model afterwards*
 
-Write a function that puts adapters into all layers with the given names. Write it here: when your work is graded, `inject`
-from `lora_ref` is refused. `LoRALinear` is given.
+Write a function that wraps every `nn.Linear` with one of the given names in a `LoRALinear`, which is imported above. Write
+it yourself: when your work is graded, `inject` from `lora_ref` is refused.
 
 <details><summary>Hint 1: what to look at</summary>
-Go through <code>some_names</code> by hand and note for each name: meant or not. Then write the rule as one expression that gives the same answers. What must stand before <code>q_proj</code> in a name, if anything stands there at all?
+Go through <code>some_names</code> by hand and note for each name whether it should match. Then write the rule as one
+expression that gives the same answers. If anything comes before <code>q_proj</code> in a name, how must it end?
 </details>
 <details><summary>Hint 2: the idea</summary>
-Do it in two passes: first collect what is to be replaced, and only then change anything. <code>named_modules()</code> walks through the model while you use it; it also finds what you put in on the way.
+Do it in two passes: first collect all layers to replace, and only then change the model. <code>named_modules()</code> walks
+through the model while your loop runs, so it also finds what you have just put in.
 </details>
 <details><summary>Hint 3: nearly there</summary>
-Strings have a method that splits at the last of several dots. <code>get_submodule</code> finds the parent, also in lists
-of modules, also for the path <code>""</code>. Which condition tells you that nothing matched, and
-what do you have at hand then to list in the message?
+Strings have a method that splits at the last dot. <code>get_submodule</code> finds the parent, also inside an
+<code>nn.ModuleList</code>, also for the path <code>""</code>. Which condition tells you that nothing matched, and which names
+can you then list in the message?
 </details>
 """
 
@@ -167,24 +169,24 @@ def inject(model, target_modules, rank, alpha):
     """Put a LoRALinear around every nn.Linear that ``target_modules`` names, in place.
 
     Args:
-        model: an nn.Module, which is itself no nn.Linear.
+        model: an nn.Module that is not itself an nn.Linear.
         target_modules: a list or tuple of names. Each stands for the modules whose full name
-            is this name, or ends in "." and this name: "q_proj" and "attention.q_proj" both
-            find "blocks.0.attention.q_proj".
+            is this name, or ends in "." followed by this name: "q_proj" and
+            "attention.q_proj" both match "blocks.0.attention.q_proj".
         rank, alpha: for LoRALinear.
 
     Returns:
         A list of the full names of the layers that were replaced, in any order.
 
-    Only an nn.Linear is replaced. The layer that stood there becomes the LoRALinear's
-    ``base_layer``, itself and no copy. What is not replaced is left as it is, and goes on
-    training if it did. A second call with the same names adds nothing: it returns [] or
-    raises ValueError.
+    Only an nn.Linear is replaced. The old layer itself, not a copy, becomes the LoRALinear's
+    ``base_layer``. What is not replaced stays as it is: parameters that required a gradient
+    still do. A second call with the same names adds nothing: it returns [] or raises
+    ValueError.
 
     Raises:
         ValueError: no nn.Linear matches any of the names. The message names at least one
-            nn.Linear that is there, and the model is left as it was.
-        TypeError: ``target_modules`` is one string. (Taking it for that one name is right,
+            nn.Linear of the model, and the model is left as it was.
+        TypeError: ``target_modules`` is one string. (To treat it as that one name is right,
             too.)
     """
     ### BEGIN SOLUTION
@@ -217,10 +219,11 @@ check.inject(inject)
 r"""
 ## What trains now?
 
-Use your function on the base: an adapter of rank 8 for every `q_proj` and every `v_proj`, the choice of the LoRA paper. Three
-blocks, two layers in each, from 128 to 128 features: $3 \cdot 2 \cdot 8 \cdot (128 + 128) = 12{,}288$ numbers.
+Use your function on the base: an adapter of rank 8 for every `q_proj` and every `v_proj`, the choice of the LoRA paper. There
+are three blocks with two such layers each, from 128 to 128 features: $3 \cdot 2 \cdot 8 \cdot (128 + 128) = 12{,}288$ new
+parameters.
 
-> How many numbers of the model require a gradient now: 12,288, fewer, or more?
+> How many parameters of the model require a gradient now: 12,288, fewer, or more?
 """
 
 # %%
@@ -231,23 +234,23 @@ first, _ = load_base(device)
 inject(first, ["q_proj", "v_proj"], rank=8, alpha=16)
 training = {name: p for name, p in first.named_parameters() if p.requires_grad}
 show_prediction(my_third_prediction, guess="12,288")
-print(f"{sum(p.numel() for p in training.values()):,} numbers train\n")
+print(f"{sum(p.numel() for p in training.values()):,} parameters require a gradient\n")
 adapters = [name for name in training if "lora_" in name]
 others = [name for name in training if "lora_" not in name]
-print(f"{len(adapters)} tensors of adapters, and {len(others)} others:")
+print(f"{len(adapters)} tensors belong to adapters; {len(others)} do not:")
 print(", ".join(others[:3]), "…")
 
 # %% [markdown]
 r"""
-12,288 is tempting because it is the number that *should* train. But a `LoRALinear` freezes the layer that it is put around,
-and nothing else. Embeddings, norms and every layer that was not named still train. That may be what you want, but it must not
-happen by accident. So freeze the whole model first, then inject: then only the adapters train.
+12,288 is tempting because that many *should* train. But a `LoRALinear` freezes the layer that it wraps, and nothing else.
+Embeddings, norms and every layer that was not named still train. That may be what you want, but it must not happen by
+accident. So freeze the whole model first, then inject: then only the adapters train.
 """
 
 
 # %% demonstration=true
 def adapted(target_modules, rank, alpha, seed=0):
-    """A frozen base, and adapters in the layers that are named."""
+    """A frozen base with adapters on the named layers."""
     torch.manual_seed(seed)  # A is random
     model, _ = load_base(device)
     model.requires_grad_(False)
@@ -264,15 +267,15 @@ r"""
 ## It learns German
 
 The text is a list of names, one on each line. About every seventh name is held out, to measure the loss on names that the
-model has not seen. All six layers of each block get an adapter of rank 2. After every 40 steps the model writes a line that
-begins with "No".
+model has not seen. The loss is the cross-entropy of the next character: the lower, the better the model predicts it. All six
+layers of each block get an adapter of rank 2. After every 40 steps the model writes a line that begins with "No".
 """
 
 # %% demonstration=true
 ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj"]
 german, german_held_out = as_ids("de", characters, device)
 model = adapted(ALL, rank=2, alpha=4)
-print(f"{trainable(model):,} numbers train")
+print(f"{trainable(model):,} parameters train")
 
 
 def say(step):
@@ -287,8 +290,8 @@ learn(model, german, steps=200, after_step=say)
 
 # %% [markdown]
 r"""
-Now compare the two side by side, with the same beginnings and the same random numbers. `adapters_off` from `lora_ref`
-switches the adapters off in every layer.
+Now compare the base and the adapted model side by side, with the same beginnings and the same random numbers.
+`adapters_off` from `lora_ref` switches the adapters off in every layer.
 """
 
 # %% demonstration=true
@@ -299,7 +302,7 @@ with_adapter = write_lines(model, characters, starts, seed=2)
 with adapters_off(model):
     without = write_lines(model, characters, starts, seed=2)
     loss_off = loss_on(model, german_held_out)
-print(f"{'the base':34} with the adapter, switched on")
+print(f"{'the base':34} with the adapter")
 for before, after in zip(write_lines(base, characters, starts, seed=2), with_adapter):
     print(f"{before:34} {after}")
 
@@ -317,19 +320,21 @@ print("and its loss is the same number:", loss_off == loss_on(base, german_held_
 
 # %% [markdown]
 r"""
-With one new number for every forty it is tempting to expect only a little German. But the endings are German, most of the
-words are in no dictionary, and the base is still there, to the last bit. With 12,288 numbers the model has not learned the
-names by heart. It has learned how German names are formed.
+With one new parameter for every 42 it is tempting to expect only a little German. But the endings are German, most of the
+words are in no dictionary, and the base is still there, bit for bit. The loss on held-out names shows that the model has not
+just memorised the names that it saw: it has learned how German names are formed.
 
 ## Which layers?
 
 In most of its experiments the LoRA paper puts adapters on $W_q$ and $W_v$ only. Is that the best place for a given number of
-parameters? You have seen two ways to use 12,288 numbers:
+parameters? You have seen two ways to use 12,288 parameters:
 
 - rank 8 on `q_proj` and `v_proj`: $3 \cdot 2 \cdot 8 \cdot 256$;
-- rank 2 on all six layers of a block: $3 \cdot 2 \cdot (4 \cdot 256 + 2 \cdot 512)$, where 512 is 128 + 384, in and out of the MLP.
+- rank 2 on all six layers of a block: $3 \cdot 2 \cdot (4 \cdot 256 + 2 \cdot 512)$, where 512 = 128 + 384 for the two
+  layers of the MLP.
 
-> Which of the two has the lower loss on held-out German after 80 steps? Where do you expect full fine-tuning of all 521,088?
+> Which of the two has the lower loss on held-out German names after 80 steps? And where do you expect full fine-tuning of
+> all 521,088 parameters?
 """
 
 # %%
@@ -348,7 +353,7 @@ ways = {
     "all layers, rank 2": lambda seed: adapted(ALL, rank=2, alpha=4, seed=seed),
     "full fine-tuning": full,
 }
-# What suits LoRA is too much for all weights at once: lesson 08.
+# The learning rate that suits LoRA is too large for full fine-tuning: lesson 08.
 RATES = {"full fine-tuning": 0.002}
 results = {}
 for way, make in ways.items():
@@ -359,14 +364,14 @@ for way, make in ways.items():
         losses.append(loss_on(student, german_held_out))
     results[way] = losses
     shown = ", ".join(f"{loss:.3f}" for loss in losses)
-    print(f"{way:19} {trainable(student):7,} numbers   held-out loss {shown}", flush=True)
+    print(f"{way:19} {trainable(student):7,} parameters   held-out loss {shown}", flush=True)
 print()
 show_prediction(
     my_fourth_prediction,
     guess={"lowest": "full", "then": "q and v, rank 8", "last": "all layers, rank 2"},
 )
 
-# %% demonstration=true alt="Held-out loss on German names for three ways of training, three seeds each as dots. Rank 8 on q and v has the highest losses, rank 2 on all layers lower ones with the same number of parameters, full fine-tuning the lowest. The dots of a way lie close together. A dashed line far above marks the base without training."
+# %% demonstration=true alt="Held-out loss on German names for three ways of training, with a dot for each of three seeds. Rank 8 on q and v has the highest losses, rank 2 on all layers lower ones with the same number of parameters, full fine-tuning the lowest. The dots of each way lie close together. A dashed line far above marks the base without training."
 figure, axis = plt.subplots(figsize=(6.5, 3.4), layout="constrained")
 for position, losses in enumerate(results.values()):
     axis.plot(
@@ -382,25 +387,27 @@ axis.axhline(
 )
 axis.set_xticks(
     range(len(results)),
-    [f"{way}\n{n} numbers" for way, n in zip(results, ("12,288", "12,288", "521,088"))],
+    [f"{way}\n{n} parameters" for way, n in zip(results, ("12,288", "12,288", "521,088"))],
 )
 axis.set(
-    ylabel="held-out loss, nats a character", xlim=(-0.5, 2.5), title="Same text, same steps"
+    ylabel="held-out loss (nats per character)",
+    xlim=(-0.5, 2.5),
+    title="Same text, 80 steps each",
 )
 axis.legend()
 plt.show()
 
 # %% [markdown]
 r"""
-Rank 2 sounds like too little, and so the paper's choice is tempting. But thin adapters everywhere give a lower loss than
-thicker ones in two places, with each of the three seeds and with the same number of parameters. Published work found the same
-at scale: adapt all layers, the MLP above all ("LoRA Without Regret", 2025). One small model and one short training prove no
-rule. But they show that it matters *where* the adapters are, and that you should test it for your model.
+Rank 2 sounds like too little, so the paper's choice is tempting. But thin adapters on all layers give a lower loss than
+thicker ones on two of the six, with each of the three seeds and with the same number of parameters. Published work found the
+same at scale: adapt all layers, the MLP above all ("LoRA Without Regret", 2025). One small model and one short training prove
+no rule. But they show that it matters *where* the adapters are, and that you should test it for your model.
 
 ## Two names, one weight
 
 One layer has had no adapter so far: `lm_head`. In this model, as in many, its weight is **tied**: `lm_head` and the embedding
-hold the same Parameter. Suppose that you inject an adapter there.
+share one Parameter. Suppose that you put an adapter on `lm_head` alone.
 
 > 1. Is the embedding frozen afterwards?
 > 2. Does the adapter change what the embedding returns for a character?
@@ -415,7 +422,7 @@ tied, _ = load_base(device)
 before = tied.embedding.weight.detach().clone()
 inject(tied, ["lm_head"], rank=4, alpha=8)
 head = tied.lm_head
-print("one Parameter still:   ", head.base_layer.weight is tied.embedding.weight)
+print("still one Parameter:    ", head.base_layer.weight is tied.embedding.weight)
 print("the embedding is frozen:", not tied.embedding.weight.requires_grad)
 nn.init.normal_(head.lora_B, std=0.1)  # as if it had been trained
 print("changed by the adapter: ", not torch.equal(tied.embedding.weight, before))
@@ -429,45 +436,49 @@ show_prediction(
 
 # %% [markdown]
 r"""
-The adapter is in the head, so it is tempting to think that the embedding is not affected. But the two are still tied, because
-`base_layer` is the very layer that stood there. While the adapter runs beside the weight, it changes only the output of the
-head. A merge writes into the weight, and the embedding uses that weight too: now every character that comes *in* gets a
-changed embedding, and nobody has trained that. To merge a tied head, make a new layer (`merge` of lesson
-[06](../06_merging/06_merging.ipynb)) and give up the tie.
+The adapter is on the head, so it is tempting to think that the embedding is not affected. But the two are still tied, because
+`base_layer` is the old layer itself. So the embedding is frozen together with the head. While the adapter is separate from
+the weight, it changes only the output of the head. A merge writes into the weight, and the embedding uses that weight too:
+now every input character gets a changed embedding, and nothing was trained for that. To merge a tied head, make a new layer
+(`merge` of lesson [06](../06_merging/06_merging.ipynb)) and give up the tie.
 
 ## The file
 
-You ship only what was trained: 12,288 numbers, without the base.
+You publish only what was trained: 12,288 parameters, without the base.
 
 ### Exercise: `adapter_state_dict`
 
 *About 6 minutes · difficulty 2 of 5 · 2 points*
 
+Write a function that collects the tensors of all adapters, under the keys that `model.state_dict()` gives them.
+
 <details><summary>Hint 1: what to look at</summary>
-Print the keys of <code>model.state_dict()</code> for an adapted model. Which part of a key tells an adapter from a base, and
+Print the keys of <code>model.state_dict()</code> for an adapted model. Which part of a key tells an adapter from the base, and
 could a layer of somebody's model have that part in its own name?
 </details>
 <details><summary>Hint 2: the idea</summary>
-Whatever the names are, the class of a module tells you whether it has adapters. <code>named_modules()</code> gives each module with its path.
+Whatever its name is, the class of a module tells you whether it has an adapter. <code>named_modules()</code> gives each
+module with its path.
 </details>
 <details><summary>Hint 3: nearly there</summary>
-A key is the path of the layer, a dot, and the name of the matrix. And are your values still part of autograd's graph? Print the <code>grad_fn</code> of one.
+A key is the path of the layer, a dot, and the name of the matrix. And are your values still part of the autograd graph?
+Print the <code>grad_fn</code> of one.
 </details>
 """
 
 
 # %% exercise="adapter_state_dict"
 def adapter_state_dict(model):
-    """The adapters of a model alone, to be saved.
+    """Only the adapters of a model, to be saved.
 
     Args:
-        model: a module that holds LoRALinears, at any depth. Other parts of it may train as
-            well, and may have "lora" in their names.
+        model: a module that contains LoRALinears, at any depth. Other parts of it may train
+            as well, and may have "lora" in their names.
 
     Returns:
-        A dict with an entry for each ``lora_A`` and ``lora_B`` of a LoRALinear, and no other.
-        The keys are those that ``model.state_dict()`` has for them, the values tensors
-        without a grad_fn, equal bit for bit.
+        A dict with one entry for each ``lora_A`` and ``lora_B`` of a LoRALinear, and no other.
+        Its keys are those of ``model.state_dict()``; its values are tensors without a
+        grad_fn, equal to the adapters bit for bit.
     """
     ### BEGIN SOLUTION
     state = model.state_dict()
@@ -496,10 +507,10 @@ for name, state in [
 r"""
 ## Half a file
 
-Loading looks easy, but this is where adapters get lost. Suppose that somebody's script writes only the `lora_A`s, and a
-colleague loads the file with PEFT, a widely used library for this.
+Loading looks easy, but this is where adapters get lost. Suppose that somebody's script saves only the `lora_A`s, and a
+colleague loads the file with PEFT, the library that is most used for this.
 
-> What does PEFT do with the file without its `lora_B`s: raise, warn, or nothing? What will the model write?
+> What does PEFT do with a file without any `lora_B`: does it raise, warn, or say nothing? What will the model write?
 """
 
 # %%
@@ -508,8 +519,8 @@ my_sixth_prediction = {"PEFT": "?", "the model writes": "?"}
 # %% [markdown]
 r"""
 The next cell needs `peft`, which `make lab` has installed. It writes your adapter in PEFT's format (lesson
-[11](../11_ecosystem/11_ecosystem.ipynb) shows how), once whole and then damaged in four ways, and lets the real PEFT load
-each file.
+[11](../11_ecosystem/11_ecosystem.ipynb) shows how), once whole and then damaged in four ways: without any `lora_B`, with
+another prefix in all keys, with one tensor too many, and with all matrices transposed. PEFT itself loads each file.
 """
 
 # %% demonstration=true
@@ -548,7 +559,7 @@ def whole(state):
 
 
 def load_with_peft(damage, folder):
-    """(what PEFT said, the loss on German, the line that the model makes of "No")."""
+    """(what PEFT said, the loss on German, the line that the model writes after "No")."""
     write_peft_adapter(model, folder, rank=2, alpha=4, target_modules=ALL)
     file = Path(folder, "adapter_model.safetensors")
     save_file(damage(load_file(file)), file, {"format": "pt"})
@@ -570,7 +581,7 @@ def load_with_peft(damage, folder):
 
 show_prediction(my_sixth_prediction, guess={"PEFT": "raises", "the model writes": "nothing"})
 print()
-print(f"your file holds {len(adapter_state_dict(model))} tensors\n")
+print(f"your file contains {len(adapter_state_dict(model))} tensors\n")
 for damage in (whole, without_B, another_prefix, one_more, transposed):
     with tempfile.TemporaryDirectory() as folder:
         said, loss, line = load_with_peft(damage, folder)
@@ -580,28 +591,29 @@ print(f"{'':15} the base alone            loss {loss_on(base, german_held_out):.
 
 # %% [markdown]
 r"""
-You would expect an error from half a file. But in two cases PEFT loads an adapter that does nothing, and only a warning says
-so, among all the others that scroll by. Such an adapter is hard to notice: the model runs and writes what the base writes. In
-one case PEFT ignores a tensor and says nothing.
+You would expect an error from half a file. But in two cases PEFT loads an adapter that does nothing. Only a warning says so,
+and a warning is easy to miss among others. The model runs and writes what the base writes. In one more case PEFT ignores a
+tensor and says nothing.
 
 ## Exercise: `load_adapter`
 
-*About 12 minutes · difficulty 3 of 5 · 3 points: 1 for what fits, 2 for what does not*
+*About 12 minutes · difficulty 3 of 5 · 3 points: 1 for loading what fits, 2 for refusing what does not*
 
-Write the loader that you would want to use: if everything fits, it loads; if not, it raises an error that names the key, and
-changes nothing.
+Write the loader that you would want to use: if everything fits, it loads; if not, it raises an error that names the wrong
+key, and changes nothing.
 
 <details><summary>Hint 1: what to look at</summary>
-<code>set(state)</code> and <code>set(adapter_state_dict(model))</code> are two sets of keys. Which two differences between them are
-there, and what does each mean?
+<code>set(state)</code> and <code>set(adapter_state_dict(model))</code> are two sets of keys. They can differ in two
+directions. What does each difference mean?
 </details>
 <details><summary>Hint 2: the idea</summary>
-Look at everything first, write afterwards: a loop that checks and copies in one go has changed half of the model when it meets the
-key that does not fit.
+Check everything first, write afterwards: a loop that checks and copies key by key has already changed part of the model when
+it meets the key that does not fit.
 </details>
 <details><summary>Hint 3: nearly there</summary>
-The Parameters must stay the ones that they are, because an optimiser may hold them: write into them, under
-<code>no_grad</code>. And beware of operations that accept a wrong shape: some of them broadcast.
+The Parameters must stay the same objects, because an optimiser may hold them: write into them, under
+<code>torch.no_grad()</code>. And compare the shapes yourself: some operations that write into a tensor broadcast a wrong
+shape without an error.
 </details>
 """
 
@@ -612,16 +624,16 @@ def load_adapter(model, state):
 
     Args:
         model: a module with LoRALinears.
-        state: a dict as ``adapter_state_dict`` makes it, for a model with the same adapters.
-            It is left as it is, and the model shares no memory with it afterwards.
+        state: a dict as ``adapter_state_dict`` returns it, from a model with the same
+            adapters. It is not changed, and the model shares no memory with it afterwards.
 
     The adapters stay the same Parameters; which parameters require a gradient does not change.
 
     Raises:
-        Any exception whose message contains the key that is to blame: a key of the model that
-            ``state`` lacks, a key of ``state`` that is no adapter of the model, or the key of
-            a tensor whose shape differs from its parameter's. Nothing in the model has
-            changed then.
+        Any exception whose message contains the wrong key: a key of the model that is missing
+            in ``state``, a key of ``state`` that is not an adapter of the model, or the key
+            of a tensor whose shape differs from its parameter's. Then nothing in the model
+            has changed.
     """
     ### BEGIN SOLUTION
     layers = {
@@ -652,8 +664,8 @@ check.load_adapter(load_adapter)
 
 # %% [markdown]
 r"""
-Now your loader gets the same damaged files, with this course's keys. (These have no prefix that could be wrong, so here one
-is added.)
+Now your loader gets the same kinds of damage, in this course's keys. (These keys have no prefix that could be wrong, so here
+the wrong file has one.)
 """
 
 # %% demonstration=true
@@ -674,7 +686,7 @@ for damage in (without_B, a_prefix, one_more, transposed, whole):
 
 # %% [markdown]
 r"""
-One mistake no loader can see: an adapter that was trained for another base with the same names and shapes. Every key and
+No loader of this kind can notice an adapter that was trained for another base with the same names and shapes. Every key and
 every shape fits, and the output is wrong. That is why adapter files say which base they belong to, and why you should look at
 what the model writes.
 
@@ -698,10 +710,12 @@ print("\n".join(write_lines(another, characters, ["No", "Sa", "Al", "Ka"], seed=
 r"""
 ## What to remember
 
-- A name in `target_modules` stands for whole parts of a path, up to a dot. Nothing matched is an error, never a silent success.
+- A name in `target_modules` matches whole parts of a path, from dot to dot. If nothing matches, raise an error; never succeed
+  silently.
 - `inject` freezes only the layers that it wraps. What else trains is your decision: list it.
-- Thin adapters in all layers did better than thick ones in two, for the same number of parameters.
-- A loader checks everything before it changes anything. One that only warns can hand you the base.
+- Here, thin adapters on all layers did better than thick ones on q and v, with the same number of parameters.
+- A loader checks everything before it changes anything. One that only warns can leave you with the base.
 
-**Next:** [10 · Many adapters](../10_many_adapters/10_many_adapters.ipynb) keeps one base in memory, and serves a language to each row of a batch.
+**Next:** [10 · Many adapters](../10_many_adapters/10_many_adapters.ipynb) keeps one base in memory, and each row of a batch
+uses the adapter of its own language.
 """

@@ -11,7 +11,7 @@ r"""
 # 10 · Many adapters
 
 At the end of this lesson you can serve every row of a batch with its own adapter, from one base. You can say which of four
-ways to do that suits which batch, and make one adapter out of several without training.
+ways to do that suits which kind of batch. And you can make one adapter out of several, without training.
 
 *About 45 minutes · difficulty 4 of 5 · builds on: [09](../09_transformer/09_transformer.ipynb) for the model,
 [03](../03_two_thin_products/03_two_thin_products.ipynb) for the cost of thin products*
@@ -20,14 +20,14 @@ ways to do that suits which batch, and make one adapter out of several without t
 
 Answer these before you open them.
 
-<details><summary>09 · An adapter's file has lost all its Bs, and the loader only warns. What does the model compute, and why?</summary>
-What the base computes: a new B is zero, and so the adapter's part is zero, too.
+<details><summary>09 · An adapter file has lost every B, and the loader only warns. What does the model compute, and why?</summary>
+What the base computes: each new B is zero, so the update is zero, too.
 </details>
-<details><summary>01 · A is (d, r₁) and B is (r₁, k). What is the highest rank that A B can have? And the sum of two such products, of r₁ and r₂?</summary>
-r₁, as long as it is below d and k; and r₁ + r₂ for the sum.
+<details><summary>01 · A is (d, r₁) and B is (r₁, k). What is the highest rank that A B can have? And the sum of two such products, with r₁ and r₂?</summary>
+r₁ (if d and k are not smaller), and r₁ + r₂ for the sum.
 </details>
-<details><summary>09 · Adapters are to go on <code>q_proj</code>, and the rule is <code>name.endswith("q_proj")</code>. Does a layer called <code>seq_proj</code> get one?</summary>
-Yes: se<b>q_proj</b> ends in these six characters. The rule has to ask for a dot before them.
+<details><summary>09 · You want adapters on <code>q_proj</code>, and the rule is <code>name.endswith("q_proj")</code>. Does a layer called <code>seq_proj</code> get one?</summary>
+Yes: se<b>q_proj</b> ends in these six characters. The rule must ask for a dot before them.
 </details>
 """
 
@@ -51,10 +51,11 @@ device = "cuda" if torch.cuda.is_available() else "cpu"
 r"""
 ## One base in memory
 
-Six customers want the small GPT of lesson [09](../09_transformer/09_transformer.ipynb), each in a language of their own. Full fine-tuning makes six models out of one. Adapters of rank 4
-on all layers are added to one base that does not change.
+Six customers want the small GPT of lesson [09](../09_transformer/09_transformer.ipynb), each in another language. With full
+fine-tuning you have to keep six models. With LoRA you keep one base that does not change, and six adapters, here of rank 4
+on all layers.
 
-> How many such adapters need as much memory as a second copy of the base would?
+> How many such adapters need as much memory as a second copy of the base?
 """
 
 # %%
@@ -70,46 +71,47 @@ linears = [
 numbers = sum(p.numel() for p in base.parameters())
 one_adapter = sum(4 * (part.in_features + part.out_features) for part in linears)
 show_prediction(my_prediction, guess="several hundred")
-print(f"the base holds {numbers:,} numbers, an adapter {one_adapter:,}")
+print(f"the base has {numbers:,} parameters, one adapter {one_adapter:,}")
 print(f"{numbers / one_adapter:.0f} adapters are as large as the base")
 
 # %% [markdown]
 r"""
-"Several hundred" is tempting, and for a large model it is the right order of magnitude. But this base is tiny. The wider a layer, the smaller a thin adapter is beside it: $r(d + k)$ numbers against $dk$. So the question for a
-service is no longer how many models fit in memory. It is how one layer handles many adapters.
+"Several hundred" is tempting, and for a large model it is the right order of magnitude. But this base is tiny. The wider a
+layer, the smaller its adapter in comparison: $r(d + k)$ parameters against $dk$. With a large base, memory for adapters is
+hardly a problem any more. The question for a service is how one layer handles many of them.
 
 ## Exercise: `MultiLoRALinear`
 
 *About 12 minutes · difficulty 3 of 5 · 4 points: 2 for what it computes, 1 for what is registered and trains, 1 for names*
 
-Write a layer that holds any number of adapters, each under a name. One of them is active, or none. Grading refuses `MultiLoRALinear` from `lora_ref`, and hands
-you `LoRALinear`, which you may use.
+Write a layer that holds any number of adapters, each under a name. At any time at most one of them is active. You may use
+`LoRALinear`, which is imported above. When your work is graded, `MultiLoRALinear` from `lora_ref` is refused.
 
 <details><summary>Hint 1: what to look at</summary>
-Put a dict of Parameters on a module, <code>module.adapters = {"de": nn.Parameter(torch.ones(2))}</code>, and look at
+Give a module a plain dict of Parameters, <code>module.adapters = {"de": nn.Parameter(torch.ones(2))}</code>, and look at
 <code>list(module.parameters())</code>. What would an optimiser get, and what would be saved?
 </details>
 <details><summary>Hint 2: the idea</summary>
 PyTorch has containers that work like a dict and register what they hold: one for Parameters, one for modules.
 </details>
 <details><summary>Hint 3: nearly there</summary>
-Three things happen at different times: the adapter is made (once), it is chosen (often), it is computed (in every call). If a name is not known,
-the error must come when it is chosen.
+Three things happen at different times: an adapter is made (once), activated (often) and used (in every call of forward). For
+an unknown name, the error must come when you activate it.
 </details>
 """
 
 
 # %% exercise="MultiLoRALinear"
 class MultiLoRALinear(nn.Module):
-    """A frozen ``nn.Linear`` from d to k features, with adapters under names.
+    """A frozen ``nn.Linear`` from d to k features, with any number of named adapters.
 
     Args:
         base_layer: an ``nn.Linear``, with or without bias. Its weight and bias are frozen.
 
     Attributes:
-        base_layer: the layer that was handed in.
-        active: the name of the adapter that takes part in the forward, or None: the base
-            alone. None at the start.
+        base_layer: the layer that was passed in.
+        active: the name of the adapter that forward uses, or None for the base alone. None
+            at the start.
     """
 
     def __init__(self, base_layer):
@@ -122,12 +124,14 @@ class MultiLoRALinear(nn.Module):
         ### END SOLUTION
 
     def add(self, name, rank, alpha):
-        """A new adapter: two new parameters of its own, A random and B zero. It is not active.
+        """Add an adapter: two new parameters of its own, A random and B zero. `active` stays.
 
         Args:
-            name: a string, such as "de". ValueError (or KeyError) when there is an adapter of
-                this name already.
+            name: a string, such as "de".
             rank, alpha: as in LoRALinear; they may differ from one adapter to the next.
+
+        Raises:
+            ValueError (or KeyError): there is an adapter with this name already.
         """
         ### BEGIN SOLUTION
         if name in self.scaling:
@@ -138,11 +142,11 @@ class MultiLoRALinear(nn.Module):
         ### END SOLUTION
 
     def activate(self, name):
-        """Use this adapter from now on, or the base alone for None.
+        """Use this adapter from now on, or for None the base alone.
 
         Raises:
-            KeyError (or ValueError): there is no adapter of this name. `active` is then what
-                it was.
+            KeyError (or ValueError): there is no adapter with this name. Then `active` does
+                not change.
         """
         ### BEGIN SOLUTION
         if name is not None and name not in self.scaling:
@@ -151,7 +155,7 @@ class MultiLoRALinear(nn.Module):
         ### END SOLUTION
 
     def forward(self, x):
-        """x of shape (..., d) to (..., k): base(x), and the update of the active adapter."""
+        """x (..., d) to (..., k): base(x), plus the update of the active adapter, if any."""
         ### BEGIN SOLUTION
         out = self.base_layer(x)
         if self.active is None:
@@ -168,8 +172,9 @@ check.MultiLoRALinear(MultiLoRALinear)
 r"""
 ## Six languages
 
-Your layer now goes around all the `nn.Linear`s in the blocks of the GPT. Then each language gets an adapter in every layer, and only
-that one is active while the model reads the language: a gradient reaches only what took part in the forward pass.
+Now your layer wraps every `nn.Linear` in the blocks of the GPT. Each language gets an adapter in each of these layers. While
+the model trains on a language, only that language's adapters are active, so only they get a gradient: a gradient reaches
+only what took part in the forward pass.
 """
 
 # %% demonstration=true
@@ -177,7 +182,7 @@ import hashlib
 
 
 def fingerprint(model):
-    """A hash of every bit of the model's own parameters, adapters left out."""
+    """A hash of every bit of the model's own parameters, without the adapters."""
     own = [p for name, p in sorted(model.named_parameters()) if id(p) not in of_adapters]
     return hashlib.sha256(
         b"".join(p.detach().cpu().numpy().tobytes() for p in own)
@@ -185,7 +190,7 @@ def fingerprint(model):
 
 
 def share(model):
-    """Put your layer around every nn.Linear in the blocks. Returns the new layers."""
+    """Wrap every nn.Linear in the blocks in your layer. Returns the new layers."""
     for name, part in list(model.named_modules()):
         if isinstance(part, nn.Linear) and name.startswith("blocks."):
             parent, _, child = name.rpartition(".")
@@ -204,7 +209,7 @@ print(f"{len(layers)} layers")
 SIX = ["da", "sv", "nl", "de", "es", "pt"]
 RANK, ALPHA, SEEDS = 4, 8, (0, 1)
 data = {language: as_ids(language, characters, device) for language in SIX}
-factors = {}  # of each adapter the Parameters of all layers, in order
+factors = {}  # for each adapter, its Parameters in all layers, in order
 
 
 def activate(name):
@@ -231,15 +236,17 @@ def train_all(seed):
 train_all(seed=0)
 
 # %% demonstration=true
-train_all(seed=1)  # the same again from other random numbers, to see what depends on them
+train_all(seed=1)  # once more with another seed, to see what depends on it
 
 # %% [markdown]
 r"""
 ### Whose adapter for whose text?
 
-Six adapters, six languages: 36 losses, on names that no adapter has seen. On the diagonal each adapter meets its own language.
+Six adapters and six languages give a table of 36 losses, on names that no adapter has seen: a row for each adapter, a column
+for each language. On the diagonal are each adapter's losses on its own language.
 
-> 1. Is the smallest loss of each column on the diagonal? 2. For a Portuguese text, which of the *other* adapters does best? And for a Dutch one?
+> 1. Is the smallest loss of each column on the diagonal?
+> 2. For a Portuguese text, which of the *other* adapters does best? And for a Dutch one?
 > 3. How many of the 36 are worse than no adapter at all?
 """
 
@@ -252,7 +259,7 @@ my_second_prediction = {
 }
 
 
-# %% demonstration=true alt="Heat map of held-out losses, a row for each adapter and a column for each language, with a first row for no adapter at all. In every column the lowest loss, framed, is where adapter and language are the same. The next lowest are those of the sister language: Danish and Swedish, Dutch and German, Spanish and Portuguese form three square blocks. The row without an adapter is the lightest, that is, has the highest losses."
+# %% demonstration=true alt="Heat map of held-out losses, a row for each adapter and a column for each language, with a first row for no adapter at all. In every column the lowest loss, framed, is that of the language's own adapter. The second lowest is that of a related language: Danish and Swedish, Dutch and German, Spanish and Portuguese form three dark square blocks. The row without an adapter is the lightest: it has the highest losses."
 def losses(adapter):
     activate(adapter)
     return [loss_on(model, data[language][1]) for language in SIX]
@@ -309,17 +316,18 @@ axis.set_yticks(range(7), ["no adapter", *(LANGUAGES[language] for language in S
 axis.set(
     xlabel="text",
     ylabel="adapter",
-    title=f"Held-out loss, nats a character (mean of {len(SEEDS)} seeds)",
+    title=f"Held-out loss in nats per character (mean of {len(SEEDS)} seeds)",
 )
 figure.colorbar(image)
 plt.show()
 
 # %% [markdown]
 r"""
-Nobody told the model which languages are related; you can read it off the second-smallest number of each column. It is tempting to expect
-harm from an adapter for the wrong language. But each of them is better than none: part of what it has learned is not about its language at all, only that the text is no longer English.
+Nobody told the model which languages are related. But the second-smallest loss of each column shows it. It is tempting to
+expect harm from an adapter for the wrong language. But here each of them is better than none: part of what an adapter has
+learned is not about its own language, only that the text is not English.
 
-Twelve adapters have been trained on this base by now. Has it changed?
+Twelve sets of adapters have now been trained on this base. Has it changed?
 """
 
 # %% demonstration=true
@@ -335,11 +343,12 @@ print(
 r"""
 ## One batch, several languages
 
-So far you switch adapters and serve one customer after the other. But a GPU is only fully used when many rows go through it together, and waiting rows
-need different adapters. So a batch comes with a list of numbers, one for each row: the index of its adapter, or −1 for none.
+So far you switch adapters and serve one customer after the other. But a GPU is used well only when many rows go through it
+together, and the rows that wait may need different adapters. So a batch comes with a list of ids, one for each row: the
+index of its adapter, or −1 for none.
 
-The adapters of a layer lie in two tensors: all $A$s in one of shape $(m, d, r)$, all $B$s in one of shape $(m, r, k)$. Watch what indexing does with
-such a list:
+The $m$ adapters of a layer are kept in two tensors: every $A$ in one of shape $(m, d, r)$, every $B$ in one of shape
+$(m, r, k)$. Watch what indexing does with a list of ids:
 """
 
 # %% demonstration=true
@@ -349,25 +358,28 @@ print(A[ids].flatten())
 
 # %% [markdown]
 r"""
-The third row asked for no adapter and got the last one, without an error or a warning: a customer who wanted plain English gets the language of
-the last adapter in the tensor.
+The third row asked for no adapter and got the last one, without an error or a warning: a customer who wanted plain English
+gets the language of the last adapter in the tensor.
 
 ## Exercise: `route`
 
-*About 12 minutes · difficulty 4 of 5 · 4 points: 2 for the numbers, 1 for ids that stand for no adapter, 1 for doing it without a loop over rows*
+*About 12 minutes · difficulty 4 of 5 · 4 points: 2 for the values, 1 for ids that stand for no adapter, 1 for doing it without a loop over rows*
 
-No loop over rows: for 1,000 rows that would be 1,000 times two tiny products. (A loop over the $m$ adapters is allowed.) Grading refuses `route` from
-`lora_ref`.
+Compute the adapters' part for such a batch. Do not loop over the rows: for 1,000 rows that would be 2,000 tiny products. (A
+loop over the $m$ adapters is allowed.) When your work is graded, `route` from `lora_ref` is refused.
 
 <details><summary>Hint 1: what to look at</summary>
-Shapes first. <code>x</code> is <code>(n, d)</code>; what is the shape of <code>A[ids]</code>, and what would each row of x have to be multiplied by?
+Shapes first. <code>x</code> is <code>(n, d)</code>; what is the shape of <code>A[adapter_ids]</code>? By which matrix must each
+row of x be multiplied?
 </details>
 <details><summary>Hint 2: the idea</summary>
-A batched product, <code>torch.bmm</code> or <code>torch.einsum</code>, multiplies n pairs of matrices at once. A row is a matrix with one row.
+A batched product, <code>torch.bmm</code> or <code>torch.einsum</code>, multiplies n pairs of matrices at once. A vector can be
+seen as a matrix with one row.
 </details>
 <details><summary>Hint 3: nearly there</summary>
-A row with −1 may compute anything, as long as it is made zero at the end. Which tensor, made out of <code>adapter_ids</code>, is 1 where a row has an
-adapter and 0 where it has none? And do not change <code>adapter_ids</code>: it belongs to the caller.
+For a row with −1 you may compute anything, as long as you set it to zero at the end. Which tensor, made from
+<code>adapter_ids</code>, is 1 where a row has an adapter and 0 where it has none? And do not change <code>adapter_ids</code>:
+it belongs to the caller.
 </details>
 """
 
@@ -386,13 +398,13 @@ def route(x, A, B, scaling, adapter_ids):
         scaling[a] * (x[i] @ A[a]) @ B[a]; where a is -1, it is zero.
 
     Raises:
-        Any exception for an id outside of -1 ... m - 1.
+        Any exception for an id below -1 or above m - 1.
     """
     ### BEGIN SOLUTION
     if ((adapter_ids < -1) | (adapter_ids >= len(A))).any():
         raise IndexError(f"adapter_ids go from -1 to {len(A) - 1}")
     has_one = adapter_ids >= 0
-    a = adapter_ids.clamp(min=0)  # -1 becomes 0, and its row zero below
+    a = adapter_ids.clamp(min=0)  # -1 becomes 0; has_one makes its row zero below
     thin = torch.bmm(x[:, None, :], A[a])  # (n, 1, d) @ (n, d, r) -> (n, 1, r)
     out = torch.bmm(thin, B[a])[:, 0]  # (n, 1, r) @ (n, r, k) -> (n, 1, k) -> (n, k)
     return (scaling[a] * has_one)[:, None] * out
@@ -404,16 +416,16 @@ check.route(route)
 
 # %% [markdown]
 r"""
-Now your function works in the model: a layer computes its base once for all rows and adds to each row its adapter's part. One batch has seven rows in
-seven languages, and each pass writes one character of every row.
+Now use your function in the model: each layer computes its base once for all rows and adds to each row its adapter's part.
+One batch has seven rows in seven languages, and each pass writes one character of every row.
 """
 
 
 # %% demonstration=true
 class RoutedLinear(nn.Module):
-    """base(x), and for each text of the batch the part of its own adapter."""
+    """base(x), plus for each text of the batch the part of its own adapter."""
 
-    ids = None  # (n,): which adapter each text wants
+    ids = None  # (n,): the adapter of each text
 
     def __init__(self, base_layer, adapters):
         super().__init__()
@@ -430,7 +442,7 @@ class RoutedLinear(nn.Module):
 
 
 def factors_of(adapter):
-    """For each layer (A, B, scaling) of an adapter, whichever way your layer keeps them."""
+    """(A, B, scaling) of an adapter for each layer, however your layer stores them."""
     found = []
     activate(adapter)
     for layer, one, two in zip(layers, factors[adapter][::2], factors[adapter][1::2]):
@@ -446,7 +458,7 @@ def factors_of(adapter):
 
 
 def with_adapters(adapters):
-    """A base with these adapters, each of them a list of (A, B, scaling), one a layer."""
+    """A base with these adapters; each is a list with (A, B, scaling) for every layer."""
     served, _ = load_base(device)
     names = [
         name
@@ -477,15 +489,16 @@ r"""
 
 | way | what it does | known from |
 |---|---|---|
-| gather | copies its adapter's matrices for every row, then one batched product | what you may have written |
+| gather | copies the matrices of its adapter for every row, then computes one batched product | what you may have written |
 | loop | for each adapter: finds its rows, computes, puts the results back | PEFT's mixed batches |
-| side by side | all rows through all adapters, as through one of rank $mr$; what is not a row's own becomes zero | small services with few adapters |
-| segments | sorts the rows by adapter, computes piece by piece, undoes the sorting | serving systems, with a kernel that takes all pieces at once |
+| side by side | sends all rows through all adapters, as through one adapter of rank $mr$, and sets to zero what does not belong to the row | small services with few adapters |
+| segments | sorts the rows by adapter, computes each group, undoes the sorting | serving systems, with one kernel for all groups |
 
-There are four kinds of batches, named as in the papers on serving: **distinct** (every row another adapter), **identical** (all the same), **uniform**
-(drawn at random), **skewed** (few are popular, most are rare). The code is in `autograde/lesson_kit/routing.py`. Read it when you have written your own.
+Four kinds of batches are common in papers on serving: **distinct** (the rows use as many different adapters as there are),
+**identical** (all rows use the same one), **uniform** (drawn at random), **skewed** (a few are popular, most are rare). The
+code is in `autograde/lesson_kit/routing.py`; read it after you have written your own.
 
-Count first. A layer of 256 → 256 features, rank 8, a batch of 256 rows, 32 adapters:
+Count first, for a layer of 256 → 256 features, rank 8, a batch of 256 rows, and 32 adapters:
 """
 
 # %% demonstration=true
@@ -500,11 +513,11 @@ print(f"{'(the base)':13} {2 * n * d * k / 1e6:14.1f}")
 
 # %% [markdown]
 r"""
-Three have the same number of operations; side by side does all of them $m$ times. Gather copies a pair of matrices for each row. Loop and segments copy
-little, but do their work in many small pieces, one after the other.
+Three of them need the same number of operations; *side by side* needs $m$ times as many. *Gather* copies a pair of matrices
+for each row. *Loop* and *segments* copy little, but do their work in many small pieces, one after the other.
 
-> Which way is fastest on each kind of batch? And if you let the number of adapters grow from 1 to 128, rows drawn uniformly: which is fastest at first,
-> which at the end?
+> Which way is fastest on a distinct batch, and which on an identical one? And if the number of adapters grows from 1 to 128,
+> with ids drawn uniformly: which way is fastest with 1 adapter, which with 128?
 """
 
 # %%
@@ -545,7 +558,7 @@ for kind in WORKLOADS:
     used = len(batch[-1].unique())
     print(f"{kind:11}{shown}   {used:2} used; fastest: {fastest}", flush=True)
 
-# %% demonstration=true alt="Two line charts on logarithmic axes: milliseconds against the number of adapters, from 1 to 128, for four ways to route, left for 32 rows and right for 256 rows. Side by side is the fastest with few adapters and rises steeply with their number. Gather is nearly flat, lower for 32 rows than for 256. Loop and segments begin between the two and rise with the number of adapters, segments more slowly."
+# %% demonstration=true alt="Two line charts on logarithmic axes: milliseconds against the number of adapters, from 1 to 128, for four ways to route, left for 32 rows and right for 256 rows. Side by side is the fastest with few adapters and rises steeply with their number. Gather is nearly flat, lower for 32 rows than for 256. Loop and segments start between the two and rise with the number of adapters, segments more slowly. No way is the fastest everywhere."
 styles = dict(zip(("gather", "loop", "side_by_side", "segments"), ("-", "--", ":", "-.")))
 marks = dict(zip(styles, "osD^"))
 counts = [1, 2, 4, 8, 16, 32, 64, 128]
@@ -570,25 +583,29 @@ for axis, rows in zip(axes, (32, 256)):
     )
     axis.set_xticks(counts, counts)
     axis.yaxis.set_major_formatter("{x:g}")
-axes[0].set_ylabel("milliseconds")
+axes[0].set_ylabel("milliseconds per batch")
 axes[0].legend()
 plt.show()
 
 # %% [markdown]
 r"""
-*Gather* is tempting because it has no loop, and *side by side* because it is one large product. But no way wins everywhere. With few adapters the wasted operations of *side by side* cost less than searching, sorting or copying. With many, its time grows with $m$,
-as its count says. The time of *gather* depends on the number of rows, not on the number of adapters. *Segments* does the least work, in as many pieces as there
-are adapters, and so gains most when many rows use the same one. Where the lines cross depends on the machine, the sizes and the rows: a serving system measures
-before it chooses. `route` in `lora_ref` uses three of them: *gather* if each row is a whole text, since the copy is small
-compared with a text; otherwise *side by side* as long as all adapters together are thin, and *segments* beyond that.
+*Gather* is tempting because it has no loop, and *side by side* because it is one large product. But no way wins everywhere.
+With few adapters, the wasted operations of *side by side* cost less than searching, sorting or copying. With many, its time
+grows with $m$, as the count says. The time of *gather* depends on the number of rows, not on the number of adapters. *Loop*
+and *segments* have one piece of work for each adapter in use, so they do well when many rows use the same adapter. Where
+the lines cross depends on the machine, the sizes and the rows: a serving system measures before it chooses. `route` in
+`lora_ref` uses three of these ways: *gather* if each row is a whole text, since the copy is small compared with a text;
+otherwise *side by side* while the rank of all adapters together is small, and *segments* beyond that.
 
 ## One adapter out of several
 
-You have an adapter for Spanish and one for Portuguese, and want *one* for both. Their updates can be added, with weights:
+You have one adapter for Spanish and one for Portuguese, and you want *one* for both. Write $s_i$ for the scaling of adapter
+$i$. The two updates can be added, with weights $w_1$ and $w_2$:
 
 $$w_1 s_1 A_1 B_1 + w_2 s_2 A_2 B_2$$
 
-Is there an $A$ and a $B$ that give exactly this sum? Here is the obvious attempt, on adapters with a single number in each matrix:
+Are there an $A$ and a $B$ that give exactly this sum? Here is the obvious attempt, to add the factors, on adapters with a
+single number in each matrix and with weights and scalings of 1:
 """
 
 # %% demonstration=true
@@ -605,15 +622,19 @@ If you add the factors, you get two products that you did not want: the cross te
 
 *About 8 minutes · difficulty 3 of 5 · 3 points*
 
+Write a function that does it right: from any number of adapters, with any ranks, it makes one that computes exactly the
+weighted sum of their updates.
+
 <details><summary>Hint 1: what to look at</summary>
-The question from the beginning: what rank can the sum of two products have? So what shape do A and B need at least, in general?
+The question from the beginning: what rank can the sum of two products have? So how many columns must A have in general?
 </details>
 <details><summary>Hint 2: the idea</summary>
-Write out a product of two matrices, (4, 2) times (2, 3), as a sum over its inner axis. Each term is a column of the left one times a row of the right one.
-Which adapter could each column and each row come from?
+Write out a product of two matrices, (4, 2) times (2, 3), as a sum over the inner axis. Each term is a column of the left
+matrix times a row of the right one. Which adapter could each column and each row come from?
 </details>
 <details><summary>Hint 3: nearly there</summary>
-Each weight and each scaling must be a factor of the product once. Should it go into both matrices, or into one of them? Does your way also work for a negative weight?
+Each weight and each scaling must multiply its product exactly once. Should it go into both matrices, or into one of them?
+Does your way also work for a negative weight?
 </details>
 """
 
@@ -629,9 +650,9 @@ def combine(adapters, weights):
 
     Returns:
         (A, B, scaling), such that scaling * A @ B is the sum of all
-        weights[i] * scaling_i * A_i @ B_i. How the numbers are split among the three is free;
-        the new rank is at most the sum of the ranks. The adapters are left as
-        they are.
+        weights[i] * scaling_i * A_i @ B_i. Weights and scalings may go into any of the
+        three. The new rank is at most the sum of the ranks. The given adapters are not
+        changed.
     """
     ### BEGIN SOLUTION
     A = torch.cat([A for A, _, _ in adapters], dim=1)  # (d, r_1 + r_2 + ...)
@@ -646,7 +667,8 @@ check.combine(combine)
 
 # %% [markdown]
 r"""
-Now use the adapters that you have trained. Here are candidates for one adapter that serves both Spanish and Portuguese.
+Now use the adapters that you have trained. There are six candidates for one adapter that serves both Spanish and Portuguese:
+the Spanish one alone, the Portuguese one alone, `combine` with weights 1 or ½, and the factors summed or averaged.
 
 > Which of the candidates is best on both languages together? And which is closest to having no adapter at all?
 """
@@ -661,7 +683,7 @@ es, pt = factors_of("es_0"), factors_of("pt_0")
 
 
 def layer_by_layer(join):
-    """The adapters of all layers, joined pair by pair."""
+    """The two adapters joined in each layer."""
     return [join(one, two) for one, two in zip(es, pt)]
 
 
@@ -699,7 +721,7 @@ show_prediction(
     guess={"best on both": "combine, weights 1", "closest to none": "factors averaged"},
 )
 
-# %% demonstration=true alt="Held-out losses on Spanish, as filled dots, and on Portuguese, as empty dots, for seven adapters. The average made by combine is low on both. The average of the factors is higher on both, and the sum of the factors is nearly as high as no adapter at all."
+# %% demonstration=true alt="Held-out losses on Spanish, as filled dots, and on Portuguese, as empty dots, for no adapter and six candidates. Each language's own adapter is lowest on that language. The average made by combine is low on both. The average of the factors is higher on both, and the sum of the factors is nearly as high as no adapter at all."
 figure, axis = plt.subplots(figsize=(7.5, 3.6), layout="constrained")
 for row, (spanish, portuguese) in enumerate(outcome.values()):
     axis.plot([spanish, portuguese], [row, row], "-", color="0.7", zorder=0)
@@ -714,20 +736,22 @@ for row, (spanish, portuguese) in enumerate(outcome.values()):
     )
 axis.set_yticks(range(len(outcome)), outcome)
 axis.invert_yaxis()
-axis.set(xlabel="held-out loss, nats a character", title="One adapter for two languages")
+axis.set(xlabel="held-out loss (nats per character)", title="One adapter for two languages")
 axis.legend(loc="center")
 plt.show()
 
 # %% [markdown]
 r"""
-Adding both in full is tempting, but each was trained to be used alone, and together they change the base too much. The sum that `combine` makes is exact, and at half weight it serves both languages: neither as well as its own adapter does, both better
-than the other's. Averaging the factors gives a quarter of each adapter and a quarter of the cross terms, and is worse on both. Summing them brings the
-cross terms in at full size, and most of what was learned is lost.
+It is tempting to add both in full. But each was trained to be used alone, and together they change the base too much. The
+sum that `combine` makes is exact, and at half weight it serves both languages: each one less well than its own adapter, but
+better than the adapter of the other. Averaging the factors gives a quarter of each update and a quarter of the cross terms,
+and is worse on both languages. Summing the factors adds the cross terms at full size, and most of what was learned is lost.
 
 ### What a library does
 
-PEFT joins adapters with `add_weighted_adapter`. Its `combination_type` says how, and there are eleven of them. The next cell compares four of them, on one of your layers, with the
-sum that you want (the error is relative to its size):
+PEFT joins adapters with `add_weighted_adapter`. Its argument `combination_type` has eleven possible values. The next cell
+tries four of them on one of your layers, and compares each result with the sum that you want (error relative to the norm of
+that sum):
 """
 
 # %% demonstration=true
@@ -760,17 +784,21 @@ with warnings.catch_warnings():
 
 # %% [markdown]
 r"""
-`cat` is your `combine`. `linear` sums the factors, each multiplied by the square root of its weight: it is cheap, and a rough approximation, as PEFT's own documentation
-says. `svd`, the default, computes the exact sum and truncates it to the rank of one of the two. Each has its use, as long as you know which one you call.
+`cat` is your `combine`. `linear` sums the factors, each multiplied by the square root of its weight: it is cheap, and a
+rough approximation, as PEFT's own documentation says. `svd`, the default, computes the exact sum and truncates it to the
+larger of the two ranks. `ties` first sets half of the entries of each factor to zero. Each has its use, as long as you know
+which one you call.
 """
 
 # %% [markdown]
 r"""
 ## What to remember
 
-- Adapters are cheap to keep: there is one frozen base, and it stays the same bit for bit, however many adapters are trained on it.
+- Adapters are cheap to keep: there is one frozen base, and it stays the same bit for bit, however many adapters you train.
 - A row without an adapter needs care: as an index, −1 means the last adapter. The fastest way to route depends on the batch.
-- Put factors side by side, and the sum of adapters is exact; the ranks add up. If you add the factors instead, you get cross terms.
+- With the factors side by side, the sum of adapters is exact, and the ranks add up. If you add the factors instead, you get
+  cross terms.
 
-**Next:** [11 · The ecosystem](../11_ecosystem/11_ecosystem.ipynb) takes an adapter out of this course and into the libraries that other people use.
+**Next:** [11 · The ecosystem](../11_ecosystem/11_ecosystem.ipynb) moves an adapter from this course into the libraries that
+other people use.
 """

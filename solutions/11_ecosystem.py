@@ -10,8 +10,8 @@
 r"""
 # 11 · The ecosystem
 
-At the end of this lesson you can hand an adapter to somebody who uses another library, say what that library will make of it, and
-tell what LoRA's best-known variants change.
+At the end of this lesson you can give an adapter to somebody who uses another library, predict what that library will do with
+it, and say what LoRA's best-known variants change.
 
 *About 50 minutes · difficulty 3 of 5 · builds on: [06 · Merging](../06_merging/06_merging.ipynb) and lessons [08](../08_fine_tuning/08_fine_tuning.ipynb) to [10](../10_many_adapters/10_many_adapters.ipynb)*
 """
@@ -38,14 +38,14 @@ r"""
 
 Answer these before you open them.
 
-<details><summary>06 · A merge adds a matrix to a weight of shape (k, d). How is it made from A and B?</summary>
+<details><summary>06 · A merge adds a matrix to a weight of shape (k, d). How do you compute that matrix from A and B?</summary>
 Their product, scaled and transposed: a weight is stored as (out, in), and A times B is (in, out).
 </details>
-<details><summary>09 · You inject with the one name <code>q_proj</code>. Is <code>seq_proj</code> adapted too?</summary>
-No. A name matches from its end back to a dot, so blocks.0.q_proj is found and seq_proj is not.
+<details><summary>09 · You call <code>inject</code> with the one name <code>q_proj</code>. Is <code>seq_proj</code> adapted, too?</summary>
+No. A name matches whole parts of a path, from dot to dot: blocks.0.q_proj matches, seq_proj does not.
 </details>
-<details><summary>10 · One layer, two adapters, of ranks 4 and 8. What is the rank of the single adapter that computes exactly their sum?</summary>
-12: their factors stand side by side. You will need that again today.
+<details><summary>10 · One layer has two adapters, of ranks 4 and 8. What is the rank of the single adapter that computes exactly their sum?</summary>
+12: their factors are put side by side. You will need that again in this lesson.
 </details>
 """
 
@@ -54,10 +54,8 @@ r"""
 ## An adapter in somebody else's library
 
 The base is a small network that reads handwritten digits: scikit-learn's, 8 × 8 pixels. When they are turned by 30 degrees, it
-gets more than half of them wrong. An adapter of rank 4 on its three layers corrects that.
-
-This one was made and trained with [PEFT](https://github.com/huggingface/peft), the library through which most people use LoRA, and
-PEFT saved it in a folder.
+gets more than half of them wrong. An adapter of rank 4 on its three layers corrects that. The next cell makes and trains it
+with [PEFT](https://github.com/huggingface/peft), the library with which most people use LoRA, and PEFT saves it in a folder.
 """
 
 # %% demonstration=true
@@ -69,27 +67,28 @@ upright, turned = digits(degrees=30)
 torch.manual_seed(0)
 base = train(Reader(), upright.train, steps=600, lr=3e-3)
 print(base)
-print(f"turned digits that the base reads:         {accuracy(base, turned.test):.1%}")
+print(f"turned digits right, base:          {accuracy(base, turned.test):.1%}")
 
 adapted = peft.in_peft(base, r=4, lora_alpha=32, target_modules=["up", "middle", "head"])
 train(adapted, turned.train, steps=300, lr=3e-3)  # PEFT lets only the adapter train
 adapted.save_pretrained(folder / "from_peft")
-print(f"turned digits that the adapted model reads: {accuracy(adapted, turned.test):.1%}")
+print(f"turned digits right, adapted model: {accuracy(adapted, turned.test):.1%}")
 
 # %% [markdown]
 r"""
 ## Predict first
 
-A folder is often copied and converted before somebody loads it. Here are seven copies. Each has one thing changed, except the first.
+A folder is often copied and converted before somebody loads it. Here are seven copies. In each of them, except the first, one
+thing is changed.
 
-> For each: does PEFT **raise** an error, does it **warn**, or does it say **nothing**? And are still about 95 % of the turned
-> digits read correctly?
+> For each: does PEFT **raise** an error, does it **warn**, or does it say **nothing**? And does the model still read about
+> 95 % of the turned digits correctly?
 
-| | what is different |
+| | what is changed |
 |---|---|
 | 1 | nothing |
-| 2 | all the $B$s are missing |
-| 3 | every name has lost its beginning, `base_model.model.` |
+| 2 | every $B$ is missing |
+| 3 | every name has lost its prefix, `base_model.model.` |
 | 4 | all matrices are transposed |
 | 5 | `lora_alpha` is missing from the config |
 | 6 | the config says that the adapter was started with PiSSA, a variant that you will meet below |
@@ -97,7 +96,7 @@ A folder is often copied and converted before somebody loads it. Here are seven 
 """
 
 # %%
-my_predictions = {  # of the first, PEFT says nothing, and 95 % are right
+my_predictions = {  # for the first: PEFT says nothing, 95 % are right
     2: "?",
     3: "?",
     4: "?",
@@ -113,7 +112,7 @@ def without_B(config, tensors):
         del tensors[key]
 
 
-def without_beginning(config, tensors):
+def without_prefix(config, tensors):
     for key in list(tensors):
         tensors[key.replace("base_model.model.", "")] = tensors.pop(key)
 
@@ -142,7 +141,7 @@ def nothing(config, tensors):
 CHANGES = (
     nothing,
     without_B,
-    without_beginning,
+    without_prefix,
     transposed,
     without_alpha,
     from_pissa,
@@ -167,13 +166,14 @@ for number, change in enumerate(CHANGES, 1):
 
 # %% [markdown]
 r"""
-It is tempting to expect an error wherever something is missing. **Only one of the six faults raises an error.** The others give you a model that runs. Without its $B$s, or with names that match nothing, the
-adapter is as it was before training: the model computes what the base computes. PEFT warns, in a line that is easily lost among others. `lora_alpha` is
-8 by default, so the adapter works at a quarter of its strength. And a PiSSA flag left in the config **changes the
-base's weights** while loading, and hardly any digit is read correctly. PEFT reports neither.
+It is tempting to expect an error wherever something is missing. **Only one of the six faults raises an error.** The others
+give you a model that runs. Without any $B$ (2), or with names that match nothing (3), the adapter is as it was before
+training: the model computes what the base computes. PEFT warns, in a line that is easily lost among others. The default of
+`lora_alpha` is 8, so without the entry (5) the adapter works at a quarter of its strength. And a PiSSA flag left in the
+config (6) **changes the base's weights** while loading: now few digits are read correctly. PEFT reports neither of these two.
 
-Nobody is to blame: a library that reads files from many sources has to be tolerant. But it means that a file which loads
-need not work. If you write one, get it exactly right; if you ship one, *run* it first.
+Nobody is to blame: a library that reads files from many sources has to be tolerant. But it means that a file can load and
+still not work. If you write one, get it exactly right; before you publish one, load it and *run* it.
 """
 
 # %% [markdown]
@@ -196,38 +196,39 @@ for key, tensor in peft.tensors_of(folder / "from_peft").items():
 r"""
 Lesson [04](../04_lora_linear/04_lora_linear.ipynb)'s four steps once more, this time for a file:
 
-1. **shape** · PEFT holds $A$ and $B$ as the weights of two `nn.Linear`s, so they are *stored* as $(r, d)$ and $(k, r)$. Ours are
-   $(d, r)$ and $(r, k)$.
-2. **product** · Which layer a matrix belongs to is in its name: a beginning that is always the same, the layer's full name in the
-   base, and an ending that says which of the two it is.
-3. **scale** · The file holds $A$ and $B$ as they were trained. The reader works out the scaling from `lora_alpha` and `r`.
-4. **add** · `target_modules` says where: a *list* of names, each of which matches as in `inject`. (A single string is
-   something else, a regular expression for the whole name.)
+1. **shape** · PEFT keeps $A$ and $B$ as the weights of two `nn.Linear`s, so they are *stored* as $(r, d)$ and $(k, r)$. In
+   this course they are $(d, r)$ and $(r, k)$.
+2. **product** · The name of a tensor says which layer it belongs to and which matrix it is: a prefix that is always the same,
+   the layer's full name in the base, and a suffix for $A$ or $B$.
+3. **scale** · The file contains $A$ and $B$ as they were trained. The reader computes the scaling from `lora_alpha` and `r`.
+4. **add** · `target_modules` says where: a *list* of names, each of which matches as in `inject`. (A single string means
+   something else: a regular expression for the whole name.)
 
-For everything else in the config the default is right for plain LoRA. You need `peft_type` (which is `"LORA"`), `r`,
+For everything else in the config, the default is right for plain LoRA. You need `peft_type` (which is `"LORA"`), `r`,
 `lora_alpha` and `target_modules`.
 
-One small thing is easy to miss. safetensors writes memory as it is, so it refuses a view such as a transposed matrix. It needs a
-tensor that is *contiguous*.
+One small thing is easy to miss. safetensors writes a tensor's memory as it is, so it refuses a view such as a transposed
+matrix. The tensor must be *contiguous*.
 
 ## Exercise: `write_peft_adapter`
 
 *About 12 minutes · difficulty 3 of 5 · 4 points*
 
-Now take an adapter from this course to PEFT. Your function gets a model in which `LoRALinear`s have replaced some `nn.Linear`s, as `inject` does it.
-`lora_ref` has a function of the same name; grading refuses it. It also refuses PEFT, which is used to judge your files.
+Now take an adapter from this course to PEFT. Your function gets a model in which `inject` has replaced some `nn.Linear`s by
+`LoRALinear`s, and writes a folder like the one above. When your work is graded, two imports are refused: the function of the
+same name in `lora_ref`, and PEFT, because PEFT judges your files.
 
 <details><summary>Hint 1: what to look at</summary>
-Print the names and classes that <code>model.named_modules()</code> goes through, and compare them with the names in the folder
-above. Whose name do you need?
+Print the names and classes that <code>model.named_modules()</code> gives, and compare them with the names in the folder
+above. Which modules' names do you need?
 </details>
 <details><summary>Hint 2: the idea</summary>
-You need two things: a dict of tensors for <code>save_file</code>, and a dict of four entries for <code>json</code>. For the
+You need two things: a dict of tensors for <code>save_file</code>, and a dict with four entries for <code>json</code>. For the
 first, go through the modules and use only the LoRALinears.
 </details>
 <details><summary>Hint 3: nearly there</summary>
-Write the folder and read it with <code>peft.tensors_of</code> and <code>peft.config_of</code> from the cells above. Compared with
-the folder that PEFT wrote, is there any difference in the names, in the shapes, in the four entries?
+Write a folder and read it with <code>peft.tensors_of</code> and <code>peft.config_of</code> from the cells above. Does it
+differ from the folder that PEFT wrote in the form of the names, in the shapes, or in the four entries?
 </details>
 """
 
@@ -237,15 +238,15 @@ def write_peft_adapter(model, directory, rank, alpha, target_modules):
     """Write the adapters of a model as a folder that PEFT can load.
 
     Args:
-        model: some of its modules are LoRALinears, each with ``lora_A`` (d, r) and ``lora_B``
-            (r, k), Parameters, and ``scaling``, which is alpha / rank. It is left as it is.
-        directory: a str or a Path. It is made, with its parents, where it is not there; files
-            in it are overwritten.
+        model: some of its modules are LoRALinears, each with the Parameters ``lora_A`` (d, r)
+            and ``lora_B`` (r, k), and ``scaling``, which is alpha / rank. It is not changed.
+        directory: a str or a Path. If it does not exist, it is created with its parents; files
+            that are there already are overwritten.
         rank, alpha: those of every adapter in the model.
-        target_modules: a list of names by which PEFT shall find the modules that are adapted.
+        target_modules: a list of names by which PEFT finds the modules that are adapted.
 
-    Writes two files, adapter_config.json and adapter_model.safetensors. Loaded by PEFT into
-    the same base they give a model that computes the same, and PEFT uses every tensor in them.
+    Writes two files, adapter_config.json and adapter_model.safetensors. When PEFT loads them
+    into the same base, the model computes the same as ``model``, and every tensor is used.
     Tensors keep the adapters' dtype.
     """
     ### BEGIN SOLUTION
@@ -276,8 +277,8 @@ check.write_peft_adapter(write_peft_adapter)
 
 # %% [markdown]
 r"""
-There and back: `lora_ref` reads PEFT's folder into LoRALinears, your function writes them, PEFT reads what you wrote. Unlike
-PEFT, `lora_ref.read_peft_adapter` refuses a folder unless all of it fits. Try it on the copies above.
+Now a round trip: `lora_ref` reads PEFT's folder into LoRALinears, your function writes them, and PEFT reads what you wrote.
+Unlike PEFT, `lora_ref.read_peft_adapter` refuses a folder unless everything in it fits. Try it on the copies above.
 """
 
 # %% demonstration=true
@@ -290,27 +291,26 @@ write_peft_adapter(
 )
 again, did = peft.load(base, folder / "from_us")
 print("written: PEFT", did)
-print("the same to the last bit as what PEFT wrote:", end=" ")
+print("your tensors equal PEFT's, bit for bit:", end=" ")
 there, here = peft.tensors_of(folder / "from_peft"), peft.tensors_of(folder / "from_us")
 print(there.keys() == here.keys() and all(torch.equal(there[key], here[key]) for key in there))
 for name, model in (
-    ("PEFT's", adapted),
-    ("lora_ref's", ours),
-    ("PEFT's, from your folder", again),
+    ("trained by PEFT", adapted),
+    ("read by lora_ref", ours),
+    ("read by PEFT from your folder", again),
 ):
-    print(f"{accuracy(model, turned.test):.1%} of the turned digits right in {name}")
+    print(f"{accuracy(model, turned.test):.1%} of the turned digits right, {name}")
 try:
     read_peft_adapter(copy.deepcopy(base), peft.changed(folder / "from_peft", without_B))
 except ValueError as error:
-    print(f"\nlora_ref, without the Bs:\n    {error}")
+    print(f"\nlora_ref, without any B:\n    {error}")
 
 # %% [markdown]
 r"""
 ## Variant 1: another scaling
 
-> You raise the rank from 4 to 256 and leave $\alpha$ at 16. In the first step of training, how large is the gradient of $B$,
-> compared with that at rank 4: the same, 8 times smaller, or 64 times smaller? And if $\alpha$ is always $2r$, as many guides
-> recommend?
+> You raise the rank from 4 to 256 and leave $\alpha$ at 16. In the first step of training, how large is the norm of $B$'s
+> gradient compared with rank 4: the same, an 8th, or a 64th? And if $\alpha$ is always $2r$, as many guides recommend?
 """
 
 # %%
@@ -361,18 +361,19 @@ plt.show()
 
 # %% [markdown]
 r"""
-$xA$ has $r$ numbers, so the gradient of $B$ has $r$ rows, and its norm grows with $\sqrt r$. Dividing by $r$ makes it too small: at a
-high rank training starts slowly, and people concluded that high ranks do not help. **rsLoRA** divides by $\sqrt r$ (Kalajdzievski
-2023, arXiv 2312.03732). And $\alpha = 2r$ does not help: it fixes the scaling at 2, so the gradient grows with the rank.
+"The same" is tempting, since dividing by $r$ looks like a correction for the rank. But it corrects too much. $xA$ has $r$
+entries, so the gradient of $B$ has $r$ rows, and without a scaling its norm grows with $\sqrt r$. Divided by $r$, it shrinks
+with $1 / \sqrt r$: at a high rank, training starts slowly. **rsLoRA** divides by $\sqrt r$ instead (Kalajdzievski 2023, arXiv
+2312.03732). And $\alpha = 2r$ does not help: it fixes the scaling at 2, so the gradient grows with the rank.
 
-In PEFT it is one entry of the config, `"use_rslora": true`.
+In PEFT, rsLoRA is one entry of the config: `"use_rslora": true`.
 
 ## Exercises: `rs_scaling` and `portable_alpha`
 
 *About 4 minutes · difficulty 1 of 5 · 1 point each*
 
-But some programs do not know this entry and always divide by $r$. So give them an $\alpha$ for which dividing by $r$ is
-right.
+Some programs do not know this entry and always scale by $\alpha / r$. Write two functions: the scaling of rsLoRA, and the
+other $\alpha$ that you give to such a program so that it arrives at the same scaling.
 
 <details><summary>Hint 1: what to look at</summary>
 Write down both scalings for <code>alpha = 16, r = 4</code>.
@@ -392,7 +393,7 @@ def rs_scaling(alpha, r):
 
     Args:
         alpha: a number.
-        r: the rank, a whole number from 1.
+        r: the rank, an integer, at least 1.
 
     Returns:
         A number, not rounded.
@@ -411,11 +412,11 @@ def portable_alpha(alpha, r):
     """The alpha for a reader without ``use_rslora``, which scales by alpha / r.
 
     Args:
-        alpha: of an adapter that was trained with ``use_rslora``.
-        r: its rank, a whole number from 1.
+        alpha: that of an adapter trained with ``use_rslora``.
+        r: its rank, an integer, at least 1.
 
     Returns:
-        A number, not rounded. With it the reader's scaling is the one used in training.
+        A number, not rounded. With it, the reader's scaling is the one used in training.
     """
     ### BEGIN SOLUTION
     return alpha * math.sqrt(r)
@@ -429,8 +430,8 @@ check.portable_alpha(portable_alpha)
 r"""
 ## Who reads what
 
-The table says what each program does with an adapter, according to its own source or documents. (They were read for this lesson in November 2026. Software
-changes: before you rely on a line, look it up again.)
+The table says what each program does with an adapter, according to its own source code or documentation, read in November
+2026. Software changes: before you rely on a line, look it up again.
 
 | reader | what it takes | plain LoRA of one rank | rsLoRA | DoRA, trained biases, other layers | source |
 |---|---|---|---|---|---|
@@ -442,8 +443,9 @@ changes: before you rely on a line, look it up again.)
 | **MLX-LM** | its own `adapters.safetensors` and config | `lora_a` is (in, r), `lora_b` is (r, out), as in this course; the config holds `scale` itself | write the scale | DoRA: yes, its own | `mlx_lm/tuner/lora.py`, `utils.py` |
 | **diffusers** | PEFT's names, or Kohya's `lora_unet_….lora_down.weight`, `….lora_up.weight` | Kohya: an `.alpha` for **each** module; without it, the rank | write the alpha | DoRA: `dora_scale` | `loaders/lora_conversion_utils.py` |
 
-So there is one file that all readers of PEFT's folders understand: **plain LoRA, one rank (at most 16, unless the reader's
-settings are changed), no trained bias, no `use_rslora`, and an α that makes up for that.** Your two functions give you all of it, except for one thing:
+So there is one kind of file that all readers of PEFT's folders understand: **plain LoRA, one rank (at most 16, unless the
+reader's settings are changed), no trained bias, no `use_rslora`, and an α that makes up for that.** Your functions can write
+such a file, with one exception:
 """
 
 # %% demonstration=true
@@ -458,22 +460,23 @@ for r in (4, 8, 16, 32, 64):
 
 # %% [markdown]
 r"""
-If $\sqrt r$ is not a whole number, write a whole $\alpha$ and multiply $B$ by the factor that is missing. It makes no difference which factor of a
-product is scaled.
+If $\alpha \sqrt r$ is not a whole number, write a whole number near it as $\alpha$ and multiply $B$ by the ratio of the two.
+It makes no difference which factor of a product is scaled.
 
 ## Variant 2: direction and length
 
-**DoRA** (Liu et al. 2024, arXiv 2402.09353) splits a weight into lengths and directions. Each row of $W$, the weights of one output, has a
-length and a direction. LoRA changes the direction; the $k$ lengths, called *magnitudes* $m$, are parameters of their own:
+**DoRA** (Liu et al. 2024, arXiv 2402.09353) splits a weight into lengths and directions. Each row of $W$ (the weights of one
+output) has a length, its norm, and a direction. LoRA changes the direction; the $k$ lengths are parameters of their own,
+called *magnitudes* $m$:
 
 $$
 W' = m \cdot \frac{W + \Delta W}{\lVert W + \Delta W \rVert} \qquad \text{row by row}
 $$
 
-At the start $m$ holds the lengths of $W$'s rows and $\Delta W$ is zero, so $W'$ is $W$.
+At the start, $m$ contains the lengths of $W$'s rows and $\Delta W$ is zero, so $W'$ is $W$.
 """
 
-# %% demonstration=true alt="Three lines from one point. W, solid, is the shortest. W plus delta, dashed, points further up and is longer. DoRA's row, broad and grey, points the same way as W plus delta and ends at a circle that marks its own length."
+# %% demonstration=true alt="Three lines from the origin. W, solid, is the shortest. W plus delta, dashed, has another direction and is longer. DoRA's row, broad and grey, has the direction of W plus delta, but ends at a circle whose radius is the magnitude m."
 w, delta, m = torch.tensor([2.0, 0.5]), torch.tensor([0.6, 1.6]), 2.6
 turned_row = w + delta
 dora_row = m * turned_row / turned_row.norm()
@@ -499,15 +502,18 @@ r"""
 
 *About 6 minutes · difficulty 2 of 5 · 3 points*
 
+Compute $W'$ from $W$, $\Delta W$ and $m$.
+
 <details><summary>Hint 1: what to look at</summary>
-Take one row of the picture. Which number must it be divided by, and which number multiplied by?
+Look at the row in the picture. By which number must you divide it, and by which multiply it?
 </details>
 <details><summary>Hint 2: the idea</summary>
 A row's length is the square root of the sum of its squares, along the second dimension. You get k of them, and you have k
 magnitudes.
 </details>
 <details><summary>Hint 3: nearly there</summary>
-A vector of k numbers lines up with the last dimension of a (k, d) matrix. Which shape makes it line up with the rows? To test it: the lengths of the rows of your result must be those in <code>magnitude</code>.
+When torch broadcasts, a vector lines up with the last dimension of a (k, d) matrix. Which shape makes it line up with the
+rows? To test it: the lengths of the rows of your result must be those in <code>magnitude</code>.
 </details>
 """
 
@@ -518,11 +524,11 @@ def dora_weight(W, delta, magnitude):
 
     Args:
         W: (k, d), the frozen weight of an nn.Linear.
-        delta: (k, d), LoRA's change of it, scaled already.
+        delta: (k, d), LoRA's change of W, already scaled. No row of W + delta is zero.
         magnitude: (k,), the length of each row.
 
     Returns:
-        Tensor (k, d). No row of W + delta is zero.
+        Tensor (k, d).
     """
     ### BEGIN SOLUTION
     adapted = W + delta  # (k, d)
@@ -537,8 +543,8 @@ check.dora_weight(dora_weight)
 
 # %% [markdown]
 r"""
-> In the middle layer, 256 × 256, $\Delta W$ has rank 4. Every magnitude is moved by a few per cent. What is the rank of DoRA's change,
-> $W' - W$: 4, 5, 8 or 256?
+> In the middle layer, 256 × 256, $\Delta W$ has rank 4. Change every magnitude by a few per cent. What is the rank of DoRA's
+> change, $W' - W$: 4, 5, 8 or 256?
 """
 
 # %%
@@ -556,29 +562,30 @@ print("rank of DoRA's change", torch.linalg.matrix_rank(change, rtol=1e-6).item(
 
 # %% [markdown]
 r"""
-5 is tempting: LoRA's 4, and one more for a single vector of magnitudes. But each row of $W$ itself is made longer or shorter, so the change contains rows of $W$, and $W$ has full rank. **No low-rank file can hold
-a DoRA adapter.** So a reader has to support DoRA or refuse it; if it refuses, merge the adapter into the weight.
+5 is tempting: LoRA's 4, and one more for the vector of magnitudes. But each row of $W$ itself becomes longer or shorter, so
+the change contains every row of $W$ times its own factor, and $W$ has full rank. **No low-rank $A$ and $B$ can replace a
+DoRA adapter.** So a reader must support DoRA or refuse it; if it refuses, merge the adapter into the weight.
 
 ## Variant 3: another start
 
-**PiSSA** (Meng et al. 2024, arXiv 2404.02948) does not start at zero. It cuts $W$ in two: the part with the $r$ largest singular values
-becomes $A_0 B_0$ and is trained; the rest is frozen.
+**PiSSA** (Meng et al. 2024, arXiv 2404.02948) does not start at zero. It splits $W$ into two parts: the one with the $r$
+largest singular values becomes $A_0 B_0$ and is trained; the rest is frozen.
 
 $$
 W^\top = \underbrace{(W^\top - A_0 B_0)}_{\text{frozen}} + A_0 B_0
 $$
 
-One reason to do so: the frozen part can be stored in 4 bits. Then only the part of $W$ without its
-largest directions is rounded, and the adapter stays precise.
+One use of this: store the frozen part in 4 bits. Then only the rest of $W$, without its largest directions, is rounded, and
+the adapter stays precise.
 
-> The middle layer in 4 bits has an error of some 9 per cent. With PiSSA's cut at rank 16: how large is the error? And if the same is
-> done with a matrix of random numbers?
+> The middle layer in 4 bits has an error of about 9 per cent. With PiSSA's start at rank 16: how large is the error? And with
+> a matrix of random numbers in place of the weight?
 """
 
 # %%
 my_fourth_prediction = {"digits": "?", "random": "?"}
 
-# %% demonstration=true alt="Two line charts side by side: the error of a 4-bit weight against the rank that is kept precise, from 0 to 64. Left, the middle layer trained on digits: plain 4 bits, a level dotted line at about 9 per cent; with PiSSA's start the error falls steeply at small ranks and more slowly afterwards; correcting the rounding error with a singular value decomposition falls more slowly. Right, random numbers: both ways fall on the same, slow line."
+# %% demonstration=true alt="Two line charts side by side: the error of a 4-bit weight against the rank that is kept precise, from 0 to 64. Left, the middle layer trained on digits: for plain 4 bits a dotted horizontal line at about 9 per cent; with PiSSA's start the error falls steeply at small ranks and more slowly afterwards; with the largest part of the rounding error added back it falls slowly. Right, random numbers: both ways fall on the same slow line."
 LEVELS = torch.distributions.Normal(0, 1).icdf((torch.arange(16) + 0.5) / 16)
 LEVELS = (
     LEVELS / LEVELS.max()
@@ -586,7 +593,7 @@ LEVELS = (
 
 
 def in_4_bits(W, block=64):
-    """W as 4 bits hold it: the largest of each 64 numbers, and for each one of 16 levels."""
+    """W rounded to 4 bits: in each block of 64 entries, 16 levels times the largest entry."""
     rows = W.reshape(-1, block)
     largest = rows.abs().amax(dim=1, keepdim=True)
     nearest = (rows / largest).unsqueeze(-1).sub(LEVELS).abs().argmin(dim=-1)
@@ -610,62 +617,64 @@ show_prediction(my_fourth_prediction, guess={"digits": "half", "random": "half"}
 for axis, (name, M) in zip(axes, matrices.items()):
     plain = in_4_bits(M)
     pissa = [error(M, in_4_bits(M - largest_part(M, r)) + largest_part(M, r)) for r in kept]
-    mended = [error(M, plain + largest_part(M - plain, r)) for r in kept]
+    corrected = [error(M, plain + largest_part(M - plain, r)) for r in kept]
     axis.axhline(error(M, plain), linestyle=":", color="black", label="plain 4 bits")
-    axis.plot(kept, mended, "s--", color="0.5", label="error mended by its SVD")
+    axis.plot(kept, corrected, "s--", color="0.5", label="plain + largest part of its error")
     axis.plot(kept, pissa, "o-", color="black", label="PiSSA's start")
     axis.set(
         xlabel="rank kept precise",
         title={"digits": "trained on digits", "random": "random numbers"}[name],
     )
     print(
-        f"{name:7} plain {pissa[0]:.3f}; rank 16: PiSSA {pissa[4]:.3f}, mended {mended[4]:.3f}"
+        f"{name:7} plain {pissa[0]:.3f}; at rank 16: PiSSA {pissa[4]:.3f}, "
+        f"plain + part of its error {corrected[4]:.3f}"
     )
-axes[0].set(ylabel="relative error", ylim=(0, None))
+axes[0].set(ylabel="error of the weight, relative to its norm", ylim=(0, None))
 axes[0].legend()
 plt.show()
 
 # %% [markdown]
 r"""
-It is tempting to expect the same gain twice, since the same method is applied. But the gain comes from the **weight** as well as from the method. Training has concentrated much of $W$ in a few directions. Without them the numbers that are
-left are smaller and more alike, and 4 bits represent them better. Random numbers have no such directions, and there PiSSA gains no more than any other
-correction of the same size. (This is one weight of a small network, trained in the first cell. For another weight, its singular values decide how large
-the gain is.)
+It is tempting to expect the same gain twice, since the method is the same. But the gain comes from the **weight** as well as
+from the method. Training has concentrated much of $W$ in a few directions. Without them, the entries that are left are
+smaller, and so is their rounding error. Random numbers have no such directions. There PiSSA gains no more than the dashed
+line, which keeps the $r$ largest singular values of the rounding error instead. (This is one weight of one small network. For
+another weight, the gain depends on its singular values.)
 
 ## Exercise: `pissa_as_lora`
 
 *About 6 minutes · difficulty 3 of 5 · 2 points*
 
-Back to the sixth folder, which ruined the base. A PiSSA adapter belongs to a base from which a part was subtracted, and only you have that base. Everybody else has $W$.
-What change must *they* add to it?
+Back to the sixth folder, which ruined the base. A PiSSA adapter belongs to a base from which a part was subtracted, and only
+you have that base. Everybody else has $W$. What must *they* add to it? Write a function that answers with a plain LoRA.
 
-Everything here has scaling 1, for the input and for the result.
+All scalings here are 1: that of the given adapters and that of the result.
 
 <details><summary>Hint 1: what to look at</summary>
-Write down the weight with which the trained model computes: the frozen part plus the adapter. Subtract W.
+Write down the weight of the trained model: the frozen part plus the adapter. Subtract W.
 </details>
 <details><summary>Hint 2: the idea</summary>
-What you get is a difference of two products, and an adapter holds one product. You have met that before: the third question at the
-beginning.
+You get a difference of two products, and an adapter is one product. You have met that before: see the third question under
+"From memory".
 </details>
 <details><summary>Hint 3: nearly there</summary>
-Two pairs side by side give a sum. Where must a minus sign go, and how often, to make it a difference?
+Two pairs side by side give a sum. Where must you put a minus sign, and how many of them, to get a difference?
 </details>
 """
 
 
 # %% exercise="pissa_as_lora"
 def pissa_as_lora(A0, B0, A1, B1):
-    """A trained PiSSA adapter as a plain LoRA adapter of the untouched weight.
+    """A trained PiSSA adapter as a plain LoRA adapter for the untouched weight.
 
     Args:
-        A0, B0: the start, (d, r) and (r, k). The frozen part is the weight without their
-            product.
-        A1, B1: after training, in the same shapes.
+        A0, B0: the adapter before training, (d, r) and (r, k). The frozen part is the weight
+            minus their product.
+        A1, B1: the adapter after training, in the same shapes.
 
     Returns:
-        ``(A, B)``, (d, 2r) and (2r, k): their product is what has to be added to the untouched
-        weight (transposed, as everywhere), exactly.
+        ``(A, B)``, (d, 2r) and (2r, k). Their product, transposed, is exactly what must be
+        added to the untouched weight (k, d).
     """
     ### BEGIN SOLUTION
     A = torch.cat([A1, A0], dim=1)
@@ -679,8 +688,8 @@ check.pissa_as_lora(pissa_as_lora)
 
 # %% [markdown]
 r"""
-Now all the steps together. PiSSA goes on the middle layer and is trained on turned digits. One of your functions turns it into plain LoRA, the other writes
-the files, and PEFT loads them over the **untouched** base.
+Now all steps together. The middle layer gets a PiSSA adapter, which is trained on turned digits. One of your functions turns
+it into plain LoRA, another writes the files, and PEFT loads them with the **untouched** base.
 """
 
 # %% demonstration=true
@@ -695,7 +704,7 @@ with torch.no_grad():
     pissa.middle.lora_B.copy_(B0)
 for name in ("up", "head"):
     getattr(pissa, name).requires_grad_(False)
-print(f"before training {accuracy(pissa, turned.test):.1%}, as the base")
+print(f"before training {accuracy(pissa, turned.test):.1%}, the same as the base")
 train(pissa, turned.train, steps=300, lr=3e-3)
 
 plain = copy.deepcopy(base)
@@ -713,26 +722,28 @@ print(f"as plain LoRA   {accuracy(shipped, turned.test):.1%}, PEFT {did}")
 r"""
 ## A finding and its control
 
-A paper looked at the singular vectors of fine-tuned weights and found **intruder dimensions**: after LoRA, among the largest directions of the
-weight there are some that resemble none of the original's. After full fine-tuning there are hardly any, and where there are more intruders, more was forgotten
-(Shuttleworth et al. 2024, arXiv 2410.21228).
+A paper looked at the singular vectors of fine-tuned weights and found **intruder dimensions**: after LoRA, some of the
+weight's largest directions (those with the largest singular values) resemble none of the original directions. After full
+fine-tuning there are hardly any. And models with more intruders had forgotten more (Shuttleworth et al. 2024, arXiv
+2410.21228).
 
-The measure is, for each of the ten largest directions of $W'$, its largest $|\cos|$ with any direction of $W$. A small value means an intruder. In the next cell the
-middle layer is adapted to turned digits at rank 4, and in full.
+The measure: for each of the ten largest directions of the changed weight $W'$, the largest $|\cos|$ with any direction of
+$W$. A small value means an intruder. The next cell adapts the network to turned digits, once with LoRA of rank 4 and once in
+full, and measures the middle layer.
 
-> A third change has learned **nothing**: random numbers, of the same rank and the same size as LoRA's $\Delta W$. Will it
+> A third change has learned **nothing**: random numbers, with the same rank and the same norm as LoRA's $\Delta W$. Will it
 > have no intruders, fewer than LoRA, or at least as many?
 """
 
 # %%
 my_fifth_prediction = "?"
 
-# %% demonstration=true alt="Dot plot of how much each of the ten largest directions of a weight resembles any original direction, from 0 to 1, for three seeds each. Full fine-tuning: nearly all between 0.6 and 1. LoRA at rank 4: several between 0.3 and 0.6. Random changes of the same rank and size as LoRA's: several near 0.2, which is where a grey band marks directions drawn at random."
+# %% demonstration=true alt="Dot plot: for each of the ten largest directions of a changed weight, how much it resembles any original direction, from 0 to 1, with three seeds for each kind of change. Full fine-tuning: nearly all between 0.6 and 1. LoRA of rank 4: several between 0.3 and 0.6. Random changes of the same rank and size as LoRA's: several near 0.2, where a grey band marks directions drawn at random."
 originals = torch.linalg.svd(W)[0]  # columns: the output directions of W
 
 
 def resemblance(changed):
-    """For a weight's ten largest directions, the largest |cos| with any direction of W."""
+    """For each of a weight's ten largest directions, its largest |cos| with one of W's."""
     return (torch.linalg.svd(changed)[0][:, :10].T @ originals).abs().amax(dim=1)
 
 
@@ -750,7 +761,7 @@ def tuned(seed, rank=None):
 
 
 def random_change(like, rank, seed):
-    """Random numbers of this rank, as large as `like`."""
+    """A random matrix of this rank with the norm of `like`."""
     torch.manual_seed(seed)
     change = torch.randn(256, rank) @ torch.randn(rank, 256)
     return change * like.norm() / change.norm()
@@ -782,7 +793,7 @@ for place, (name, seeds) in enumerate(found.items()):
         across = place + 0.16 * (seed - 1) + torch.linspace(-0.05, 0.05, 10)
         axis.plot(across, values, "osv"[seed], color="black", markerfacecolor="none")
     counts = [int((values < 0.5).sum()) for values in seeds]
-    print(f"{name:15} below 0.5: {counts} of ten, by seed")
+    print(f"{name:15} below 0.5: {counts} of ten, for three seeds")
 axis.set(
     xticks=range(3),
     xticklabels=found,
@@ -795,13 +806,15 @@ plt.show()
 
 # %% [markdown]
 r"""
-"None" is tempting, since nothing was learned that could intrude. But the change that has learned nothing has as many intruders as LoRA, or more. So on this weight, *any* change of low rank that is large compared with
-$W$ brings intruders: its few directions are strong enough to be among the largest. The measure alone says nothing about learning or forgetting. Full
-fine-tuning spreads a smaller change over many directions.
+"None" is tempting, since nothing was learned that could intrude. But the change that has learned nothing has as many
+intruders as LoRA, or more. So on this weight, a low-rank change that is large compared with $W$ brings intruders, whatever it
+has learned: its few directions are strong enough to be among the largest. The measure alone says nothing about learning or
+forgetting. Full fine-tuning spreads a smaller change over many directions.
 
-This is one small network. It does not refute the paper, whose models are a thousand times larger, and which has more evidence than this. It shows
-what to ask of any such finding: **what would the measure say if nothing had been learned?** And note the grey band: in 256 dimensions even a direction drawn at
-random resembles some original by 0.2. In 16 dimensions that would be 0.5, and nothing would look like an intruder.
+This is one small network. It does not refute the paper, whose models are a thousand times larger, and which has more evidence
+than this. It shows what to ask of any such finding: **what would the measure say if nothing had been learned?** And note the
+grey band: in 256 dimensions, even a random direction has a $|\cos|$ of about 0.2 with some original one. In 16 dimensions it
+would be about 0.5, so a value of 0.5 would not mark an intruder there.
 """
 
 # %% [markdown]
@@ -810,8 +823,9 @@ r"""
 
 *About 8 minutes · no points*
 
-In lesson [05](../05_counting/05_counting.ipynb) you could check claims with a formula. These are from guides, from the trade press, and from the texts on which this course is based.
-Call each one **holds**, **depends**, **wrong**, or **no source** (it might be true, but nobody says how they know).
+In lesson [05](../05_counting/05_counting.ipynb) you could check claims with a formula. These are from guides, from the trade
+press, and from the texts on which this course is based. Your verdict on each: **holds**, **depends**, **wrong**, or **no
+source** (it might be true, but nobody says how they know).
 
 | | claim | from |
 |---|---|---|
@@ -832,7 +846,8 @@ my_verdicts = dict.fromkeys("ABCDEFGH", "?")
 r"""
 Now go through them one by one. You can still change your verdict before you run the next cell.
 
-**A** · *exactly rank 16.* No such paper could be found. But the claim can be tested, if only on a small scale: the same task, rank after rank.
+**A** · *exactly rank 16.* No such paper could be found. But the claim can be tested, if only on a small scale: train the same
+task at several ranks.
 """
 
 # %% demonstration=true
@@ -842,7 +857,7 @@ for rank in (1, 4, 16, 64):
     for seed in range(3):
         torch.manual_seed(seed)
         model = copy.deepcopy(base)
-        model.head.requires_grad_(False)  # with its ten outputs it has no room for rank 16
+        model.head.requires_grad_(False)  # ten outputs: a change of it has at most rank 10
         for name in ("up", "middle"):
             setattr(model, name, LoRALinear(getattr(model, name), rank, alpha=8 * rank))
         train(model, turned.train, steps=300, lr=3e-3, seed=seed)
@@ -852,10 +867,11 @@ print("A: no source")
 
 # %% [markdown]
 r"""
-On this task accuracy does not peak at 16. Which rank is enough depends on the task, as you measured in lesson [08](../08_fine_tuning/08_fine_tuning.ipynb). If one sentence says "exactly", "most" and "IQ",
-ask for the measurements.
+On this task accuracy does not peak at 16. Which rank is enough depends on the task, as you measured in lesson
+[08](../08_fine_tuning/08_fine_tuning.ipynb). If one sentence says "exactly", "most" and "IQ", ask for the measurements.
 
-**B** · *1,000 adapters without memory overhead.* Take lesson [05](../05_counting/05_counting.ipynb)'s count for a model of 7 billion values.
+**B** · *1,000 adapters without memory overhead.* Count as in lesson [05](../05_counting/05_counting.ipynb), for a model of
+7 billion parameters.
 """
 
 # %% demonstration=true
@@ -869,8 +885,8 @@ print("B: wrong, and no source for it either")
 
 # %% [markdown]
 r"""
-Some systems do serve thousands of adapters from one base (S-LoRA, arXiv 2311.03285: it keeps them in the machine's main memory and fetches those that are asked for).
-But the adapters do take memory.
+Some systems do serve thousands of adapters from one base. S-LoRA (arXiv 2311.03285) keeps them in main memory and copies to
+the GPU those that a batch needs. But the adapters do take memory.
 
 **C** · *40 % better than GPT-4o.*
 """
@@ -885,9 +901,10 @@ print("C: no source")
 
 # %% [markdown]
 r"""
-No post of that name could be found. The claim does not say what was measured, on which questions, or 40 % of what, so it cannot be checked. If the
-starting point is good, it even leads beyond 100 %. Such a claim can be made in a way that can be checked: one paper compares fine-tuned models with GPT-4
-on 260 legal tasks, in a table with a row for each (arXiv 2407.16615).
+No such publication could be found. The claim does not say what was measured, on which questions, or 40 % of what, so it
+cannot be checked. If GPT-4o starts at 75 %, it even leads beyond 100 %. A claim of this kind can be made so that others can
+check it: one paper compares fine-tuned models with GPT-4 on 260 legal tasks, in a table with a row for each (arXiv
+2407.16615).
 
 **D** · *a few megabytes.*
 """
@@ -902,14 +919,14 @@ for what, names, rank in (
     ("all seven", block, 256),
 ):
     values = 32 * sum(rank * sum(block[name]) for name in names)
-    print(f"7 billion values, {what:9} rank {rank:3}: {2 * values / 1e6:8,.1f} MB in 16 bit")
+    print(f"7B model, {what:9} rank {rank:3}: {2 * values / 1e6:8,.1f} MB in 16 bit")
 print("D: depends")
 
 # %% [markdown]
 r"""
 From a few megabytes to more than a gigabyte, for the same model.
 
-**E** · *alpha = 2 r keeps gradients from exploding or vanishing.* You have drawn the picture.
+**E** · *alpha = 2 r keeps gradients from exploding or vanishing.* You have seen the picture above.
 """
 
 # %% demonstration=true
@@ -920,7 +937,8 @@ print("E: wrong; what keeps the gradient level is alpha proportional to the squa
 
 # %% [markdown]
 r"""
-It may still be a good starting point for the ranks that people use, 8 to 64, where the gradient changes by a factor below 3. But the reason given for it is wrong.
+It may still be a good starting point for the usual ranks, 8 to 64, where the gradient changes by a factor below 3. But the
+reason that is given for it is wrong.
 
 **F** · *a default of 2 r.* Ask the library.
 """
@@ -928,11 +946,11 @@ It may still be a good starting point for the ranks that people use, 8 to 64, wh
 # %% demonstration=true
 show_prediction(my_verdicts["F"], guess="holds")
 print("PEFT's defaults:", peft.defaults("r", "lora_alpha", "lora_dropout", "use_rslora"))
-print("F: depends on the library; of the most widely used one it is not true")
+print("F: depends on the library; for PEFT it is not true")
 
 # %% [markdown]
 r"""
-MLX-LM has no alpha at all: its `scale` is 20 unless you say otherwise. A default holds for one version of one program.
+MLX-LM has no alpha at all: its `scale` is 20 by default. A default is true for one version of one program.
 
 **G** · *$W = W_0 + BA$.*
 """
@@ -952,7 +970,7 @@ print("G: wrong, except where alpha equals r")
 
 # %% [markdown]
 r"""
-The same notes use $\alpha / r$ in their forward pass, a page earlier.
+One page earlier, the same notes use $\alpha / r$ in the forward pass.
 
 **H** · *many adapters, one base.*
 """
@@ -963,7 +981,7 @@ untouched = copy.deepcopy(base.state_dict())
 another = copy.deepcopy(base)
 read_peft_adapter(another, folder / "from_peft")
 same = all(torch.equal(untouched[name], tensor) for name, tensor in base.state_dict().items())
-print("after loading another adapter, the base is unchanged to the last bit:", same)
+print("after loading another adapter, the base is unchanged, bit for bit:", same)
 print("H: holds")
 
 # %% [markdown]
@@ -972,9 +990,11 @@ That is what the whole course has been about.
 
 ## What to remember
 
-- A file that loads need not work. Write it exactly, and run what you ship. Names, orientation, alpha and initialisation are where it breaks, mostly without an error.
-- The portable file is plain LoRA: one rank, no bias, no flags. rsLoRA can be written as plain LoRA with another alpha, PiSSA with twice the rank; DoRA cannot.
-- Ask of a finding what the measure would say if nothing had been learned, and of a claim where its measurements are.
+- A file can load and still not work. Names, orientation, alpha and initialisation go wrong most easily, often without an
+  error. Write them exactly, and run what you publish.
+- The portable file is plain LoRA: one rank, no bias, no flags. You can write rsLoRA as plain LoRA with another alpha, and
+  PiSSA as plain LoRA with twice the rank. DoRA cannot be written as plain LoRA.
+- Ask about a finding: what would the measure say if nothing had been learned? Ask about a claim: where are the measurements?
 
-**Next:** [12 · Encore](../12_encore/12_encore.ipynb) puts your own functions to work on a language model of 135 million parameters.
+**Next:** [12 · Encore](../12_encore/12_encore.ipynb) uses your own functions on a language model of 135 million parameters.
 """

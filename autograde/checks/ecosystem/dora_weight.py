@@ -26,8 +26,8 @@ class DoraWeight(Check):
         "squares; row by row in a loop."
     )
     next_step = (
-        "Try W = [[3, 4]], delta = [[0, 0]] and magnitude = [10] on paper. The row has length 5, and must come out with "
-        "length 10."
+        "Try W = [[3, 4]], delta = [[0, 0]] and magnitude = [10] on paper. The row has length 5, and the "
+        "result must have length 10."
     )
 
     def cases(self, draw):
@@ -65,35 +65,38 @@ answer.slip(
     "adapted.norm(",
     "W.norm(",
     thought="The lengths that matter are those of the frozen weight.",
-    hint="The direction is that of the adapted row. Divide a row by the length of another one: what is its length then?",
+    hint="The direction is that of the adapted row. If you divide a row by the length of another one, what length "
+    "does it get?",
 )
 answer.slip(
     "delta_after_normalising",
     "magnitude[:, None] * adapted / length",
     "magnitude[:, None] * W / W.norm(dim=1, keepdim=True) + delta",
     thought="W gets its new lengths, and the adapter is added to it as usual.",
-    hint="Then the lengths of the result are not what magnitude says. What has to be there before you normalise?",
+    hint="Then the lengths of the result are not those in magnitude. What must be added before you normalise?",
 )
 answer.slip(
     "rms_for_norm",
     "adapted.norm(dim=1, keepdim=True)",
     "adapted.square().mean(dim=1, keepdim=True).sqrt()",
     thought="A root mean square is a length.",
-    hint="It is the length divided by the root of the number of columns. Length means the root of the *sum* of squares.",
+    hint="It is the length divided by the square root of the number of columns. The length is the square root of "
+    "the *sum* of the squares.",
 )
 answer.slip(
     "columns_for_rows",
     "dim=1",
     "dim=0",
-    thought="As in the paper, each column has its length.",
+    thought="As in the paper, each column has a length.",
     hint="The paper's x is a column. Here a weight is (out, in): which dimension do the k magnitudes belong to?",
 )
 answer.slip(
     "magnitude_along_the_columns",
     "magnitude[:, None]",
     "magnitude",
-    thought="k numbers times a matrix of k rows: torch lines them up.",
-    hint="torch lines up the *last* dimension. On a square weight that runs, and scales the inputs and not the outputs.",
+    thought="torch lines up a vector of k numbers with the k rows of a matrix.",
+    hint="torch lines it up with the *last* dimension. On a square weight that runs, but it scales the columns "
+    "(inputs), not the rows (outputs).",
 )
 answer.slip(
     "columns_for_rows",
@@ -101,7 +104,7 @@ answer.slip(
     "dim=0",
     "magnitude[:, None]",
     "magnitude",
-    thought="As in the paper, each column has its length and its magnitude.",
+    thought="As in the paper, each column has a length and a magnitude.",
     hint="The paper's x is a column. Here a weight is (out, in): which dimension do the k magnitudes belong to?",
 )
 answer.slip(
@@ -110,15 +113,15 @@ answer.slip(
     "dim=1",
     "magnitude[:, None]",
     "magnitude",
-    thought="k numbers times a matrix of k rows: torch lines them up, the lengths as well.",
-    hint="torch lines up the *last* dimension, and the k rows are the first. What shape must k numbers have, to stand one "
-    "beside each row?",
+    thought="torch lines up magnitudes and lengths, k numbers each, with the k rows of a matrix.",
+    hint="torch lines a vector up with the *last* dimension, and the k rows are the first. Which shape must k "
+    "numbers have so that each belongs to one row?",
 )
 answer.slip(
     "magnitude_forgotten",
     "magnitude[:, None] * ",
     "",
-    thought="DoRA is about the direction.",
+    thought="DoRA changes only the direction.",
     hint="All rows of your result have length 1. Which lengths should they have?",
 )
 answer.slip(
@@ -126,7 +129,7 @@ answer.slip(
     " / length",
     "",
     thought="The magnitude is a factor for each row.",
-    hint="It is a length, not a factor. What must a row's length be before it is multiplied with it?",
+    hint="It is a length, not a factor. Which length must a row have before you multiply it by the magnitude?",
 )
 answer.slip(
     "divided_by_the_square",
@@ -140,21 +143,21 @@ answer.slip(
     "adapted.norm(dim=1, keepdim=True)",
     "adapted.norm()",
     thought="A matrix has one norm.",
-    hint="Each row has a length of its own. Over which dimension is the norm to be taken?",
+    hint="Each row has its own length. Over which dimension must you take the norm?",
 )
 answer.slip(
     "sum_of_absolutes",
     "adapted.norm(dim=1, keepdim=True)",
     "adapted.abs().sum(dim=1, keepdim=True)",
-    thought="A row's length is the sum of its entries' sizes.",
+    thought="A row's length is the sum of the absolute values of its entries.",
     hint="Test with the row [3, 4]. Its length is 5, and not 7.",
 )
 answer.slip(
     "only_delta_normalised",
     "magnitude[:, None] * adapted / length",
     "W + magnitude[:, None] * nn.functional.normalize(delta, dim=1)",
-    thought="The adapter is what gets a direction and a length.",
-    hint="At the start delta is zero and has no direction. What has one is W + delta.",
+    thought="The adapter gets a direction and a length.",
+    hint="At the start delta is zero and has no direction. Which matrix has rows with a direction?",
 )
 answer.slip(
     "delta_forgotten",
@@ -167,6 +170,6 @@ answer.slip(
     "relative_magnitude",
     "magnitude[:, None]",
     "(W.norm(dim=1) * magnitude)[:, None]",
-    thought="The magnitude says how many times longer a row gets.",
-    hint="At the start it holds the lengths of W's rows themselves, and the result must be W.",
+    thought="The magnitude is a factor for the length of W's row.",
+    hint="At the start it contains the lengths of W's rows, and the result must be W.",
 )

@@ -14,22 +14,23 @@ from autograde.remote.facts import same_bits
 ALL_THAT_TRAIN = Misconception(
     "all_that_train",
     thought="Whatever requires a gradient is an adapter.",
-    hint="In this model a norm requires a gradient as well. Look for the layers that have adapters, and ask them.",
+    hint="In this model a norm requires a gradient as well. Find the layers that have adapters, and take the "
+    "parameters from those.",
 )
 ALL_PARAMETERS = Misconception(
     "all_parameters",
-    thought="The optimiser leaves alone what is frozen.",
-    hint="Look at model.named_parameters(): which of them are adapters? Only those are asked for.",
+    thought="The optimiser does not change frozen parameters.",
+    hint="Look at model.named_parameters(): which of them are adapters? Return only those.",
 )
 COPIES = Misconception(
     "copies",
-    thought="The values are what counts.",
-    hint="An optimiser changes the very tensors that it is given. Are these the model's own?",
+    thought="Only the values count.",
+    hint="An optimiser changes the tensors that it is given. Are yours the tensors of the model?",
 )
 TWICE = Misconception(
     "twice",
-    thought="A model is a tree, so each layer is met once.",
-    hint="A layer may stand at two places. An optimiser that is given a parameter twice warns, and moves it twice.",
+    thought="A model is a tree, so each layer is visited once.",
+    hint="A layer may be used at two places. An optimiser that gets a parameter twice warns, and updates it twice.",
 )
 ONE_OF_TWO = Misconception(
     "one_of_two",
@@ -39,7 +40,7 @@ ONE_OF_TWO = Misconception(
 FIRST_LAYER = Misconception(
     "first_layer_alone",
     thought="return gives the result and lets the loop go on.",
-    hint="What came back are the two Parameters of the first layer. In which round of your loop does the function end?",
+    hint="Your function returned the two Parameters of the first layer. In which round of the loop does it end?",
 )
 TOP_LEVEL_ONLY = Misconception(
     "top_level_only",
@@ -48,15 +49,15 @@ TOP_LEVEL_ONLY = Misconception(
 )
 NAMES_TOO = Misconception(
     "names_too",
-    thought="A parameter comes with its name.",
-    hint="named_parameters() gives pairs. An optimiser wants the Parameters alone.",
+    thought="An optimiser takes parameters with their names.",
+    hint="named_parameters() gives pairs. Return the Parameters alone.",
 )
 
 NESTED_LIST = Misconception(
     "nested_list",
-    thought="Adding a pair to a list adds both of its parts.",
-    hint="Print the length of what comes back, and the type of its first entry. How do the two parts of a pair get into a "
-    "list one by one?",
+    thought="append adds both parts of a pair to a list.",
+    hint="Print the length of your list and the type of its first entry. How can you add the two parts of a pair "
+    "one by one?",
 )
 ADAPTER_FROZEN = Misconception(
     "adapter_frozen",
@@ -121,7 +122,7 @@ class AdapterParameters(Check):
         if observation["type"] == "NoneType":
             return Fault("The call returned None.", misconception=RETURNED_NONE)
         if "items" not in observation:
-            return Fault(f"What came back cannot be gone through: {describe.clean(str(observation['type']), 80)}.")
+            return Fault(f"The result is not iterable: {describe.clean(str(observation['type']), 80)}.")
         expected = _adapter_names(case)
         if unexpected := next((item for item in observation["items"] if "name" not in item), None):
             return _unexpected_item(unexpected)
@@ -170,16 +171,16 @@ def _unexpected_item(item):
     if "copy" in item:
         name = describe.clean(str(item["copy"]), 60)
         return Fault(
-            f"A tensor with the values of {name} came back, and not that Parameter itself.", misconception=COPIES
+            f"The result has a tensor with the values of {name}, not that Parameter itself.", misconception=COPIES
         )
     kind = describe.clean(str(item["other"]), 60)
     if item["foreign"] is True:
         return Fault(
-            "What came back holds a Parameter that is none of this model's.",
+            "The result has a Parameter that is not in this model.",
             hint="Does your function make new Parameters, or does its list still hold those of an earlier call?",
         )
     return Fault(
-        f"What came back holds a {kind}, and not only the model's Parameters.",
+        f"The result has a {kind}, not only Parameters of the model.",
         misconception=NAMES_TOO if item["text"] is True else NESTED_LIST if item["parameters"] is True else None,
     )
 
@@ -192,9 +193,7 @@ def _unmarked(case, marked, expected):
     is_kept = all(same_bits(marked[_now_at(case, name)], value) for name, value in case.args["state"].items())
     if is_filled and is_kept and sorted(numbers) == list(range(1, len(expected) + 1)):
         return None
-    return Fault(
-        "What is written into the parameters that came back does not show in the model's adapters, one by one."
-    )
+    return Fault("Values written into the returned parameters do not appear in the model's adapters.")
 
 
 def _now_at(case, name):
@@ -209,7 +208,7 @@ def _extra_parameters(case, names, expected):
         trained = {name for name in made(case.args["source"]).state_dict() if not _frozen(case, name)}
         cause = ALL_THAT_TRAIN if set(unexpected) <= trained else ALL_PARAMETERS
         listed = describe.clean(", ".join(map(str, unexpected[:3])), 120)
-        return Fault(f"There are parameters among them that are no adapters: {listed}.", misconception=cause)
+        return Fault(f"The result has parameters that are not adapters: {listed}.", misconception=cause)
     return None
 
 
@@ -229,8 +228,8 @@ def _frozen_parameters(frozen, expected):
     return Fault(
         f"{len(frozen)} of the {len(expected)} adapter Parameters {'requires' if len(frozen) == 1 else 'require'} no gradient "
         f"any more, the first of them {describe.clean(str(frozen[0]), 60)}.",
-        hint="Before the call all of them did, and an optimiser cannot train what requires none. Which of your lines sets "
-        "requires_grad, and for which parameters?",
+        hint="Before the call all of them did, and without it an optimiser cannot train them. Which of your lines "
+        "sets requires_grad, and for which parameters?",
         misconception=ADAPTER_FROZEN if len(frozen) == len(expected) else None,
     )
 

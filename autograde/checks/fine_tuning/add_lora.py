@@ -23,18 +23,18 @@ from autograde.probes.fine_tuning import lora_added
 NESTED_MISSED = Misconception(
     "nested_missed",
     thought="A model's layers are its children.",
-    hint="Children have children. Print the names in model.named_modules() and tick off those that your loop has met.",
+    hint="Children have children. Print the names in model.named_modules() and mark those that your loop visits.",
 )
 NEVER_TWICE = Misconception(
     "wrapped_twice",
-    thought="Every nn.Linear is to be wrapped.",
-    hint="A LoRALinear holds an nn.Linear too: its base_layer. Your code must not look into a layer that it has made, nor "
-    "into one that stood there before.",
+    thought="Every nn.Linear must be wrapped, wherever it is.",
+    hint="A LoRALinear contains an nn.Linear, too: its base_layer. Your code must not look inside a LoRALinear, "
+    "neither a new one nor one that was there before.",
 )
 RENEWED = Misconception(
     "renewed",
     thought="A second call starts the adapters again from the beginning.",
-    hint="What they have learned is gone then. A LoRALinear that is there stays as it is.",
+    hint="Then what they have learned is lost. A LoRALinear that is already there must stay as it is.",
 )
 UNFROZE_ALL = Misconception(
     "unfroze_all",
@@ -44,26 +44,26 @@ UNFROZE_ALL = Misconception(
 BASE_COPIED = Misconception(
     "base_copied",
     thought="A layer with the same values is the same layer.",
-    hint="Another module may hold the same weight: a copy cuts that tie, and doubles the memory. Hand the layer itself over.",
+    hint="Another module may share the weight: a copy breaks that tie and doubles the memory. Pass the layer itself.",
 )
 COPY_RETURNED = Misconception(
     "copy_returned",
     thought="It is safer to change a copy of the model.",
-    hint="In place means: the model that came in has the adapters afterwards. Return that same object.",
+    hint="In place means: afterwards the model that was passed in has the adapters. Return that same object.",
 )
 ADAPTER_FROZEN = Misconception(
     "adapter_frozen",
     thought="Freezing comes last, when everything is in its place.",
-    hint="By then the adapters are parameters of the model too. In which order do you freeze and wrap?",
+    hint="By then the adapters are parameters of the model, too. In which order do you freeze and wrap?",
 )
 NOTHING_REPLACED = Misconception(
     "nothing_replaced",
     thought="Assigning to the variable of a loop changes the model.",
-    hint="It only rebinds a local name. Which line makes a module of the model hold another layer?",
+    hint="It only rebinds a local name. Which line changes an attribute of a module of the model?",
 )
 ALPHA_OR_RANK_LOST = Misconception(
     "alpha_or_rank_lost",
-    thought="LoRALinear knows what rank and alpha are meant.",
+    thought="LoRALinear knows which rank and alpha are meant.",
     hint="Its defaults are rank=4 and alpha=1. Print one of the layers that your function has made.",
 )
 
@@ -147,11 +147,14 @@ class AddLora(Check):
         if observation["same"] is not True:
             kind = describe.clean(str(observation["type"]), 80)
             if kind == "NoneType":
-                return Fault("The call returned None, and not the model.", misconception=RETURNED_NONE)
+                return Fault("The call returned None, not the model.", misconception=RETURNED_NONE)
             if kind.rpartition(".")[2] != "Model":
-                hint = "Which return is reached first, and what does it give? One inside a loop ends the call at once."
-                return Fault(f"The call returned a {kind}, and not the model.", hint=hint)
-            return Fault(f"The call returned another {kind}, and not the model itself.", misconception=COPY_RETURNED)
+                hint = (
+                    "Which return is reached first, and what does it return? A return inside a loop ends the "
+                    "call at once."
+                )
+                return Fault(f"The call returned a {kind}, not the model.", hint=hint)
+            return Fault(f"The call returned another {kind}, not the model itself.", misconception=COPY_RETURNED)
         return (
             self._places_fault(args, observation)
             or self._other_parameters_fault(args, observation)
@@ -169,9 +172,9 @@ class AddLora(Check):
                 # A LoRALinear freezes its base: where nothing is frozen, none was made.
                 made = any(places[path]["frozen"] is True for path in plain)
                 return Fault(
-                    f"Not one nn.Linear of {len(plain)} was replaced.",
-                    hint="Print the name and the type of each module that your loop meets. On which of them should it act, "
-                    "and does it?",
+                    f"None of the {len(plain)} nn.Linears was replaced.",
+                    hint="Print the name and the type of each module that your loop visits. Which of them should "
+                    "it replace, and does it?",
                     misconception=NOTHING_REPLACED if made else None,
                 )
             if observation["dotted"] is True:
@@ -179,24 +182,24 @@ class AddLora(Check):
             return Fault(problem, misconception=NESTED_MISSED if nested == set(plain) else None)
         if observation["shared"]:
             first, second = (describe.clean(str(path), 60) for path in observation["shared"])
-            return Fault(f"The layers at {first} and {second} have an adapter in common.", misconception=ADAPTER_SHARED)
+            return Fault(f"The layers at {first} and {second} share an adapter.", misconception=ADAPTER_SHARED)
         for path, place in places.items():
             (d, k), rank = linears(args["source"])[path], args["rank"]
             if place["layers"] > 1:
-                return Fault(f"At {path} a LoRALinear stands around another one.", misconception=NEVER_TWICE)
+                return Fault(f"At {path} a LoRALinear wraps another LoRALinear.", misconception=NEVER_TWICE)
             if place["base"] != "same":
                 description = (
                     "another nn.Linear" if place["base"] == "another" else describe.clean(str(place["base"]), 60)
                 )
                 return Fault(
-                    f"base_layer at {path} is {description}, and not the nn.Linear that stood there.",
+                    f"base_layer at {path} is {description}, not the nn.Linear that was there.",
                     misconception=BASE_COPIED,
                 )
             scale = place["scaling"]
             right = is_number(scale) and agree(float(as_number(scale)), args["alpha"] / rank)
             if place["shapes"] != [[d, rank], [rank, k]] or not right:
                 twice = is_number(scale) and agree(float(as_number(scale)), args["alpha"] / rank**2)
-                hint = "LoRALinear divides alpha by the rank itself. What do you hand to it as alpha?"
+                hint = "LoRALinear itself divides alpha by the rank. What do you pass as alpha?"
                 cause = DIVIDED_BY_RANK_AGAIN.reworded(hint=hint) if twice else ALPHA_OR_RANK_LOST
                 shapes = " and ".join(describe.shape(shape or ()) for shape in place["shapes"])
                 return Fault(
@@ -214,15 +217,15 @@ class AddLora(Check):
     def _other_parameters_fault(self, args, observation):
         if observation["kept"] is not True:
             return Fault(
-                "A LoRALinear that stood in the model before has been replaced or wrapped, or has other values.",
-                hint="It stays as it is, and nothing is put inside it. What does your code do when it meets one?",
+                "A LoRALinear that was in the model before has been replaced or wrapped, or has other values.",
+                hint="It must stay as it is, with nothing new inside it. What does your code do when it finds one?",
             )
         if observation["others"]:
             names = describe.clean(", ".join(map(str, observation["others"][:3])), 120)
-            return Fault(f"Other parameters are not as they were: {names}.")
+            return Fault(f"Other parameters have changed: {names}.")
         if observation["unfrozen"]:
             names = describe.clean(", ".join(map(str, observation["unfrozen"][:3])), 120)
-            return Fault(f"Frozen before the call, and training after it: {names}.", misconception=UNFROZE_ALL)
+            return Fault(f"Frozen before the call, but not after it: {names}.", misconception=UNFROZE_ALL)
         return None
 
     def _values_fault(self, args, observation):
@@ -234,8 +237,11 @@ class AddLora(Check):
             return fault
         is_zero = all(pair and kind_of_start(*pair) != "neither_zero" for pair in starts.values())
         if not is_zero or not agree(observation["at_start"], at_start, x.dtype):
-            hint = "LoRALinear makes lora_B zero, and it is not zero in every new layer. Which of your lines writes into it?"
-            problem = "Before any training, the model does not compute what it computed before, to the last bit."
+            hint = (
+                "LoRALinear makes lora_B zero, but it is not zero in every new layer. Which of your lines writes "
+                "into it?"
+            )
+            problem = "Before any training, the model no longer computes exactly what it computed before."
             return Fault(problem, hint="" if is_zero else hint)
         updates = existing | {path: (A, B, args["alpha"] / args["rank"]) for path, (A, B) in args["values"].items()}
         right = output(source, state, updates, x)
@@ -244,7 +250,8 @@ class AddLora(Check):
         negated = state | {f"{path}.weight": -state[f"{path}.weight"] for path in args["values"]}
         if not agree(observation["out_of_bases"], output(source, negated, updates, x), x.dtype):
             problem = (
-                "The model does not use the weights of the nn.Linears that stood there: when they change, it does not."
+                "The model does not use the weights of the nn.Linears that were there: when they change, its "
+                "output does not."
             )
             return Fault(problem, misconception=BASE_COPIED)
         return None
@@ -252,11 +259,11 @@ class AddLora(Check):
     def _second_call_fault(self, observation):
         second_call = observation["again"]
         if second_call["raised"]:
-            hint = "A model may hold LoRALinears already. What does your code do when it meets one?"
+            hint = "A model may have LoRALinears already. What does your code do when it finds one?"
             raised = second_call["raised"]
             return raised_fault("A second call", raised, hint_for(raised) or hint)
         if second_call["layers"]:
-            return Fault("A second call has put LoRALinears around layers of LoRALinears.", misconception=NEVER_TWICE)
+            return Fault("A second call has wrapped the base layers of LoRALinears.", misconception=NEVER_TWICE)
         if second_call["kept"] is not True:
             return Fault("A second call has replaced the adapters, and what they had learned.", misconception=RENEWED)
         return None
@@ -306,7 +313,7 @@ answer.slip(
     DIVIDED_BY_RANK_AGAIN,
     "LoRALinear(part, rank, alpha)",
     "LoRALinear(part, rank, alpha / rank)",
-    hint="LoRALinear divides alpha by the rank itself. What do you hand to it as alpha?",
+    hint="LoRALinear itself divides alpha by the rank. What do you pass as alpha?",
 )
 answer.slip(
     BASE_COPIED,

@@ -44,9 +44,9 @@ class Model(nn.Module):
 
 ALL_HANDED_OVER = Misconception(
     "all_handed_over",
-    thought="The optimiser leaves alone what is not an adapter.",
-    hint="It changes whatever it is given and has a gradient, and a norm of this model has one. Which of your functions "
-    "says what it should get?",
+    thought="The optimiser changes only adapters.",
+    hint="It changes every parameter that it was given and that has a gradient, and a norm of this model has one. "
+    "Which of your functions returns what it should get?",
 )
 BASE_UNFROZEN = Misconception(
     "base_unfrozen",
@@ -56,45 +56,45 @@ BASE_UNFROZEN = Misconception(
 NOT_CLEARED = Misconception(
     "gradients_not_cleared",
     thought="backward() makes new gradients each time.",
-    hint="It adds to what is in .grad. After ten steps, whose gradients does the optimiser use?",
+    hint="It adds to what is in .grad. After ten steps, the gradients of which steps does the optimiser use?",
 )
 NO_GRADIENT = Misconception(
     "gradient_never_arrives",
     thought="step() finds out by itself how the adapters should change.",
-    hint="It uses what is in .grad. Print .grad of one adapter just before a step: is backward really called there, with its "
-    "brackets, and on a loss that comes from model(x) itself, without .detach() or numbers in between?",
+    hint="It uses what is in .grad. Print .grad of one adapter just before a step. Is backward() called, with its "
+    "brackets, on a loss that comes from model(x), without .detach() or plain numbers in between?",
 )
 CLEARED_TOO_EARLY = Misconception(
     "cleared_before_step",
-    thought="Gradients are cleared once per step, somewhere.",
+    thought="Gradients are cleared once per step, no matter where.",
     hint="The step uses what backward() has left in .grad. What is in it when your optimiser steps?",
 )
 NO_STEP = Misconception(
     "step_forgotten",
     thought="backward() trains the model.",
-    hint="It works out gradients. Which call changes parameters by them?",
+    hint="It computes gradients. Which call uses them to change the parameters?",
 )
 WITHOUT_ADAPTERS = Misconception(
     "optimiser_without_adapters",
     thought="An optimiser made from the model trains the model.",
-    hint="Print how many numbers your optimiser holds, and how many of them are lora_A's and lora_B's.",
+    hint="Print how many parameters your optimiser has, and how many of them are a lora_A or a lora_B.",
 )
 OF_COPIES = Misconception(
     "optimiser_of_copies",
-    thought="The values are what counts.",
-    hint="The optimiser has changed tensors that are not this model's own. Was it given the model's Parameters, or copies of "
-    "them, or those of a copy of the model?",
+    thought="Only the values count.",
+    hint="The optimiser has changed tensors that are not in this model. Did it get the model's Parameters, or "
+    "copies of them, or those of a copy of the model?",
 )
 EVAL_FORGOTTEN = Misconception(
     "eval_forgotten",
-    thought="The model comes back as the training has left it.",
+    thought="The model may stay in the mode that training needs.",
     hint="Print model.training after the call. Dropout would still be active when the model is used next.",
 )
 GRADIENTS_LEFT = Misconception(
     "gradients_left",
     thought="After the last step .grad is not used.",
-    hint="They take as much memory as the adapters, and the next training would add to them. Where in "
-    "your loop are they cleared, and what happens after the last step?",
+    hint="They take as much memory as the adapters, and the next training would add to them. Where in your loop "
+    "do you clear them, and what happens after the last step?",
 )
 LEFT_FROZEN = Misconception(
     "left_frozen",
@@ -109,38 +109,38 @@ WRONG_AXIS = Misconception(
 )
 ONE_MATRIX = Misconception(
     "one_matrix_trained",
-    thought="One of the two matrices learns, and the other stays as it is.",
-    hint="Compare every lora_A and every lora_B before and after the call. What is your optimiser given?",
+    thought="Only one of the two matrices has to learn.",
+    hint="Compare every lora_A and every lora_B before and after the call. Which parameters does your optimiser get?",
 )
 LEFT_OUT = Misconception(
     "adapters_left_out",
     thought="The optimiser has the adapters.",
-    hint="It has some of them. Compare how many Parameters it holds with two for each LoRALinear, at whatever depth.",
+    hint="It has some of them. Each LoRALinear, at any depth, has two Parameters: does your optimiser have that many?",
 )
 ONE_EPOCH = Misconception(
     "one_epoch",
     thought="The loop runs as often as it should.",
-    hint="Count the rows that pass through the model. Does something end the loop in its first round?",
+    hint="Count the rows that go through the model. Does something end the loop in its first round?",
 )
 EPOCHS_IGNORED = Misconception(
     "epochs_ignored",
     thought="The number of epochs is a setting of the training loop.",
-    hint="Where does the argument epochs go in your function? What does it do when it is called with epochs=2?",
+    hint="Where does your function use its argument epochs? What does it do when it is called with epochs=2?",
 )
 SAME_ROWS = Misconception(
     "same_rows",
     thought="One batch is trained on in every round, so all of them are.",
-    hint="Print which rows each batch holds. Does an index start anew in every round, or does the loop end after its "
-    "first batch?",
+    hint="Print which rows are in each batch. Does an index start again in every round, or does the loop end "
+    "after its first batch?",
 )
 SHUFFLED_APART = Misconception(
     "shuffled_apart",
-    thought="Shuffling the rows and shuffling the labels are two things to be done.",
-    hint="Each row needs its own label. Draw one order, and use it for both.",
+    thought="The rows are shuffled, and the labels are shuffled, each for itself.",
+    hint="Each row needs its own label. Draw one permutation, and use it for both.",
 )
 REGRESSION = Misconception(
     "regression_on_classes",
-    thought="Each logit has a number to come near to: 1 for the right class, 0 for the others.",
+    thought="Each logit has a target: 1 for the right class, 0 for the others.",
     hint="A logit may be any number: the right one only has to be larger than the others. Which loss takes a row of logits and "
     "the number of a class?",
 )
@@ -152,18 +152,20 @@ EPOCHS_OFF_BY_ONE = Misconception(
 RESTARTED = Misconception(
     "adapters_restarted",
     thought="A training begins with fresh adapters.",
-    hint="What lora_A and lora_B hold may have been learned before. Which line of yours gives them other values before the first step?",
+    hint="The values of lora_A and lora_B may have been learned before. Which of your lines changes them before "
+    "the first step?",
 )
 MERGED = Misconception(
     "merged_at_the_end",
-    thought="What was learned is put into the base when the training is over.",
-    hint="The adapters still add it, so the model has it twice. What does the docstring say of every other parameter?",
+    thought="After training, what was learned is merged into the base.",
+    hint="The adapters still add it, so the model has it twice. What does the docstring say about every other "
+    "parameter?",
 )
 NO_LOG_SOFTMAX = Misconception(
     "no_log_softmax",
     thought="A loss for classes takes what the model gives.",
-    hint="Print your loss in every round: it falls below zero and goes on falling, because all logits may grow. Which loss has the "
-    "classes of a row compete with each other, and what does the one that you use expect?",
+    hint="Print your loss in every round: it falls below zero and keeps falling, because all logits may grow. "
+    "With which loss do the classes of a row compete with each other, and which input does yours expect?",
 )
 RATE_CHANGED = Misconception(
     "rate_changed",
@@ -173,18 +175,19 @@ RATE_CHANGED = Misconception(
 UPHILL = Misconception(
     "uphill",
     thought="The optimiser makes the number that it is given as large as it can.",
-    hint="It makes a loss smaller. Print yours in every epoch: does it fall? Look for a minus sign, or for maximize=True.",
+    hint="It makes the loss smaller. Print yours in every epoch: does it fall? Look for a minus sign, or for "
+    "maximize=True.",
 )
 REST_DROPPED = Misconception(
     "rest_dropped",
     thought="The rows fill whole batches.",
-    hint="With fewer rows than one of your batches has, no row goes through the model at all. What does your loop do with the rows "
-    "that fill no batch? Look at len(x) // size, and for drop_last=True.",
+    hint="With fewer rows than your batch size, no row goes through the model at all. What does your loop do with "
+    "rows that do not fill a batch? Look for len(x) // size and for drop_last=True.",
 )
 RATE_IGNORED = Misconception(
     "rate_ignored",
-    thought="The optimiser knows a good learning rate.",
-    hint="It has a default. Where does lr go in your function?",
+    thought="The optimiser chooses a good learning rate itself.",
+    hint="It has a default. Where does your function use its argument lr?",
 )
 
 answer = RightAnswer("""
@@ -292,14 +295,18 @@ class FineTune(Check):
         before = _before(case)
         if sorted(seen["parameters"]) != sorted(before):
             return Fault(
-                "The model has other parameters than before.", hint="Train the model as it is: replace no layer."
+                "The model does not have the same parameters as before.",
+                hint="Train the model as it is: replace no layer.",
             )
         if seen["changed"]:
             name = describe.clean(str(seen["changed"][0]), 20)
             hint = f"{name} belongs to the caller. Look for what writes into it (-=, /=, a name ending in _), and make a new tensor."
             return Fault(f"The call has changed {name} in place.", hint=hint, misconception=CHANGED_INPUT)
         if seen["watched"]["restarted"] is True:
-            problem = "When the first rows arrived, the adapters did not hold what they had held before the call."
+            problem = (
+                "When the first rows went through the model, the adapters no longer had the values from before "
+                "the call."
+            )
             return Fault(problem, misconception=RESTARTED)
         if case.part == LEFT:
             return _base_fault(case, seen, before) or _state_fault(seen)
@@ -376,7 +383,7 @@ def _base_fault(case, seen, before):
     if _is_merged(case, seen, before):
         return Fault(problem, misconception=MERGED)
     given = set(frozen) & {*map(str, seen["watched"]["held"])} or set(seen["trains"][1]) - set(seen["trains"][0])
-    hint = "" if given else "Which of your lines writes into a parameter that is no adapter?"
+    hint = "" if given else "Which of your lines writes into a parameter that is not an adapter?"
     return Fault(problem, hint=hint, misconception=BASE_UNFROZEN if given else None)
 
 
@@ -433,18 +440,19 @@ def _nothing_learned(seen, before):
         return None
     problem, held = "No adapter has changed.", set(map(str, watched["held"]))
     if watched["steps"] and not held:
-        return Fault(problem + " The optimiser holds no parameter of this model.", misconception=OF_COPIES)
+        return Fault(problem + " The optimiser has no parameter of this model.", misconception=OF_COPIES)
     if watched["steps"] and not adapters & held:
-        return Fault(problem + " The optimiser holds none of them.", misconception=WITHOUT_ADAPTERS)
+        return Fault(problem + " The optimiser has none of them.", misconception=WITHOUT_ADAPTERS)
     if watched["steps"] and not watched["backwards"] and adapters <= held:
         return Fault(problem + " No gradient has reached them.", misconception=NO_GRADIENT)
     if watched["backwards"] and not watched["steps"]:
-        return Fault(problem + " Gradients were worked out, and no optimiser has made a step.", misconception=NO_STEP)
+        return Fault(problem + " Gradients were computed, but no optimiser made a step.", misconception=NO_STEP)
     if held and not adapters <= held:
-        return Fault(problem + " The optimiser holds a part of them.", misconception=_part(adapters - held))
+        return Fault(problem + " The optimiser has only some of them.", misconception=_part(adapters - held))
     if watched["backwards"] and watched["empty"] == watched["steps"]:
         return Fault(
-            problem + " Whenever the optimiser made a step, the gradients were gone.", misconception=CLEARED_TOO_EARLY
+            problem + " At each step of the optimiser, the gradients had already been cleared.",
+            misconception=CLEARED_TOO_EARLY,
         )
     return Fault(problem, hint="Print the loss and one lora_B before and after each step.")
 
@@ -456,7 +464,9 @@ def _left_out(seen, before):
     if not unchanged:
         return None
     if watched["steps"] and watched["empty"] == watched["steps"]:  # what has changed did so by weight decay
-        return Fault("Whenever the optimiser made a step, the gradients were gone.", misconception=CLEARED_TOO_EARLY)
+        return Fault(
+            "At each step of the optimiser, the gradients had already been cleared.", misconception=CLEARED_TOO_EARLY
+        )
     return Fault(
         f"{len(unchanged)} of {len(adapters)} adapters have not changed, the first of them {unchanged[0]}.",
         misconception=_part(unchanged) if set(unchanged) - set(map(str, watched["held"])) else None,
@@ -492,7 +502,9 @@ def _way_fault(case, seen):
             misconception=SAME_ROWS,
         )
     if _piled_up(watched):
-        return Fault("The optimiser steps with gradients that hold those of earlier steps.", misconception=NOT_CLEARED)
+        return Fault(
+            "The optimiser steps with gradients that still contain those of earlier steps.", misconception=NOT_CLEARED
+        )
     return None
 
 
@@ -536,7 +548,7 @@ def _lowered_fault(case, seen):
     if not rates or max(rates) > 0.6 * case.args["lr"]:
         return None
     return Fault(
-        f"The optimiser's lr was never more than {max(rates):g}, and the call gave lr={case.args['lr']:g}.",
+        f"The optimiser's lr was never more than {max(rates):g}, but the call passed lr={case.args['lr']:g}.",
         misconception=RATE_CHANGED,
     )
 
@@ -570,15 +582,15 @@ def _learned_fault(case, seen):
         # Normalised over the rows, the loss is least where this class's logit is the same for all of them.
         along = logits.std(0)
         over_rows = bool(along[case.args["y"][0]] < 0.5 * along.mean())
-        problem = f"Every label was the same, and the model answers it for {share:.0%} of other digits only."
+        problem = f"Every label was the same, but the model gives it for only {share:.0%} of other digits."
         return Fault(problem, misconception=WRONG_AXIS if over_rows else None)
     reached = (answers == y).double().mean().item()
     if reached >= BAR:
         return None
     # Certain of nothing, after all that training: there was nothing to be learned.
     unsure = logits.softmax(-1).amax(-1).mean() < 0.35 and reached < 0.45 and logits.std(0).mean() > 0.02
-    problem = f"After the training the model reads {reached:.0%} of held-out digits."
-    expected = f"{BAR:.0%} or more; before the training it is below 50 %"
+    problem = f"After training, the model reads {reached:.0%} of held-out digits correctly."
+    expected = f"{BAR:.0%} or more; before training it is below 50 %"
     if fault := _raised_rate_fault(case, seen, problem, expected):
         return fault
     if logits.mean() > GROWN * logits.std(1).mean():
@@ -594,7 +606,7 @@ def _raised_rate_fault(case, seen, problem, expected=""):
     rates = seen["watched"]["lr"]
     if not rates or max(rates) <= 2 * case.args["lr"]:
         return None
-    hint = f"The optimiser's lr was {max(rates):g}, and the call gave lr={case.args['lr']:g}. Which line changes it?"
+    hint = f"The optimiser's lr was {max(rates):g}, but the call passed lr={case.args['lr']:g}. Which line changes it?"
     return Fault(problem, expected=expected, hint=hint, misconception=RATE_CHANGED)
 
 

@@ -14,7 +14,7 @@ from autograde.probes.many_adapters import combined
 
 ROOT = Misconception(
     "root_of_a_negative_weight",
-    thought="Half of a weight goes to each matrix, as its square root.",
+    thought="Each matrix gets the square root of the weight.",
     hint="A weight may be negative: which number has a negative square?",
 )
 
@@ -37,8 +37,8 @@ class Combine(Check):
         "whole sum is exact, too, and gives a smaller rank where that is possible."
     )
     next_step = (
-        "Take two adapters of rank 1 with d = k = 1, so that all is numbers, and write down the wanted sum and what your "
-        "A times your B comes to."
+        "Take two adapters of rank 1 with d = k = 1, so that every matrix is a single number. Write down the "
+        "sum that is wanted, and compute your A times your B."
     )
 
     def cases(self, draw):
@@ -70,9 +70,7 @@ class Combine(Check):
 
     def compared(self, value, case):
         if not isinstance(value, list) or len(value) != 3:
-            hint = (
-                "Three things are asked for. Where the scalings are in the factors already, what is left to scale by?"
-            )
+            hint = "Return three things. If the scalings are in the factors already, what is left to scale by?"
             raise Wrong("The result is not (A, B, scaling).", returned=describe.contents(value), hint=hint)
         A, B, scaling = value
         (first, second, _), *_ = case.args["adapters"]
@@ -90,20 +88,21 @@ class Combine(Check):
         if A.ndim != 2 or B.ndim != 2 or (A.shape[0], B.shape[1]) != (d, k) or A.shape[1] != B.shape[0]:
             shapes = f"A {describe.shape(A.shape)}, B {describe.shape(B.shape)}"
             raise Wrong(
-                "A and B have shapes that make no adapter.",
+                "The shapes of A and B do not make an adapter.",
                 returned=shapes,
                 expected=f"A ({d}, r), B (r, {k})",
-                hint="The rank is what grows: it is A's second size and B's first. Along which axis do you join the A's, and along "
-                "which the B's?",
+                hint="Only the rank grows: it is A's second size and B's first. Along which axis do you join the "
+                "A's, and along which the B's?",
             )
         if negative(case) and not (A.isfinite().all() and B.isfinite().all()):
-            raise Wrong("There are entries in it that are no numbers.", misconception=ROOT)
+            raise Wrong("Some of its entries are not numbers.", misconception=ROOT)
         if not is_number(scaling):
             raise Wrong("The scaling is not a number.", returned=describe.contents(scaling))
         total = sum(A.shape[1] for A, _, _ in case.args["adapters"])
         if A.shape[1] > total:
             raise Wrong(f"The rank is {A.shape[1]}, and the ranks add up to {total}.",
-                        hint="An adapter as large as the weight is none. How many columns do the A's have together?")  # fmt: skip
+                        hint="An adapter as large as the weight saves nothing. How many columns do the A's have "
+                            "together?")  # fmt: skip
         # In float32 the sum over the inner axis is taken here, exactly; what is left is the rounding of A and B.
         return (as_number(scaling) * A.double() @ B.double()).to(first.dtype)
 
@@ -216,8 +215,8 @@ answer.slip(
 answer.slip(
     "weights_on_both",
     "[A for A, B, scaling in adapters]", "[w * A for (A, B, scaling), w in zip(adapters, weights)]",
-    thought="Both matrices belong to the adapter, so each of them gets its weight.",
-    hint="How often does a weight meet the product? Try one adapter with the weight 3.",
+    thought="Both matrices belong to the adapter, so each of them gets the weight.",
+    hint="How many times does a weight multiply the product? Try one adapter with the weight 3.",
 )  # fmt: skip
 answer.slip(
     SCALING_FORGOTTEN, "w * scaling * B", "w * B",
@@ -231,23 +230,23 @@ answer.slip(
 )  # fmt: skip
 answer.slip(
     "weights_forgotten", "w * scaling * B", "scaling * B",
-    thought="The adapters are joined, and that is all.",
+    thought="The adapters are joined as they are.",
     hint="What has to change in the result when a weight is doubled?",
 )  # fmt: skip
 answer.slip(
     "scaling_of_the_first", "w * scaling * B", "w * B", "1.0", "adapters[0][2]",
     thought="All adapters have the same scaling.",
-    hint="Each comes with a scaling of its own, and only one can be returned. Where do the others go?",
+    hint="Each has its own scaling, and you can return only one. Where do the others go?",
 )  # fmt: skip
 answer.slip(
     "weights_normalised", "w * scaling * B", "w / sum(weights) * scaling * B",
     thought="Weights add up to 1.",
-    hint="They need not. A weight of 2 means twice the update.",
+    hint="They do not have to. A weight of 2 means twice the update.",
 )  # fmt: skip
 answer.slip(
     "divided_by_their_number", "w * scaling * B", "w / len(adapters) * scaling * B",
-    thought="Joining several means taking their mean.",
-    hint="The weights say already how much of each. Try the weights 1 and 1.",
+    thought="To combine several adapters means to average them.",
+    hint="The weights already say how much of each you need. Try the weights 1 and 1.",
 )  # fmt: skip
 answer.slip(
     ROOT,
@@ -269,25 +268,25 @@ answer.slip(
 )  # fmt: skip
 answer.slip(
     "joined_along_the_wrong_axis", "in adapters], dim=1", "in adapters], dim=0", "weights)], dim=0", "weights)], dim=1",
-    thought="Matrices are put one after the other, whichever way.",
+    thought="Matrices can be joined along either axis.",
     hint="A is (d, r). Which of its two sizes has to grow, and which belongs to the layer?",
 )  # fmt: skip
 answer.slip(
     "one_adapter_only",
     A_LINE, "adapters[0][0]", B_LINE, "weights[0] * adapters[0][2] * adapters[0][1]",
-    thought="The adapters are gone through one after the other, and all of them are in the result.",
-    hint="What your function returns holds one of them. How many columns has your A, and how many do all A's have together? In a loop: "
-    "is the result collected, or does each round replace it?",
+    thought="The loop visits all adapters, so all of them are in the result.",
+    hint="Your result contains only one of them. How many columns does your A have, and how many do all A's have "
+        "together? In a loop: do you collect the results, or does each round replace the last?",
 )  # fmt: skip
 answer.slip(
     "one_adapter_only",
     A_LINE, "adapters[-1][0]", B_LINE, "weights[-1] * adapters[-1][2] * adapters[-1][1]",
-    thought="The adapters are gone through one after the other, and all of them are in the result.",
-    hint="What your function returns holds one of them. How many columns has your A, and how many do all A's have together? In a loop: "
-    "is the result collected, or does each round replace it?",
+    thought="The loop visits all adapters, so all of them are in the result.",
+    hint="Your result contains only one of them. How many columns does your A have, and how many do all A's have "
+        "together? In a loop: do you collect the results, or does each round replace the last?",
 )  # fmt: skip
 answer.slip(
     "full_size_factor", "    return A, B, 1.0", "    return A @ B, torch.eye(B.shape[1], dtype=B.dtype), 1.0",
-    thought="The sum of the updates is itself a matrix, and that is all that is needed.",
-    hint="Count the numbers in your A. Why were there two thin matrices?",
+    thought="The sum of the updates is itself a matrix, so the matrix is enough.",
+    hint="Count the entries of your A. Why are there two thin matrices?",
 )  # fmt: skip

@@ -33,22 +33,23 @@ NAMES = "names"  # the part that is for names that are not there, or there alrea
 NOT_REGISTERED = Misconception(
     "not_registered",
     thought="A Parameter in a dict of the module is a parameter of the module.",
-    hint="Print list(layer.parameters()) after an add. Which containers of torch register what is put into them?",
+    hint="Print list(layer.parameters()) after an add. Which containers of torch register their contents?",
 )
 BASE_TRAINS = Misconception(
     "base_trains",
-    thought="An adapter that is there keeps the base from changing.",
-    hint="Ten adapters share this base. Which of its two tensors would an optimiser still change?",
+    thought="When a layer has an adapter, its base does not train.",
+    hint="It trains unless it is frozen, and all adapters share it. Which of its two tensors would an optimiser "
+    "still change?",
 )
 LATE = Misconception(
     "unknown_name_fails_late",
-    thought="A name that is not there will show when the adapter is used.",
-    hint="By then another line fails, far from the mistake. Which method sees the wrong name first?",
+    thought="An unknown name will cause an error when the adapter is used.",
+    hint="Then another line fails, far from the mistake. Which method gets the wrong name first?",
 )
 OVERWRITES = Misconception(
     "doubled_name_overwrites",
-    thought="The last one that is added under a name counts.",
-    hint="What was trained under this name is lost without a word. What should add do?",
+    thought="The last adapter that is added under a name counts.",
+    hint="What was trained under this name is lost without any error. What should add do?",
 )
 DOUBLED_IGNORED = Misconception(
     "doubled_name_ignored",
@@ -57,14 +58,15 @@ DOUBLED_IGNORED = Misconception(
 )
 SET_TOO_EARLY = Misconception(
     "set_before_raising",
-    thought="An exception takes back what the method has done before it.",
-    hint="raise ends the method, and what was set before stays set. Which comes first in yours: the line that sets something, or "
-    "the one that looks at the name?",
+    thought="An exception undoes what the method has done before it.",
+    hint="raise ends the method, and what was set before stays set. Which comes first in yours: the line that "
+    "sets something, or the one that checks the name?",
 )
 FROZEN = Misconception(
     "active_adapter_frozen",
     thought="An adapter trains again by itself when its turn comes.",
-    hint="What was frozen stays frozen until a line sets requires_grad to True. Print it for the active adapter's A and B.",
+    hint="A frozen parameter stays frozen until a line sets requires_grad to True. Print requires_grad of the "
+    "active adapter's A and B.",
 )
 REMADE = Misconception(
     "adapter_remade",
@@ -73,28 +75,29 @@ REMADE = Misconception(
 )
 MERGES = Misconception(
     "merges_into_the_base",
-    thought="The active adapter may as well be added to the weight.",
-    hint="All adapters share this base, and sums of floats do not come back: what is left of its bits after a hundred switches?",
+    thought="The active adapter can just as well be added to the weight.",
+    hint="All adapters share this base, and floating-point addition cannot be undone exactly: how much of the "
+    "weight has changed after a hundred switches?",
 )
 BOTH_RANDOM = families.BOTH_RANDOM.reworded(
     thought="Weights start at random.",
-    hint="A new adapter must not change the output. Which matrix takes care of that?",
+    hint="A new adapter must not change the output. Which matrix ensures that?",
 )
 SAME_VALUES = Misconception(
     "same_start",
     thought="Every adapter can start from the same A.",
-    hint="Compare lora_A of two adapters: they should be two draws. What makes them equal?",
+    hint="Compare the A's of two adapters: each should be drawn for itself. What makes them equal?",
 )
 UNKNOWN_ACCEPTED = Misconception(
     "unknown_name_accepted",
     thought="A name that was never added stands for the base alone.",
-    hint="None stands for that already. Someone who misspells a name gets the base's output without "
-    "any error. Which method can say so first?",
+    hint="None stands for that already. Someone who misspells a name gets the base's output without any error. "
+    "Which method can report it first?",
 )
 NONE_REFUSED = Misconception(
     "none_refused",
     thought="Only names that were added can be activated.",
-    hint="None is no name: it stands for the base alone. Which line of activate refuses it?",
+    hint="None is not a name: it stands for the base alone. Which line of activate refuses it?",
 )
 ADD_ACTIVATES = Misconception(
     "add_activates",
@@ -105,7 +108,7 @@ ADD_ACTIVATES = Misconception(
 ALL_AT_ONCE = Misconception(
     "all_adapters_summed",
     thought="All adapters that were added take part in the output.",
-    hint="One is active. Add a second one and leave it inactive: may the output change?",
+    hint="Only one is active. Add a second one and leave it inactive: may the output change?",
 )
 
 answer = RightAnswer("""
@@ -233,7 +236,7 @@ class MultiLoRALinearCheck(Check):
         "two nn.ParameterDicts, an nn.ModuleDict of small modules or of LoRALinears around the one base, setattr with "
         "names of your own; adapters as Parameters or as bias-free nn.Linears."
     )
-    next_step = "Write down for each of the steps what the layer must hold afterwards, and print it after each."
+    next_step = "Write down what must be true of the layer after each of the steps, and print it after each."
 
     def cases(self, draw):
         d, k = draw.sizes(2, low=7, high=11)
@@ -365,7 +368,7 @@ def _first_fault(case, observation):
         if fault := _snapshot_fault(case, snapshots[i], right, step, must_raise, after):
             return fault
     if "unset" in observation:
-        return Fault(f"The adapter {observation['unset']!r} could not be filled.")
+        return Fault(f"Values could not be written into the adapter {observation['unset']!r}.")
     if len(snapshots) != len(steps):
         raise ValueError("a snapshot is missing")
     return None
@@ -375,15 +378,13 @@ def _snapshot_fault(case, snapshot, right, step, must_raise, after):
     if must_raise and "raised" not in snapshot:
         if step[0] == "add":
             is_as_before = snapshot["kept"] is True and not snapshot["moved"]
-            return Fault(f"{after}nothing was raised, and there is such an adapter already.", expected="an exception",
+            return Fault(f"{after}no error was raised, but there is such an adapter already.", expected="an exception",
                          misconception=DOUBLED_IGNORED if is_as_before else OVERWRITES)  # fmt: skip
-        return Fault(f"{after}nothing was raised, and there is no such adapter.", expected="an exception",
+        return Fault(f"{after}no error was raised, but there is no such adapter.", expected="an exception",
                      misconception=LATE if "out_raised" in snapshot else UNKNOWN_ACCEPTED)  # fmt: skip
     if "raised" in snapshot and not must_raise:
         if is_untouched(snapshot["raised"]):
-            return Fault(
-                f"{step[0]} is not written yet.", hint="Every method of the class has its place for your code."
-            )
+            return Fault(f"{step[0]} is not written yet.", hint="Every method of the class has a place for your code.")
         fault = raised_fault(in_words(step), snapshot["raised"])
         if step[0] == "learn" and not any(snapshot["adapters"][right.active]["trains"]):
             return replace(fault, hint="", misconception=FROZEN)
@@ -400,7 +401,7 @@ def _snapshot_fault(case, snapshot, right, step, must_raise, after):
 def _registered_fault(case, snapshot, right, step, must_raise, after):
     """The fault of the parameters that add() has registered, and of the base."""
     if snapshot["same"] is not True:
-        return Fault(f"{after}layer.base_layer is not the nn.Linear that the layer was made around.")
+        return Fault(f"{after}layer.base_layer is not the nn.Linear that was passed in.")
     for name, trains in zip(("weight", "bias"), snapshot["trains"], strict=True):
         if trains:
             return Fault(f"{after}the base's {name} requires a gradient.", misconception=BASE_TRAINS)
@@ -414,7 +415,9 @@ def _registered_fault(case, snapshot, right, step, must_raise, after):
                 count_text = "one new parameter"
             return Fault(f"{after}there is {count_text}, and not two." if adapter["count"] < 2 else f"{after}there are {count_text}, and not two.",
                          misconception=NOT_REGISTERED if adapter["count"] == 0 else None,
-                         hint="" if adapter["count"] == 0 else "Each adapter has an A and a B that are its own, and nothing else.")  # fmt: skip
+                         hint="" if adapter["count"] == 0 else (
+                             "Each adapter has its own A and B, and no other parameter."
+                         ))  # fmt: skip
         if not adapter["fits"]:
             shapes = " and ".join(describe.shape(shape) for shape in adapter["shapes"])
             return Fault(
@@ -422,8 +425,8 @@ def _registered_fault(case, snapshot, right, step, must_raise, after):
             )
         return _initial_values_fault(snapshot, name, after)
     if snapshot["kept"] is not True:
-        return Fault(f"{after}parameters that were there are gone, or are other objects.",
-                     hint="An optimiser holds the ones that were there. An adapter is made once, in add.",
+        return Fault(f"{after}parameters that were there are missing, or are other objects.",
+                     hint="An optimiser may still have the old ones. Make an adapter once, in add.",
                      misconception=REMADE if step[0] == "activate" else SET_TOO_EARLY if must_raise else None)  # fmt: skip
     return None
 
@@ -433,15 +436,18 @@ def _initial_values_fault(snapshot, name, after):
     A, B = values[name]["A"], values[name]["B"]
     if not bool((B == 0).all()):
         if bool((A == 0).all()):
-            hint = "The one that x meets first is zero, and the other one is random. Which sizes did you give to each of the two?"
+            hint = (
+                "The matrix that x is multiplied by first is zero, and the other one is random. Which sizes did "
+                "you give to each of the two?"
+            )
             return Fault(f"{after}A is zero, and B is not.", hint=hint)
         return Fault(f"{after}B is not zero.", misconception=BOTH_RANDOM)
     if bool((A == A.flatten()[0]).all()):
         if bool((A == 0).all()):
             return Fault(
-                f"{after}A is zero, as B is.", hint="With A zero, too, nothing would ever learn: see lesson 04."
+                f"{after}A is zero, as B is.", hint="With A zero as well, nothing would ever learn: see lesson 04."
             )
-        hint = "With equal entries all directions of the rank learn the same. Draw them at random."
+        hint = "With equal entries, all directions learn the same. Draw the entries at random."
         return Fault(f"{after}A is not random: all its entries are the same.", hint=hint)
     if fault := random_fault(kind_of(A, centred=False), A.double(), "A"):
         return replace(fault, problem=f"{after}{fault.problem.removeprefix('At the start ')}")
@@ -449,7 +455,7 @@ def _initial_values_fault(snapshot, name, after):
         if other_name != name:
             size = min(A.numel(), matrices["A"].numel())
             if bool((matrices["A"].flatten()[:size] == A.flatten()[:size]).sum() > size / 2):
-                return Fault(f"{after}its A has the numbers of the A of {other_name!r}.", misconception=SAME_VALUES)
+                return Fault(f"{after}its A has the same values as the A of {other_name!r}.", misconception=SAME_VALUES)
     return None
 
 
@@ -460,7 +466,7 @@ def _active_fault(snapshot, right, step, must_raise, after):
         if step[0] in ("add", "activate") and snapshot["active"] == step[1]:
             cause = ADD_ACTIVATES if step[0] == "add" else SET_TOO_EARLY
         return Fault(
-            f"{after}layer.active is {values_in_words[0]}, and it should be {values_in_words[1]}.", misconception=cause
+            f"{after}layer.active is {values_in_words[0]}, but it should be {values_in_words[1]}.", misconception=cause
         )
     return None
 
@@ -474,7 +480,7 @@ def _values_fault(case, snapshot, right, step, must_raise, after):
         if original is None:
             continue
         if not isinstance(current, torch.Tensor) or current.shape != original.shape:
-            return Fault(f"{after}the base has no {name} any more as it was.")
+            return Fault(f"{after}the base no longer has the {name} that it had.")
         is_same = same_bits(current, original) or agree(current, original, torch.float64)
         if not is_same or (current.dtype == original.dtype and not same_bits(current, original)):
             if right.evaluating and name == "weight":
@@ -489,10 +495,13 @@ def _values_fault(case, snapshot, right, step, must_raise, after):
             return Fault(f"{after}the active adapter has not changed.",
                          hint="Does a gradient reach its A and its B? Look for .data, .detach() or no_grad.")  # fmt: skip
         if other_names := [name for name in snapshot["moved"] if name != right.active]:
-            return Fault(f"{after}the adapter {other_names[0]!r} has changed, and it is not active.")
+            return Fault(f"{after}the adapter {other_names[0]!r} has changed, although it is not active.")
     elif step[0] == "fill":
         if other_names := [name for name in snapshot["moved"] if name != step[1]]:
-            hint = "Each adapter learns a change of its own. nn.Parameter(tensor) copies nothing: which of your lines hands over memory of another adapter?"
+            hint = (
+                "Each adapter learns its own change. nn.Parameter(tensor) copies nothing: which of your lines "
+                "uses a tensor of another adapter?"
+            )
             return Fault(f"{after}the adapter {other_names[0]!r} has other values, too.", hint=hint,
                          misconception=ADAPTER_SHARED.reworded(thought="An adapter can start from the tensors of another one.", hint=hint))  # fmt: skip
     elif not is_float64 and snapshot["moved"]:
@@ -534,7 +543,7 @@ def _output_fault(case, snapshot, right, step, after):
         return raised_fault(f"{after}layer(x)", snapshot["out_raised"])
     out = snapshot["out"]
     if not isinstance(out, torch.Tensor):
-        return Fault(f"{after}layer(x) is no tensor.", returned=describe.contents(out))
+        return Fault(f"{after}layer(x) is not a tensor.", returned=describe.contents(out))
     if out.shape != expected.shape:
         return Fault(f"{after}layer(x) has shape {describe.shape(out.shape)}, not {describe.shape(expected.shape)}.")
     dtype = case.args[
@@ -544,7 +553,7 @@ def _output_fault(case, snapshot, right, step, after):
         return None
     difference = describe.largest_difference(out, expected)
     source = "the base alone" if right.active is None else f"the adapter {right.active!r}"
-    problem = f"{after}layer(x) is not what {source} gives: {difference}."
+    problem = f"{after}layer(x) is not equal to {source}: {difference}."
     all_output = right.all_adapters_output()
     is_sum = all_output is not None and agree(out, all_output, dtype)
     cause = ALL_AT_ONCE if is_sum else None
@@ -615,8 +624,8 @@ answer.slip(
 answer.slip(
     "shared_A", f"self.lora_A[name] = {A_START}",
     f"self.lora_A[name] = next(iter(self.lora_A.values()), None)\n        if self.lora_A[name] is None:\n            self.lora_A[name] = {A_START}",
-    thought="A is random anyway, so one A serves all adapters.",
-    hint="A is trained, too. What becomes of the first adapter while the second one learns?",
+    thought="A is random anyway, so all adapters can share one A.",
+    hint="A is trained, too. What happens to the first adapter while the second one learns?",
 )  # fmt: skip
 answer.slip(
     SAME_VALUES, f"self.lora_A[name] = {A_START}", f"torch.manual_seed(0)\n        self.lora_A[name] = {A_START}",
@@ -628,7 +637,7 @@ answer.slip(
 answer.slip(
     "none_keeps_the_last", UNKNOWN + "self.active = name", "if name is not None:\n            "
     'if name not in self.scaling:\n                raise KeyError(f"there is no adapter {name!r}")\n            self.active = name',
-    thought="None means that nothing is to be changed.",
+    thought="None means that nothing should change.",
     hint="None means the base alone. What is active after activate(None)?",
 )  # fmt: skip
 answer.slip(LATE, UNKNOWN, "")
@@ -641,7 +650,8 @@ answer.slip(
     "self.scaling[name] = alpha / rank", "self.scaling[name] = self.s = alpha / rank",
     "self.scaling[name] * (", "self.s * (",
     thought="The layer has one scaling.",
-    hint="Each adapter comes with its rank and its alpha. What happens to the scaling of the first when the second is added?",
+    hint="Each adapter has its own rank and alpha. What happens to the scaling of the first when you add the "
+        "second?",
 )  # fmt: skip
 answer.slip(
     ALPHA_NOT_DIVIDED, "= alpha / rank", "= alpha",
@@ -660,7 +670,7 @@ answer.slip(
 )  # fmt: skip
 answer.slip(
     SCALING_FORGOTTEN, "self.scaling[name] * (", "(",
-    hint="Which of the things that add gets does forward never use?",
+    hint="Which argument of add does forward never use?",
 )  # fmt: skip
 answer.slip(
     "active_ignored", ACTIVE, "if not self.scaling:\n            return out\n        name = list(self.scaling)[-1]\n        return out + ",
@@ -692,7 +702,7 @@ answer.slip(
 )  # fmt: skip
 answer.slip(
     "base_forgotten", "return out + self", "return self",
-    thought="While an adapter is active, it gives the output.",
-    hint="It adds to what the base gives. Where is the base's output in the last line of your forward?",
+    thought="While an adapter is active, it computes the output alone.",
+    hint="It adds to the output of the base. Where is the base's output in the last line of your forward?",
 )  # fmt: skip
 answer.slip(NONE_REFUSED, "name is not None and name not in self.scaling", "name not in self.scaling")

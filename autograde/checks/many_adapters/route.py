@@ -18,18 +18,18 @@ COST = "no loop over rows"
 LOOP = Misconception(
     "loop_over_rows",
     thought="Each row has its own adapter, so each row needs its own product.",
-    hint="A batched product does n products in one operation. Put the matrices that the rows need into one tensor of n of them. "
-    "If only the ids are looked at one by one: a comparison, too, can be made with all of them at once.",
+    hint="A batched product does n products in one operation: collect the matrices that the rows need in one "
+    "tensor. If you only check the ids one by one: a comparison can be done for all of them at once, too.",
 )
 ACCEPTED = Misconception(
     "id_not_checked",
     thought="Indexing raises when an id is out of range.",
-    hint="Try A[-2] with three adapters. Which ids does indexing take that are no adapter's?",
+    hint="Try A[-2] with three adapters. Which ids does indexing accept although no adapter has them?",
 )
 GIVEN = Misconception(
     "given_function_called",
     thought="The lesson imports a function that does this, so it can be called.",
-    hint="That one is there to be timed, and it does not know about rows without an adapter. Write the products yourself: "
+    hint="That one is for timing only, and it cannot handle rows without an adapter. Write the products yourself: "
     "which matrices does each row need?",
 )
 
@@ -55,7 +55,7 @@ class Route(Check):
         "gather and bmm or einsum, a loop over the m adapters with masks or sorted segments, one wide product with "
         "zeros for what is not a row's own."
     )
-    next_step = "Take three rows and two adapters of rank 1 with d = k = 1, and work each row out by hand."
+    next_step = "Take three rows and two adapters of rank 1 with d = k = 1, and compute each row by hand."
 
     def cases(self, draw):
         n, m, d, r, k = draw.sizes(5, low=3, high=9)
@@ -117,12 +117,14 @@ class Route(Check):
             return wrong or _cost(observation)
         if observation.get("given"):
             name = describe.clean(str(observation["given"][0]), 40)
-            return Fault(f"route has {name}() of the lesson kit do its work.", misconception=GIVEN)
+            return Fault(
+                f"route calls {name}() of the lesson kit instead of computing the result itself.", misconception=GIVEN
+            )
         if has_unknown_id(case):
             if "raised" in observation or "not_callable" in observation:
                 return None
             bad = next(a for a in case.args["adapter_ids"].tolist() if not -1 <= a < len(case.args["A"]))
-            return Fault(f"There is no adapter {bad}, and nothing was raised.", expected="an exception")
+            return Fault(f"There is no adapter {bad}, but no error was raised.", expected="an exception")
         return super().fault(case, observation)
 
     def same(self, case, a, b):
@@ -177,19 +179,18 @@ RETURN = "(scaling[a] * (adapter_ids >= 0))[:, None] * out"
 
 answer.slip(
     "last_adapter_for_minus_one", FIRST, "a = adapter_ids", RETURN, "scaling[a][:, None] * out",
-    thought="-1 stands for no adapter, so nothing is taken.",
+    thought="-1 means no adapter, so indexing selects none.",
     hint="Print A[-1] beside A[m - 1]. What does indexing do with -1?",
 )  # fmt: skip
 answer.slip(
     "last_adapter_for_minus_one", CHECKED, "False", FIRST, "a = adapter_ids", RETURN, "scaling[a][:, None] * out",
-    thought="-1 stands for no adapter, so nothing is taken.",
-    hint="Print A[-1] beside A[m - 1]. What does indexing do with -1, and with the other ids that are no adapter's?",
+    thought="-1 means no adapter, so indexing selects none.",
+    hint="Print A[-1] beside A[m - 1]. What does indexing do with -1, and with other ids that no adapter has?",
 )  # fmt: skip
 answer.slip(
     "first_adapter_for_minus_one", RETURN, "scaling[a][:, None] * out",
     thought="clamp makes -1 harmless.",
-    hint="It makes a 0 of it, and adapter 0 is a real adapter. What must the row of a -1 be in the "
-        "end?",
+    hint="It turns -1 into 0, and adapter 0 is a real adapter. What must the row of a -1 be in the end?",
 )  # fmt: skip
 answer.slip(
     ACCEPTED, CHECKED, "False",
@@ -210,17 +211,17 @@ answer.slip(
 )  # fmt: skip
 answer.slip(
     "b_by_position", "B[a]", "B[torch.arange(len(a)) % len(B)]",
-    thought="The rows' B's lie in the order of the rows.",
+    thought="Row i uses the B at position i.",
     hint="Row i needs the A and the B of one adapter. Which index selects each of them?",
 )  # fmt: skip
 answer.slip(
     "a_by_position", "A[a]", "A[torch.arange(len(a)) % len(A)]",
-    thought="The rows' A's lie in the order of the rows.",
+    thought="Row i uses the A at position i.",
     hint="Row i needs the A and the B of one adapter. Which index selects each of them?",
 )  # fmt: skip
 answer.slip(
     "scaling_of_the_wrong_row", "scaling[a]", "scaling[torch.arange(len(a)) % len(scaling)]",
-    thought="Row i has scaling i.",
+    thought="Row i uses the scaling at position i.",
     hint="There are m scalings and n rows. Which index selects a row's scaling?",
 )  # fmt: skip
 answer.slip(
@@ -230,7 +231,7 @@ answer.slip(
 )  # fmt: skip
 answer.slip(
     SCALING_FORGOTTEN, "scaling[a] * (adapter_ids >= 0)", "(adapter_ids >= 0)",
-    thought="The product of the two matrices is all there is.",
+    thought="The product of the two matrices is the whole result.",
     hint="Each adapter has a scaling. What should change in a row when the scaling of its adapter is doubled?",
 )  # fmt: skip
 answer.slip(
@@ -242,7 +243,7 @@ answer.slip(
     "rows_left_sorted",
     'thin = torch.einsum("nd,ndr->nr", x, A[a])', 'order = a.argsort(stable=True)\n'
     '    adapter_ids, a, x = adapter_ids[order], a[order], x[order]\n    thin = torch.einsum("nd,ndr->nr", x, A[a])',
-    thought="Sorted by adapter, the rows can be computed piece by piece, and that is the result.",
+    thought="Once the rows are sorted by adapter and computed piece by piece, the result is ready.",
     hint="Row i of the result must belong to row i of x. What undoes a sort?",
 )  # fmt: skip
 answer.slip(
@@ -250,25 +251,25 @@ answer.slip(
     'thin = torch.einsum("nd,ndr->nr", x, A[a])', 'order = a.argsort(stable=True)\n'
     '    adapter_ids, a, x = adapter_ids[order], a[order], x[order]\n    thin = torch.einsum("nd,ndr->nr", x, A[a])',
     RETURN, f"({RETURN})[order]",
-    thought="Sorting once more undoes a sort.",
+    thought="Applying the same order again undoes a sort.",
     hint="Take the order 2, 0, 1 and apply it twice. Which order takes each row back to where it came from?",
 )  # fmt: skip
 answer.slip(
     "ids_changed", FIRST, "a = adapter_ids\n    has_one = a >= 0\n    a[a < 0] = 0",
     RETURN, "(scaling[a] * has_one)[:, None] * out",
     thought="The ids are only read here, so they can be written into.",
-    hint="They belong to the caller, who will use them for the next layer. Make a new tensor.",
+    hint="They belong to the caller, who uses them for the next layer. Make a new tensor.",
 )  # fmt: skip
 answer.slip(
     "squeezed", 'torch.einsum("nr,nrk->nk", thin, B[a])', "torch.bmm(thin[:, None], B[a]).squeeze()",
-    thought="squeeze takes away the axis that the batched product needed.",
-    hint="It takes away every axis of size 1. With a single output, which axis goes as well, and how do the scalings line up then? "
-    "squeeze can be told which axis is meant.",
+    thought="squeeze removes only the axis that the batched product needed.",
+    hint="It removes every axis of size 1. With a single output, which other axis is removed, and how do the "
+        "scalings broadcast then? You can tell squeeze which axis you mean.",
 )  # fmt: skip
 answer.slip(
     "all_adapters_summed", 'torch.einsum("nd,ndr->nr", x, A[a])', 'torch.einsum("nd,mdr->nr", x, A)',
     thought="einsum finds out which matrix belongs to which row.",
-    hint="A letter that is not in the result is summed over. Which sums does yours take?",
+    hint="einsum sums over each letter that is not in the result. Over which letters does yours sum?",
 )  # fmt: skip
 
 

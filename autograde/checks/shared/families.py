@@ -4,13 +4,13 @@ from autograde.judge.misconception import Misconception
 
 SCALING_FORGOTTEN = Misconception(
     "scaling_forgotten",
-    thought="The product of the two matrices is all there is.",
+    thought="The product of the two matrices is the whole result.",
     hint="Call your function with scaling 1 and with scaling 10, all else the same. What should change?",
 )
 SCALING_TWICE = Misconception(
     "scaling_twice",
     thought="Both matrices belong to the adapter, so each of them is scaled.",
-    hint="Count how often the scaling meets the product on its way to the result.",
+    hint="Count how many times the product is multiplied by the scaling on the way to the result.",
 )
 DIVIDED_BY_RANK_AGAIN = Misconception(
     "divided_by_rank_again",
@@ -20,12 +20,13 @@ DIVIDED_BY_RANK_AGAIN = Misconception(
 NO_TRANSPOSE = Misconception(
     "no_transpose",
     thought="A weight and lora_A @ lora_B fit together as they are.",
-    hint="On a square layer they do, and the result is wrong. Print both shapes: which axis counts the inputs?",
+    hint="On a square layer they do, and the result is wrong. Print both shapes: which axis of each counts the inputs?",
 )
 VIEW_FOR_TRANSPOSE = Misconception(
     "view_for_transpose",
     thought="A tensor viewed or reshaped to the transposed shape is the transpose.",
-    hint="view and reshape keep the numbers in their order in memory. Compare with .T on a small matrix, number by number.",
+    hint="view and reshape keep the values in their order in memory. Compare with .T on a small matrix, entry by "
+    "entry.",
 )
 TWO_DIMENSIONAL_ONLY = Misconception(
     "two_dimensional_only",
@@ -40,7 +41,7 @@ BIAS_DROPPED = Misconception(
 TURNED_ROUND = Misconception(
     "turned_round",
     thought="A is (r, d) and B is (k, r), as the paper writes them.",
-    hint="In the paper x is a column. Here x is a row and stands on the left: which size of A must it meet?",
+    hint="In the paper x is a column. Here x is a row on the left of A: which size of A must match the size of x?",
 )
 ADAPTERS_WITH_BIAS = Misconception(
     "adapters_with_bias",
@@ -54,8 +55,9 @@ GRADIENT_CUT = Misconception(
 )
 GRADIENT_TO_X_CUT = GRADIENT_CUT.reworded(
     thought="x is only read, so its part in the graph is not needed.",
-    hint="x is what the layers below have made, and they learn from its gradient, which comes through the base and through the "
-    "adapter. Look in forward for .data, .detach() or torch.no_grad(): on which of the two ways is x cut off?",
+    hint="x comes from the layers before this one, and they learn from its gradient, which comes through the base "
+    "and through the adapter. Look in forward for .data, .detach() or torch.no_grad(): on which of the two "
+    "paths is x cut off?",
 )
 CHANGED_LAYER = Misconception(
     "changed_layer",
@@ -75,8 +77,8 @@ BOTH_RANDOM = Misconception(
 BOTH_ZERO = Misconception(
     "both_zero",
     thought="If the start must equal the base, both matrices are best set to zero.",
-    hint="Work out the gradient of A with B = 0, and that of B with A = 0. With both zero, which of "
-    "the two can ever start to move?",
+    hint="Derive the gradient of A when B = 0, and that of B when A = 0. When both are zero, can either of them "
+    "ever change?",
 )
 CONSTANT_A = Misconception(
     "constant_A",
@@ -91,7 +93,7 @@ ONE_PER_MULTIPLY_ADD = Misconception(
 ONE_ADDITION_LESS = Misconception(
     "one_addition_less",
     thought="A sum of b terms takes b - 1 additions.",
-    hint="True on paper. The usual count, which this exercise states, gives every multiplication an addition.",
+    hint="That is exact. But the usual count, which this exercise states, gives every multiplication an addition.",
 )
 SIZES_MULTIPLIED = Misconception(
     "sizes_multiplied",
@@ -100,12 +102,12 @@ SIZES_MULTIPLIED = Misconception(
 )
 POWER_BEFORE_DIVISION = Misconception(
     "precedence",
-    thought="r ** 1/2 is the root of r.",
+    thought="r ** 1/2 is the square root of r.",
     hint="Python raises to the power first and divides afterwards. What is 9 ** 1 / 2?",
 )
 WHOLE_ROOT = Misconception(
     "whole_root",
-    thought="The root of a whole number is a whole number.",
+    thought="The square root of a whole number is a whole number.",
     hint="math.isqrt rounds down. For which of your test numbers would you not have noticed?",
 )
 FULL_NAME_AS_ATTRIBUTE = Misconception(
@@ -116,18 +118,18 @@ FULL_NAME_AS_ATTRIBUTE = Misconception(
 )
 BRACKETS_LOST = Misconception(
     "brackets_lost",
-    thought="Python works the line out as it is meant.",
-    hint="`*` and `/` come before `+`, and of `*` and `/` the one further left comes first. Put small numbers into your line and "
-    "work it out in that order.",
+    thought="Python reads the line the way it is meant.",
+    hint="`*` and `/` come before `+`, and of `*` and `/` the one further left comes first. Put small numbers "
+    "into your line and compute it in that order.",
 )
 KEPT_ON_THE_CLASS = Misconception(
     "kept_on_the_class",
-    thought="What the class keeps belongs to one layer.",
-    hint="A name on the class, or outside of it, is there once for all layers, and the last layer that sets it has it. Where "
-    "does each layer keep what is its own?",
+    thought="An attribute of the class belongs to one layer.",
+    hint="A name on the class, or outside of it, exists once for all layers, and holds what the last layer has "
+    "set. Where does each layer keep its own values?",
 )
 ADAPTER_SHARED = Misconception(
     "adapter_shared",
     thought="An adapter can serve every layer of its size.",
-    hint="Each layer learns a change of its own. Which tensors do two of your layers hold together?",
+    hint="Each layer learns its own change. Which tensors do two of your layers share?",
 )

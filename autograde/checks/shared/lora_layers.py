@@ -12,7 +12,8 @@ from autograde.judge.exceptions import is_untouched
 ADAPTERS = ("lora_A", "lora_B")
 DEFAULTS = {"rank": 4, "alpha": 1}
 CALL_SUPER = (
-    "In __init__, call super().__init__() before anything else: it makes what parameters and modules are kept in."
+    "In __init__, call super().__init__() before anything else: it creates the places in which a module "
+    "keeps parameters and modules."
 )
 
 
@@ -81,10 +82,11 @@ def _exception_hint(case, error, during):
     if "before Module.__init__() call" in message:
         return CALL_SUPER
     if 'missing the required "forward"' in message:
-        return "The class has no method of the name forward. Compare the names of your methods with it."
+        return "The class has no method with the name forward. Compare the names of your methods with it."
     if str((error["where"] or {}).get("text", "")).startswith("super().__init__("):
         return (
-            "nn.Module takes no arguments when it is made: super().__init__(). What was given stays in your own hands."
+            "nn.Module's own __init__ takes no arguments: call super().__init__(). Your __init__ keeps what "
+            "it was given."
         )
     if re.search(r"unexpected keyword argument|__init__\(\) (missing \d+ required|takes )", message):
         return (
@@ -93,9 +95,15 @@ def _exception_hint(case, error, during):
     if case.args["bias"] is None and "NoneType" in message:
         if during == "forward":
             return "This base has no bias: its bias is None. base_layer(x) takes care of both kinds of layer."
-        return "This base has no bias: its bias is None. A loop over base_layer.parameters() meets only what is there."
+        return (
+            "This base has no bias: its bias is None. A loop over base_layer.parameters() visits only the "
+            "parameters that exist."
+        )
     if "copy out of meta tensor" in message and case.args.get("device") == "meta":
-        return "Here the base is on another device, and a line of yours moves something from there to a place it names."
+        return (
+            "Here the base is on another device, and one of your lines moves something to a device that it names "
+            "itself."
+        )
     if "does not require grad" in message:
         return "Look in forward for .data, .detach(), torch.no_grad() or a new nn.Parameter: each cuts the gradient."
     return ""
@@ -132,7 +140,7 @@ def adapter_fault(case, states):
                 problem = f"{name} is an nn.Linear from {state['shape'][0]} to {state['shape'][1]} numbers."
             if state["shape"] in ([rows, alpha_of(case)], [alpha_of(case), columns]):
                 return Fault(
-                    problem, hint="That is alpha where the rank should be. In which order are the two handed over?"
+                    problem, hint="That is alpha where the rank should be. In which order do you pass the two?"
                 )
             hint = f"{name} takes {rows} numbers and gives {columns}: nn.Parameter of ({rows}, {columns}), "
             return Fault(problem, hint=hint + f"or nn.Linear({rows}, {columns}, bias=False).")
@@ -162,12 +170,12 @@ def _transposed_fault(states, expected_shapes):
         f"{name} has shape {describe.shape(states[name]['shape'])}, not {tuple(expected_shapes[name])}"
         for name in ADAPTERS
     ]
-    hint = "The paper writes A as (r, d) and B as (k, r), for an x that is a column. Here x is a row and stands on the left: "
+    hint = "The paper writes A as (r, d) and B as (k, r), for an x that is a column. Here x is a row on the left: "
     if "Linear" in states["lora_A"]["type"]:
-        hint = "nn.Linear takes the size that comes in first, and then the one that goes out: "
+        hint = "nn.Linear takes the size of the input first, and then that of the output: "
     return Fault(
         f"{' and '.join(shapes)}.",
-        hint=f"{hint}which size of A must it meet, and which size of B goes out?",
+        hint=f"{hint}which size of A must match the input, and which size of B must match the output?",
         misconception=TURNED_ROUND,
     )
 

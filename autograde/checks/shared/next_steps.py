@@ -19,7 +19,10 @@ def for_factor(got, right, what):
     factor = float((got * right).sum() / squares)
     if min(abs(factor), abs(factor - 1)) < 1e-3 or not tolerance.close(got, factor * right, torch.float32):
         return ""
-    return f"{what} is {describe.number(factor)} times the right one. Which factor is missing, or one too many?"
+    return (
+        f"{what} is {describe.number(factor)} times the right one. Which factor is missing, or which one is there "
+        "twice?"
+    )
 
 
 def for_x(fault, x, observation):
@@ -37,11 +40,15 @@ def for_x(fault, x, observation):
     if "value" in observation:
         value = observation["value"]
         if not isinstance(value, torch.Tensor) or observation["type"].startswith("numpy."):
-            return "Return a torch tensor, as x is one."
+            return "Return a torch tensor, since x is one."
         if value.ndim < x.ndim:
-            return "Every leading axis of x stays, one of size 1 too. Which of your operations drops an axis?"
+            return (
+                "The result keeps every leading axis of x, also one of size 1. Which of your operations drops an axis?"
+            )
         if value.ndim > x.ndim:
-            return "The result has as many axes as x, and a single row has one. Which of your operations adds an axis?"
+            return (
+                "The result must have as many axes as x; a single row has one. Which of your operations adds an axis?"
+            )
         return ""
     if "raised" not in observation:
         return ""
@@ -50,7 +57,10 @@ def for_x(fault, x, observation):
     if not x.numel():
         return "This x has no rows, so the result has none either. Which of your operations needs at least one?"
     if not x.is_contiguous():
-        return "x is a view: its numbers do not lie in memory in the order of its axes. Which operation needs them to?"
+        return (
+            "x is a view: its values are not in memory in the order of its axes. Which of your operations needs "
+            "them in that order?"
+        )
     if x.ndim != 2:
-        return f"This x has {x.ndim} {'axis' if x.ndim == 1 else 'axes'}. Which of your operations counts on two?"
+        return f"This x has {x.ndim} {'axis' if x.ndim == 1 else 'axes'}. Which of your operations expects two?"
     return ""

@@ -33,7 +33,10 @@ class AdapterStateDict(Check):
         "a loop over named_modules or named_parameters, a filter of state_dict; references or copies, detached or the "
         "Parameters themselves."
     )
-    next_step = "Print your keys beside those of model.state_dict(), and say for each why it is or is not an adapter's."
+    next_step = (
+        "Print your keys beside those of model.state_dict(), and say for each why it does or does not belong to "
+        "an adapter."
+    )
 
     def cases(self, draw):
         models = iter(adapted_models(draw, draw.shuffled([2, 3, 4])))
@@ -62,7 +65,7 @@ class AdapterStateDict(Check):
         if "not_callable" in observation or "raised" in observation:
             return self.failed_call(observation)
         if observation["is_dict"] is not True:
-            return Fault("The result is no dict.", describe.contents(observation["value"]), "a dict")
+            return Fault("The result is not a dict.", describe.contents(observation["value"]), "a dict")
         return (
             _keys_fault(case, observation)
             or _values_fault(case, observation)
@@ -93,7 +96,7 @@ def _keys_fault(case, observation):
         )
     if extra:
         shown = ", ".join(extra[:3])
-        return Fault(f"There is more in it than adapters: {shown}{' …' if len(extra) > 3 else ''}.")
+        return Fault(f"The dict has more than adapters: {shown}{' …' if len(extra) > 3 else ''}.")
     if missing:
         return Fault(f"{len(missing)} of the {len(adapters)} adapters' tensors are missing: {missing[0]} for one.")
     return None
@@ -101,24 +104,24 @@ def _keys_fault(case, observation):
 
 def _values_fault(case, observation):
     if observation["graph"]:
-        hint = "What is saved must not drag a graph along. Which values does model.state_dict() give?"
+        hint = "A saved tensor must not be part of a graph. Which values does model.state_dict() give?"
         return Fault(f"The value of {observation['graph'][0]} has a grad_fn.", hint=hint)
     for key, value in zip(observation["keys"], observation["entries"], strict=True):
         right = case.args["values"][key]
         if not isinstance(value, torch.Tensor):
-            return Fault(f"The value of {key} is no tensor.", describe.contents(value), describe.kind(right))
+            return Fault(f"The value of {key} is not a tensor.", describe.contents(value), describe.kind(right))
         if value.shape != right.shape or value.dtype != right.dtype:
             return Fault(f"The value of {key} has another shape or dtype.", describe.kind(value), describe.kind(right))
         if not same_bits(value, right):
-            return Fault(f"The values of {key} are not the parameter's.", tensors=(value, right))
+            return Fault(f"The values of {key} are not those of the parameter.", tensors=(value, right))
     return None
 
 
 def _model_fault(observation):
-    for key, description in (("replaced", "are not the same Parameters any more"), ("changed", "have other values"), ("grads", "train or are frozen otherwise")):  # fmt: skip
+    for key, description in (("replaced", "are no longer the same Parameters"), ("changed", "have other values"), ("grads", "have another requires_grad")):  # fmt: skip
         if observation[key]:
             problem = f"The model has changed: {', '.join(observation[key][:3])} {description}."
-            hint = "The model is still in use. Take the values out of it, and leave everything in it as it is."
+            hint = "The model is still in use. Copy the values, and leave everything in the model as it is."
             return Fault(problem, hint=hint, misconception=CHANGED_INPUT)
     return None
 
@@ -126,7 +129,7 @@ def _model_fault(observation):
 def _later_fault(observation):
     if alike(observation["entries"], observation["entries_later"]):  # an entry may be anything, a list or None too
         return None
-    problem = "After a call with a second model, the dict of the first call holds what the second one has."
+    problem = "After a call with a second model, the dict of the first call has the values of the second model."
     return Fault(problem, misconception=KEPT_BETWEEN_CALLS)
 
 
@@ -150,50 +153,53 @@ CONDITION = "if name in wanted"
 
 answer.slip(
     "whole_state", f" {CONDITION}", "",
-    thought="The state of the model is what has to be saved.",
-    hint="Count the numbers in your dict, and those that have been trained. The receiver has the base "
+    thought="The whole state of the model has to be saved.",
+    hint="Compare the number of values in your dict with the number that were trained. The receiver has the base "
         "already.",
 )  # fmt: skip
 answer.slip(
     "lora_in_the_name", CONDITION, 'if "lora" in name',
-    thought="What is an adapter's has lora in its name.",
-    hint="Other people's layers have names, too: flora_proj, lora_norm. What is there by which an adapter is known for certain?",
+    thought="A parameter of an adapter has lora in its name.",
+    hint="Layers of other models can have such names: flora_proj, lora_norm. How can you recognise an adapter "
+        "with certainty?",
 )  # fmt: skip
 answer.slip(
     "lora_in_the_name", CONDITION, 'if "lora_" in name',
-    thought="What is an adapter's has lora_ in its name.",
-    hint="Other people's layers have names, too: lora_norm. What is there by which an adapter is known for certain?",
+    thought="A parameter of an adapter has lora_ in its name.",
+    hint="Layers of other models can have such names: lora_norm. How can you recognise an adapter with certainty?",
 )  # fmt: skip
 answer.slip(
     "lora_in_the_name", CONDITION, 'if "lora_A" in name or "lora_B" in name',
     thought="No other layer is called lora_A.",
-    hint="There may be a plain layer called lora_A, and its weight is no adapter. By its class an adapter is known for certain.",
+    hint="There may be a plain layer called lora_A, and its weight is not an adapter. The class of a module tells "
+        "you for certain.",
 )  # fmt: skip
 answer.slip(
     "lora_in_the_name", CONDITION, 'if ".lora_" in name',
-    thought="What stands in a layer and begins with lora_ is an adapter.",
-    hint="A block may hold a norm that is called lora_norm. What is there by which an adapter is known for certain?",
+    thought="A part of a module whose name begins with lora_ is an adapter.",
+    hint="A block may have a norm that is called lora_norm. How can you recognise an adapter with certainty?",
 )  # fmt: skip
 answer.slip(
     "by_the_last_letter", CONDITION, "if name[-1] in 'AB'",
     thought="Only the names of adapters end in A or B.",
-    hint="Somebody's model may hold a parameter called alphaB. What is there by which an adapter is known for certain?",
+    hint="A model may have a parameter called alphaB. How can you recognise an adapter with certainty?",
 )  # fmt: skip
 answer.slip(
     "all_but_weights_and_biases", CONDITION, "if not name.endswith(('weight', 'bias'))",
-    thought="Whatever is neither a weight nor a bias is an adapter's.",
-    hint="A module may hold parameters of other names, like gain and alphaB. What is there by which an adapter is known for certain?",
+    thought="Every parameter that is neither a weight nor a bias belongs to an adapter.",
+    hint="A module may have parameters with other names, such as gain and alphaB. How can you recognise an "
+        "adapter with certainty?",
 )  # fmt: skip
 answer.slip(
     "what_trains", CONDITION, "if model.get_parameter(name).requires_grad",
-    thought="The adapters are what trains.",
-    hint="A norm may train as well, and an adapter may be frozen for a while. Neither makes it what it is.",
+    thought="A parameter that trains belongs to an adapter.",
+    hint="A norm may train as well, and an adapter may be frozen for a while. So requires_grad does not tell you "
+        "what is an adapter.",
 )  # fmt: skip
 answer.slip(
     "only_B", '("lora_A", "lora_B")', '("lora_B",)',
-    thought="B is what has been trained.",
-    hint="A starts at random and is trained, too. What would a model compute with your B and another "
-        "A?",
+    thought="Only B has been trained.",
+    hint="A is random at the start and is trained, too. What would a model compute with your B and another A?",
 )  # fmt: skip
 answer.slip(
     "only_A", '("lora_A", "lora_B")', '("lora_A",)',
@@ -203,29 +209,30 @@ answer.slip(
 answer.slip(
     "short_keys", "{name: value.clone()", "{name.rpartition('.')[2]: value.clone()",
     thought="A key says which matrix it is.",
-    hint="There are several layers. What happens in a dict to the lora_A of the first when that of the second comes?",
+    hint="There are several layers. What happens to the first layer's lora_A in a dict when you add that of the "
+        "second?",
 )  # fmt: skip
 answer.slip(
     "keys_of_peft", "{name: value.clone()", "{'base_model.model.' + name: value.clone()",
     thought="An adapter's keys begin as they do in PEFT.",
-    hint="That is another file format, and lesson 11 writes it. Here the keys are those of model.state_dict().",
+    hint="That is another file format; you write it in lesson 11. Here the keys are those of model.state_dict().",
 )  # fmt: skip
 answer.slip(
     "keys_of_layers", "{name: value.clone()", "{name.replace('.lora_', '_lora_'): value.clone()",
-    thought="A key need only be unique.",
+    thought="A key only has to be unique.",
     hint="The loader looks for the keys that model.state_dict() has.",
 )  # fmt: skip
 answer.slip(
     "graph_kept", "value.clone() for name, value in model.state_dict().items()",
     "value.clone() for name, value in model.named_parameters()",
     thought="A clone is a tensor of its own.",
-    hint="Print the grad_fn of a value. What does a clone of a Parameter remember?",
+    hint="Print the grad_fn of a value. Is a clone of a Parameter still part of the graph?",
 )  # fmt: skip
 answer.slip(
     "delta_saved", "    return {name: value.clone() for name, value in model.state_dict().items() if name in wanted}",
     "    return {f'{name}.delta': model.get_submodule(name).delta_weight().detach() for name in layers}",
-    thought="The change of the weight is what the adapter is.",
-    hint="Compare the number of entries in the change with that of A and B. Why were there two thin matrices?",
+    thought="The adapter is the change of the weight.",
+    hint="Compare the number of entries in the change with that in A and B. Why are there two thin matrices?",
 )  # fmt: skip
 answer.slip(
     KEPT_BETWEEN_CALLS, "def adapter_state_dict(model):\n", "kept = {}\n\n\ndef adapter_state_dict(model):\n",

@@ -20,20 +20,22 @@ from autograde.probes.transformer import build_model, inject_into
 MODEL = "the model"  # the part of the points that is for what must not happen to the model
 
 TOP_LEVEL = (
-    "This layer stands in the model itself, so there is no dot in its name. What does your code take for its parent?"
+    "This layer is a direct part of the model, so there is no dot in its name. What does your code use as its parent?"
 )
 
 SAYS_TIED = r"\bti(e|es|ed)\b|\btying\b|\b(un)?shar|\bsame\b|\balso\b|\bembedding"  # of a refusal that says why
 
 NESTED = Misconception(
     "nested",
-    thought="A layer that carries an adapter can take another one.",
-    hint="Print the names in named_modules() after a first call. Under which name does the old layer live on in the new one?",
+    thought="A layer that has an adapter can get another one.",
+    hint="Print the names in named_modules() after a first call. Under which name do you find the old layer "
+    "inside the new one?",
 )
 ENDLESS = Misconception(
     "replaced_while_walking",
     thought="The model can be changed while named_modules() walks through it.",
-    hint="The walk also visits what you have just put in, and the layer inside of that. Collect the names first, in a list.",
+    hint="The walk also visits the layer that you have just put in, and the layer inside it. Collect the names in "
+    "a list first.",
 )
 FROZE_OTHERS = Misconception(
     "freezes_all",
@@ -42,41 +44,43 @@ FROZE_OTHERS = Misconception(
 )
 COPIED = Misconception(
     "base_copied",
-    thought="A copy of the layer does the same as the layer.",
-    hint="Another module may hold the same weight: change one of them, and the other must follow. Use the layer that is there.",
+    thought="A copy of the layer is as good as the layer.",
+    hint="Another module may share the weight: a change of one must also change the other. Use the layer that is "
+    "there.",
 )
 SILENT = Misconception(
     "silent_no_match",
-    thought="Where nothing matches there is nothing to do.",
-    hint="With a mistyped name, a model would be trained without an adapter. Which error should say so?",
+    thought="If nothing matches, there is nothing to do.",
+    hint="After a typing error in a name, a model would be trained without any adapter. Which error should the "
+    "docstring's reader get?",
 )
 LETTERS = Misconception(
     "letters_of_a_string",
-    thought="target_modules holds names, whatever it is.",
+    thought="target_modules always contains names.",
     hint="A string is a sequence, too. What does a loop over 'q_proj' give, one by one?",
 )
 NAMES_NOT_RETURNED = Misconception(
     "names_not_returned",
-    thought="What was replaced can be seen in the model, so it hardly matters what comes back.",
-    hint="The caller wants the full names of the layers that were replaced, as a list. Print what comes back beside the names in "
-    "model.named_modules().",
+    thought="The model shows what was replaced, so the return value hardly matters.",
+    hint="The caller needs the full names of the layers that were replaced, as a list. Print what you return "
+    "beside the names in model.named_modules().",
 )
 ADAPTER_FROZEN = Misconception(
     "adapter_frozen",
-    thought="LoRA freezes what is there, so the new layer is frozen.",
+    thought="LoRA freezes the model, so the new layer is frozen, too.",
     hint="A LoRALinear that is frozen as a whole cannot learn: lora_A and lora_B must train. It has frozen its base_layer already. "
     "What is left for you to freeze?",
 )
 FROZEN_LAST = ADAPTER_FROZEN.reworded(
     thought="Freezing comes last, when everything is in its place.",
-    hint="By then the adapters are parameters of the model too, and they must train. And what inject does not replace stays as it "
-    "is: whether the rest is frozen is up to the caller.",
+    hint="By then the adapters are parameters of the model, too, and they must train. And inject leaves the rest "
+    "as it is: whether it is frozen is up to the caller.",
 )
 BASE_UNFROZEN = Misconception(
     "base_unfrozen",
-    thought="A layer that is to learn must require a gradient.",
-    hint="Only its adapters are to learn: in a LoRALinear the base_layer is frozen. Which of your lines sets requires_grad, and for "
-    "which parameters?",
+    thought="A layer that learns must require a gradient.",
+    hint="Only its adapter learns: in a LoRALinear the base_layer is frozen. Which of your lines sets "
+    "requires_grad, and for which parameters?",
 )
 
 answer = RightAnswer("""
@@ -113,7 +117,7 @@ class Inject(Check):
         "named_children; the error may come before or after a list of matches is made."
     )
     next_step = (
-        "Print the names in model.named_modules(), mark by hand those that are meant, and compare with your list."
+        "Print the names in model.named_modules(), mark by hand those that should match, and compare with your list."
     )
 
     def __init__(self):
@@ -252,16 +256,16 @@ def _missing_exception_fault(check, case, observation):
             )
         if one_string:
             return Fault(
-                "One string was taken apart.",
+                "One string was treated as a list of its letters.",
                 returned=f"replaced: {_list_names(replaced) or 'nothing'}",
                 expected="a TypeError, or the layers of that one name",
                 misconception=LETTERS if replaced == layers_matching(case, list(case.args["target_modules"])) else None,
             )
         if replaced:
-            return Fault(f"No nn.Linear has such a name, and {_list_names(replaced)} was replaced.")
+            return Fault(f"No nn.Linear has such a name, but {_list_names(replaced)} was replaced.")
         expected = "a ValueError that names an nn.Linear of the model"
         returned = describe.contents(observation["value"])
-        return Fault("Nothing matches, and nothing was raised.", returned, expected)
+        return Fault("Nothing matches, but no error was raised.", returned, expected)
     error = observation["raised"]
     kinds = ("TypeError", "ValueError") if one_string else ("ValueError",)
     error_text = exceptions.said(error)
@@ -274,10 +278,10 @@ def _missing_exception_fault(check, case, observation):
             or set(observation["changed"])
             or set(observation["added"])
         )
-        return Fault(f"The call raised {error['type']}, and by then it had changed {changed_text}.",
-                     hint="Find out whether it will work before anything is changed.")  # fmt: skip
+        return Fault(f"The call raised {error['type']}, but before that it had changed {changed_text}.",
+                     hint="Find out whether anything matches before you change the model.")  # fmt: skip
     if not one_string and not _lists_a_linear(case, error["message"]):
-        hint = "The reader of the message has to correct a name. What would help them?"
+        hint = "The user has to correct a name. What could the message list to help?"
         return Fault("The message of the ValueError names no nn.Linear of the model.", returned=error_text, hint=hint)
     return None
 
@@ -304,7 +308,7 @@ def _says_what_is_there(case, observation):
 def _exception_fault(check, case, observation):
     error = observation["raised"]
     if "RecursionError" in error["bases"]:
-        return Fault("The call never came to an end: it ran out of stack.", misconception=ENDLESS)
+        return Fault("The call did not end: it ran into Python's recursion limit.", misconception=ENDLESS)
     if case.args["tied"] and case.args["target_modules"] == ["lm_head"] and _is_unchanged(observation):
         if "ValueError" in error["bases"] and re.search(SAYS_TIED, error["message"].lower()):
             return None  # refusing it, and saying why, is right too
@@ -316,44 +320,46 @@ def _places_fault(case, observation, target_layers):
     """The fault of a place in the model: left alone or replaced when it should not be, or replaced by the wrong thing."""
     replaced = _replaced_names(observation)
     if nested := {name for name in target_layers if observation["places"].get(name, {}).get("kind") == "nested"}:
-        return Fault(f"An adapter was put into an adapter: {_list_names(nested)}.", misconception=NESTED)
+        return Fault(
+            f"A layer inside an adapter got an adapter of its own: {_list_names(nested)}.", misconception=NESTED
+        )
     if extra := replaced - target_layers:
         return Fault(
-            f"It replaced {_list_names(extra)}, which {'is' if len(extra) == 1 else 'are'} not meant.",
+            f"It replaced {_list_names(extra)}, which {'does' if len(extra) == 1 else 'do'} not match.",
             returned=f"replaced: {_list_names(replaced)}",
             expected=f"replaced: {_list_names(target_layers)}",
         )
     if not_replaced := target_layers - replaced:
         dotted = {str(name).replace("/", ".") for name in observation["added"] if "/" in str(name)}
         return Fault(
-            f"It left {_list_names(not_replaced)} as {'it was' if len(not_replaced) == 1 else 'they were'}.",
+            f"It did not replace {_list_names(not_replaced)}.",
             returned=f"replaced: {_list_names(replaced) or 'nothing'}",
             expected=f"replaced: {_list_names(target_layers)}",
             hint=TOP_LEVEL if all("." not in name for name in not_replaced) else "",
             misconception=FULL_NAME_AS_ATTRIBUTE if not_replaced <= dotted else None,
         )
     if observation["added"]:
-        return Fault(f"There are new modules where none was before: {_list_names(set(observation['added']))}.")
+        return Fault(f"There are modules under new names: {_list_names(set(observation['added']))}.")
     if observation["shared"]:
         first, second = map(str, observation["shared"])
-        return Fault(f"{first} and {second} have an adapter in common.", misconception=ADAPTER_SHARED)
+        return Fault(f"{first} and {second} share an adapter.", misconception=ADAPTER_SHARED)
     sizes, rank, alpha = linears_of(case), case.args["rank"], case.args["alpha"]
     for name in sorted(target_layers):
         place = observation["places"][name]
         if place["kind"] == "copy":
-            problem = f"The base_layer of {name} is not the nn.Linear that stood there."
+            problem = f"The base_layer of {name} is not the nn.Linear that was there."
             return Fault(problem, misconception=COPIED)
         if place["kind"] != "lora":
-            return Fault(f"{name} is no LoRALinear around the old layer but {describe.clean(place['type'], 60)}.")
+            return Fault(f"{name} is not a LoRALinear around the old layer, but {describe.clean(place['type'], 60)}.")
         d, k = sizes[name]
         if place["shapes"] != [[d, rank], [rank, k]]:
             shapes = " and ".join(describe.shape(shape) for shape in place["shapes"])
             return Fault(f"The adapters of {name} have the shapes {shapes}.", expected=f"({d}, {rank}) and ({rank}, {k})",
-                         hint="Which rank does your call of LoRALinear pass, and as which argument?")  # fmt: skip
+                         hint="Which rank do you pass to LoRALinear, and as which argument?")  # fmt: skip
         if not agree(place["scaling"], alpha / rank):
             scaling_text = describe.contents(place["scaling"])
             return Fault(f"The scaling of {name} is {scaling_text}, not alpha / rank.",
-                         hint="Does alpha get as far as LoRALinear?")  # fmt: skip
+                         hint="Do you pass alpha on to LoRALinear?")  # fmt: skip
         if fault := _training_fault(observation, name) or _start_fault(place, name):
             return fault
     return None
@@ -379,7 +385,7 @@ def _start_fault(place, name):
     values = place["values"]
     if all(isinstance(t, torch.Tensor) and list(t.shape) == s for t, s in zip(values, place["shapes"], strict=True)):
         return start_fault(name, *values)
-    return Fault(f"The adapters of {name} are no ordinary tensors of real numbers.")
+    return Fault(f"The adapters of {name} are not ordinary tensors of real numbers.")
 
 
 def _returned_names_fault(observation, target_layers, subject):
@@ -403,18 +409,19 @@ def _other_parts_fault(case, observation):
     if case.part == MODEL:
         if observation["grads"]:
             return Fault(
-                f"requires_grad of {_list_names(set(observation['grads']))} has changed, in no layer that was replaced.",
+                f"requires_grad of {_list_names(set(observation['grads']))} has changed, outside the replaced layers.",
                 misconception=FROZE_OTHERS,
             )
         if case.args["tied"] and not observation["tied"]:
-            return Fault("lm_head and the embedding held one weight, and now they hold two.", misconception=COPIED)
+            return Fault("lm_head and the embedding shared one weight, and now they have two.", misconception=COPIED)
     if observation["changed"]:
         return Fault(f"The values of {_list_names(set(observation['changed']))} have changed.")
     if not agree(observation["out"], _right_output(case)):
-        return Fault("The model does not compute any more what it computed: B is zero, so nothing should have changed.")
+        return Fault("The model does not compute the same as before: B is zero, so the output should not have changed.")
     if not agree(observation["out_of_bases"], _right_output(case, _replaced_names(observation))):
         problem = (
-            "The model does not use the weights of the nn.Linears that stood there: when they change, it does not."
+            "The model does not use the weights of the nn.Linears that were there: when they change, its "
+            "output does not."
         )
         return Fault(problem, misconception=COPIED)
     return None
@@ -445,17 +452,21 @@ def _second_call_fault(check, case, observation, target_layers):
     places = second_call["places"]
     adapted_layers = {name for name, place in places.items() if place["kind"] != "same"}
     if nested := {name for name in adapted_layers if places[name]["kind"] == "nested"}:
-        return Fault(f"The second call put an adapter into an adapter: {_list_names(nested)}.", misconception=NESTED)
+        return Fault(
+            f"In the second call, a layer inside an adapter got an adapter of its own: {_list_names(nested)}.",
+            misconception=NESTED,
+        )
     if "raised" in second_call:
         error = second_call["raised"]
         if "RecursionError" in error["bases"]:
-            return Fault("The second call never came to an end: it ran out of stack.", misconception=ENDLESS)
+            return Fault("The second call did not end: it ran into Python's recursion limit.", misconception=ENDLESS)
         if new or "ValueError" not in error["bases"]:
             fault = check.failed_call(second_call)
             return Fault(fault.problem.replace("The call", "The second call"), where=fault.where)
     if not second_call["kept"]:
         hint = (
-            "A second call by accident would lose what was trained. What does a name stand for that is adapted already?"
+            "An accidental second call would lose what was trained. What should your code do with a layer "
+            "that has an adapter already?"
         )
         return Fault("The second call replaced adapters that were there, or their values.", hint=hint)
     if adapted_layers != target_layers | new:
@@ -531,23 +542,23 @@ def _matches_by(known, rule, *, thought, hint):
 
 _matches_by(
     "substring_match", "target in name",
-    thought="A layer is meant when its name contains the target.",
-    hint="Which of the model's names contain your target without being it? Look at seq_proj, letter by letter.",
+    thought="A layer matches when its name contains the target.",
+    hint="Which names in the model contain your target but are other names? Look at seq_proj, letter by letter.",
 )  # fmt: skip
 _matches_by(
     "ends_with_letters", "name.endswith(target)",
-    thought="A layer is meant when its name ends with the target.",
-    hint="seq_proj ends in the letters q_proj, and mlp.10 in 0. What must stand before the target?",
+    thought="A layer matches when its name ends with the target.",
+    hint="seq_proj ends in the letters q_proj, and mlp.10 in 0. Which character must come before the target?",
 )  # fmt: skip
 _matches_by(
     "any_part_of_the_path", "target in name.split('.')",
-    thought="A layer is meant when the target is a part of its path.",
-    hint="A container may be called like the target. Which part of the path is the layer's own name?",
+    thought="A layer matches when the target is a part of its path.",
+    hint="A container may have the same name as the target. Which part of the path is the layer's own name?",
 )  # fmt: skip
 _matches_by(
     "any_part_of_the_path", 'f".{target}." in f".{name}."',
-    thought="A layer is meant when the target is a part of its path.",
-    hint="A container may be called like the target. Which part of the path is the layer's own name?",
+    thought="A layer matches when the target is a part of its path.",
+    hint="A container may have the same name as the target. Which part of the path is the layer's own name?",
 )  # fmt: skip
 answer.slip(
     ADAPTER_SHARED, "    for name in names:\n", "    layers = {}\n    for name in names:\n",
@@ -558,38 +569,37 @@ answer.slip(
 _matches_by(
     "last_part_only", "name.split('.')[-1] == target",
     thought="A target is always the last part of a name.",
-    hint="A target such as attention.q_proj asks for the q_proj of one kind of block only. Which "
+    hint="A target such as attention.q_proj has two parts: it means the q_proj inside an attention only. Which "
         "layers does your code find for it?",
 )  # fmt: skip
 _matches_by(
     "full_names_only", "name == target",
     thought="A target is the full name of a layer.",
-    hint="Listing the names of all blocks would be long. A target stands for every layer whose path "
-        "ends in it.",
+    hint="Then a user would have to list every block. A target stands for every layer whose path ends in it.",
 )  # fmt: skip
 _matches_by(
     "starts_like_it", "name.split('.')[-1].startswith(target)",
-    thought="A layer is meant when its own name begins like the target.",
+    thought="A layer matches when its own name begins with the target.",
     hint="q_proj_old is another layer. Where does a name end?",
 )  # fmt: skip
 answer.slip(
     "containers_too", "isinstance(module, nn.Linear) and any(", "any(",
-    thought="Whatever has the name is meant.",
-    hint="A name may be that of a container or of a norm. Which modules can a LoRALinear be put around?",
+    thought="Every module with the name matches.",
+    hint="It may be a container or a norm. Which modules can a LoRALinear wrap?",
 )  # fmt: skip
 answer.slip(
     SILENT, "    if not names:", "    if names is None:",
 )  # fmt: skip
 answer.slip(
     "message_without_names", "; there are {linears}", "",
-    thought="Saying that it failed is enough.",
-    hint="The reader of the message has to correct a name. What would help them?",
+    thought="It is enough to say that it failed.",
+    hint="The user has to correct a name. What could the message list to help?",
 )  # fmt: skip
 answer.slip(
     "every_name_must_match", "    if not names:",
     "    if not all(any(f'.{name}'.endswith(f'.{target}') for name in names) for target in target_modules):",
-    thought="A name that is not there is an error, whatever the others are.",
-    hint="A list may be meant for several models. It is an error when nothing at all matches.",
+    thought="A name that matches nothing is an error, even if the others match.",
+    hint="One list may be used for several models. It is an error only if none of the names matches.",
 )  # fmt: skip
 answer.slip(
     LETTERS, "isinstance(target_modules, str)", "target_modules is None",
@@ -597,14 +607,15 @@ answer.slip(
 answer.slip(
     "parent_by_first_occurrence", 'parent, _, child = name.rpartition(".")',
     'child = name.split(".")[-1]\n        parent = name[: name.index(child)].rstrip(".")',
-    thought="What stands before the layer's own name in the path is the parent.",
+    thought="Cutting the layer's own name out of the path leaves the parent.",
     hint="A parent may have the same name as its child. Where does the last part begin?",
 )  # fmt: skip
 answer.slip(
     "parent_by_strip", 'parent, _, child = name.rpartition(".")',
     'child = name.split(".")[-1]\n        parent = name.rstrip("." + child)',
-    thought="rstrip takes a word off the end.",
-    hint="Try 'prior.q_proj'.rstrip('.q_proj') in a cell: strip takes off letters, as long as they are among those given.",
+    thought="rstrip removes a word from the end.",
+    hint="Try 'prior.q_proj'.rstrip('.q_proj') in a cell: rstrip removes every last letter that is among those "
+        "given.",
 )  # fmt: skip
 answer.slip(
     "split_at_the_first_dot", 'name.rpartition(".")', 'name.partition(".")',
@@ -613,8 +624,8 @@ answer.slip(
 )  # fmt: skip
 answer.slip(
     "set_on_the_model", "model.get_submodule(parent)", "model",
-    thought="The model holds its layers, so the layer is set on the model.",
-    hint="Whose attribute is the layer? Print the names of the model's modules after the call.",
+    thought="The layers belong to the model, so the new layer is set on the model.",
+    hint="Which module has the layer as its attribute? Print the names of the model's modules after the call.",
 )  # fmt: skip
 answer.slip(
     FULL_NAME_AS_ATTRIBUTE, "setattr(model.get_submodule(parent), child,", "setattr(model, name,",
@@ -633,17 +644,17 @@ answer.slip(
 answer.slip(
     "alpha_forgotten", "LoRALinear(module, rank, alpha)", "LoRALinear(module, rank)",
     thought="LoRALinear knows its alpha.",
-    hint="LoRALinear has a default for alpha. Does the alpha that inject gets reach it?",
+    hint="LoRALinear has a default for alpha. Do you pass on the alpha that inject gets?",
 )  # fmt: skip
 answer.slip(
     "rank_forgotten", "LoRALinear(module, rank, alpha)", "LoRALinear(module, alpha=alpha)",
     thought="LoRALinear knows its rank.",
-    hint="LoRALinear has a default for rank. Does the rank that inject gets reach it?",
+    hint="LoRALinear has a default for rank. Do you pass on the rank that inject gets?",
 )  # fmt: skip
 answer.slip(
     "rank_and_alpha_swapped", "LoRALinear(module, rank, alpha)", "LoRALinear(module, alpha, rank)",
     thought="The order of two numbers does not matter.",
-    hint="Which one comes first in LoRALinear? Passing them by name leaves no doubt.",
+    hint="Which one comes first in LoRALinear? If you pass them by name, the order does not matter.",
     recognise=lambda case, observation: _has_alpha_for_rank(case, observation),
 )  # fmt: skip
 answer.slip(
@@ -654,13 +665,14 @@ answer.slip(
 answer.slip(
     "model_returned", RETURN, "    return model",
     thought="The function changes a model, so it returns it.",
-    hint="The model is changed in place, so the caller has it already. What does the docstring say is "
-        "returned?",
+    hint="The model is changed in place, so the caller has it already. What should the function return, according "
+        "to the docstring?",
 )  # fmt: skip
 answer.slip(
     "count_returned", RETURN, "    return len(names)",
-    thought="How many there were says enough.",
-    hint="Two models can have as many matches and not the same. The names tell.",
+    thought="The number of replaced layers is enough.",
+    hint="Two models can have the same number of matches and different layers. Only the names show which ones "
+        "they are.",
 )  # fmt: skip
 answer.slip(
     NESTED, MATCH, 'f".{name}".removesuffix(".base_layer").endswith(f".{target}")',
@@ -671,8 +683,8 @@ answer.slip(
     "module = model.get_submodule(name)",
     "module = model.get_submodule(name)\n        module = getattr(module, 'base_layer', module)",
     thought="A second call starts again.",
-    hint="A second call by accident would lose what was trained. What does a name stand for that is "
-        "adapted already?",
+    hint="An accidental second call would lose what was trained. What should your code do with a layer that has "
+        "an adapter already?",
 )  # fmt: skip
 LAYER = "        setattr(model.get_submodule(parent), child, LoRALinear(module, rank, alpha))\n"
 FILLED = """        layer = LoRALinear(module, rank, alpha)

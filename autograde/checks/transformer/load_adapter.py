@@ -17,18 +17,20 @@ REFUSALS = "what does not fit"  # the part of the points that is for what must r
 
 HALF_LOADED = Misconception(
     "half_loaded",
-    thought="Each tensor can be looked at when its turn comes.",
-    hint="When the last key does not fit, the first ones are written already. Look at all of them before you write one.",
+    thought="Each tensor can be checked just before it is written.",
+    hint="If the last key does not fit, the first ones have been written already. Check all of them before you "
+    "write one.",
 )
 SHARED = Misconception(
     "memory_shared",
-    thought="A tensor that is handed over can be used as it is.",
-    hint="Change one entry of the state after loading, and look at the parameter. Who else holds these numbers?",
+    thought="A tensor of the state can be used as it is.",
+    hint="Change one entry of the state after loading, and look at the parameter. Do the two share memory?",
 )
 NEW_PARAMETERS = Misconception(
     "new_parameters",
-    thought="A new Parameter with the new values does the same.",
-    hint="An optimiser holds the old ones, and goes on training those. Write the values into the Parameters that are there.",
+    thought="A new Parameter with the new values is just as good.",
+    hint="An optimiser may still have the old Parameters, and would go on training those. Write the values into "
+    "the Parameters that are there.",
 )
 STATE_CHANGED = Misconception(
     "state_changed",
@@ -37,8 +39,8 @@ STATE_CHANGED = Misconception(
 )
 SILENT = Misconception(
     "nothing_named",
-    thought="Saying that something is wrong is enough.",
-    hint="The reader of the message has to find out what is wrong with a file. Which part of the file should it name?",
+    thought="It is enough to say that something is wrong.",
+    hint="The user has to find out what is wrong with a file. Which part of the file should the message name?",
 )
 
 answer = RightAnswer("""
@@ -87,7 +89,7 @@ class LoadAdapter(Check):
         "any exception whose message has the key; a comparison of two sets of keys, load_state_dict on single layers, "
         "copy_ under no_grad or into .data."
     )
-    next_step = "List what must be true of state before the first number is written, and check it in that order."
+    next_step = "List what must be true of state before you write the first value, and check it in that order."
 
     def cases(self, draw):
         models = iter(adapted_models(draw, draw.shuffled([2, 3] * 8)))
@@ -252,16 +254,16 @@ def _loading_fault(check, case, observation):
             problem = (
                 f"{name} has kept its old values."
                 if _is_kept(case, observation, name)
-                else f"{name} has not the values that the state has for it."
+                else f"{name} does not have the values that the state has for it."
             )
             return Fault(problem, tensors=tensors)
     if other_names := [name for name in observation["changed"] if name not in case.adapters]:
-        return Fault(f"The values of {other_names[0]} have changed, and it is no adapter.")
+        return Fault(f"The values of {other_names[0]} have changed, and it is not an adapter.")
     if observation["grads"]:
         hint = "A loader does not decide which parameters train: leave requires_grad alone."
         return Fault(f"requires_grad of {observation['grads'][0]} has changed.", hint=hint)
     if not _is_state_kept(case, observation):
-        return Fault("The state that was handed over has changed.", misconception=STATE_CHANGED)
+        return Fault("The call has changed the state that it was given.", misconception=STATE_CHANGED)
     return None
 
 
@@ -283,13 +285,13 @@ def _refusal_fault(case, observation):
         return raised_fault("The call", error)
     if changed:
         shown = ", ".join(changed[:2])
-        return Fault(f"It raised {error['type']}, and by then {shown}{' …' if len(changed) > 2 else ''} had changed.",
+        return Fault(f"It raised {error['type']}, but before that it had changed {shown}{' …' if len(changed) > 2 else ''}.",
                      misconception=HALF_LOADED)  # fmt: skip
     if not names_key:
-        return Fault("The exception does not say which key is to blame.", error_text, f"a message that contains {blame}",
+        return Fault("The exception does not name the key that is wrong.", error_text, f"a message that contains {blame}",
                      misconception=SILENT, where=error["where"])  # fmt: skip
     if not _is_state_kept(case, observation):
-        return Fault("The state that was handed over has changed.", misconception=STATE_CHANGED)
+        return Fault("The call has changed the state that it was given.", misconception=STATE_CHANGED)
     return None
 
 
@@ -321,19 +323,19 @@ WRITE = "        for key, parameter in adapters.items():\n            parameter.
 answer.slip(
     "missing_ignored", MISSING, "pass", SHAPE, "if key in state and state[key].shape != parameter.shape:",
     COPY, "parameter.copy_(state.get(key, parameter))",
-    thought="What is in the file is loaded, and the rest stays as it is.",
-    hint="The rest is an adapter's half. What does a layer compute with your A and a B that is still zero?",
+    thought="A loader loads what is in the file and leaves the rest as it is.",
+    hint="Then half of an adapter is missing. What does a layer compute with the loaded A and a B that is still "
+        "zero?",
 )  # fmt: skip
 answer.slip(
     "extra_ignored", EXTRA, "pass",
-    thought="What the model has no place for does no harm.",
-    hint="It was trained, and now it is not used: the model computes something else than the one that was saved.",
+    thought="A tensor that the model has no place for does no harm.",
+    hint="It was trained, and now it is not used: the model does not compute what the saved one computed.",
 )  # fmt: skip
 answer.slip(
     "only_lora_keys_looked_at", "if key not in adapters:", "if 'lora_' in key and key not in adapters:",
     thought="Only keys with lora in them can be wrong.",
-    hint="A file with a weight of the base in it is no adapter. What should happen to a key that is "
-        "not used?",
+    hint="A file with a weight of the base in it is not an adapter file. What should happen when a key is not used?",
 )  # fmt: skip
 answer.slip(
     "keys_of_the_base_accepted", "if key not in adapters:", "if key not in model.state_dict():",
@@ -344,7 +346,8 @@ answer.slip(
     "keys_of_the_base_accepted", "if key not in adapters:", "if key not in model.state_dict():",
     WRITE, "        for key, value in state.items():\n            model.state_dict()[key].copy_(value)",
     thought="Every key of the model can be loaded.",
-    hint="The model has keys that belong to no adapter, and yours writes what the state has for them. Which keys may it write?",
+    hint="The model has keys that belong to no adapter, and your loader writes what the state has for them. Which "
+        "keys may it write?",
 )  # fmt: skip
 answer.slip(
     "shape_not_looked_at", SHAPE, "if False:",
@@ -354,32 +357,32 @@ answer.slip(
 answer.slip(
     "one_axis_looked_at", SHAPE, "if state[key].ndim != 2 or state[key].shape[0] != parameter.shape[0]:",
     thought="The length of a matrix says whether it fits.",
-    hint="A matrix has two sizes. Try torch.zeros(4, 3).copy_(torch.ones(4, 1)): what has become of the one column?",
+    hint="A matrix has two sizes. Try torch.zeros(4, 3).copy_(torch.ones(4, 1)): what happened to the single "
+        "column?",
 )  # fmt: skip
 answer.slip(
     "one_axis_looked_at", SHAPE, "if state[key].ndim != 2 or state[key].shape[-1] != parameter.shape[-1]:",
     thought="The last size of a matrix says whether it fits.",
-    hint="A matrix has two sizes. Try torch.zeros(3, 4).copy_(torch.ones(1, 4)): what has become of the one row?",
+    hint="A matrix has two sizes. Try torch.zeros(3, 4).copy_(torch.ones(1, 4)): what happened to the single row?",
 )  # fmt: skip
 answer.slip(
     "reshaped_to_fit", SHAPE, "if state[key].numel() != parameter.numel():",
     COPY, "parameter.copy_(state[key].reshape(parameter.shape))",
-    thought="With as many numbers it can be made to fit.",
-    hint="A transposed matrix has as many numbers, in another order. What does reshape do to them?",
+    thought="A tensor with the right number of entries can be reshaped to fit.",
+    hint="A transposed matrix has the same number of entries, in another order. What does reshape do to that order?",
 )  # fmt: skip
 answer.slip(
     "transposed_to_fit", SHAPE, "if state[key].shape != parameter.shape and state[key].T.shape != parameter.shape:",
     COPY, "parameter.copy_(state[key] if state[key].shape == parameter.shape else state[key].T)",
     thought="A transposed matrix only has to be turned back.",
-    hint="On a square matrix one cannot tell whether it is transposed. A file in another layout is "
-        "refused, not guessed at.",
+    hint="You cannot see whether a square matrix is transposed. Do not guess: refuse a file in another layout.",
 )  # fmt: skip
 answer.slip(
     "loaded_by_order", WRITE,
     "        for value, parameter in zip(state.values(), adapters.values()):\n            if value.shape == parameter.shape:\n"
     "                parameter.copy_(value)",
     thought="A dict keeps its order, so the values are in the order of the layers.",
-    hint="A file may give its keys in any order. What says where a tensor belongs?",
+    hint="A file may have its keys in any order. What tells you where a tensor belongs?",
 )  # fmt: skip
 answer.slip(
     HALF_LOADED,
@@ -410,29 +413,31 @@ answer.slip(
 )  # fmt: skip
 answer.slip(
     "made_trainable", COPY, "parameter.copy_(state[key])\n            parameter.requires_grad_(True)",
-    thought="Adapters train, so what is loaded must train.",
-    hint="A caller may load an adapter only for inference, and have frozen it. What does your loader "
-        "change besides the numbers?",
+    thought="Adapters train, so loaded adapters must require a gradient.",
+    hint="A caller may have frozen the adapters, to use them for inference only. What does your loader change "
+        "besides the values?",
 )  # fmt: skip
 answer.slip(
     "no_grad_forgotten", "with torch.no_grad():", "if True:",
     thought="Copying numbers has nothing to do with autograd.",
-    hint="A parameter that trains is a leaf of a graph. Writing into it must be hidden from autograd.",
+    hint="A parameter that trains is a leaf of the graph, and autograd refuses to record that you write into it. "
+        "In which context does it record nothing?",
     recognise=lambda case, observation: "raised" in observation and "a leaf Variable that requires grad" in observation["raised"]["message"],
 )  # fmt: skip
 answer.slip(
     "strict_false",
     answer.source[answer.source.index("    adapters = {}") :], "    model.load_state_dict(state, strict=False)\n", exactly=True,
     thought="load_state_dict with strict=False loads what is there.",
-    hint="It loads what is there, and says nothing of what is not. Which of your keys did it use? It also writes before it raises.",
+    hint="It loads what is there and does not report what is missing. Which of your keys did it use? It also "
+        "writes before it raises.",
 )  # fmt: skip
 
 
 @load_adapter.misconception(
     "lora_in_the_name",
-    thought="What stands in a layer and begins with lora_ is an adapter.",
-    hint="A block may hold a norm that is called lora_norm, and a file of adapters has no key for it. What is there by which an "
-    "adapter is known for certain?",
+    thought="A part of a module whose name begins with lora_ is an adapter.",
+    hint="A block may have a norm that is called lora_norm, and an adapter file has no key for it. How can you "
+    "recognise an adapter with certainty?",
 )
 def by_lora_in_the_name(model, state):
     own = {name: parameter for name, parameter in model.named_parameters() if ".lora_" in name}

@@ -31,36 +31,36 @@ from autograde.probes.weight_space import adapted_layer
 ORIGINAL_TRAINS = Misconception(
     "original_trains",
     thought="Registering a parametrisation replaces the weight.",
-    hint="The weight is still there, as parametrizations.weight.original, and an optimiser finds it. What has to happen "
-    "to it?",
+    hint="The weight is still there, as parametrizations.weight.original, and an optimiser finds it. What must "
+    "you do with it?",
 )
 BIAS_TRAINS = Misconception(
     "bias_trains",
-    thought="LoRA is about the weight, so it is the weight that is frozen.",
+    thought="LoRA is about the weight, so only the weight must be frozen.",
     hint="List the parameters that require a gradient. There should be two.",
 )
 ORIGINAL_COPIED = Misconception(
     "original_copied",
     thought="A copy of the weight is as good as the weight itself.",
-    hint="Another layer may use the same tensor, and a copy takes its memory once more. Freezing needs no new tensor: which of your "
-    "lines makes one?",
+    hint="Another layer may use the same tensor, and a copy takes the same memory again. Freezing needs no new "
+    "tensor: which of your lines makes one?",
 )
 BIAS_NO_PARAMETER = Misconception(
     "bias_no_parameter",
     thought="A bias that does not train need not be a Parameter.",
-    hint="Frozen or not, it belongs in module.parameters(): other code counts it there, or trains it later. What freezes a "
-    "Parameter and leaves it where it is?",
+    hint="Frozen or not, it belongs in module.parameters(): other code counts it there, or trains it later. How "
+    "can you freeze a Parameter and leave it where it is?",
 )
 ADAPTER_FROZEN = Misconception(
     "adapter_frozen",
     thought="The module is frozen when everything is in place.",
-    hint="Once it is registered, the adapter is a part of the module too. In which order do you freeze and register?",
+    hint="Once it is registered, the adapter is part of the module, too. In which order do you freeze and register?",
 )
 NESTED = Misconception(
     "nested",
     thought="A second call replaces the first one, or does no harm.",
-    hint="It puts a second adapter in front of the first, and nothing says so. What does parametrize.is_parametrized tell "
-    "you before you begin?",
+    hint="It adds a second adapter to the first, without any error. What can parametrize.is_parametrized tell you "
+    "before you begin?",
 )
 SILENT_SECOND_CALL = Misconception(
     "silent_second_call",
@@ -69,33 +69,34 @@ SILENT_SECOND_CALL = Misconception(
 )
 NOT_PARAMETRISED = Misconception(
     "not_parametrised",
-    thought="The adapted weight is worked out and put into the layer.",
-    hint="Then it is worked out once, and what A and B learn later never shows. The parametrisation works it out anew "
-    "at each access: register it.",
+    thought="The adapted weight is computed once and put into the layer.",
+    hint="Then what A and B learn later has no effect. A parametrisation computes the weight again at each "
+    "access: register one.",
 )
 DTYPE_FORGOTTEN = Misconception(
     "dtype_forgotten",
-    thought="LoRAWeight makes what the layer needs.",
-    hint="It makes float32. Try it on a layer in float64, and print the dtype of A.",
+    thought="LoRAWeight makes A and B in the layer's dtype.",
+    hint="It makes them in float32. Try it on a layer in float64, and print the dtype of A.",
 )
 KERNEL_FLATTENED_WRONG = Misconception(
     "kernel_flattened_wrong",
     thought="Any two numbers whose product is the size of the weight will do as rows and columns.",
-    hint="One row of the matrix is all that one output looks at. How many outputs has the layer, and how many numbers "
-    "does each of them look at?",
+    hint="One row of the matrix has the weights of one output. How many outputs does the layer have, and how many "
+    "weights does each of them have?",
 )
 GROUPS_IGNORED = Misconception(
     "groups_ignored",
-    thought="A kernel has in_channels times kh times kw numbers.",
-    hint="Print the shape of the weight of nn.Conv2d(6, 10, (3, 2), groups=2). Which of its sizes did you expect to be "
-    "another one?",
+    thought="A kernel has in_channels times kh times kw entries.",
+    hint="Print the shape of the weight of nn.Conv2d(6, 10, (3, 2), groups=2). Which of its sizes is not what you "
+    "expected?",
 )
 
 LINEAR_ONLY = Misconception(
     "linear_only",
-    thought="A layer with a weight is a linear layer.",
-    hint="The weight of a convolution has four axes, and the layer counts channels. Which size and which attribute in your "
-    "code are there in a linear layer only? What can be read from the weight of either?",
+    thought="Every layer with a weight looks like a linear layer.",
+    hint="The weight of a convolution has four axes, and the layer has in_channels, not in_features. Which size "
+    "or attribute in your code exists for a linear layer only? What can you read from the weight in both "
+    "cases?",
 )
 
 answer = RightAnswer(f"""
@@ -182,7 +183,7 @@ class AdaptWeight(Check):
         if not is_same(values, args["weight"]):
             return Fault("The module's own weight (parametrizations.weight.original) has changed.")
         if (observation["bias"] is None) != (args["bias"] is None):
-            return Fault("The module's bias is another one than before.")
+            return Fault("The module's bias is not the same object as before.")
         if observation["bias"] is not None and not is_same(observation["bias"][0], args["bias"]):
             return Fault("The module's bias has changed.")
         if trains:
@@ -198,7 +199,7 @@ class AdaptWeight(Check):
             return Fault("A and B do not require a gradient, so nothing trains.", misconception=ADAPTER_FROZEN)
         expected_shapes = {"A": (rank, columns), "B": (rows, rank)}
         if fault := fresh_module_fault(
-            fresh, expected_shapes, args["alpha"], rank, "The module in front of the weight"
+            fresh, expected_shapes, args["alpha"], rank, "The module registered on the weight"
         ):
             a, b = fresh["A"].get("shape"), fresh["B"].get("shape")
             wrong_shapes = [list(expected_shapes["A"]), list(expected_shapes["B"])] != [a, b]
@@ -221,9 +222,9 @@ class AdaptWeight(Check):
     def _values_fault(self, case, observation):
         args, dtype = case.args, case.args["weight"].dtype
         if "unset" in observation:
-            return Fault(f"{observation['unset']} is not a tensor that values can be written into.")
+            return Fault(f"Values cannot be written into {observation['unset']}.")
         if not is_same(observation["at_start"], args["weight"]):
-            return Fault("A freshly adapted layer does not use the weight that it had before, to the last bit.")
+            return Fault("The weight of a freshly adapted layer is not bit for bit the weight that it had before.")
         right = output(args, args["weight"].double() + change(args))
         fault = fault_between(
             observation["out"], "torch.Tensor", right, dtype=dtype, device=case.device, what="The output"
@@ -251,7 +252,7 @@ class AdaptWeight(Check):
 
     def _call_again_fault(self, which, again):
         if again["changed"] and again["raised"]:
-            hint = "Find out whether the weight is parametrised before you change anything, freezing included."
+            hint = "Check whether the weight is parametrised before you change anything. Freezing is a change, too."
             return Fault(f"{which} raised, and by then it had changed the module.", hint=hint)
         if again["changed"]:
             return Fault(f"{which} changed the module, where it should raise a ValueError.", misconception=NESTED)
@@ -259,7 +260,7 @@ class AdaptWeight(Check):
             kinds = again["raised"]
             if kinds:
                 hint = (
-                    "A caller who waits for this one mistake has to know its type. Which one does the docstring name?"
+                    "A caller who wants to catch this error has to know its type. Which type does the docstring name?"
                 )
                 return Fault(f"{which} raised a {describe.clean(str(kinds[0]), 40)}, and not a ValueError.", hint=hint)
             return Fault(f"{which} raised nothing.", misconception=SILENT_SECOND_CALL)
@@ -282,11 +283,9 @@ def _own_fault(own):
     """The fault of a module whose weight or bias is another tensor than it came with."""
     for name in ("weight", "bias"):
         if own[name] is not True:
-            return Fault(
-                f"The module's own {name} is a copy of what it was, with other memory.", misconception=ORIGINAL_COPIED
-            )
+            return Fault(f"The module's own {name} is now a copy, in other memory.", misconception=ORIGINAL_COPIED)
     if own["bias_parameter"] is not True:
-        return Fault("The module's bias is no Parameter any more.", misconception=BIAS_NO_PARAMETER)
+        return Fault("The module's bias is no longer a Parameter.", misconception=BIAS_NO_PARAMETER)
     return None
 
 

@@ -22,12 +22,12 @@ from autograde.remote.facts import same_bits
 
 CHANGE_LOST = Misconception(
     "change_lost",
-    thought="Removing the parametrisation is all that folding is.",
-    hint="Which weight is left when it is removed: the original one or the adapted one? help() names both cases.",
+    thought="Folding means to remove the parametrisation, and nothing else.",
+    hint="Which weight stays when you remove it: the original or the adapted one? help() describes both cases.",
 )
 UNFROZEN = Misconception(
     "unfrozen",
-    thought="A plain layer trains, so its parameters do.",
+    thought="A plain layer trains, so its parameters must require a gradient.",
     hint="Compare requires_grad of weight and bias before and after the call. A new nn.Parameter requires a gradient "
     "unless told otherwise.",
 )
@@ -45,30 +45,30 @@ ONLY_SWITCHED_OFF = Misconception(
 NO_PARAMETER = Misconception(
     "no_parameter",
     thought="The tensor that the layer computed is its new weight.",
-    hint="Autograd has recorded how it was made, or it is a plain tensor. Print list(module.parameters()): what do you put in "
-    "the weight's place?",
+    hint="It is a plain tensor, perhaps with a grad_fn. Print list(module.parameters()): what do you put in place "
+    "of the weight?",
 )
 LEFT_BEHIND = Misconception(
     "left_behind",
-    thought="The values are in the weight, and what else the module holds does no harm.",
+    thought="The values are in the weight, so anything else in the module does no harm.",
     hint="Print the names in module.state_dict(): a plain layer has a weight and perhaps a bias.",
 )
 SWITCH_IGNORED = Misconception(
     "switch_ignored",
     thought="Folding puts the change into the weight, whether the adapter is on or off.",
-    hint="layer.weight says what the layer uses. What is it while en is False, and what must the folded layer use?",
+    hint="layer.weight is what the layer uses. What is it while en is False, and what must the folded layer use?",
 )
 COPY_FOLDED = Misconception(
     "copy_folded",
     thought="It is safer to fold a copy.",
-    hint="The copy has the class that the parametrisation made, and so has the original: what is taken from that class is gone for both. "
-    "Fold the module itself, and return it.",
+    hint="Copy and original share the class that the parametrisation made: what is removed from that class is "
+    "gone for both. Fold the module itself, and return it.",
 )
 PLAIN_ACCEPTED = Misconception(
     "plain_accepted",
-    thought="Where there is nothing to fold, nothing needs to be said.",
-    hint="Folding a layer twice, or the wrong layer, is a mistake that should be reported. What does "
-    "torch's own function do there, and does your code still let it?",
+    thought="If there is nothing to fold, no error is needed.",
+    hint="To fold a layer twice, or the wrong layer, is a mistake that should be reported. What does torch's own "
+    "function do then, and does your code let it?",
 )
 
 answer = RightAnswer("""
@@ -129,7 +129,7 @@ class Fold(Check):
                 return self.failed_call(observation) if "not_callable" in observation else None
             return Fault("The module has no parametrisation, and no error was raised.", misconception=PLAIN_ACCEPTED)
         if observation.get("during") == "layer.weight" and observation["same"] is not True:
-            problem = "Another module came back, and the one that was given has no weight any more."
+            problem = "Another module came back, and the one that was passed in has no weight any more."
             return Fault(problem, misconception=COPY_FOLDED)
         if fault := in_place_fault(self, observation):
             return fault
@@ -145,17 +145,15 @@ class Fold(Check):
             return None
         names = describe.clean(", ".join(map(str, observation["parameters"])), 160)
         if any(str(name).startswith("parametrizations.") for name in observation["parameters"]):
-            return Fault(f"The module is still parametrised. It holds {names}.", misconception=ONLY_SWITCHED_OFF)
+            return Fault(f"The module is still parametrised. It has {names}.", misconception=ONLY_SWITCHED_OFF)
         if observation["parameters"] != expected_names:
             extra = set(map(str, observation["parameters"])) - set(expected_names)
-            problem = (
-                f"The module's state_dict holds {names or 'nothing'}, and should hold {', '.join(expected_names)}."
-            )
+            problem = f"The module's state_dict has {names or 'nothing'}, and should have {', '.join(expected_names)}."
             return Fault(problem, misconception=LEFT_BEHIND if extra else NO_PARAMETER)
         return Fault(
-            f"The module is no plain {args['kind']} afterwards: its class is another one.",
-            hint="Registering a parametrisation gave the module a class of its own, in which weight is a property. Which "
-            "function of torch takes all of that back?",
+            f"Afterwards the module is not a plain {args['kind']}: its class is another one.",
+            hint="When the parametrisation was registered, the module got a class of its own, in which weight is "
+            "a property. Which function of torch undoes all of that?",
         )
 
     def _values_fault(self, case, observation):
@@ -175,7 +173,7 @@ class Fold(Check):
                 return Fault(problem, fault.returned, fault.expected, misconception=CHANGE_LOST)
             adapted = args["weight"].double() + change(args)
             if not args["en"] and agree(observation["weight"], adapted, dtype, case.device):
-                problem = "The adapter is off, and yet its change is in the weight."
+                problem = "The adapter is off, but its change is in the weight."
                 return Fault(problem, fault.returned, fault.expected, misconception=SWITCH_IGNORED)
             return fault
         right = output(args, weight)
@@ -190,8 +188,8 @@ class Fold(Check):
     def _training_fault(self, args, observation):
         if observation["leaf"] is not True or observation["graph"] is not False or observation["parameter"] is not True:
             return Fault(
-                "The values are right, but the weight is no leaf Parameter.",
-                hint="Autograd has recorded how it was made, or it is a plain tensor. What do you put in its place?",
+                "The values are right, but the weight is not a leaf Parameter.",
+                hint="It is a plain tensor, perhaps with a grad_fn. What do you put in its place?",
             )
         expected = [args["trains"][0], args["trains"][1] and args["bias"] is not None]
         for name, trains, right in zip(("weight", "bias"), observation["trains"], expected, strict=True):
@@ -227,15 +225,15 @@ answer.slip(
     "lora = module.parametrizations.weight[0]\n"
     '    parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)\n'
     "    if lora.en:\n        module.weight.data += (lora.B @ lora.A).data.view(module.weight.shape)",
-    hint="The change is B @ A, scaled. Compare yours with the forward of the module that is being folded.",
+    hint="The change is scale times B @ A. Compare yours with the forward of the module that you fold.",
 )
 answer.slip(
     "change_twice",
     "    parametrize.remove",
     "    with torch.no_grad():\n        module.parametrizations.weight.original.copy_(module.weight)\n    parametrize.remove",
-    thought="First the change is written into the original weight, and then the parametrisation is removed.",
-    hint="leave_parametrized=True takes the weight as the adapter makes it from the original. What does the original hold "
-    "by then?",
+    thought="The change has to be written into the original weight before the parametrisation is removed.",
+    hint="leave_parametrized=True keeps the weight that the adapter computes from the original. What is in the "
+    "original at that moment?",
 )
 answer.slip(UNFROZEN, "return module", "return module.requires_grad_(True)")
 answer.slip(FROZEN, "return module", "return module.requires_grad_(False)")

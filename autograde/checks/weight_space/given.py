@@ -14,11 +14,12 @@ from autograde.remote.wire import WireError
 
 BOTH_ZERO = families.BOTH_ZERO.reworded(
     thought="An update that starts at zero has both matrices at zero.",
-    hint="That is the published module from the beginning of the lesson. The gradient of each matrix contains the other "
-    "one: what is it, when both are zero?",
+    hint="That is the published module from the beginning of the lesson. The gradient of each matrix has the "
+    "other one as a factor: what is it when both are zero?",
 )
 BOTH_RANDOM = families.BOTH_RANDOM.reworded(
-    hint="What does the fresh module return for a weight? It should be that weight: training starts from the layer as it was.",
+    hint="What does a new module return for a weight? It should be that weight: training starts from the layer as "
+    "it was.",
 )
 ALPHA_NOT_DIVIDED = families.ALPHA_NOT_DIVIDED.reworded(
     thought="alpha itself is the scale.",
@@ -27,7 +28,7 @@ ALPHA_NOT_DIVIDED = families.ALPHA_NOT_DIVIDED.reworded(
 NOT_REGISTERED = Misconception(
     "not_registered",
     thought="A tensor that requires a gradient is a parameter.",
-    hint="Ask the module for its parameters(): an optimiser, .to() and a state_dict know only those.",
+    hint="Print list(module.parameters()): an optimiser, .to() and a state_dict see only those.",
 )
 
 LORA_WEIGHT = """
@@ -154,16 +155,18 @@ def fresh_module_fault(state, expected_shapes, alpha, rank, whose):
             kind = describe.clean(str(adapter_state["type"]), 60)
             if kind == "NoneType":
                 return Fault(
-                    f"{whose} has no {name}.", hint=f"Keep the names A and B as they were given, as self.{name}."
+                    f"{whose} has no {name}.",
+                    hint=f"Keep the names A and B as they are given in the exercise: self.{name}.",
                 )
-            return Fault(f"{whose} has no tensor {name}, but {kind}.")
+            return Fault(f"{name} of {whose[0].lower() + whose[1:]} is not a tensor, but {kind}.")
         if adapter_state["shape"] != list(size):
             swapped = all(state[n].get("shape") == list(expected_shapes[n])[::-1] for n in expected_shapes)
             hint = (
-                "Both are the other way round: A is (rank, out_f) and B is (in_f, rank), so that B stands on the left."
+                "Both are the other way round: A is (rank, out_f) and B is (in_f, rank), so B is on the left "
+                "in the product."
             )
             if adapter_state["shape"] in ([alpha, size[1]], [size[0], alpha]) and not swapped:
-                hint = "That is alpha where the rank should be. In which order are the two handed over?"
+                hint = "That is alpha where the rank should be. In which order do you pass the two?"
                 swapped = True
             return Fault(
                 f"{name} of {whose[0].lower() + whose[1:]} has shape {describe.shape(adapter_state['shape'])}, not {tuple(size)}.",
@@ -171,32 +174,33 @@ def fresh_module_fault(state, expected_shapes, alpha, rank, whose):
                 misconception=SIZES_SWAPPED if _has_sizes_exchanged(state, expected_shapes) else None,
             )
         if adapter_state["registered"] is not True:
-            return Fault(f"{name} is no Parameter of {whose[0].lower() + whose[1:]}.", misconception=NOT_REGISTERED)
+            return Fault(f"{name} is not a Parameter of {whose[0].lower() + whose[1:]}.", misconception=NOT_REGISTERED)
         if adapter_state["trains"] is not True:
             return Fault(f"{name} does not require a gradient, so nothing can learn.")
     if not is_number(state["scale"]) or not agree(float(as_number(state["scale"])), alpha / rank):
         returned_and_expected = describe.contents(state["scale"]), describe.contents(alpha / rank)
         is_alpha = is_number(state["scale"]) and agree(float(as_number(state["scale"])), float(alpha))
-        hint = f"alpha is {alpha} and rank is {rank} in this call. What do you divide by what, and do both get as far as here?"
+        hint = (
+            f"In this call alpha is {alpha} and rank is {rank}. What do you divide by what, and are these the "
+            "values that arrive there?"
+        )
         cause = ALPHA_NOT_DIVIDED if is_alpha else None
         return Fault(
             "scale is not alpha / rank.", *returned_and_expected, hint="" if cause else hint, misconception=cause
         )
     if state["en"] is not True:
-        hint = "The switch is an attribute of the module itself, called en, and a fresh module is on."
+        hint = "The switch is an attribute of the module, called en, and a new module is switched on."
         return Fault("en is not True at the start.", describe.contents(state["en"]), "True", hint=hint)
     a, b = (_filled(state[name]) for name in "AB")
     if a == b == "zero":
         return Fault("A and B are both zero: their gradients are zero too, at every step.", misconception=BOTH_ZERO)
     if "zero" not in (a, b):
-        return Fault(
-            "Neither A nor B is zero, so a fresh module changes the weight already.", misconception=BOTH_RANDOM
-        )
+        return Fault("Neither A nor B is zero, so a new module already changes the weight.", misconception=BOTH_RANDOM)
     random, name = (b, "B") if a == "zero" else (a, "A")
     if random not in ("constant", "not finite"):
         return random_fault(random, state[name]["values"].double(), name)
     description = "all its entries are the same" if random == "constant" else "it holds inf or nan"
-    hint = "With equal entries all directions of the rank learn the same. Draw them at random."
+    hint = "With equal entries, all directions learn the same. Draw the entries at random."
     return Fault(f"{name} is not random: {description}.", hint=hint)
 
 
@@ -212,9 +216,9 @@ def _filled(adapter_state):
 
 SIZES_SWAPPED = Misconception(
     "sizes_swapped",
-    thought="in_f are a layer's inputs and out_f its outputs.",
-    hint="Here they are rows and columns of the weight, and a weight is stored as (out, in). Print the shape of "
-    "nn.Linear(5, 3).weight.",
+    thought="in_f is the number of a layer's inputs, and out_f that of its outputs.",
+    hint="Here they are the rows and columns of the weight, and a weight is stored as (out, in). Print the shape "
+    "of nn.Linear(5, 3).weight.",
 )
 
 
@@ -235,7 +239,7 @@ def in_place_fault(check, observation):
     kind = describe.clean(str(observation["type"]), 80)
     returned = "nothing" if kind == "NoneType" else f"a {kind}"
     return Fault(
-        f"The call returned {returned}, and not the very module it was given.",
+        f"The call returned {returned}, not the module that it was given.",
         hint="Change the module in place, and end with return module.",
         misconception=RETURNED_NONE if kind == "NoneType" else None,
     )
@@ -251,10 +255,10 @@ def gradient_fault(observation, expected, dtype, device):
     gradients = observation["gradients"]
     if isinstance(gradients, dict) and "raised" in gradients:
         return Fault(
-            "The values are right, but A, B or what is made of them is changed in place after it was used: a step of training "
-            "would raise an error.",
-            hint="For the gradients, autograd needs each tensor as it was when it was used. Look for [...] = ..., += and names "
-            "ending in _, also under torch.no_grad(), and make a new tensor instead.",
+            "The values are right, but A, B or a tensor computed from them is changed in place after it was "
+            "used: a step of training would raise an error.",
+            hint="To compute the gradients, autograd needs each tensor as it was when it was used. Look for [...] "
+            "= ..., += and names ending in _, also under torch.no_grad(), and make a new tensor instead.",
         )
     if not isinstance(gradients, list) or any(not isinstance(g, torch.Tensor) for g in gradients):
         return Fault(

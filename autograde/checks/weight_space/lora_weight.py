@@ -38,7 +38,7 @@ COPY_WHEN_OFF = Misconception(
 SWITCH_IGNORED = Misconception(
     "switch_ignored",
     thought="en is only information for other code.",
-    hint="Set en to False and call the module. What should come back, and where does your forward look at en?",
+    hint="Set en to False and call the module. What should it return, and where does your forward look at en?",
 )
 NOTHING_WHEN_OFF = RETURNED_NONE.reworded(
     thought="While the module is off, there is nothing to do, and nothing to return.",
@@ -47,15 +47,16 @@ NOTHING_WHEN_OFF = RETURNED_NONE.reworded(
 EN_IS_TRAINING = Misconception(
     "en_is_training",
     thought="The adapter is on while the module trains.",
-    hint="train() and eval() are for dropout and similar layers: an adapter is needed in evaluation "
-    "too. Which attribute is the switch?",
+    hint="train() and eval() are for dropout and similar layers: an adapter is needed in evaluation, too. Which "
+    "attribute is its switch?",
 )
 WITH_GRADIENTS_ONLY = modes.WITH_GRADIENTS_ONLY.reworded(
-    hint="Call your module inside torch.no_grad(), and compare what it returns with wts. What was learned must stay in the weight.",
+    hint="Call your module inside torch.no_grad(), and compare what it returns with wts. The learned change must "
+    "be in the result there, too.",
 )
 MERGED_AT_EVAL = modes.MERGED_AT_EVAL.reworded(
     thought="In evaluation A and B do not change any more, so the weight of an earlier call can be kept.",
-    hint="Give A and B other values, call eval() and then the module: of which values is the weight that it returns?",
+    hint="Give A and B other values, call eval() and then the module: from which values does it compute the weight?",
 )
 DEVICE_IGNORED = Misconception(
     "device_ignored",
@@ -64,7 +65,7 @@ DEVICE_IGNORED = Misconception(
 )
 DOES_NOT_FOLLOW = Misconception(
     "does_not_follow",
-    thought="A and B stay what they were made as.",
+    thought="A and B keep the dtype in which they were made.",
     hint="Move your module with .half() and print the dtype of A and B.",
 )
 
@@ -143,14 +144,14 @@ class LoRAWeightCheck(Check):
                 return fault
             if observation["alike"] == [True, True]:
                 return Fault(
-                    "Two modules made one after the other hold the very same numbers.",
-                    hint="Each module must draw its own. A fixed pattern gives the same numbers every time, and so does a generator "
-                    "that the module itself seeds.",
+                    "Two modules made one after the other start with the same random numbers.",
+                    hint="Each module must draw its own. A fixed pattern gives the same numbers every time, and "
+                    "so does a seed that the module sets itself.",
                 )
         if "raised" in observation:
             return self._raised_fault(observation)
         if "unset" in observation:
-            return Fault(f"{observation['unset']} is not a tensor that values can be written into.")
+            return Fault(f"Values cannot be written into {observation['unset']}.")
         if fault := self.failed_call(observation):
             return fault
         return (
@@ -182,11 +183,11 @@ class LoRAWeightCheck(Check):
         if observation["changed"]:
             return Fault(
                 "The result is right, but the call wrote into wts itself: the layer's own weight.",
-                hint="A frozen weight that is changed at each access drifts away. Make a new tensor.",
+                hint="A frozen weight that is changed at each access drifts further each time. Make a new tensor.",
                 misconception=CHANGED_INPUT,
             )
         if not is_same(observation["at_start"], wts):
-            return Fault("A fresh module does not return the weight as it came, to the last bit.")
+            return Fault("A new module does not return the weight bit for bit as it came.")
         back = case.args["cotangent"].double().view(len(B), -1)
         return gradient_fault(observation, (scale * B.T @ back, scale * back @ A.T), dtype, case.device)
 
@@ -196,7 +197,7 @@ class LoRAWeightCheck(Check):
         if not agree(without_gradients, observation["out"], wts.dtype, case.device):
             is_off = agree(without_gradients, wts, wts.dtype, case.device)
             return Fault(
-                "Under torch.no_grad() the module computes something else than before.",
+                "Under torch.no_grad() the module does not compute the same as before.",
                 misconception=WITH_GRADIENTS_ONLY if is_off else None,
             )
         scale = (DEFAULTS | case.args["options"])["alpha"] / (DEFAULTS | case.args["options"])["rank"]
@@ -205,7 +206,7 @@ class LoRAWeightCheck(Check):
             is_off = agree(in_eval, wts, wts.dtype, case.device)
             is_kept = agree(in_eval, wts.double() + change, wts.dtype, case.device)
             return Fault(
-                "After new values in B and eval() the module computes something else than in training.",
+                "After new values in B and eval(), the module does not compute the same as in training.",
                 misconception=MERGED_AT_EVAL if is_kept else EN_IS_TRAINING if is_off else None,
             )
         if observation["off_out"] is None:
@@ -214,7 +215,7 @@ class LoRAWeightCheck(Check):
             return Fault("With en = False the module still changes the weight.", misconception=SWITCH_IGNORED)
         if observation["off"] is not True or not agree(observation["off_later"], -wts, wts.dtype, case.device):
             return Fault(
-                "With en = False the values are right, but it is another tensor that came back, not wts itself.",
+                "With en = False the values are right, but the module returns another tensor, not wts itself.",
                 misconception=COPY_WHEN_OFF,
             )
         return None
@@ -257,7 +258,7 @@ answer.slip(
     "switch_inverted",
     "if not self.en:",
     "if self.en:",
-    thought="en says that the weight is to be left alone.",
+    thought="en = True means that the weight is left alone.",
     hint="What is en at the start, and should a fresh module adapt the weight? Read your condition aloud for both values.",
 )
 answer.slip(
@@ -266,7 +267,7 @@ answer.slip(
     "        self.en = True\n        self.change = self.B @ self.A",
     "(self.B @ self.A).view",
     "self.change.view",
-    thought="The product of A and B can be worked out when the module is made.",
+    thought="The product of A and B can be computed when the module is made.",
     hint="Every step of training changes A and B. Which values of them does your forward use?",
 )
 answer.slip(
@@ -329,8 +330,9 @@ answer.slip(
     "(self.B @ self.A).view",
     "(self.A.T @ self.B.T).reshape",
     thought="The product has as many entries as the weight, so view puts them where they belong.",
-    hint="view keeps the order in memory. One row of the weight is one output: is one row of your product one output too? "
-    "The rank of the change gives it away: print torch.linalg.matrix_rank of it for a weight that is not square.",
+    hint="view keeps the order in memory. One row of the weight is one output: is one row of your product one "
+    "output, too? The rank shows the mistake: print torch.linalg.matrix_rank of the change for a weight that "
+    "is not square.",
 )
 answer.slip(
     "factors_turned_round",
@@ -343,7 +345,7 @@ change_only = answer.slip(
     "change_only",
     "wts + (self.B",
     "(self.B",
-    thought="The module returns what is to be added.",
+    thought="The module returns only the change.",
     hint="layer.weight gives what your forward returns. Where is the layer's own weight in it?",
 )
 answer.slip(
