@@ -249,14 +249,14 @@ And the experiment from the beginning once more: the same network, the same batc
 # %% demonstration=true alt="Line chart of the loss on turned digits against the step of the optimiser, for two modules. With both matrices zero, a dashed line wobbles about its starting value for all 100 steps. With one of them random, a solid line starts at the same value and falls steeply."
 torch.manual_seed(1)
 alive = copy.deepcopy(network)
-mended = LoRAWeight(16, 8 * 3 * 3, rank=4, device=device)
-parametrize.register_parametrization(alive[3], "weight", mended)
+fixed = LoRAWeight(16, 8 * 3 * 3, rank=4, device=device)
+parametrize.register_parametrization(alive[3], "weight", fixed)
 alive_losses = losses_of_training(alive, tilted, y)
 print(f"the loss of the last 20 steps, as published: {sum(dead_losses[-20:]) / 20:.3f}")
-print(f"the loss of the last 20 steps, mended:       {sum(alive_losses[-20:]) / 20:.3f}")
+print(f"the loss of the last 20 steps, fixed:        {sum(alive_losses[-20:]) / 20:.3f}")
 before, after = (accuracy(m, tilted_held_out, y_held_out) for m in (network, alive))
 print(f"turned digits read: {before:.0%} before, {after:.0%} after")
-mended.en = False
+fixed.en = False
 print(
     "switched off, it computes the same as before:",
     torch.equal(alive(upright), network(upright)),
