@@ -610,16 +610,16 @@ show_prediction(my_fourth_prediction, guess={"digits": "half", "random": "half"}
 for axis, (name, M) in zip(axes, matrices.items()):
     plain = in_4_bits(M)
     pissa = [error(M, in_4_bits(M - largest_part(M, r)) + largest_part(M, r)) for r in kept]
-    mended = [error(M, plain + largest_part(M - plain, r)) for r in kept]
+    corrected = [error(M, plain + largest_part(M - plain, r)) for r in kept]
     axis.axhline(error(M, plain), linestyle=":", color="black", label="plain 4 bits")
-    axis.plot(kept, mended, "s--", color="0.5", label="error mended by its SVD")
+    axis.plot(kept, corrected, "s--", color="0.5", label="plain 4 bits + SVD of the error")
     axis.plot(kept, pissa, "o-", color="black", label="PiSSA's start")
     axis.set(
         xlabel="rank kept precise",
         title={"digits": "trained on digits", "random": "random numbers"}[name],
     )
     print(
-        f"{name:7} plain {pissa[0]:.3f}; rank 16: PiSSA {pissa[4]:.3f}, mended {mended[4]:.3f}"
+        f"{name:7} plain {pissa[0]:.3f}; rank 16: PiSSA {pissa[4]:.3f}, SVD {corrected[4]:.3f}"
     )
 axes[0].set(ylabel="relative error", ylim=(0, None))
 axes[0].legend()
