@@ -489,6 +489,14 @@ def test_a_stub_is_not_started():
     assert "Not started yet" in str(caught.value)
 
 
+def test_parts_that_are_not_the_points_are_refused():
+    class Two(Check):
+        name, points, parts = "two", 3, {"first": 1, "second": 1}
+
+    with pytest.raises(ValueError, match="the parts of two have 2 points, not 3"):
+        Two()
+
+
 def test_a_seed_replays_the_same_inputs():
     first = registry.current().find("linear_by_hand").judge(lambda x, weight, bias: x @ weight, 5)
     assert first == registry.current().find("linear_by_hand").judge(lambda x, weight, bias: x @ weight, 5)
