@@ -421,7 +421,7 @@ Each method gets a learning rate that suits it (they come from the sweep in the 
 """
 
 
-# %% demonstration=true alt="Accuracy on held-out turned digits against the number of parameters trained, on a logarithmic axis, with a small point for each of five seeds and a large one for their average. LoRA of rank 1 lies lowest of the trained ones with the fewest parameters; LoRA of rank 4 comes within two points of full fine-tuning and rank 16 reaches it, with a fraction of its parameters; the head alone has nearly as many parameters as LoRA of rank 4 and is clearly below it. A dotted line far below marks the accuracy before training."
+# %% demonstration=true alt="Accuracy on held-out turned digits against the number of parameters trained, on a logarithmic axis, with a small point for each of five seeds and a large one for their average. LoRA of rank 1 lies lowest of the trained ones with the fewest parameters; LoRA of rank 4 comes within two points of full fine-tuning and rank 16 reaches it, with a fraction of its parameters; the head alone has about three quarters as many parameters as LoRA of rank 4 and is clearly below it. A dotted line far below marks the accuracy before training."
 RATES = {"full": 3e-3, "head": 3e-2} | {f"LoRA, rank {r}": 3e-2 for r in (1, 4, 16)}
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import nbformat
 
+from autograde.batch import graded
 from autograde.batch.gradebook_writer import GradebookWriter
 from autograde.batch.local_workers import CannotGrade
 from autograde.batch.results import FAILED, GRADED, Result, Store
@@ -142,21 +143,26 @@ class Grading:
     def _valid_result(self, submission):
         """The earlier result of a submission, if it is still valid; else None."""
         result, new = self.store.read(submission.student, submission.lesson)
-        if result is None or result.status == FAILED or result.version != self.versions[submission.lesson]:
+        kept = result is not None and result.status != FAILED and self.store.intact(result)
+        if not kept:
+            result, new = graded.by_nbgrader(self.store, submission), False
+        if result is None or result.version != self.versions[submission.lesson]:
             return None
-        if not self.store.intact(result) or (self.require_isolation and not _isolated(result)):
+        if self.require_isolation and not _isolated(result):
             return None
         content, reason = submission.read()
         if result.content != submissions.fingerprint(
             content, reason, submissions.files_beside(submission, self.course)
         ):
             return None
-        if result.timestamp != submission.timestamp():
-            result.timestamp, new = submission.timestamp(), True
-            try:
+        try:
+            if result.timestamp != submission.timestamp():
+                result.timestamp, new = submission.timestamp(), True
                 self.store.renew(result)
-            except _CLOSED:  # which is told of when it has been graded again
-                return None
+            elif not kept:
+                self.store.keep(result)
+        except _CLOSED:  # which is told of when it has been graded again
+            return None
         if new:
             self.writer.add(result)
         return result

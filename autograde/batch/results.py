@@ -144,6 +144,11 @@ class Store:
         with contextlib.suppress(FileNotFoundError):
             os.replace(new, self._done(result.student, result.lesson))
 
+    def keep(self, result):
+        """Write a result of work that nbgrader's own command has graded and entered."""
+        self._new(result.student, result.lesson).unlink(missing_ok=True)
+        self._replace(self._done(result.student, result.lesson), _as_bytes(result))
+
     def _write_timestamp(self, result):
         path = self.notebook(result.student, result.lesson).with_name(TIMESTAMP)
         if result.timestamp:

@@ -7,6 +7,8 @@ from rich.text import Text
 
 MAX_STUDENTS = 40  # rows of the class table; the report has everyone
 MAX_NAMES = 6  # students listed for one misconception
+NOTHING, WAITS = "·", "+ ?"
+SIGNS = {NOTHING: "nothing graded", WAITS: "more points when a person has graded the rest"}
 
 
 def show(console, outcome, lessons):
@@ -19,7 +21,12 @@ def show(console, outcome, lessons):
     """
     results = outcome.graded + outcome.skipped
     if results:
-        console.print(_class(results, lessons, console.width))
+        scores = _class(results, lessons, console.width)
+        console.print(scores)
+        shown = [cell for column in scores.columns[1:] for cell in column.cells]
+        for sign, meaning in SIGNS.items():
+            if any(cell.endswith(sign) for cell in shown):
+                console.print(f"{sign}  {meaning}")
         if hidden := len({result.student for result in results}) - MAX_STUDENTS:
             if hidden > 0:
                 console.print(f"… and {hidden} more; `autograde report` shows everyone.")
@@ -59,14 +66,14 @@ def _class(results, lessons, width):
     table.add_column(f"sum\nof {sum(points.values()):g}", justify="right")
     for student in students:
         theirs = by_student[student]
-        cells = [_score(theirs[lesson]) if lesson in theirs else "·" for lesson in shown]
+        cells = [_score(theirs[lesson]) if lesson in theirs else NOTHING for lesson in shown]
         table.add_row(Text(student), *cells, f"{sum(result.score for result in theirs.values()):g}")
     return table
 
 
 def _score(result):
     waits = any(score is None for score, _ in result.cells.values())
-    return f"{result.score:g}" + (" + ?" if waits else "")
+    return f"{result.score:g}" + (f" {WAITS}" if waits else "")
 
 
 def _mistakes(results):

@@ -56,7 +56,7 @@ class Check:
         name: the exercise's name; the learner's object has it too, unless `subject` says otherwise.
         points: the highest score.
         note: shown after a pass: what other right answers look like.
-        parts: points by part. The other parts count only when the first one is right. Empty: one part.
+        parts: points by part; their sum is `points`. The other parts count only when the first one is right. Empty: one part.
         subject: the name of the learner's object, where several checks look at one.
         next_step: what to do next when the mistake is not a known one; empty for the general advice.
         answer: the `RightAnswer`, with the slips that are known; None where there are only programs.
@@ -74,6 +74,8 @@ class Check:
         self.subject = self.subject or self.name
         self.parts = self.parts or {ANSWER: self.points}
         self._programs = []
+        if sum(self.parts.values()) != self.points:
+            raise ValueError(f"the parts of {self.name} have {sum(self.parts.values()):g} points, not {self.points:g}")
         if self.answer and self.answer.name != self.subject:
             raise ValueError(f"the answer of {self.name} defines {self.answer.name}, not {self.subject}")
 

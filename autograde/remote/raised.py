@@ -2,25 +2,34 @@
 
 import builtins
 import difflib
-import functools
 import keyword
 import linecache
 import os
-import sysconfig
 import traceback
 
 MAX_LENGTH_DIFFERENCE = 2  # of a misspelt name and the one that was meant: `eig` is not what `weight` was meant for
 
 
-@functools.cache
-def _libraries():
-    paths = sysconfig.get_paths()
-    this_package = os.path.dirname(os.path.dirname(__file__))
-    return tuple(os.path.realpath(path) + os.sep for path in (paths["stdlib"], paths["purelib"], this_package))
+_THIS_PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 
 
-def _is_learner_code(filename):
-    return not filename.startswith("<frozen") and not os.path.realpath(filename).startswith(_libraries())
+def _learner_line(frame, line):
+    """The text of a line that the learner wrote: one of their cells, or of a file of theirs in the same folder. Empty for a
+    line of a library or of what the course gives, and for code that has no text, such as a method made by `dataclass`.
+    """
+    filename = frame.f_code.co_filename
+    if filename.startswith(_THIS_PACKAGE):  # also what a probe runs as if it stood in a cell
+        return ""
+    if frame.f_globals.get("__name__") != "__main__" and os.path.dirname(os.path.realpath(filename)) != _folder():
+        return ""
+    return linecache.getline(filename, line).strip()
+
+
+def _folder():
+    try:
+        return os.path.realpath(os.curdir)
+    except OSError:  # the folder was deleted
+        return None
 
 
 def _closest_name(error):
@@ -63,8 +72,7 @@ def raised(error):
         message = ""
     where, untouched = None, False
     for frame, line in traceback.walk_tb(error.__traceback__):
-        if _is_learner_code(frame.f_code.co_filename):
-            text = linecache.getline(frame.f_code.co_filename, line).strip()
+        if text := _learner_line(frame, line):
             where = {"function": frame.f_code.co_name, "line": line, "text": text}
             untouched = _is_stub(frame.f_code)
     return {

@@ -5,7 +5,7 @@ import time
 from collections import Counter, defaultdict
 from html import escape
 
-from autograde.batch.table import isolation
+from autograde.batch.table import NOTHING, SIGNS, isolation
 from autograde.report import charts, heat_map
 from autograde.report.collect import outcome
 from autograde.report.safe_text import named, plain, prose
@@ -126,7 +126,7 @@ def _students(lessons, roster):
         cells = "".join(
             f'<td class="n">{_number(theirs[lesson.name].score)}</td>'
             if lesson.name in theirs
-            else '<td class="n">·</td>'
+            else f'<td class="n">{NOTHING}</td>'
             for lesson in lessons
         )
         total = sum(result.score for result in theirs.values())
@@ -135,9 +135,11 @@ def _students(lessons, roster):
     idle = [student for student, theirs in sorted(by_student.items()) if not theirs]
     names = ", ".join(named(student, 40) for student in idle)
     nothing = f"<p>Nothing graded of {len(idle)}: {names}.</p>" if idle else ""
+    dots = any(len(theirs) < len(lessons) for theirs in by_student.values())
+    legend = f'<p class="soft">{NOTHING} {SIGNS[NOTHING]}</p>' if dots else ""
     return (
         f'<section><h2 id="students">Scores by student</h2>{nothing}<div class="wide"><table><thead><tr><th>student</th>{heads}'
-        f'<th class="n">sum<br>of {most:g}</th></tr></thead><tbody>{"".join(rows)}</tbody></table></div></section>'
+        f'<th class="n">sum<br>of {most:g}</th></tr></thead><tbody>{"".join(rows)}</tbody></table></div>{legend}</section>'
     )
 
 

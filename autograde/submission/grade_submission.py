@@ -82,15 +82,16 @@ def grade_one(question, content, files, open_session):
     for cell in notebook.cells:
         if cell.cell_type == "code":
             grade_notebook.limit_lines(cell, question["max_lines"], question["max_traceback"])
-    outcome = {
-        "content": fingerprint(content, question["problem"], files),
+    content_and_marks = {"content": fingerprint(content, question["problem"], files), "starved": graded.starved}
+    content_and_marks |= _marks(notebook)
+    notebook.metadata[METADATA]["graded"].update(content_and_marks)
+    outcome = content_and_marks | {
         "message": problem or "",
         "verdicts": [verdict.as_data() for verdict in graded.verdicts.values()],
         "isolation": graded.isolation,
         "seconds": round(graded.seconds, 4),
-        "starved": graded.starved,
     }
-    return outcome | _marks(notebook), _as_bytes(notebook)
+    return outcome, _as_bytes(notebook)
 
 
 def not_graded(question, content, files, problem):

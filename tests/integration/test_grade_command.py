@@ -10,6 +10,7 @@ import nbformat
 import psutil
 import pytest
 from click.testing import CliRunner
+from nbgrader.api import Gradebook
 from small_class import FORGOTTEN, LESSON, RIGHT, ROOT, FakeWorkers, hand_in, make_course, rows, run
 from waiting import GENEROUS, wait_for
 
@@ -139,6 +140,26 @@ def _says_who_got_what(said):
     assert any(
         "joy 00_start_here: The folder that was handed in holds no 00_start_here.ipynb" in line for line in lines
     )
+
+
+def test_what_nbgrader_has_graded_is_not_graded_again(by_nbgrader, tmp_path):
+    course = Course(shutil.copytree(by_nbgrader.root, tmp_path / "course"))
+    with Gradebook(f"sqlite:///{_database(course)}", "lora") as book:
+        grade = book.find_grade("essay", LESSON, LESSON, "ada")
+        grade.manual_score, grade.needs_manual_grade = 2.5, False
+        book.db.commit()
+    before, log = rows(_database(course)), tmp_path / "log"
+    found = run(course, FakeWorkers(log))
+    assert not log.exists() and len(found.skipped) == len(CLASS) + 2
+    assert rows(_database(course)) == before, "what a person has marked needs no second look"
+
+    other = f"sqlite:///{tmp_path}/other.db"
+    run(course, FakeWorkers(log), db=other)
+    assert not log.exists() and rows(tmp_path / "other.db")["comments"] == rows(_database(by_nbgrader))["comments"]
+
+    hand_in(course, "ben", {"linear_by_hand": RIGHT})
+    run(course, FakeWorkers(log))
+    assert log.read_text().split() == ["ben"]
 
 
 def test_without_a_full_box_nothing_is_graded_where_one_is_required(tmp_path):

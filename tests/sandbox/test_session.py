@@ -173,6 +173,43 @@ def test_an_exception_points_at_the_learners_line(session):
     )  # fmt: skip
 
 
+PARTS_OF_THE_COURSE = ("lora_ref.layer", "lora_ref.merging")
+OTHERS_CODE = """
+from dataclasses import dataclass
+from helper import halved
+from torch import nn
+from lora_ref.layer import LoRALinear
+
+@dataclass
+class Wrapped(nn.Module):
+    inner: nn.Module
+
+def of_the_course(x):
+    return LoRALinear(x)
+def of_torch(x):
+    return nn.Linear(2, 3)(x)
+def of_generated_code(x):
+    return Wrapped(nn.Linear(2, 3))
+def of_a_helper(x):
+    return halved(None)
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "line"),
+    [
+        ("of_the_course", "return LoRALinear(x)"),
+        ("of_torch", "return nn.Linear(2, 3)(x)"),
+        ("of_generated_code", "return Wrapped(nn.Linear(2, 3))"),
+        ("of_a_helper", "return x / 2"),
+    ],
+)
+def test_the_line_that_is_shown_is_one_that_the_learner_wrote(warm, function, line):
+    with warm.open(files={"helper.py": b"def halved(x):\n    return x / 2\n"}, given=PARTS_OF_THE_COURSE) as session:
+        assert session.run_cell(OTHERS_CODE).ok
+        assert session.ask(CALL, function, {"args": [1]})["raised"]["where"]["text"] == line
+
+
 def test_what_is_no_probe_is_not_run(session):
     session.run_cell("def double(x): return 2 * x")
     for name in ("os:system", "autograde.remote.raised:catch", "autograde.probes.no_such:call", "builtins:print"):

@@ -72,19 +72,11 @@ def test_a_forward_that_raises_is_charged_by_one_check(kind):
 
 
 def test_only_an_untouched_stub_is_not_started():
-    def stub(x):
-        """It says what to do."""
-        raise NotImplementedError()
-
-    def begun(x):
-        print(x.shape)
-        raise NotImplementedError()
-
-    def of_torch(x):
-        return x.to("meta").to("cpu")
-
+    stub = 'def answer(x):\n    """It says what to do."""\n    raise NotImplementedError()\n'
+    begun = "def answer(x):\n    print(x.shape)\n    raise NotImplementedError()\n"
+    of_torch = "def answer(x):\n    return x.to('meta').to('cpu')\n"
     x = [COURSE.find("linear_by_hand").inputs(1)[0]["x"]]
-    errors = [call(function, args=x)["raised"] for function in (stub, begun, of_torch)]
+    errors = [call(defined(source, "answer"), args=x)["raised"] for source in (stub, begun, of_torch)]
     assert [exceptions.is_untouched(error) for error in errors] == [True, False, False]
     assert exceptions.hint_for(errors[1]) == exceptions.STUB_LEFT
 
@@ -123,12 +115,7 @@ def test_other_parameters_than_those_of_the_stub(name):
 
 
 def test_parameters_of_a_function_of_their_own_are_those_of_its_def_line():
-    def helper(x):
-        return x
-
-    def answer(x):
-        return helper(x, x)
-
+    answer = defined("def helper(x):\n    return x\n\ndef answer(x):\n    return helper(x, x)\n", "answer")
     assert exceptions.hint_for(call(answer, args=[1])["raised"]) == exceptions.CALLED_WITH_OTHERS
 
 
@@ -176,10 +163,9 @@ def test_nan_is_followed_to_where_it_comes_from():
 
 
 def test_an_interrupted_check_shows_the_learner_s_line():
-    def linear_by_hand(x, weight, bias):
-        raise KeyboardInterrupt  # as the stop button raises it, in whatever line is running
-
+    interrupted = "raise KeyboardInterrupt"  # as the stop button raises it, in whatever line is running
+    answer = defined(f"def linear_by_hand(x, weight, bias):\n    {interrupted}\n", "linear_by_hand")
     with pytest.raises(CheckFailed) as stop:
-        COURSE.find("linear_by_hand")(linear_by_hand)
+        COURSE.find("linear_by_hand")(answer)
     assert "The check was interrupted while your code was running." in str(stop.value)
     assert "of linear_by_hand: raise KeyboardInterrupt" in str(stop.value)

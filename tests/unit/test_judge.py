@@ -16,6 +16,7 @@ from encoded_session import EncodedSession, OneByOne, encoded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from known_answers import defined
 
 from autograde import check, registry
 from autograde.checks.shared.draws import layer_sizes
@@ -470,11 +471,9 @@ def test_what_a_learner_wrote_cannot_write_the_page():
 
 
 def test_a_failed_check_shows_the_learners_line_and_no_traceback():
-    def linear_by_hand(x, weight, bias):
-        return x.no_such_method()
-
+    source = "def linear_by_hand(x, weight, bias):\n    return x.no_such_method()\n"
     with pytest.raises(CheckFailed) as caught:
-        check.linear_by_hand(linear_by_hand)
+        check.linear_by_hand(defined(source, "linear_by_hand"))
     shown = "\n".join(caught.value._render_traceback_())
     assert "no_such_method" in shown
     assert "return x.no_such_method()" in shown
@@ -483,13 +482,19 @@ def test_a_failed_check_shows_the_learners_line_and_no_traceback():
 
 
 def test_a_stub_is_not_started():
-    def linear_by_hand(x, weight, bias):
-        raise NotImplementedError()
-
+    source = "def linear_by_hand(x, weight, bias):\n    raise NotImplementedError()\n"
     with pytest.raises(NotStarted) as caught:
-        check.linear_by_hand(linear_by_hand)
+        check.linear_by_hand(defined(source, "linear_by_hand"))
     assert isinstance(caught.value, NotImplementedError)
     assert "Not started yet" in str(caught.value)
+
+
+def test_parts_that_are_not_the_points_are_refused():
+    class Two(Check):
+        name, points, parts = "two", 3, {"first": 1, "second": 1}
+
+    with pytest.raises(ValueError, match="the parts of two have 2 points, not 3"):
+        Two()
 
 
 def test_a_seed_replays_the_same_inputs():

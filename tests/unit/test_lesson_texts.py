@@ -15,6 +15,7 @@ LINK = re.compile(r"\]\(([^)\s]+\.ipynb)\)")
 DETAILS = re.compile(r"<details>.*?</details>", re.DOTALL)  # HTML, in which Markdown's links are no links
 UNLINKED = re.compile(r"\blessons? \d\d\b|\*\*Next:\*\* \d\d", re.IGNORECASE)
 OPEN = re.compile(r"\b(?:predicted|you|verdict|answer)\b[^\n]*(?:'\?'|: \?|\? )", re.IGNORECASE)
+POINTS = re.compile(r"^\*About \d+ minutes · .* · (\d+) points?( each)?\b(?:: (.*))?", re.MULTILINE)
 WIDEST = 110  # characters of output that fit into a line in a window of 1,000 pixels
 
 
@@ -40,6 +41,21 @@ def test_lessons_that_are_named_are_linked(cells):
 def test_no_output_shows_a_question_mark_for_a_prediction(cells):
     texts = [output.get("text", "") for cell in cells for output in cell.get("outputs", [])]
     assert not [found for text in texts for found in OPEN.findall(text)]
+
+
+def test_the_points_that_a_text_names_are_those_of_the_checks_after_it(cells):
+    named, counted = None, []
+    for cell in cells:
+        if cell.cell_type == "markdown" and (found := POINTS.search(cell.source)):
+            named = found
+        elif cell.cell_type == "code" and (cell.metadata.get("nbgrader") or {}).get("grade"):
+            counted.append((named, cell.metadata.nbgrader.points))
+    for text in {text for text, _ in counted if text}:
+        points = [points for named, points in counted if named is text]
+        number, each, parts = float(text[1]), text[2], text[3]
+        assert set(points) == {number} if each else sum(points) == number, text[0]
+        assert not parts or sum(map(float, re.findall(r"\b\d+(?= for )", parts))) == number, text[0]
+    assert all(text for text, _ in counted)
 
 
 def test_output_does_not_wrap(cells):

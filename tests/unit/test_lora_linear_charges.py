@@ -1,5 +1,7 @@
 """Each check of LoRALinear judges its own matter: published ways of writing the layer, and what each of them is charged."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -141,7 +143,8 @@ class Stub(Textbook):
         raise NotImplementedError
 
 
-def test_start_and_freezing_count_before_forward_is_written():
+def test_start_and_freezing_count_before_forward_is_written(monkeypatch):
+    monkeypatch.chdir(Path(__file__).parent)  # this file is then one of the learner's
     init, freeze, forward, _ = verdicts(Stub, 1)
     assert init.passed and freeze.passed
     assert forward.score == 0 and "forward is not written yet" in forward.headline

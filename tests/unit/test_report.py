@@ -233,4 +233,7 @@ def test_who_handed_in_nothing_is_there(tmp_path):
     (course.submitted / "idle").mkdir()
     store = Store(course.autograded)
     store.write(_result("ada", status=FAILED, message="no reason"), b"", {})
-    assert "Nothing graded of 1: idle" in " ".join(_text(write(course, [LESSON]).read_text()).split())
+    said = _text(write(course, [LESSON]).read_text())
+    assert "Nothing graded of 1: idle" in said and "· nothing graded" in said
+    store.write(_result("idle", RIGHT), b"", {})
+    assert "nothing graded" not in _text(write(course, [LESSON]).read_text())

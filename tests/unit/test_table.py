@@ -31,3 +31,18 @@ def test_a_lesson_is_named_by_its_number_where_names_do_not_fit(width, heading):
 
 def test_brackets_in_a_name_are_no_markup():
     assert "Doe Jane [12345]" in printed(240)
+
+
+def test_each_sign_that_occurs_is_explained_and_no_other():
+    def of(who, lesson, score):
+        return Result(who, lesson, GRADED, "", "", cells={"check_a": (1.5, 2.0), "essay": (score, 3.0)})
+
+    def class_table(*graded):
+        console = Console(file=io.StringIO(), width=80)
+        table.show(console, Outcome(graded=list(graded)), LESSONS)
+        return console.file.getvalue().partition("This run")[0]
+
+    one, other = LESSONS[:2]
+    assert not any(meaning in class_table(of("ada ·", one, 1.0)) for meaning in table.SIGNS.values())
+    both = class_table(of("ada", one, None), of("ben", other, 1.0))
+    assert "·  nothing graded" in both and "+ ?  more points when a person has graded the rest" in both

@@ -7,6 +7,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from known_answers import defined
 from torch import nn
 
 from autograde import registry
@@ -272,9 +273,7 @@ def test_a_rounding_tolerant_layer_differs_from_its_own_only_by_rounding(layer):
 
 
 def test_exceptions_of_the_layer_are_told_from_those_of_the_test():
-    def escapes(layer_class):
-        return layer_class(nn.Linear(5, 3))(torch.randn(4, 5))
-
+    escapes = defined("def escapes(layer):\n    return layer(nn.Linear(5, 3))(torch.randn(4, 5))\n", "escapes")
     elementwise = next(layer for layer in WRONG if layer is ATTEMPT_ONE)
     seen = try_test(escapes, elementwise)
     assert seen["in_layer"] and seen["raised"]["where"]["function"] == "escapes"
