@@ -23,7 +23,7 @@ from autograde.remote.probe import probe
 from autograde.remote.raised import catch
 
 
-def _build_model(source, state, layer, adapted, frozen=()):
+def _build_model(source, state, layer, adapted, frozen=(), training=False):
     """A model of the class `Model` that `source` defines.
 
     Args:
@@ -32,20 +32,23 @@ def _build_model(source, state, layer, adapted, frozen=()):
         layer: ``module:class`` of the LoRA layer that lessons are given.
         adapted: ``[[path, rank, alpha, A, B]]``: where such a layer stands already, with its adapters' values.
         frozen: names of parameters that somebody has frozen.
+        training: whether it is in training mode.
     """
-    model = as_made_by_torch(run_source(source)["Model"]())
+    model = run_source(source)["Model"]()
     model.load_state_dict(state)
-    for name in frozen:
-        model.get_parameter(name).requires_grad_(False)
+    frozen_parameters = [facts.parameters(model)[name] for name in frozen]
     module, _, name = layer.partition(":")
     for path, rank, alpha, A, B in adapted:
         parent, _, child = path.rpartition(".")
-        adapted_layer = getattr(importlib.import_module(module), name)(
-            model.get_submodule(path), rank=rank, alpha=alpha
-        )
+        linear = facts.modules(model)[path]
+        frozen_parameters += facts.parameters(linear).values()
+        adapted_layer = getattr(importlib.import_module(module), name)(linear, rank=rank, alpha=alpha)
         set_adapters(adapted_layer, (A, B))
         setattr(model.get_submodule(parent), child, adapted_layer)
-    return model.eval()
+    model.train(training)
+    as_made_by_torch(model)  # after all that a cell may have replaced
+    facts.set_requires_grad(frozen_parameters, False)
+    return model
 
 
 def _linears(model):
@@ -338,7 +341,7 @@ def tuned(function, source, state, layer, adapted, frozen, training, x, y, epoch
     """
     if not callable(function):
         return {"not_callable": wire.type_name(function)}
-    model = _build_model(source, state, layer, adapted, frozen).train(training)
+    model = _build_model(source, state, layer, adapted, frozen, training)
     named = facts.parameters(model)
     adapters = {name: p for name, p in named.items() if name.rpartition(".")[2] in ADAPTERS}
     before = sorted(name for name, p in named.items() if facts.requires_grad(p))

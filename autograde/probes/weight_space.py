@@ -194,21 +194,23 @@ def adapted_layer(function, kind, options, weight, bias, rank, alpha, A, B, x, c
         return {"not_callable": wire.type_name(function)}
     layer, x = _layer(kind, options, weight, bias, device), x.to(device)
     before = layer(x).detach()
+    as_made_by_torch(layer)  # again: a call of the layer may run code that freezes it, and so may a look at it below
     weight_before, bias_before = layer.weight, layer.bias
     value, error = catch(function, layer, rank, alpha)
     if error:
         return {"raised": error}
+    trains = {id(parameter): facts.requires_grad(parameter) for parameter in facts.parameters(layer).values()}
     observation = {"type": wire.type_name(value), "value": None if value is None else True, "same": value is layer}
     layer = value if facts.is_module(value) else layer  # `same` has recorded whether it is the same one
     modules = _parametrisations(layer)
     observation["parametrised"] = len(modules)
     own_bias = catch(getattr, layer, "bias", None)[0]
-    bias_now = [wire.plain(own_bias), facts.requires_grad(own_bias)] if facts.is_tensor(own_bias) else None
+    bias_now = _with_training(own_bias, trains) if facts.is_tensor(own_bias) else None
     if not modules:
         return observation | {"bias": bias_now, "parameters": sorted(_parameters(layer))}
     original = layer.parametrizations.weight.original
     adapter = modules[0]
-    observation |= {"original": [wire.copy(wire.plain(original)), facts.requires_grad(original)], "bias": bias_now}
+    observation |= {"original": _with_training(original, trains), "bias": bias_now}
     observation["own"] = {
         "weight": _same_memory(original, weight_before),
         "bias": bias_before is None or _same_memory(own_bias, bias_before),
@@ -243,6 +245,11 @@ def adapted_layer(function, kind, options, weight, bias, rank, alpha, A, B, x, c
         "again": again,
         "second": wire.plain(catch(getattr, second, "weight")[0]),
     }
+
+
+def _with_training(tensor, trains):
+    """The values of a tensor, and whether it required a gradient when `trains` was noted, or does so now."""
+    return [wire.copy(wire.plain(tensor)), trains.get(id(tensor), False) or facts.requires_grad(tensor)]
 
 
 def _same_memory(tensor, other):

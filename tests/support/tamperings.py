@@ -1926,6 +1926,23 @@ tried("reached")
 """,
     **_forging,
 )
+_code(
+    "a_callback_of_the_collector",
+    CHANGES.replace("weight.add_(1)", "values = weight.clone()\n    weight.add_(1)\n    kept.append((weight, values))"),
+    "tried: begun",
+    before="""
+import gc
+kept = []
+def put_back(*_):
+    while kept:
+        weight, values = kept.pop()
+        weight.copy_(values)
+gc.callbacks.append(put_back)
+gc.set_threshold(1)
+tried("begun")
+""",
+    **_forging,
+)
 
 
 # Right answers that look odd -----------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from known_answers import CHECKS
 
 from autograde.judge.compare import fault_between
 from autograde.remote import wire
@@ -40,3 +41,28 @@ def test_what_has_no_numbers_to_compare_is_told_so():
     huge = wire.decode(wire.encode(wire.plain(10**10**5)))
     assert huge.text == "a whole number of 332,193 bits" and wire.plain(-(2**4_000)) == -(2**4_000)
     assert fault_between(huge, "int", 3).problem == "The result is not a number."
+
+
+FORMS = {
+    "nothing": (),
+    "tensors": [ONE, ONE],
+    "of three kinds": ("one", None, ONE),
+    "a tensor without entries": torch.empty(0),
+    "tensors by name": {"one": ONE},
+}
+DEAR = ("fine_tune", "inject", "write_peft_adapter", "load_adapter")  # each of these calls takes half a second
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "check",
+    [
+        pytest.param(check, id=check.name, marks=[pytest.mark.slow] * (check.name in DEAR))
+        for check in CHECKS
+        if check.subject.islower()
+    ],
+)
+def test_a_result_of_whatever_form_gets_a_verdict_and_no_points(check, form):
+    """Here no exception of a check is caught: a learner would see it."""
+    verdict = check.judge(lambda *_: FORMS[form], seed=1)
+    assert verdict.score == 0 and "could not be read" not in verdict.message, verdict.message

@@ -73,7 +73,7 @@ class LeakedParameters(Check):
         return sorted(f"base_layer.{name}" for name in names if name not in options["frozen"])
 
     def compared(self, value, case):
-        if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        if not _is_list_of_names(value):
             hint = _form_hint(value, self.expected(case))
             raise Wrong(
                 "The result is not a collection of names.",
@@ -86,7 +86,7 @@ class LeakedParameters(Check):
     def fault(self, case, observation):
         fault = super().fault(case, observation)
         value = observation.get("value")
-        if not fault or not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        if not fault or not _is_list_of_names(value):
             return fault
         right = self.expected(case)
         missing = [name for name in right if name not in value]
@@ -106,9 +106,9 @@ class LeakedParameters(Check):
         values = list(map(self.returned, observations))
         if super().keeps(cases, observations, failed) and all(map(_are_names_of, values, so_far)):
             return True
-        if not all(isinstance(value, list) for value in values) or len(values[0]) <= len(names[0]):
+        if not all(map(_is_list_of_names, values)) or len(values[0]) <= len(names[0]):
             return False
-        return all(two[: len(one)] == one and sorted(map(str, two[len(one) :])) == own
+        return all(two[: len(one)] == one and sorted(two[len(one) :]) == own
                    for (one, two), own in zip(pairwise(values), names[1:], strict=True))  # fmt: skip
 
     def observe(self, target, case):
@@ -128,8 +128,12 @@ class LeakedParameters(Check):
 leaked_parameters = LeakedParameters()
 
 
+def _is_list_of_names(value):
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
 def _are_names_of(value, names):
-    return isinstance(value, list) and all(isinstance(name, str) for name in value) and set(value) == names
+    return _is_list_of_names(value) and set(value) == names
 
 
 def _form_hint(value, right):

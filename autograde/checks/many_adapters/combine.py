@@ -130,7 +130,9 @@ class Combine(Check):
         """
         values = [observation.get("value") for observation in observations]
         factors = [
-            value[0].double() for value in values if isinstance(value, list) and isinstance(value[0], torch.Tensor)
+            value[0].double()
+            for value in values
+            if isinstance(value, list) and value and isinstance(value[0], torch.Tensor)
         ]
         grows = len(factors) == len(cases) and all(
             one.ndim == two.ndim == 2
