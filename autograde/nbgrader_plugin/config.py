@@ -83,15 +83,17 @@ def configure(c, root):
 
 
 def _guard_nbgrader(root):
-    """If this process is nbgrader's, protect it from submissions (its log, its search for files, formgrader's pages), and have
-    its Validate say what grading says."""
+    """If this process is nbgrader's, protect it from submissions (its log, its search for files, what its server answers),
+    and have its Validate say what grading says.
+    """
     if "nbgrader.converters.base" not in sys.modules:
         return
     from autograde import terminal
-    from autograde.nbgrader_plugin import folders, formgrader, validate
+    from autograde.nbgrader_plugin import answers, folders, formgrader, validate
     from autograde.project import Course
 
     terminal.guard_logs()
     folders.guard(Course(Path(root)))
     formgrader.guard()
+    answers.guard()
     validate.guard()

@@ -25,10 +25,9 @@ from pathlib import Path, PurePosixPath
 
 from tornado.web import HTTPError, RequestHandler
 
+from autograde.nbgrader_plugin.answers import DATA_POLICY
 from autograde.nbgrader_plugin.pages import MATHJAX, NOTHING_ELSE, CleanHTMLExporter
 from autograde.notebook import pictures
-
-DOWNLOAD_POLICY = "default-src 'none'; sandbox"
 
 _nonce = ContextVar("the nonce of the page that is being written", default="")
 _SCRIPT = re.compile(r"<script\b", re.IGNORECASE)
@@ -188,7 +187,7 @@ class _Download:
     @property
     def content_security_policy(self):
         """Nothing in the file runs, and it gets an origin of its own."""
-        return DOWNLOAD_POLICY
+        return DATA_POLICY
 
     def set_extra_headers(self, path):
         """Make browsers save the file, and accept its declared type."""

@@ -221,6 +221,45 @@ def test_nothing_in_an_address_becomes_part_of_a_page(course, server, page, mark
         assert page.ran == [] and page.url.startswith(server.address), path
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "formgrader/api/students",
+        "formgrader/api/student/%3Cimg%20src=x%20onerror=ran()%3E",
+        f"formgrader/api/submissions/{LESSON}",
+        f"formgrader/api/submission/{LESSON}/%3Cimg%20src=x%20onerror=ran()%3E",
+        f"formgrader/api/student_submissions/{quote(IN_ADDRESSES[0], safe='')}",
+        f"formgrader/api/student_submissions/{quote(IN_ADDRESSES[1], safe='')}",
+        f"nbgrader_version?version={quote(IN_ADDRESSES[0])}",
+        f"nbgrader_version?version={quote(IN_ADDRESSES[1])}",
+        f"assignments?course_id={quote(IN_ADDRESSES[0])}",
+        "courses",
+        "formgraders",
+    ],
+)
+def test_what_nbgraders_server_answers_to_its_scripts_is_no_page(course, server, page, path):
+    """A link in a notebook can lead to it: one click, and a script in it would do what the instructor may do."""
+    page.goto(f"{server.address}/formgrader?token={TOKEN}")
+    answered = page.goto(f"{server.address}/{path}")
+    page.wait_for_timeout(300)
+    assert answered.status == 200 and page.ran == []
+    assert answered.headers["content-type"] in ("text/plain; charset=UTF-8", "application/json")
+    assert answered.headers["x-content-type-options"] == "nosniff"
+    assert answered.headers["content-security-policy"].endswith("sandbox")
+
+
+def test_a_submission_can_still_be_flagged(course, server, page):
+    """nbgrader's script parses the answer itself."""
+    submission = next(iter(points(server)))
+    page.goto(f"{server.address}/formgrader?token={TOKEN}")
+    page.goto(f"{server.address}/formgrader/submissions/{submission}/", wait_until="networkidle")
+    page.wait_for_function("formgrader.loaded")
+    for said in ("Submission flagged", "Submission unflagged"):
+        page.locator("body").press("Control+Shift+F")
+        page.get_by_text(said, exact=True).wait_for()
+    assert page.errors == []
+
+
 def fetched(server, path, form=None):
     """``(status, text)`` of what the server answers."""
     request = urllib.request.Request(server.address + path, form, {"Authorization": f"token {TOKEN}"})
