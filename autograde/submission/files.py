@@ -35,6 +35,7 @@ NO_DATE = f"has a {TIMESTAMP} in which no date can be read, so it is graded as h
 TOO_MUCH = "has more files beside the notebook than are looked at ({0}); it is graded without them"
 ALLOW = "allow that, with `chmod -R u+rX` if it is yours, and grade again"
 CLOSED = f"may not be read by the account that grades, so nothing in it is graded: {ALLOW}."
+HIDDEN = "begins with a dot, and nbgrader reads no such folders, so nothing in it is graded: rename it."
 CLOSED_NOTEBOOK = f"holds a notebook that may not be read by the account that grades, so it gets no points: {ALLOW}"
 CLOSED_BESIDE = (
     f"also holds {{0}}, which may not be read by the account that grades; it is graded without that: {ALLOW}"
@@ -192,6 +193,8 @@ class Submission:
                 relative = path.relative_to(self.folder)
                 if name[0] == "." or path.suffix == ".ipynb" or relative.parts[0] == TIMESTAMP:
                     continue
+                if "\n" in str(relative):  # nbgrader logs names: what follows would look like a line of its own
+                    continue
                 try:
                     status = path.lstat()
                 except OSError:  # it has been removed in the meantime
@@ -278,10 +281,13 @@ def find(course, lessons, student=None):
     """
     found, notices = [], []
     known = list(dict.fromkeys([*course.lessons, *lessons]))
-    for folder in _entries(course.submitted):
+    for folder in [*_entries(course.submitted), *_hidden_students(course.submitted, known)]:
         if student is not None and folder.name != student:
             continue
         where = f"{course.submitted.name}/{one_line(folder.name)}"
+        if folder.name[0] == ".":
+            notices.append(f"{where} {HIDDEN}")
+            continue
         if problem := why_unusable(folder):
             is_file = not folder.is_symlink() and not folder.is_dir()
             notices.append(f"{where} {misplaced.in_place_of_student(folder, known) + '.' if is_file else problem}")
@@ -346,6 +352,12 @@ def _entries(folder):
         return sorted(path for path in folder.iterdir() if not misplaced.is_litter(path.name))
     except OSError:
         return []
+
+
+def _hidden_students(folder, lessons):
+    """Folders whose names begin with a dot, and that hold one of `lessons` all the same."""
+    found = sorted(folder.glob(".*"))
+    return [path for path in found if any((path / lesson).is_dir() for lesson in lessons)]
 
 
 def why_unusable(student):
