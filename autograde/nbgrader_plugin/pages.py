@@ -72,7 +72,8 @@ class CleanHTMLExporter(HTMLExporter):
         """Code as HTML, coloured as long as the page has not too much of it."""
         self.coloured += len(source)
         self.colouring += len(source) ** 2
-        if self.coloured > _MAX_COLOURED or self.colouring > _MAX_COLOURING:
+        too_much = self.coloured > _MAX_COLOURED or self.colouring > _MAX_COLOURING
+        if too_much or sanitize.has_long_blank(source):
             return f'<div class="highlight"><pre>{escape(source)}\n</pre></div>'
         return Highlight2HTML(pygments_lexer="ipython3", parent=self)(source, language=language, metadata=metadata)
 

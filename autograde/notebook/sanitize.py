@@ -49,6 +49,8 @@ _FILE = re.compile(r"(?:\w(?:[\w. -]|%20)*/)*\w(?:[\w. -]|%20)*\.(png|jpe?g|gif|
 _NUMBER = re.compile(r"\d{1,4}")
 _COLOURED_LANGUAGES = [[name] for name in ("python", "python3", "py", "ipython", "ipython3")]
 _MAX_COLOURED = 2_000  # characters of code within Markdown
+# The lexer for IPython looks at each character of a blank for sixteen magics, and for each searches the rest of it.
+_LONG_BLANK = re.compile(r"\s{200}")
 _COLOURED = re.compile(r"highlight|hll|err|[a-z][a-z0-9]?")  # what Pygments calls its pieces
 
 # Beyond these, parsing as browsers do it takes quadratic time or memory.
@@ -295,6 +297,11 @@ def warm_up():
     pictures.work("image/png", b"")
 
 
+def has_long_blank(code):
+    """Whether code has a blank, or empty lines, so long that colouring it takes seconds."""
+    return _LONG_BLANK.search(code) is not None
+
+
 def _literal(text):
     """Markdown that shows `text` literally: every character with a meaning in Markdown, HTML or formulas is escaped."""
     spelt = re.sub(r"[^\w\s]|_", lambda found: f"&#{ord(found[0])};", text)
@@ -362,8 +369,9 @@ def _renderers():
 
             def block_code(self, code, info=None):
                 # Colours take quadratic time, and in some languages more.
-                known = (info or "").split()[:1] in _COLOURED_LANGUAGES and len(code) <= _MAX_COLOURED
-                return super().block_code(code, info if known else None)
+                known = (info or "").split()[:1] in _COLOURED_LANGUAGES
+                quick = len(code) <= _MAX_COLOURED and not has_long_blank(code)
+                return super().block_code(code, info if known and quick else None)
 
         class Watching(Counting):
             active = False

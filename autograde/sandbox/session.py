@@ -221,6 +221,8 @@ class Session:
                 "Look for a loop that never ends."
             )
         message = str(content.get("message", ""))[:500].encode("utf-8", "replace").decode()
+        if reason == "interrupted":
+            message = "it was interrupted, by the notebook's own code"
         if reason == "large":
             raise wire.WireError(f"what {target} gave back is larger than the {amount(self.limits.answer)} allowed")
         raise probe.ProbeStopped(f"{target} could not be tried: {message}")

@@ -35,6 +35,7 @@ NO_DATE = f"has a {TIMESTAMP} in which no date can be read, so it is graded as h
 TOO_MUCH = "has more files beside the notebook than are looked at ({0}); it is graded without them"
 ALLOW = "allow that, with `chmod -R u+rX` if it is yours, and grade again"
 CLOSED = f"may not be read by the account that grades, so nothing in it is graded: {ALLOW}."
+HIDDEN = "begins with a dot, and nbgrader reads no such folders, so nothing in it is graded: rename it."
 CLOSED_NOTEBOOK = f"holds a notebook that may not be read by the account that grades, so it gets no points: {ALLOW}"
 CLOSED_BESIDE = (
     f"also holds {{0}}, which may not be read by the account that grades; it is graded without that: {ALLOW}"
@@ -176,9 +177,13 @@ class Submission:
             There are no paths if there are too many files, or too large ones.
         """
         found, size, seen, closed = [], 0, 0, []
-        for folder, folders, files in os.walk(self.folder):
-            folders[:] = [name for name in folders if name[0] != "." and not name.endswith(".ipynb")]
+        waiting = [self.folder]
+        while waiting:
+            # One level at a time: `os.walk` calls itself for each further one, and Python stops at a thousand calls.
+            folder, folders, files = next(os.walk(waiting.pop()), ("", [], []))
+            folders = [name for name in folders if name[0] != "." and not name.endswith(".ipynb")]
             inner = [Path(folder, name) for name in folders]
+            waiting += [path for path in inner if not os.path.islink(path)]
             closed += [path for path in inner if not os.path.islink(path) and not may_open(path)]
             seen += len(folders) + len(files)
             if seen > MAX_FILES:
@@ -187,6 +192,8 @@ class Submission:
                 path = Path(folder, name)
                 relative = path.relative_to(self.folder)
                 if name[0] == "." or path.suffix == ".ipynb" or relative.parts[0] == TIMESTAMP:
+                    continue
+                if "\n" in str(relative):  # nbgrader logs names: what follows would look like a line of its own
                     continue
                 try:
                     status = path.lstat()
@@ -274,10 +281,13 @@ def find(course, lessons, student=None):
     """
     found, notices = [], []
     known = list(dict.fromkeys([*course.lessons, *lessons]))
-    for folder in _entries(course.submitted):
+    for folder in [*_entries(course.submitted), *_hidden_students(course.submitted, known)]:
         if student is not None and folder.name != student:
             continue
         where = f"{course.submitted.name}/{one_line(folder.name)}"
+        if folder.name[0] == ".":
+            notices.append(f"{where} {HIDDEN}")
+            continue
         if problem := why_unusable(folder):
             is_file = not folder.is_symlink() and not folder.is_dir()
             notices.append(f"{where} {misplaced.in_place_of_student(folder, known) + '.' if is_file else problem}")
@@ -342,6 +352,12 @@ def _entries(folder):
         return sorted(path for path in folder.iterdir() if not misplaced.is_litter(path.name))
     except OSError:
         return []
+
+
+def _hidden_students(folder, lessons):
+    """Folders whose names begin with a dot, and that hold one of `lessons` all the same."""
+    found = sorted(folder.glob(".*"))
+    return [path for path in found if any((path / lesson).is_dir() for lesson in lessons)]
 
 
 def why_unusable(student):

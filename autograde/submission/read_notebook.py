@@ -116,10 +116,9 @@ def _notebook(raw, demonstrations):
         raw = _upgraded(raw)
         cells = raw["cells"]
     version = raw.get("nbformat", 4)
-    if type(version) is not int or version > 4:
-        raise UnusableNotebook(
-            UNREADABLE.format(f"its format is {_clean(version)[:20]}, and 4 is the newest that is known")
-        )
+    if type(version) not in (int, float) or version > 4:  # some programs write 4.0
+        shown = _clean(version)[:20] or "no number"
+        raise UnusableNotebook(UNREADABLE.format(f"its format is {shown}, and 4 is the newest that is known"))
     _limit_cells(cells)
     attachments = [cell.get("attachments") for cell in cells if isinstance(cell, dict)]
     if (pictures := sum(len(held) for held in attachments if isinstance(held, dict))) > MAX_PICTURES:

@@ -34,6 +34,7 @@ CODE = {
     "numbers without an end": "." * 1_000_000,
     "attributes without an end": "a." * 100_000,
     "blank lines": " \n" * 100_000,
+    "blank lines between code": "x" + "\n " * 10_000 + "x",
 }
 SHOW = f"""
 import sys
@@ -97,7 +98,9 @@ def test_printed_text_has_colours_as_long_as_they_are_few():
 @pytest.mark.parametrize("name", CODE)
 def test_code_that_is_slow_to_colour_is_shown_without_colours(name):
     """Within what a grading process may take for all of a notebook: coloured, it takes a hundred times as much."""
-    cells = [nbformat.v4.new_code_cell(CODE[name]), nbformat.v4.new_markdown_cell(f"```python\n{CODE[name][:19_000]}")]
+    short = [f"```ipython\n{CODE[name][:1_900]}x\n```"] * 20
+    texts = [f"```python\n{CODE[name][:19_000]}", *short]
+    cells = [nbformat.v4.new_code_cell(CODE[name]), *map(nbformat.v4.new_markdown_cell, texts)]
     text = nbformat.writes(nbformat.v4.new_notebook(cells=cells))
     done = subprocess.run([sys.executable, "-c", SHOW], input=text, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and int(done.stdout) > 19_000, done.stderr[-2000:]

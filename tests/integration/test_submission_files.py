@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 
 import pytest
 from small_class import LESSON, FakeWorkers, hand_in, make_course, rows, run
@@ -53,6 +54,8 @@ def test_what_is_no_submission_is_left_alone_with_a_word(course, tmp_path):
     (course.submitted / "link").symlink_to(tmp_path / "elsewhere")
     (course.submitted / "__MACOSX").mkdir()
     (course.submitted / ".DS_Store").write_text("")
+    (course.submitted / ".ipynb_checkpoints").mkdir()
+    hand_in(course, ".anna")
     (course.submitted / "ada" / LESSON / "scratch.ipynb").write_text("{}")
     found, notices = find(course, [LESSON, "01_low_rank"])
     assert [(one.student, one.lesson) for one in found] == [("ada", LESSON)]
@@ -65,6 +68,7 @@ def test_what_is_no_submission_is_left_alone_with_a_word(course, tmp_path):
         "more than 128 characters",
         "broken\N{REPLACEMENT CHARACTER} has control",
         "new\N{REPLACEMENT CHARACTER}line has control",
+        ".anna begins with a dot",
     ]
     for word in words:
         assert sum(word in notice for notice in notices) == 1, word
@@ -163,6 +167,36 @@ def test_files_beside_a_notebook(course, monkeypatch):
     assert files.files_beside(one, course) == {"data.txt": b"ours", "mine.py": b"x = 1"}
     monkeypatch.setattr(files, "MAX_BYTES", 5)
     assert files.files_beside(one, course) == {"data.txt": b"ours"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a name that others do not allow")
+def test_no_name_of_a_file_forges_a_line_of_nbgraders_log(course):
+    folder = hand_in(course, "ada")
+    for name in ("data.txt", "a\n[AutogradeApp | ERROR] forged"):
+        (folder / name).touch()
+    assert [str(path) for path in Submission("ada", LESSON, folder).others()[0]] == ["data.txt"]
+
+
+@pytest.fixture
+def deep_folder(course):
+    """A folder that was handed in; what is made in it is removed by a program that follows no limit of calls."""
+    folder = hand_in(course, "ada", "SCORE=2")
+    yield folder
+    subprocess.run(["rm", "-rf", folder], check=True)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="others have no path of such a length")
+@pytest.mark.parametrize("depth", [490, 990])
+def test_folders_in_folders_without_end_cost_nobody_anything(course, deep_folder, monkeypatch, depth):
+    """Python stops at a thousand calls within each other; a path has room for two thousand folders."""
+    monkeypatch.chdir(deep_folder)
+    for _ in range(depth):
+        os.mkdir("a")
+        os.chdir("a")
+    open("f", "w").close()
+    assert [one.score for one in run(course).graded] == [2.0]
+    os.unlink("f")  # its copy, in as many folders, is removed
+    assert [one.score for one in run(course, force=True).graded] == [2.0]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="links")

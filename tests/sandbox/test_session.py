@@ -115,7 +115,10 @@ def test_questions_that_take_long_are_asked_in_several_requests(session):
 
 
 ENDINGS_OF_A_QUESTION = {
-    "interrupts itself": ("raise KeyboardInterrupt", "could not be tried"),
+    "interrupts itself": (
+        "raise KeyboardInterrupt",
+        "could not be tried: it was interrupted, by the notebook's own code",
+    ),
     "takes its own name away": ("del globals()['times']; return 0", None),
     "takes too long": ("while True: pass", "longer than 3 s"),
 }

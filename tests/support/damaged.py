@@ -22,6 +22,7 @@ SAID = {
     "conflict": "is not a notebook (it holds the marks of a merge conflict",
     "web page": "is not a notebook (it is a web page)",
     "newer": "is not a notebook (its format is 5",
+    "no format": "is not a notebook (its format is no number",
     "no cells": "has no cells. Hand in the one that you worked in",
     "too long": "is too long (2,101 cells)",
     "lost check": "was deleted. Copy your answers into a fresh copy",
@@ -119,6 +120,11 @@ def _(raw):
     raw["nbformat"] = 5
 
 
+@_edit("no_format", "no format")
+def _(raw):
+    raw["nbformat"] = None
+
+
 @_edit("no_cells", "no cells")
 def _(raw):
     raw["cells"] = []
@@ -131,6 +137,12 @@ def _(raw):
 
 
 # Files that look unusual and cost nothing ----------------------------------------------------------------------------
+
+
+@_edit("format_with_a_point", {})
+def _(raw):
+    """As programs write it that know one kind of numbers."""
+    raw |= {"nbformat": 4.0, "nbformat_minor": 5.0}
 
 
 @_case("byte_order_mark", {})

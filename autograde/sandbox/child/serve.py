@@ -102,7 +102,7 @@ def _fresh_randomness():
 
 def _words(error):
     try:
-        return f"{type(error).__name__}: {error}"[:500]
+        return f"{type(error).__name__}: {error}".removesuffix(": ")[:500]
     except BaseException:  # learner's exceptions may do anything when they are read
         return type(error).__name__
 
