@@ -1,6 +1,6 @@
-"""A model full of LoRA layers: what of it learns, what is frozen, how to switch the adapters off, to save and to load them.
+"""A model full of LoRA layers: what learns, what is frozen, how to switch the adapters off, save them and load them.
 
-What a layer owes to these functions, whatever its class:
+What these functions need from a layer, whatever its class:
 
     adapter_names      which of its parameters are its adapter. Nothing here looks for pieces of names, so a module
                        called `flora_proj` is nothing special.
@@ -16,7 +16,7 @@ import torch
 
 
 def adapter_layers(model):
-    """Every module in `model`, itself included, that carries an adapter."""
+    """Every module in `model`, itself included, that has an adapter."""
     return [module for module in model.modules() if hasattr(module, "adapter_names")]
 
 
@@ -27,9 +27,9 @@ def adapter_parameters(model):
 
 
 def freeze_base(model):
-    """Freeze all of `model` but its adapters: embeddings, norms, heads and biases too. Returns `model`.
+    """Freeze all of `model` but its adapters: embeddings, norms, heads and biases, too. Returns `model`.
 
-    Raises ValueError where there is no adapter, since nothing would be left to train.
+    Raises ValueError if there is no adapter, since nothing would be left to train.
     """
     adapters = adapter_parameters(model)
     if not adapters:
@@ -54,8 +54,8 @@ def leaked_parameters(layer):
 def adapters_off(model):
     """Within `with adapters_off(model):` the model computes what it computed before it had adapters.
 
-    Merged layers are unmerged for the time. At the end every layer is as it was, also when something raised within, and
-    also when the layer had been off before: blocks may be nested.
+    Merged layers are unmerged meanwhile. At the end every layer is as it was, also after an exception, and also if the
+    layer had been off before: blocks may be nested.
     """
     before = [(layer, layer.enabled, layer.merged) for layer in adapter_layers(model)]
     try:
@@ -72,18 +72,18 @@ def adapters_off(model):
 
 
 def adapter_state_dict(model):
-    """The adapters alone, to be saved: a dict from names, those of `model.state_dict()`, to copies of the tensors."""
+    """Only the adapters, to be saved: a dict from names, those of `model.state_dict()`, to copies of the tensors."""
     return {name: parameter.detach().clone() for name, parameter in _named_adapters(model)}
 
 
 def load_adapter(model, state):
-    """Write adapters that `adapter_state_dict` gave into `model`, which has the same adapters, with other numbers.
+    """Write what `adapter_state_dict` returned into `model`, which has the same adapters with other values.
 
-    All or nothing: before the first number is written, every name must be in its place, and every tensor must have its
-    parameter's shape. The parameters stay the same objects, so an optimiser that holds them goes on working. Values are
-    cast to the parameter's dtype and moved to its device.
-    Raises TypeError where `state` is no mapping, ValueError for a model without adapters and for a name that is missing
-    or too many, a shape that differs or a value that is no float tensor: each of them is named.
+    All or nothing: before the first value is written, every name must match, and every tensor must have its parameter's
+    shape. The parameters stay the same objects, so an optimiser that has them goes on working. Values are cast to the
+    parameter's dtype and moved to its device.
+    Raises TypeError if `state` is not a mapping, ValueError for a model without adapters, and for names that are missing
+    or not in the model, shapes that differ, or values that are not float tensors: the message names each of them.
     """
     if not isinstance(state, Mapping):
         raise TypeError(f"state must map names to tensors, not be a {type(state).__name__}: load the file first.")

@@ -1,6 +1,6 @@
 """LoRA into a model that somebody else wrote: its nn.Linears are replaced in place, by name or all of them.
 
-Modules that are no nn.Linear are left alone, and so is their requires_grad: a norm that was trained goes on training.
+Other modules do not change, nor does their requires_grad: a norm that was trained goes on training.
 `adapters.freeze_base` freezes them.
 """
 
@@ -15,13 +15,13 @@ from .layer import LoRALinear, check_fits
 def inject(model, target_modules, rank=4, alpha=1):
     """Put a LoRALinear around every nn.Linear that `target_modules` names. Returns the full names of those replaced.
 
-    target_modules  a list of names; each stands for the modules of exactly this name and for those whose full name ends
-                    in "." and it: "q_proj" finds "layers.0.attn.q_proj", and neither "seq_proj" nor "q_proj.inner"
+    target_modules  a list of names; each matches the modules with exactly this name and those whose full name ends in
+                    "." followed by it: "q_proj" matches "layers.0.attn.q_proj", but not "seq_proj" nor "q_proj.inner"
 
     An adapter that is there stays as it is: a second call with the same names returns []. A Linear at several places
     becomes one LoRALinear at all of them, and a weight that is tied to another module stays tied, since the LoRALinear
-    keeps the very nn.Linear that stood there.
-    Raises TypeError for a single string and for what is no name, ValueError where nothing matches or a rank does not
+    keeps the same nn.Linear object.
+    Raises TypeError for a single string and for what is not a name, ValueError if nothing matches or a rank does not
     fit; then nothing has changed.
     """
     found = find_linears(model, target_modules)
@@ -30,7 +30,7 @@ def inject(model, target_modules, rank=4, alpha=1):
 
 
 def add_lora(model, rank=4, alpha=1):
-    """Put a LoRALinear around every nn.Linear in `model`, which is none itself. Returns the model.
+    """Put a LoRALinear around every nn.Linear in `model`, which is not an nn.Linear itself. Returns the model.
 
     A second call adds nothing. Raises ValueError for a rank that does not fit; then nothing has changed.
     """

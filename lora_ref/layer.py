@@ -17,11 +17,11 @@ class LoRALinear(nn.Module):
     alpha       how strong the adapter's part is; dividing by rank keeps that comparable from one rank to another
 
     lora_A `(d, r)` and lora_B `(r, k)` are made in the base's dtype and on its device, and follow `.to()`.
-    Raises TypeError for a base that is no plain nn.Linear, a rank that is no int, an alpha that is no number;
+    Raises TypeError for a base that is not a plain nn.Linear, a rank that is not an int, an alpha that is not a number;
     ValueError for a rank out of range and an alpha that is not finite.
     """
 
-    adapter_names = ("lora_A", "lora_B")  # the layer says itself what of it learns: nobody has to guess from names
+    adapter_names = ("lora_A", "lora_B")  # the layer itself says which of its parameters learn: nobody has to guess
 
     def __init__(self, base_layer, rank=4, alpha=1):
         super().__init__()
@@ -30,9 +30,9 @@ class LoRALinear(nn.Module):
         self.base_layer = base_layer.requires_grad_(False)  # weight and bias: a bias left trainable is a leak
         self.lora_A = nn.Parameter(base_layer.weight.new_empty(d, rank))
         self.lora_B = nn.Parameter(base_layer.weight.new_zeros(rank, k))
-        # B is zero, so the layer starts as exactly its base. A must not be zero too: each one's gradient is a product
-        # with the other, and nothing would ever learn. A sum over d features wants a variance of 1/d: x @ A is then
-        # as large as x for every d and r. (nn.init.kaiming_uniform_ would take r, A's second size, for the fan-in.)
+        # B is zero, so the layer starts as exactly its base. A must not be zero, too: the gradient of each has the other
+        # as a factor, so nothing would ever learn. x @ A sums over d features; with a variance of 1/d its entries are
+        # about as large as those of x for every d and r. (nn.init.kaiming_uniform_ would use r, A's second size, as fan-in.)
         nn.init.normal_(self.lora_A, std=d**-0.5)
         self.scaling = float(alpha) / rank
         self.enabled = True
@@ -74,9 +74,9 @@ class LoRALinear(nn.Module):
     def merge(self):
         """Add the delta to the base's weight, in place; on a merged layer, do nothing.
 
-        While merged, A and B take no part in the forward and get no gradient. The untouched weight is kept beside the
-        merged one, because subtracting the delta again would not give it back: floating-point sums round.
-        Another layer that shares the weight changes too; where that is not wanted, use `to_linear`.
+        While merged, A and B are not used in the forward pass and get no gradient. The original weight is kept, because
+        subtracting the delta again would not restore it exactly: floating-point sums round.
+        Another layer that shares the weight changes, too; if that is not wanted, use `to_linear`.
         """
         if not self.merged:
             weight, delta = self.base_layer.weight, self.delta_weight()
@@ -85,7 +85,7 @@ class LoRALinear(nn.Module):
 
     @torch.no_grad()
     def unmerge(self):
-        """Give the base its own weight back, bit for bit; on a layer that is not merged, do nothing."""
+        """Restore the base's own weight, bit for bit; on a layer that is not merged, do nothing."""
         if self.merged:
             self.base_layer.weight.copy_(self.unmerged_weight)
             self.unmerged_weight = None

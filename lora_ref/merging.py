@@ -12,7 +12,7 @@ from torch import nn
 def delta_weight(layer):
     """What a merge adds to `layer.base_layer.weight`: `(k, d)`, in the adapter's dtype, differentiable.
 
-    `layer` is anything that holds `lora_A` `(d, r)`, `lora_B` `(r, k)` and `scaling`.
+    `layer` is anything that has `lora_A` `(d, r)`, `lora_B` `(r, k)` and `scaling`.
     """
     A, B = layer.lora_A, layer.lora_B
     with torch.autocast(A.device.type, enabled=False):  # weights keep their precision, wherever the merge is called

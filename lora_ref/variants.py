@@ -10,8 +10,8 @@ import torch
 def rs_scaling(alpha, r):
     """The scaling of rank-stabilised LoRA: alpha / √r in place of alpha / r. Paper: arXiv 2312.03732.
 
-    A @ B sums r terms that point every way, so its size grows with √r. Dividing by r makes the update, and what B learns
-    in a step, smaller as r grows; dividing by √r keeps both the same.
+    A @ B sums r terms with unrelated directions, so its size grows with √r. Dividing by r makes the update, and what B
+    learns in a step, smaller as r grows; dividing by √r keeps both the same.
     """
     return alpha / r**0.5
 
@@ -54,7 +54,7 @@ def pissa_start(W, rank):
 def pissa_as_lora(A0, B0, A1, B1):
     """A trained PiSSA adapter as plain LoRA over the untouched weight: A `(d, 2r)`, B `(2r, k)`, scaling 1.
 
-    A0, B0 are its start and A1, B1 what training made of them, as `pissa_start` gives them. The frozen rest is
+    A0, B0 are the adapter at the start, from `pissa_start`, and A1, B1 after training. The frozen rest is
     W - (A0 @ B0).T, so W itself needs the change A1 @ B1 - A0 @ B0: one product, with the factors side by side.
     """
     return torch.cat([A1, A0], dim=1), torch.cat([B1, -B0], dim=0)

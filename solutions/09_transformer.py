@@ -90,9 +90,13 @@ for name, module in base.named_modules():
 
 # %% [markdown]
 r"""
-Each of the three blocks has the same six layers, and the last layer, `lm_head`, turns the 128 features into a score for each
-of 153 characters. In a name, each dot leads from a module to one of its parts. So replacing one layer takes four steps. Here
-they are for a single layer of a copy of the model:
+Each of the three blocks has the same six layers. `q_proj`, `k_proj`, `v_proj` and `o_proj` belong to the attention, in which
+each character uses information from the characters before it. `up_proj` and `down_proj` are the MLP, which treats each
+character by itself. The last layer, `lm_head`, turns the 128 features into a score for each of 153 characters. For this
+lesson you need no more than these names.
+
+In a name, each dot leads from a module to one of its parts. So replacing one layer takes four steps. Here they are for a
+single layer of a copy of the model:
 
 1. **find** · go through the `nn.Linear`s in `named_modules()`;
 2. **match** · this one is called `blocks.0.attention.q_proj`, and you want every `q_proj`;

@@ -33,8 +33,8 @@ class Fault:
 
 
 _FIND_NAN = (
-    "nan comes from 0 / 0, from inf - inf, or from the root or the logarithm of a negative number, and every later step "
-    "keeps it. Print each step, and find the first that has it."
+    "nan comes from 0 / 0, from inf - inf, or from the square root or the logarithm of a negative number, "
+    "and every later step keeps it. Print each step, and find the first one with a nan."
 )
 
 
@@ -106,19 +106,19 @@ def _truth(value):
 
 
 _FORMS = {
-    "NoneType": "For this input the function ends without giving a value. Which path through it reaches no return?",
-    "str": "Return the value itself, and not a text of it: no quotes, no f-string, no str().",
-    "generator": "A generator holds no values yet, only a way to make them. Make them before you return: list(…) or tuple(…).",
+    "NoneType": "For this input the function ends without returning a value. Which path through it reaches no return?",
+    "str": "Return the value itself, not its text: no quotes, no f-string, no str().",
+    "generator": "A generator has not computed its values yet. Return the values themselves: list(…) or tuple(…).",
 }
 
 
-FROM_NUMPY = "A torch tensor is asked for. torch.from_numpy makes one of a numpy array, without a change of dtype."
+FROM_NUMPY = "Return a torch tensor. torch.from_numpy makes one from a numpy array, without changing the dtype."
 NO_NUMBERS = (
-    "to_dense() makes a dense tensor of a sparse one, and .real is the real part of a complex one. On the device meta a tensor "
-    "has no numbers at all. Which line makes it what it is?"
+    "to_dense() makes a dense tensor from a sparse one, and .real is the real part of a complex one. On the "
+    "device meta a tensor has no values at all. Which line makes this kind of tensor?"
 )
-TOO_LARGE = "Print its shape, and that of what goes into it. Which line makes it so large?"
-NUMBERS = "A torch tensor is asked for, and this is a list of numbers. Leave out tolist(), or make a tensor of it."
+TOO_LARGE = "Print its shape and the shapes of the tensors from which you compute it. Which line makes it so large?"
+NUMBERS = "Return a torch tensor; this is a list of numbers. Leave out tolist(), or make a tensor of the list."
 
 
 def holds_numbers(value):
@@ -133,10 +133,13 @@ def _form_hint(value):
     if isinstance(value, Opaque) and value.type in _FORMS:
         return _FORMS[value.type]
     if isinstance(value, torch.Tensor) and value.numel() > 1:
-        return f"This tensor holds {value.numel()} values, and one is asked for. Which of them is it?"
+        return f"This tensor has {value.numel()} values, but the answer is one value. Which of them is it?"
     if isinstance(value, list) and len(value) == 1:
-        return "This is a sequence of one. Is there a comma at the end of a line, or a pair of brackets too many?"
-    return "One value is asked for here. Return it alone." if isinstance(value, list) else ""
+        return (
+            "This is a sequence with one entry. Is there a comma at the end of a line, or one pair of brackets "
+            "too many?"
+        )
+    return "The answer is one value. Return it alone." if isinstance(value, list) else ""
 
 
 def fault_between(value, type_name, expected, *, entries=(), dtype=None, device="cpu", what="The result"):
@@ -185,7 +188,7 @@ def _tensor_fault(value, type_name, expected, dtype, device, what):
         kind = "None" if value is None else type_name or describe.contents(value)
         returned = kind if isinstance(value, torch.Tensor) else describe.contents(value)
         if isinstance(value, Opaque) and "tensor of shape" in value.text:
-            problem = f"{what} is a tensor, but none that can be compared: {describe.clean(value.text, 120)}."
+            problem = f"{what} is a tensor that cannot be compared: {describe.clean(value.text, 120)}."
             return Fault(problem, value.text, wanted, hint=TOO_LARGE if "too large" in value.text else NO_NUMBERS)
         hint = FROM_NUMPY if type_name.startswith("numpy.") else NUMBERS if holds_numbers(value) else _form_hint(value)
         return Fault(f"{what} is not a torch tensor but {kind}.", returned, wanted, hint=hint)
@@ -196,8 +199,8 @@ def _tensor_fault(value, type_name, expected, dtype, device, what):
     narrow = tolerance.close(value, expected, torch.float32, device)
     if narrow and dtype == torch.float64 and not tolerance.close(value, expected, dtype, device):
         if value.dtype == dtype:
-            hint = "Something on the way was float32. Make new tensors with dtype=x.dtype, and do not convert."
-            return Fault(f"{what} is right to seven digits only, and it is float64.", *shown, hint=hint)
+            hint = "Some intermediate tensor was float32. Make new tensors with dtype=x.dtype, and do not convert."
+            return Fault(f"{what} is float64, but it is right to seven digits only.", *shown, hint=hint)
     elif not tolerance.close(value, expected, dtype, device):
         difference = describe.largest_difference(value, expected)
         hint = _FIND_NAN if _has_nan(value) and not _has_nan(expected) else ""

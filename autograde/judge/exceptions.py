@@ -35,20 +35,24 @@ _PATTERNS = (
 )  # fmt: skip
 
 _HINTS = {
-    DTYPE: "Two tensors of different dtypes meet in this line. Print the dtype of each, and see where the other one was made.",
-    DEVICE: "Two tensors on different devices meet in this line. Print the device of each, and see where the other one was made.",
-    NONE: "Something in this line is None. Which name is it, and in which case does nothing stand behind it?",
-    INPUT: "This line waits for somebody to type, and in grading nobody is there. Give the value in the code, or leave the line out.",
-    TRUTH: "`if`, `not`, `and`, `or` and bool() need a single True or False, and this tensor holds several values. What do you "
-    "want to know: whether all of them are true, whether one is, or whether the tensor is there at all (is not None)?",
-    NO_GRAPH: "No path leads from this value back to anything that trains. Look before this line for what cuts it: no_grad(), "
-    ".detach(), .data, .item(), argmax, a comparison, or a new tensor made of numbers.",
-    WHOLE: "This operation works on floats, and a tensor of whole numbers reached it. Which argument is that, and does it stand "
-    "in the right place?",
-    NOTHING_TO_TRAIN: "No parameter reached the optimiser. Print len(list(…)) of what you hand over. A generator is empty once it "
-    "has been gone through.",
-    BACKWARD: "A graph that was built earlier is used again. In a loop: is the loss worked out anew in every round? In a layer: "
-    "what does it keep from one call to the next?",
+    DTYPE: "Two tensors of different dtypes meet in this line. Print the dtype of each, and find the line that "
+    "makes the wrong one.",
+    DEVICE: "Two tensors on different devices meet in this line. Print the device of each, and find the line that "
+    "makes the wrong one.",
+    NONE: "Something in this line is None. Which name is it, and in which case is it None?",
+    INPUT: "This line waits for input from the keyboard, and in grading there is none. Put the value in the code, "
+    "or leave the line out.",
+    TRUTH: "`if`, `not`, `and`, `or` and bool() need a single True or False, and this tensor has several values. "
+    "What do you want to know: whether all of them are true, whether one is, or whether there is a tensor at "
+    "all (is not None)?",
+    NO_GRAPH: "This value does not depend on anything that trains. Look before this line for what cuts the graph: "
+    "no_grad(), .detach(), .data, .item(), argmax, a comparison, or a new tensor made of numbers.",
+    WHOLE: "This operation needs floats, but it got a tensor of integers. Which argument is that, and is it in the "
+    "right place?",
+    NOTHING_TO_TRAIN: "The optimiser got no parameters. Print len(list(…)) of what you pass. A generator is empty after one "
+    "loop over it.",
+    BACKWARD: "A graph from an earlier forward pass is used again. In a loop: do you compute the loss again in every "
+    "round? In a layer: what does it keep from one call to the next?",
 }
 
 
@@ -65,56 +69,60 @@ _ABBREVIATIONS = {
 # Raised by the check's call itself, before any line of the learner's has run, or by a call in one of these lines.
 _OTHER_PARAMETERS = re.compile(r"positional argument|unexpected keyword argument|required keyword-only argument")
 PARAMETERS_CHANGED = (
-    "The check calls it with the parameters that the cell came with. Give it these again, in their order."
+    "The check calls it with the parameters of the original cell. Give it these again, in the same order."
 )
-CALLED_WITH_OTHERS = "Compare this call with the def line of what it calls. Which arguments does that take?"
+CALLED_WITH_OTHERS = (
+    "Compare this call with the def line of the function that it calls. Which arguments does that function take?"
+)
 
 _CHANGED_IN_LOOP = re.compile(r"(?:changed|changed size|mutated) during iteration")
-CHANGED_IN_LOOP = "The body of this loop changes what the loop goes through. Make a list first: for … in list(…)."
+CHANGED_IN_LOOP = "The body of this loop changes the collection that it runs over. Make a list first: for … in list(…)."
 
 # What else a message says for certain. These are no kinds: other mistakes may come to such an exception too.
 _BY_MESSAGE = (
     (
         r"leaf Variable that requires grad|non-leaf Tensor to parameter",
-        "A Parameter that trains is written into here, and autograd would have to record that. In which context does it record "
-        "nothing?",
+        "This line writes into a Parameter that trains, and autograd refuses to record that. In which "
+        "context does it record nothing?",
     ),
     (
         r"cannot assign '.*' as parameter",
-        "Under this name the layer keeps an nn.Parameter, and another tensor cannot take its place. Write the numbers into the "
-        "Parameter that is there, or make an nn.Parameter of the new ones.",
+        "Under this name the layer has an nn.Parameter, and you cannot assign a plain tensor to it. Write "
+        "the values into the Parameter that is there, or make an nn.Parameter of the new ones.",
     ),
     (
         r"'Parameter' object has no attribute 'weight'",
-        "An nn.Parameter is the tensor itself. A weight is what a module has, such as an nn.Linear.",
+        "An nn.Parameter is the tensor itself. Only a module, such as an nn.Linear, has a weight.",
     ),
     (
         r"'(?:\w*Linear|Sequential)' object has no attribute '(?:device|dtype|shape)'",
-        "A module has no shape, dtype or device of its own: its tensors have. Which tensor of it can you ask?",
+        "A module has no shape, dtype or device of its own: its tensors have them. Which of its tensors can you use?",
     ),
     (
         r"modified by an inplace operation",
-        "backward() needs numbers that have been written over since the forward pass. Is the loss worked out anew for every "
-        "backward(), after the optimiser's last step? Or does an operation in place (+=, a name ending in _) come between?",
+        "backward() needs values that have been overwritten since the forward pass. Do you compute the loss "
+        "again for every backward(), after the optimiser's last step? Or is there an operation in place (+=, "
+        "a name ending in _) in between?",
     ),
     (
         r"(?:too many|not enough) values to unpack",
-        "This line gives names to the parts of something, and it has more or fewer parts than names. Print it, and its len(): is it "
-        "the same number in every call?",
+        "This line unpacks a value into names, and the value has more or fewer parts than there are names. "
+        "Print the value and its len(): is it the same number in every call?",
     ),
     (
         r"grad can be implicitly created only for scalar outputs",
-        "backward() starts from a single number, and this loss holds several. What makes one number of them?",
+        "backward() starts from a single number, and this loss has several. Which operation makes one number of them?",
     ),
     (
         r"floating point type for target with class probabilities|Target size \(.*must be the same as input size",
-        "A loss function compares two tensors whose shapes or dtypes do not go together. Print shape and dtype of both, and look "
-        "up which it takes, in which order.",
+        "A loss function got two tensors whose shapes or dtypes do not fit together. Print shape and dtype "
+        "of both, and look up what it takes, in which order.",
     ),
 )
 
 STUB_LEFT = (
-    "This is the line that the cell came with. Python still reaches it: delete it where your answer takes its place."
+    "This line was in the cell from the start, and Python still reaches it. Delete it when you have written "
+    "your answer."
 )
 
 
@@ -171,7 +179,10 @@ def hint_for(error):
     if kind in _HINTS:
         return _HINTS[kind]
     if kind == ATTRIBUTE and (other := re.search(_NO_TENSORS + r" has no attribute '(\w+)'", message)):
-        return f"What stands before .{other.group(2)} is of type {other.group(1)}. What did you expect there, and which line made it?"
+        return (
+            f"The value before .{other.group(2)} is of type {other.group(1)}. What did you expect there, and "
+            "which line made it?"
+        )
     missing = re.search(r"(?:name|variable|attribute) '(\w+)'", message)
     if kind not in (NAME, ATTRIBUTE) or not missing:
         return ""
@@ -182,5 +193,7 @@ def hint_for(error):
     if near := str(error.get("near", "")):
         return f"{there_is_no}. Did you mean {clean(near, 60)}?"
     if kind == NAME:
-        return f"{there_is_no}. Compare its spelling with the line that makes it, and see that this line has run."
-    return f"{there_is_no}. Compare its spelling with the line that sets it, and see that this line comes first."
+        return (
+            f"{there_is_no}. Compare its spelling with the line that defines it, and make sure that this line has run."
+        )
+    return f"{there_is_no}. Compare its spelling with the line that sets it, and make sure that this line comes first."

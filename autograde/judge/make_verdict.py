@@ -28,8 +28,8 @@ def not_started(check):
 
 def missing(check, reason="", of="notebook"):
     """The verdict when the notebook, or whatever `of` names, holds no object of that name when it has run to this point."""
-    headline = f"After running the {of} to this point there is no {check.subject}."
-    hint = f"Keep the name {check.subject} exactly as it was given, and see that its cell runs without an error."
+    headline = f"After running the {of} up to this point, there is no {check.subject}."
+    hint = f"Keep the name {check.subject} exactly as it was given, and make sure that its cell runs without an error."
     lines = (Line("what happened", reason),) if reason else ()
     return Verdict(check.name, check.points, 0.0, "missing", headline, lines, hint=hint)
 
@@ -42,7 +42,7 @@ def because_of(verdict, cause):
 def unreadable(check, reason):
     """The verdict when an answer is not of the form that this check's probes give."""
     headline = f"The answer could not be read ({describe.clean(reason, 120)})."
-    hint = "Return plain tensors and numbers of the sizes that the exercise names, and leave the checks alone."
+    hint = "Return plain tensors and numbers with the sizes that the exercise names, and do not change the checks."
     return Verdict(check.name, check.points, 0.0, "failed", headline, hint=hint)
 
 
@@ -54,7 +54,10 @@ def stopped(check, reason):
 def interrupted(check, where):
     """The verdict when the learner has interrupted the check; `where` is their line, as `remote.raised` gives it."""
     lines = (Line("your line", your_line(where), code=True),) if where else ()
-    hint = "If it went on for more than a few seconds, look for a loop that never ends: what ends it, and does that happen?"
+    hint = (
+        "If it ran for more than a few seconds, look for a loop that never ends. What should end it, and does "
+        "that happen?"
+    )
     headline = "The check was interrupted while your code was running." if where else "The check was interrupted."
     return Verdict(check.name, check.points, 0.0, "stopped", headline, lines, hint=hint if where else "")
 

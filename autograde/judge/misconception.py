@@ -92,13 +92,14 @@ class Program(KnownMistake):
 
 RETURNED_NONE = Misconception(
     "returned_none",
-    thought="The result is computed or printed, but not returned: the function gives None.",
-    hint="End the function with a return statement, and see that every path through it reaches one.",
+    thought="A function returns what its last line computes or prints.",
+    hint="The function returns None. End it with a return statement, and make sure that every path through it "
+    "reaches one.",
 )
 ARGUMENTS_REORDERED = Misconception(
     "arguments_reordered",
-    thought="Each argument has its name, so their order is free.",
-    hint="A call gives them by position. Compare the order in your def line with the one that you were given.",
+    thought="Each argument has a name, so their order is free.",
+    hint="A call passes them by position. Compare the order in your def line with the original one.",
 )
 CHANGED_INPUT = Misconception(
     "changed_input",
@@ -107,13 +108,13 @@ CHANGED_INPUT = Misconception(
 )
 SAME_EVERY_CALL = Misconception(
     "same_every_call",
-    thought="A name outside of the function holds what this call needs.",
-    hint="Whatever your function is given, the same numbers come back. Which names in its body are not among its arguments, "
-    "and which call or cell put there what they hold?",
+    thought="A name outside the function has the value that this call needs.",
+    hint="Your function returns the same numbers for every input. Which names in its body are not among its "
+    "arguments, and which call or cell has set them?",
 )
 KEPT_BETWEEN_CALLS = Misconception(
     "kept_between_calls",
-    thought="A call starts with everything empty, default values and names outside of the function too.",
-    hint="Call your function twice with different inputs and compare. A default value such as [] or set() is made once, at the "
-    "def line, and a name outside keeps what was put in. What should each call make anew?",
+    thought="Each call starts with everything empty, also default values and names outside the function.",
+    hint="Call your function twice with different inputs and compare. A default value such as [] or set() is made "
+    "once, at the def line, and a name outside keeps its contents. What should each call create for itself?",
 )

@@ -236,7 +236,7 @@ class ReleaseExporter(_Exporter, NotebookExporter):
             if not converter.force:
                 self.log.warning(
                     "%s is there already, so nbgrader leaves it and the gradebook as they are. "
-                    "To make it anew, run this again with --force.",
+                    "To write it again, run this with --force.",
                     os.path.relpath(target, self._folders.root),
                 )
             elif any(release.edited(path) for path in target.glob("*.ipynb")):
@@ -249,7 +249,7 @@ class ReleaseExporter(_Exporter, NotebookExporter):
         )
         shutil.copytree(target, kept, dirs_exist_ok=True)
         self.log.warning(
-            "%s has been worked in, and is made anew. Its former contents are in %s.",
+            "%s has been worked in, and is written again. Its former contents are in %s.",
             *(os.path.relpath(path, self._folders.root) for path in (target, kept)),
         )
 
@@ -277,6 +277,6 @@ class FeedbackExporter(_Exporter, CleanHTMLExporter):
         if stale:
             self.log.warning(
                 "Graded again since their feedback was made, which nbgrader leaves as it is: %s. "
-                "To make it anew, run this again with --force.",
+                "To write it again, run this with --force.",
                 _names(set(stale)),
             )

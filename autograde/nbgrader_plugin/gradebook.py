@@ -42,7 +42,7 @@ def _words(error, db_url):
         "readonly": "It may not be written to: change the permissions of the file and of its folder.",
         "read-only": "It may not be written to: change the permissions of the file and of its folder.",
         "unable to open": "See that its folder exists and may be written to.",
-        "not a database": "Another file lies in its place: move it away, or name the right one in nbgrader_config.py.",
+        "not a database": "Another file is in its place: move it away, or name the right one in nbgrader_config.py.",
         "malformed": "The file is damaged: put a copy of it in its place, or move it away to begin a new one.",
         "no such column": "It is of an older nbgrader: make a copy of it, then run: nbgrader db upgrade",
         "psycopg": "Install what it needs: pip install 'psycopg[binary]'",

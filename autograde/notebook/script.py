@@ -16,7 +16,7 @@ OTHER_ENCODING = (
     "# -*- coding: latin-1 -*-"
 )
 UNKNOWN_ENCODING = (
-    "it names an encoding that Python does not know. Mend its coding line, or save it as UTF-8 without one"
+    "it names an encoding that Python does not know. Correct its coding line, or save it as UTF-8 without one"
 )
 
 

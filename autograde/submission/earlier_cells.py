@@ -55,7 +55,7 @@ class EarlierCells:
             lost = [name for name in sorted(made & needed) if known.get(name) is False]
             if lost:
                 missing = " and ".join(lost[:3]) + (" are" if len(lost) > 1 else " is")
-                return f"Cell {number} stopped with {clean(error, 200)}, so {missing} missing from there on. Mend that cell first."
+                return f"Cell {number} stopped with {clean(error, 200)}, so {missing} missing from there on. Fix that cell first."
         return ""
 
 

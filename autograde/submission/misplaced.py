@@ -25,7 +25,7 @@ def in_place_of_notebook(folder, lesson):
     """What a folder holds in place of ``<lesson>.ipynb``, as the end of a sentence; empty where it holds nothing."""
     found = _names(folder)
     if deeper := next((path for path in found if path.name == f"{lesson}.ipynb" and path.parent.parts), None):
-        return f"; it lies deeper, in {_quoted(deeper.parent)}"
+        return f"; it is deeper, in {_quoted(deeper.parent)}"
     if archive := next((path for path in found if is_archive(path.name)), None):
         return f", but the archive {_quoted(archive)}, which has to be unpacked"
     likely = [path for path in found if ".ipynb" in path.name.lower()] or found
@@ -40,7 +40,7 @@ def in_place_of_lesson(path, lessons):
         lessons: ids.
     """
     if is_archive(path.name):
-        return "is an archive; unpack it, so that the lesson's folder lies there"
+        return "is an archive; unpack it, so that the lesson's folder is there"
     if path.is_symlink():
         return "is a link to another place; left alone"
     if not path.is_dir():

@@ -17,7 +17,7 @@ SAYS = {  # what both doors say of each
     "pipe_as_notebook": "but a pipe of that name",
     "sparse": "Clear the outputs",
     "zipped": "the archive 'work.zip'",
-    "nested": "it lies deeper, in",
+    "nested": "it is deeper, in",
     "text": f"but '{LESSON}.ipynb.txt'",
     "name_of_lesson": "the notebook of another lesson",
     "format": "its format is",

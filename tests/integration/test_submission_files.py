@@ -86,7 +86,7 @@ AS_AN_LMS_MAKES_THEM = {  # a path below the folder of submissions, and what is 
     f"{LESSON}/ada/{LESSON}.ipynb": f"{LESSON}/ada is no lesson of this course, but holds '{LESSON}.ipynb'",
 }
 IN_PLACE_OF_THE_NOTEBOOK = {
-    f"a/b/c/{LESSON}.ipynb": "it lies deeper, in 'a/b/c'",
+    f"a/b/c/{LESSON}.ipynb": "it is deeper, in 'a/b/c'",
     "export/work.zip": "but the archive 'export/work.zip', which has to be unpacked",
     f"{LESSON}.ipynb.txt": f"but '{LESSON}.ipynb.txt'",
     f"old/{LESSON} (1).ipynb": f"but 'old/{LESSON} (1).ipynb'",

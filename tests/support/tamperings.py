@@ -999,12 +999,12 @@ _returned("nothing_but_nan", "torch.full((*x.shape[:-1], len(weight)), torch.nan
 _returned("nothing_but_infinity", "torch.full((*x.shape[:-1], len(weight)), torch.inf, dtype=x.dtype)", "wrong values")
 _returned("a_numpy_array", "(x @ weight.T).numpy()", "is not a torch tensor but numpy.ndarray")
 _returned("a_list", "(x @ weight.T).tolist()", "is not a torch tensor but list")
-_returned("a_billion_numbers", "torch.zeros(1).expand(10**9)", "is a tensor, but none that can be compared")
+_returned("a_billion_numbers", "torch.zeros(1).expand(10**9)", "is a tensor that cannot be compared")
 _returned("more_than_is_sent", "torch.zeros(2**22)", "larger than the 8 MiB allowed")
 _returned(
     "a_tensor_without_numbers",
     "torch.empty(*x.shape[:-1], len(weight), device='meta')",
-    "is a tensor, but none that can be compared",
+    "is a tensor that cannot be compared",
 )
 _returned("a_generator_without_end", "iter(int, 1)", "is not a torch tensor but callable_iterator")
 _returned("the_wire_s_own_words", "{'$tensor': 0, 'stride': [1]}", "is not a torch tensor but dict")
@@ -1079,9 +1079,9 @@ _returned(
     "class Lying:\n    def __del__(self): os._exit(0)\ntried('begun')",
     "tried: begun",
 )
-_returned("a_tensor_whose_memory_is_gone", "emptied(x @ weight.T)", "is a tensor, but none that can be compared",
+_returned("a_tensor_whose_memory_is_gone", "emptied(x @ weight.T)", "is a tensor that cannot be compared",
           "def emptied(out):\n    out.untyped_storage().resize_(0)\n    return out")  # fmt: skip
-_returned("a_tensor_with_too_little_memory", "emptied(x @ weight.T)", "is a tensor, but none that can be compared",
+_returned("a_tensor_with_too_little_memory", "emptied(x @ weight.T)", "is a tensor that cannot be compared",
           "def emptied(out):\n    out.untyped_storage().resize_(2)\n    return out")  # fmt: skip
 _returned("a_file_in_memory_that_was_cut", "mapped(x @ weight.T)", "Python itself crashed when linear_by_hand was tried", """
 import numpy as np
@@ -1108,11 +1108,11 @@ class Wrapper(torch.Tensor):
         return torch.zeros(args[0].shape)
 """,
 )
-_returned("a_tensor_from_within_vmap", "leaked(x @ weight.T)", "is a tensor, but none that can be compared",
+_returned("a_tensor_from_within_vmap", "leaked(x @ weight.T)", "is a tensor that cannot be compared",
           "def leaked(out):\n    kept = []\n    torch.vmap(lambda row: kept.append(row) or row)(out.reshape(-1, out.shape[-1]))\n"
           "    return kept[0]")  # fmt: skip
-_returned("a_sparse_tensor", "(x @ weight.T).to_sparse()", "is a tensor, but none that can be compared")
-_returned("the_check_s_own_verdict", "check.linear_by_hand(linear_by_hand)", "but not returned",
+_returned("a_sparse_tensor", "(x @ weight.T).to_sparse()", "is a tensor that cannot be compared")
+_returned("the_check_s_own_verdict", "check.linear_by_hand(linear_by_hand)", "The function returns None",
           "from autograde import check")  # fmt: skip
 
 _returned("a_dict_that_lies_about_its_keys", "Lying(x @ weight.T)", "is not a torch tensor but Lying", """
@@ -1241,7 +1241,7 @@ _code(
 _code("no_name", FORGOTTEN + "del linear_by_hand\ntried('deleted')", "tried: deleted",
       "After running the notebook to this point there is no linear_by_hand")  # fmt: skip
 _code("the_check_is_the_answer", "linear_by_hand = check.linear_by_hand\ntried('taken')", "tried: taken",
-      "0 of 2 points .*but not returned")  # fmt: skip
+      "0 of 2 points .*The function returns None")  # fmt: skip
 _code(
     "a_namespace_of_its_own",
     FORGOTTEN,

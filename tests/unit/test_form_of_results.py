@@ -15,7 +15,7 @@ ONE = torch.ones(2)
     ("value", "expected", "hint"),
     [
         (None, 3, "no return"),
-        ("3", 3, "not a text"),
+        ("3", 3, "not its text"),
         ((3, 4), 3, "Return it alone"),
         ((3,), 3, "comma at the end"),
         ((each for each in [3]), 3, "list(…)"),
@@ -23,8 +23,8 @@ ONE = torch.ones(2)
         (None, ONE, "no return"),
         ((ONE,), ONE, "comma at the end"),
         (np.ones(2, dtype=np.float32), ONE, "torch.from_numpy"),
-        ("1, 2", (1, 2), "not a text"),
-        (("1", 2), (1, 2), "not a text"),
+        ("1, 2", (1, 2), "not its text"),
+        (("1", 2), (1, 2), "not its text"),
     ],
 )
 def test_a_result_of_the_wrong_kind_has_a_hint_of_its_own(value, expected, hint):
@@ -37,7 +37,7 @@ def test_a_wrong_value_of_the_right_kind_has_none():
 
 def test_what_has_no_numbers_to_compare_is_told_so():
     rows = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
-    assert "none that can be compared" in fault_between(wire.plain(rows), wire.type_name(rows), ONE).problem
+    assert "cannot be compared" in fault_between(wire.plain(rows), wire.type_name(rows), ONE).problem
     huge = wire.decode(wire.encode(wire.plain(10**10**5)))
     assert huge.text == "a whole number of 332,193 bits" and wire.plain(-(2**4_000)) == -(2**4_000)
     assert fault_between(huge, "int", 3).problem == "The result is not a number."

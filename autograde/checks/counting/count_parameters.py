@@ -26,12 +26,13 @@ class CountCase(Case):
 # By whether it is no more than values that have changed.
 _CHANGES = {
     False: (
-        "what trains in it now is not what did before",
-        "requires_grad asks; requires_grad_(), with an underscore at its end, sets. Which of them did you use?",
+        "other parameters train than before",
+        "requires_grad is an attribute that you read; requires_grad_(), with an underscore at its end, "
+        "changes it. Which of them do you use?",
     ),
     True: (
-        "its values, its gradients or its mode are not what they were",
-        "Counting only reads. Look for what writes: a name ending in _, zero_grad(), eval(), half().",
+        "its values, its gradients or its mode have changed",
+        "Counting must not change anything. Look for a name ending in _, zero_grad(), eval(), half().",
     ),
 }
 
@@ -220,7 +221,7 @@ class CountParameters(Check):
                 misconception=CHANGED_INPUT,
             )
         if fault := fault_between(observation["again"], "", case.counts):
-            problem = "The counts are right, and those of a second call with the same module are not."
+            problem = "The counts are right, but those of a second call with the same module are not."
             return Fault(problem, fault.returned, fault.expected, misconception=KEPT_BETWEEN_CALLS)
         return None
 
@@ -249,7 +250,7 @@ answer.slip(
 @count_parameters.misconception(
     "first_parameter_alone",
     thought="return gives the result and lets the loop go on.",
-    hint="return ends the call at once. How many parameters has your loop met by then?",
+    hint="return ends the call at once. How many parameters has your loop visited by then?",
 )
 def first_parameter_alone(module):
     trainable = total = 0
@@ -263,7 +264,7 @@ def first_parameter_alone(module):
 @count_parameters.misconception(
     "last_parameter_alone",
     thought="A count that is assigned in a loop adds up.",
-    hint="`=` puts a new value in the place of the old one. What should happen to what was counted before?",
+    hint="`=` replaces the old value. What should happen to the count so far?",
 )
 def last_parameter_alone(module):
     trainable = total = 0
@@ -287,8 +288,9 @@ answer.slip(
     "frozen_left_out",
     "sum(p.numel() for p in parameters)",
     "sum(p.numel() for p in parameters if p.requires_grad)",
-    thought="What is frozen is not counted, in the total either.",
-    hint="The total is what the model holds, trained or not. Which of the two counts may ask about requires_grad?",
+    thought="Frozen parameters are not counted, not even in the total.",
+    hint="The total counts all parameters of the model, trained or not. In which of the two counts may you look "
+    "at requires_grad?",
 )
 
 
@@ -297,7 +299,7 @@ answer.slip(
     "sum(p.numel() for p in parameters if p.requires_grad)",
     "sum(p.numel() for p in parameters)",
     thought="Every parameter trains.",
-    hint="A parameter that is frozen gets no gradient. Which attribute of it says so?",
+    hint="A frozen parameter gets no gradient. Which of its attributes tells you that?",
 )
 
 
@@ -305,7 +307,7 @@ answer.slip(
     "frozen_for_total",
     "sum(p.numel() for p in parameters)",
     "sum(p.numel() for p in parameters if not p.requires_grad)",
-    thought="The two numbers are what trains and what does not.",
+    thought="The two numbers are the count of what trains and the count of what does not.",
     hint="The second number counts everything. What trains is a part of it.",
 )
 
@@ -314,8 +316,8 @@ answer.slip(
     "trainable_alone",
     ", sum(p.numel() for p in parameters)",
     "",
-    thought="What trains is the number that is asked for.",
-    hint="Two numbers are asked for. One without the other says nothing about a share.",
+    thought="The number of trainable values is the answer.",
+    hint="Return two numbers. One without the other says nothing about a share.",
 )
 
 
@@ -324,7 +326,7 @@ answer.slip(
     "sum(p.numel() for p in parameters if p.requires_grad), ",
     "",
     thought="The number of parameters is one number.",
-    hint="Two numbers are asked for: how many of them train is the other one.",
+    hint="Return two numbers: the other one is how many of them train.",
 )
 
 
@@ -332,7 +334,7 @@ answer.slip(
     "share_returned",
     "sum(p.numel() for p in parameters if p.requires_grad), sum(p.numel() for p in parameters)",
     "sum(p.numel() for p in parameters if p.requires_grad) / max(sum(p.numel() for p in parameters), 1)",
-    thought="What matters is the share that trains.",
+    thought="The share that trains is the answer.",
     hint="The share follows from the two counts, but the counts do not follow from the share. Return the counts.",
 )
 
@@ -342,14 +344,14 @@ answer.slip(
     "sum(p.numel() for p in parameters if p.requires_grad), sum(p.numel() for p in parameters)",
     "sum(p.requires_grad for p in parameters), len(parameters)",
     thought="A module has as many parameters as module.parameters() gives.",
-    hint="nn.Linear(30, 20) gives two tensors. How many numbers do they hold?",
+    hint="nn.Linear(30, 20) has two parameters. How many numbers are in them?",
 )
 
 
 @count_parameters.misconception(
     "rows_counted",
-    thought="len() of a tensor, or the first entry of its shape, is how many numbers it holds.",
-    hint="A (20, 30) tensor has length 20. How many numbers does it hold?",
+    thought="len() of a tensor, or the first entry of its shape, is the number of its values.",
+    hint="A (20, 30) tensor has length 20. How many values are in it?",
 )
 def rows_counted(module):
     rows = [(len(p) if p.ndim else 1, p.requires_grad) for p in module.parameters()]
@@ -390,15 +392,15 @@ answer.slip(
     "used_up",
     "list(module.parameters())",
     "module.parameters()",
-    thought="module.parameters() is a list, and can be gone through twice.",
-    hint="It is a generator. Go through it a second time and print what it gives.",
+    thought="module.parameters() is a list, so two loops can run over it.",
+    hint="It is a generator. Loop over it a second time and print what it gives.",
 )
 
 
 @count_parameters.misconception(
     "used_up_total_first",
-    thought="module.parameters() is a list, and can be gone through twice.",
-    hint="It is a generator. Go through it a second time and print what it gives.",
+    thought="module.parameters() is a list, so two loops can run over it.",
+    hint="It is a generator. Loop over it a second time and print what it gives.",
     exactly=True,
 )
 def used_up_total_first(module):
@@ -411,16 +413,16 @@ answer.slip(
     "gradient_asked_for",
     "if p.requires_grad",
     "if p.grad is not None",
-    thought="What trains is what has a gradient.",
-    hint="A gradient is there only after a backward pass, and it stays when the parameter is frozen later. Which "
+    thought="A parameter that trains has a gradient.",
+    hint="A gradient exists only after a backward pass, and it stays when the parameter is frozen later. Which "
     "attribute says whether there will be one?",
 )
 
 
 @count_parameters.misconception(
     "adapters_by_name",
-    thought="What trains is what is called lora.",
-    hint="A name promises nothing: an adapter may be frozen, and a head may train. Ask the parameter itself.",
+    thought="A parameter trains if lora is in its name.",
+    hint="A name proves nothing: an adapter may be frozen, and a head may train. Look at the parameter itself.",
 )
 def adapters_by_name(module):
     named = list(module.named_parameters())
@@ -429,8 +431,8 @@ def adapters_by_name(module):
 
 @count_parameters.misconception(
     "adapters_by_name",
-    thought="What trains is what is not called base.",
-    hint="A name promises nothing: an adapter may be frozen, and a head may train. Ask the parameter itself.",
+    thought="A parameter trains if base is not in its name.",
+    hint="A name proves nothing: an adapter may be frozen, and a head may train. Look at the parameter itself.",
 )
 def all_but_the_base_by_name(module):
     named = list(module.named_parameters())
@@ -452,7 +454,7 @@ answer.slip(
     "list(module.parameters())",
     "[p for m in module.modules() if isinstance(m, nn.Linear) for p in m.parameters()]",
     thought="Parameters are in nn.Linear.",
-    hint="Embeddings, norms and attention have parameters too, and so may any custom module.",
+    hint="Embeddings, norms and attention have parameters, too, and so may any module.",
 )
 
 
@@ -461,7 +463,7 @@ answer.slip(
     "list(module.parameters())",
     "[p for child in module.children() for p in child.parameters()]",
     thought="A module's parameters are those of its children.",
-    hint="nn.Linear has no children, and has parameters. A module may hold some beside its children as well.",
+    hint="nn.Linear has parameters, but no children. And a module with children may have parameters of its own.",
 )
 
 
@@ -469,7 +471,7 @@ answer.slip(
     "one_level",
     "list(module.parameters())",
     "[p for child in module.children() for p in child.parameters(recurse=False)]",
-    thought="A module's children are all that is in it.",
+    thought="A module consists of its children only.",
     hint="A child has children of its own. Which method walks through all levels?",
 )
 
@@ -488,8 +490,8 @@ answer.slip(
     "list(module.parameters())",
     "[p for _, p in module.named_parameters(remove_duplicate=False)]",
     thought="Every name is a parameter of its own.",
-    hint="Two names may lead to one parameter: it lies in memory once, and is trained once. Does your walk remember "
-    "which it has met?",
+    hint="Two names may lead to one parameter: it is in memory once, and is trained once. Does your loop remember "
+    "which it has counted?",
 )
 
 
@@ -498,8 +500,8 @@ answer.slip(
     "list(module.parameters())",
     "[p for m in module.modules() for p in m.parameters(recurse=False)]",
     thought="Every module has parameters of its own.",
-    hint="Two modules may hold one parameter: it lies in memory once, and is trained once. Does your walk remember "
-    "which it has met?",
+    hint="Two modules may share one parameter: it is in memory once, and is trained once. Does your loop remember "
+    "which it has counted?",
 )
 
 
@@ -508,8 +510,8 @@ answer.slip(
     "list(module.parameters())",
     "[p for m in module.modules() for p in m.parameters()]",
     thought="Each module adds its parameters to the sum.",
-    hint="module.modules() gives the outer module and the inner ones, and parameters() of the outer one gives those of "
-    "the inner ones already.",
+    hint="module.modules() gives the outer module and the inner ones, and parameters() of the outer one already "
+    "contains those of the inner ones.",
 )
 
 
@@ -517,9 +519,9 @@ answer.slip(
     "buffers_counted",
     "sum(p.numel() for p in parameters)",
     "sum(t.numel() for t in [*parameters, *module.buffers()])",
-    thought="Whatever tensor a module holds is a parameter.",
-    hint="A running mean is worked out and not trained: it is a buffer. Print module.named_buffers() to see which "
-    "these are.",
+    thought="Every tensor of a module is a parameter.",
+    hint="A running mean is computed, not trained: it is a buffer. Print module.named_buffers() to see which "
+    "tensors are buffers.",
 )
 
 
@@ -527,7 +529,7 @@ answer.slip(
     "state_dict_counted",
     "sum(p.numel() for p in parameters)",
     "sum(t.numel() for t in module.state_dict().values())",
-    thought="A module's parameters are what its state_dict holds.",
+    thought="The entries of a module's state_dict are its parameters.",
     hint="A state_dict has buffers as well, and a shared parameter under each of its names.",
     exactly=True,
 )
@@ -537,8 +539,9 @@ answer.slip(
     "state_dict_for_both",
     "list(module.parameters())",
     "list(module.state_dict().values())",
-    thought="A module's parameters are what its state_dict holds.",
-    hint="The tensors of a state_dict are detached, so none of them says that it trains. Who does?",
+    thought="The entries of a module's state_dict are its parameters.",
+    hint="The tensors of a state_dict are detached, so none of them requires a gradient. Where do you find the "
+    "Parameters themselves?",
 )
 
 
@@ -546,8 +549,8 @@ answer.slip(
     "same_shape_taken_for_shared",
     "list(module.parameters())",
     "{p.shape: p for p in module.parameters()}.values()",
-    thought="Two parameters of one shape are one parameter.",
-    hint="Shared means the very same object. Two norms of one size are trained each on its own.",
+    thought="Two parameters with the same shape are one shared parameter.",
+    hint="Shared means the same object. Two norms of the same size are trained separately.",
 )
 
 
@@ -555,6 +558,6 @@ answer.slip(
     "bytes_counted",
     "sum(p.numel() for p in parameters if p.requires_grad), sum(p.numel() for p in parameters)",
     "sum(p.nbytes for p in parameters if p.requires_grad), sum(p.nbytes for p in parameters)",
-    thought="The size of a parameter is what it takes in memory.",
-    hint="Here numbers are counted, however many bytes each takes. Bytes come later in the lesson.",
+    thought="The size of a parameter is its size in memory.",
+    hint="Here you count values, however many bytes each takes. Bytes come later in the lesson.",
 )

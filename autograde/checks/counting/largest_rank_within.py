@@ -93,8 +93,8 @@ def exact_fit_refused(d, k, budget):
 
 @largest_rank_within.misconception(
     "bias_paid_from_budget",
-    thought="The layer's bias is paid from the budget too.",
-    hint="The budget is for the adapter, and the adapter has no bias.",
+    thought="The budget also has to pay for the layer's bias.",
+    hint="The budget is for the adapter alone, and the adapter has no bias.",
 )
 def bias_paid_from_budget(d, k, budget):
     return (budget - k) // (d + k)
@@ -103,7 +103,7 @@ def bias_paid_from_budget(d, k, budget):
 @largest_rank_within.misconception(
     "minus_one_for_none",
     thought="-1 says that nothing fits.",
-    hint="Where not even rank 1 can be paid for, there is no adapter. Which rank has an adapter without any values?",
+    hint="If not even rank 1 fits into the budget, there is no adapter. Which rank has an adapter without any values?",
 )
 def minus_one_for_none(d, k, budget):
     return budget // (d + k) or -1
@@ -130,7 +130,7 @@ def smaller_size_left_out(d, k, budget):
 @largest_rank_within.misconception(
     "never_zero",
     thought="A rank is at least 1.",
-    hint="Where not even rank 1 can be paid for, there is no adapter. What should the answer be then?",
+    hint="If not even rank 1 fits into the budget, there is no adapter. What should the answer be then?",
 )
 def never_zero(d, k, budget):
     return max(1, budget // (d + k))
@@ -152,7 +152,7 @@ def weight_size(d, k, budget):
 
 @largest_rank_within.misconception(
     "base_paid_from_budget",
-    thought="The frozen weight is paid from the budget too.",
+    thought="The budget also has to pay for the frozen weight.",
     hint="The budget is for the adapter. The weight is there already, whatever the rank.",
 )
 def base_paid_from_budget(d, k, budget):
@@ -198,8 +198,8 @@ def square_from_k(d, k, budget):
 @largest_rank_within.misconception(
     "half_for_each",
     thought="A and B get half of the budget each.",
-    hint="They may differ in size, and then one of them leaves some of its half over. What does one more rank cost, in "
-    "both together?",
+    hint="They may differ in size, and then one of them does not use all of its half. What does one more rank "
+    "cost, in both together?",
 )
 def half_for_each(d, k, budget):
     return min(budget // 2 // d, budget // 2 // k)
@@ -217,7 +217,7 @@ def only_while_smaller(d, k, budget):
 @largest_rank_within.misconception(
     "power_of_two",
     thought="A rank is a power of two.",
-    hint="That is a habit and no rule. Count the values at the rank after the one that you return.",
+    hint="That is a habit, not a rule. Count the values at the rank after the one that you return.",
 )
 def power_of_two(d, k, budget):
     rank = budget // (d + k)
@@ -226,8 +226,8 @@ def power_of_two(d, k, budget):
 
 @largest_rank_within.misconception(
     "values_for_rank",
-    thought="The answer is how much of the budget can be used.",
-    hint="That is the adapter's size. At which rank does it have it?",
+    thought="The answer is the part of the budget that can be used.",
+    hint="That is the size of an adapter. At which rank does it have that size?",
 )
 def values_for_rank(d, k, budget):
     return budget // (d + k) * (d + k)
@@ -236,7 +236,7 @@ def values_for_rank(d, k, budget):
 @largest_rank_within.misconception(
     "left_over",
     thought="% gives the whole part of a quotient.",
-    hint="% gives what is left over by a division. Which operator gives the whole part?",
+    hint="% gives the remainder of a division. Which operator gives the whole part?",
 )
 def left_over(d, k, budget):
     return budget % (d + k)

@@ -10,7 +10,7 @@ class LoraParameters(Check):
 
     name = "lora_parameters"
     points = 1
-    note = "the two sizes worked out and added, the common factor taken out, or numel() of two tensors."
+    note = "the two sizes computed and added, the common factor taken out, or numel() of two tensors."
     next_step = "Draw A and B for d = 30, k = 20, r = 2, as the worked example has them, and count the numbers in each."
 
     def cases(self, draw):
@@ -26,7 +26,7 @@ lora_parameters = LoraParameters()
 @lora_parameters.misconception(
     "sizes_multiplied",
     thought="All three sizes belong to the adapter, so they are multiplied.",
-    hint="The three sizes never meet in one matrix. Which two does A have, and which two B?",
+    hint="No matrix has all three sizes. Which two does A have, and which two B?",
 )
 def sizes_multiplied(d, k, r):
     return r * d * k
@@ -34,8 +34,8 @@ def sizes_multiplied(d, k, r):
 
 @lora_parameters.misconception(
     "only_A",
-    thought="The matrix that the inputs go through is the adapter.",
-    hint="What takes the r numbers in the middle to the k outputs? It has numbers too.",
+    thought="The adapter is the matrix by which the inputs are multiplied.",
+    hint="Which matrix turns the r numbers in the middle into the k outputs? Its entries count, too.",
 )
 def only_A(d, k, r):
     return d * r
@@ -43,8 +43,8 @@ def only_A(d, k, r):
 
 @lora_parameters.misconception(
     "only_B",
-    thought="The matrix that makes the outputs is the adapter.",
-    hint="What takes the d inputs to the r numbers in the middle? It has numbers too.",
+    thought="The adapter is the matrix that makes the outputs.",
+    hint="Which matrix turns the d inputs into the r numbers in the middle? Its entries count, too.",
 )
 def only_B(d, k, r):
     return r * k
@@ -53,7 +53,7 @@ def only_B(d, k, r):
 @lora_parameters.misconception(
     "square_from_d",
     thought="A and B are equally large.",
-    hint="That is so in a square layer. Write down both shapes for a layer that gives fewer numbers than it takes.",
+    hint="That is true for a square layer. Write down both shapes for a layer with fewer outputs than inputs.",
 )
 def square_from_d(d, k, r):
     return 2 * d * r
@@ -62,7 +62,7 @@ def square_from_d(d, k, r):
 @lora_parameters.misconception(
     "square_from_k",
     thought="A and B are equally large.",
-    hint="That is so in a square layer. Write down both shapes for a layer that gives more numbers than it takes.",
+    hint="That is true for a square layer. Write down both shapes for a layer with more outputs than inputs.",
 )
 def square_from_k(d, k, r):
     return 2 * k * r
@@ -79,7 +79,7 @@ def counts_multiplied(d, k, r):
 
 @lora_parameters.misconception(
     "weight_counted",
-    thought="The adapter stands for a change of the whole weight, so it holds as many numbers.",
+    thought="The adapter is a change of the whole weight, so it has as many numbers.",
     hint="A @ B would have that many. Is it ever kept?",
 )
 def weight_counted(d, k, r):
@@ -89,7 +89,7 @@ def weight_counted(d, k, r):
 @lora_parameters.misconception(
     "base_included",
     thought="The layer's weight belongs to the count.",
-    hint="That is what the layer holds in all. Here only the adapter's own numbers are asked for.",
+    hint="That is the number of all values in the layer. Count only those of the adapter.",
 )
 def base_included(d, k, r):
     return d * k + r * (d + k)
@@ -117,7 +117,7 @@ def bias_added(d, k, r):
 @lora_parameters.misconception(
     "bias_in_both",
     thought="A and B are linear layers, and a linear layer has a bias.",
-    hint="Both products of an adapter are bare: look at the formula. What would a bias have to be added to?",
+    hint="Neither product of an adapter has a bias: look at the formula. To what would you have to add one?",
 )
 def bias_in_both(d, k, r):
     return (d * r + r) + (r * k + k)
@@ -126,7 +126,7 @@ def bias_in_both(d, k, r):
 @lora_parameters.misconception(
     "degrees_of_freedom",
     thought="Different A and B can give the same product, so fewer numbers count.",
-    hint="That is how many directions A @ B can move in. What the optimiser is given is every entry of A and of B.",
+    hint="That is the number of directions in which A @ B can move. The optimiser gets every entry of A and of B.",
 )
 def degrees_of_freedom(d, k, r):
     return r * (d + k - r)

@@ -11,10 +11,10 @@ class Reduction(Check):
 
     name = "reduction"
     points = 1
-    note = "one division, whichever way the two counts were found."
+    note = "one division, however you get the two counts."
     next_step = (
-        "In the worked example the weight holds 600 numbers and the adapter 100, and the answer is 6.0. "
-        "Return the quotient as it comes, without rounding."
+        "In the worked example the weight has 600 numbers and the adapter 100, and the answer is 6.0. Return "
+        "the quotient without rounding."
     )
 
     def cases(self, draw):
@@ -30,7 +30,8 @@ reduction = Reduction()
 @reduction.misconception(
     "inverted",
     thought="The reduction is the adapter's share of the weight.",
-    hint="Where the adapter is far smaller than the weight, the answer is far above 1. Which of the two is divided?",
+    hint="When the adapter is far smaller than the weight, the answer is far above 1. Which of the two do you "
+    "divide by the other?",
 )
 def inverted(d, k, r):
     return r * (d + k) / (d * k)
@@ -48,7 +49,7 @@ def integer_division(d, k, r):
 @reduction.misconception(
     "rounded_to_whole",
     thought="A factor is stated as a whole number.",
-    hint="In a table, perhaps. Here nothing is rounded: others will go on computing with what you return.",
+    hint="In a table, perhaps. Here do not round: other code computes with your result.",
 )
 def rounded_to_whole(d, k, r):
     return float(round(d * k / (r * (d + k))))
@@ -65,7 +66,7 @@ def _has_few_decimals(case, observation):
 @reduction.misconception(
     "rounded_to_decimals",
     thought="A factor is stated with one or two decimals.",
-    hint="Round where you print. Others will go on computing with what you return.",
+    hint="Round when you print. Other code computes with your result.",
     recognise=_has_few_decimals,
 )
 def rounded_to_decimals(d, k, r):
@@ -75,7 +76,8 @@ def rounded_to_decimals(d, k, r):
 @reduction.misconception(
     "percent_saved",
     thought="A reduction is the percentage that is saved.",
-    hint="6 times fewer and 83 % fewer say the same of the worked example. Which of the two is asked for?",
+    hint="For the worked example, 6 times fewer and 83 % fewer mean the same. Which of the two does the exercise "
+    "ask for?",
 )
 def percent_saved(d, k, r):
     return 100 * (1 - r * (d + k) / (d * k))
@@ -84,7 +86,7 @@ def percent_saved(d, k, r):
 @reduction.misconception(
     "fraction_saved",
     thought="A reduction is the part that is saved.",
-    hint="For the worked example the answer is 6.0. Yours stays below 1 however small the adapter gets.",
+    hint="For the worked example the answer is 6.0. Yours is below 1, however small the adapter is.",
 )
 def fraction_saved(d, k, r):
     return 1 - r * (d + k) / (d * k)
@@ -112,7 +114,7 @@ def brackets_lost1(d, k, r):
 @reduction.misconception(
     "minus_one",
     thought="What is saved is divided by what is left.",
-    hint="An adapter half as large as the weight holds 2 times fewer. What does your function say for it?",
+    hint="If the adapter is half as large as the weight, the answer is 2. What does your function return?",
 )
 def minus_one(d, k, r):
     return (d * k - r * (d + k)) / (r * (d + k))
@@ -121,7 +123,7 @@ def minus_one(d, k, r):
 @reduction.misconception(
     "whole_layer_divided",
     thought="The weight and the adapter together are compared with the adapter.",
-    hint="The adapter is compared with the weight alone: how often does the one go into the other?",
+    hint="The adapter is compared with the weight alone: how many times larger is the weight?",
 )
 def whole_layer_divided(d, k, r):
     return (d * k + r * (d + k)) / (r * (d + k))
@@ -130,7 +132,7 @@ def whole_layer_divided(d, k, r):
 @reduction.misconception(
     "difference",
     thought="The reduction is how many numbers fewer there are.",
-    hint="That is a difference. How many times as many numbers does the weight hold?",
+    hint="That is a difference. How many times as many numbers does the weight have?",
 )
 def difference(d, k, r):
     return float(d * k - r * (d + k))
@@ -138,7 +140,7 @@ def difference(d, k, r):
 
 @reduction.misconception(
     "only_A",
-    thought="The matrix that the inputs go through is the adapter.",
+    thought="The adapter is the matrix by which the inputs are multiplied.",
     hint="Both matrices of the adapter are compared with the weight. You may call lora_parameters.",
 )
 def only_A(d, k, r):
@@ -147,7 +149,7 @@ def only_A(d, k, r):
 
 @reduction.misconception(
     "only_B",
-    thought="The matrix that makes the outputs is the adapter.",
+    thought="The adapter is the matrix that makes the outputs.",
     hint="Both matrices of the adapter are compared with the weight. You may call lora_parameters.",
 )
 def only_B(d, k, r):
@@ -157,7 +159,7 @@ def only_B(d, k, r):
 @reduction.misconception(
     "square_from_d",
     thought="A and B are equally large.",
-    hint="That is so in a square layer. Write down both shapes for a layer that gives fewer numbers than it takes.",
+    hint="That is true for a square layer. Write down both shapes for a layer with fewer outputs than inputs.",
 )
 def square_from_d(d, k, r):
     return d * k / (2 * d * r)
@@ -166,7 +168,7 @@ def square_from_d(d, k, r):
 @reduction.misconception(
     "square_from_k",
     thought="A and B are equally large.",
-    hint="That is so in a square layer. Write down both shapes for a layer that gives more numbers than it takes.",
+    hint="That is true for a square layer. Write down both shapes for a layer with more outputs than inputs.",
 )
 def square_from_k(d, k, r):
     return d * k / (2 * k * r)
@@ -175,7 +177,7 @@ def square_from_k(d, k, r):
 @reduction.misconception(
     "biases_included",
     thought="The layer's bias is one of its parameters.",
-    hint="The two things compared are the weight and the adapter. A bias is neither.",
+    hint="You compare the weight and the adapter. The bias belongs to neither.",
 )
 def biases_included(d, k, r):
     return (d * k + k) / (r * (d + k))

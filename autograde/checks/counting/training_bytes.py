@@ -9,9 +9,10 @@ class TrainingBytes(Check):
 
     name = "training_bytes"
     points = 2
-    note = "an int or a float; the four kinds worked out one by one, or taken together."
+    note = "an int or a float; the four kinds one by one, or together."
     next_step = (
-        "Take total = 1, trainable = 1, bytes_per_value = 1, and list what is kept. Then the same with trainable = 0."
+        "Take total = 1, trainable = 1, bytes_per_value = 1, and list the numbers that are kept. Then do the "
+        "same with trainable = 0."
     )
 
     def cases(self, draw):
@@ -51,8 +52,8 @@ def everything_for_all(total, trainable, bytes_per_value=4):
 @training_bytes.misconception(
     "moments_for_all",
     thought="Adam keeps its moments for every value.",
-    hint="Adam is given the values that train. What would it do with a moment of one that never moves? (And see that "
-    "each of the two counts is where you mean it.)",
+    hint="Adam gets only the values that train. What would it do with a moment of a value that never changes? "
+    "(And check that you use each of the two counts in the right place.)",
 )
 def moments_for_all(total, trainable, bytes_per_value=4):
     return bytes_per_value * (total + trainable + 2 * total)
@@ -60,7 +61,7 @@ def moments_for_all(total, trainable, bytes_per_value=4):
 
 @training_bytes.misconception(
     "gradients_for_all",
-    thought="The backward pass leaves a gradient at every value.",
+    thought="The backward pass stores a gradient for every value.",
     hint="A frozen parameter's .grad stays None. For which values is a gradient kept?",
 )
 def gradients_for_all(total, trainable, bytes_per_value=4):
@@ -70,8 +71,8 @@ def gradients_for_all(total, trainable, bytes_per_value=4):
 @training_bytes.misconception(
     "two_numbers_each",
     thought="For a value that trains, two more numbers are kept.",
-    hint="Follow one value through a training step: the value itself, what the backward pass leaves beside it, and "
-    "what Adam remembers from step to step. Which of these is not in your sum?",
+    hint="Follow one value through a training step: the value itself, what the backward pass stores, and what "
+    "Adam keeps from step to step. Which of these is not in your sum?",
 )
 def two_numbers_each(total, trainable, bytes_per_value=4):
     return bytes_per_value * (total + 2 * trainable)
@@ -80,7 +81,7 @@ def two_numbers_each(total, trainable, bytes_per_value=4):
 @training_bytes.misconception(
     "one_number_each",
     thought="For a value that trains, one more number is kept.",
-    hint="That is so for plain gradient descent. What does Adam remember from step to step?",
+    hint="That is true for plain gradient descent. What does Adam keep from step to step?",
 )
 def one_number_each(total, trainable, bytes_per_value=4):
     return bytes_per_value * (total + trainable)
@@ -88,8 +89,8 @@ def one_number_each(total, trainable, bytes_per_value=4):
 
 @training_bytes.misconception(
     "weights_alone",
-    thought="Memory is for the weights.",
-    hint="That is what using the model takes. What else is there while it is trained?",
+    thought="Only the weights need memory.",
+    hint="That is enough to use the model. What else is in memory while it is trained?",
 )
 def weights_alone(total, trainable, bytes_per_value=4):
     return bytes_per_value * total
@@ -97,8 +98,9 @@ def weights_alone(total, trainable, bytes_per_value=4):
 
 @training_bytes.misconception(
     "frozen_weights_left_out",
-    thought="What is frozen takes no memory.",
-    hint="Every row of the batch still goes through the frozen weights, so they are there. How many values is that?",
+    thought="Frozen values take no memory.",
+    hint="Every row of the batch still goes through the frozen weights, so they are in memory. How many values "
+    "are they?",
 )
 def frozen_weights_left_out(total, trainable, bytes_per_value=4):
     return bytes_per_value * 4 * trainable
@@ -115,7 +117,7 @@ def weights_left_out(total, trainable, bytes_per_value=4):
 
 @training_bytes.misconception(
     "trainable_weights_twice",
-    thought="total counts what is frozen, and what trains comes on top.",
+    thought="total counts the frozen values, and those that train are added.",
     hint="total counts every value, trained or not. Which of them have you counted a second time?",
 )
 def trainable_weights_twice(total, trainable, bytes_per_value=4):
@@ -124,8 +126,8 @@ def trainable_weights_twice(total, trainable, bytes_per_value=4):
 
 @training_bytes.misconception(
     "frozen_for_trainable",
-    thought="The gradients and moments are those of the rest.",
-    hint="total - trainable is what is frozen. Which of the two parts gets gradients?",
+    thought="The gradients and moments belong to total - trainable.",
+    hint="total - trainable is the number of frozen values. Which of the two parts gets gradients?",
 )
 def frozen_for_trainable(total, trainable, bytes_per_value=4):
     return bytes_per_value * (total + 3 * (total - trainable))
@@ -152,7 +154,7 @@ def always_four_bytes(total, trainable, bytes_per_value=4):
 @training_bytes.misconception(
     "moments_in_32_bit",
     thought="Adam keeps its moments in 32 bit, whatever the weights are in.",
-    hint="Some set-ups do. In this exercise every number takes bytes_per_value bytes.",
+    hint="Some programs do. In this exercise every number takes bytes_per_value bytes.",
 )
 def moments_in_32_bit(total, trainable, bytes_per_value=4):
     return bytes_per_value * (total + trainable) + 4 * 2 * trainable
@@ -193,7 +195,7 @@ def width_taken_for_bits(total, trainable, bytes_per_value=4):
 @training_bytes.misconception(
     "in_gigabytes",
     thought="Memory is stated in gigabytes.",
-    hint="Convert where you print. The function returns bytes.",
+    hint="Convert when you print. The function returns bytes.",
 )
 def in_gigabytes(total, trainable, bytes_per_value=4):
     return bytes_per_value * (total + 3 * trainable) / 1e9
@@ -202,7 +204,7 @@ def in_gigabytes(total, trainable, bytes_per_value=4):
 @training_bytes.misconception(
     "in_gibibytes",
     thought="Memory is stated in gibibytes.",
-    hint="Convert where you print. The function returns bytes.",
+    hint="Convert when you print. The function returns bytes.",
 )
 def in_gibibytes(total, trainable, bytes_per_value=4):
     return bytes_per_value * (total + 3 * trainable) / 2**30
@@ -216,7 +218,7 @@ def _lacks_an_argument(case, observation):
 @training_bytes.misconception(
     "default_lost",
     thought="bytes_per_value is always given.",
-    hint="It may be left out. Compare your def line with the one that you were given.",
+    hint="It may be left out. Compare your def line with the original one.",
     recognise=_lacks_an_argument,
 )
 def default_lost(total, trainable, bytes_per_value):

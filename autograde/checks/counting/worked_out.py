@@ -9,15 +9,15 @@ from autograde.judge.misconception import Misconception
 
 WHAT = {
     "D": "the adapter's file, in bytes",
-    "E": "what trains with q, k, v and o adapted",
-    "F": "what trains in GPT-2 medium",
+    "E": "the values that train with q, k, v and o adapted",
+    "F": "the values that train in GPT-2 medium",
 }
 
 SAME_FOR_ALL = Misconception(
     "same_for_all_claims",
     thought='claim == "D" or "E" asks whether the claim is one of the two.',
-    hint='Every claim gets the same number from you. `or` stands between two whole conditions, and "E" alone counts as true. Which '
-    "branch does each claim take in your function?",
+    hint='Your function returns the same number for every claim. `or` joins two whole conditions, and "E" alone '
+    "counts as true. Which branch does each claim take?",
 )
 
 answer = RightAnswer("""
@@ -38,8 +38,8 @@ class WorkedOut(Check):
     points = 3
     note = "your own lora_parameters, the formula written out, or the number itself."
     next_step = (
-        "For each claim write down: how many layers, how many adapted matrices in a layer, and what the adapter of one "
-        "matrix holds. Then multiply."
+        "For each claim write down: how many layers, how many adapted matrices in a layer, and how many "
+        "values in the adapter of one matrix. Then multiply."
     )
     answer = answer
 
@@ -84,7 +84,8 @@ def _returned(**wrong):
 @worked_out.misconception(
     "published_figure",
     thought="The published figure is the answer.",
-    hint="That is the claim itself. What comes out when you multiply layers, matrices and the adapter of one matrix?",
+    hint="That is the claim itself. What do you get when you multiply layers, matrices and the size of one "
+    "matrix's adapter?",
     recognise=_returned(D=35e6, E=37.7e6, F=0.35e6),
 )
 def published_figure(claim):
@@ -114,7 +115,7 @@ answer.slip(
     "layers * matrices",
     "matrices",
     thought="The adapters of one layer are the adapter.",
-    hint="The claim is about the whole model. How many layers has it?",
+    hint="The claim is about the whole model. How many layers does it have?",
 )
 
 answer.slip(
@@ -138,7 +139,7 @@ answer.slip(
     "bytes_forgotten",
     "12288, 4, 2)",
     "12288, 4, 1)",
-    thought="A file has as many bytes as it holds values.",
+    thought="A file has as many bytes as values.",
     hint="The claim says 16 bit. How many bytes does each value take?",
     recognise=_returned(D=18_874_368),
 )
@@ -153,7 +154,7 @@ answer.slip(
     "in_bits",
     "12288, 4, 2)",
     "12288, 4, 16)",
-    thought="In 16 bit means to multiply by 16.",
+    thought='"In 16 bit" means to multiply by 16.',
     hint="That is the size in bits. The question is about bytes.",
     recognise=_returned(D=301_989_888),
 )
@@ -162,8 +163,8 @@ answer.slip(
     "training_memory",
     "12288, 4, 2)",
     "12288, 4, 8)",
-    thought="The file takes what training takes.",
-    hint="A file holds values, no gradients and no moments.",
+    thought="The file needs as much space as training needs memory.",
+    hint="A file contains the values, but no gradients and no moments.",
     recognise=_returned(D=150_994_944),
 )
 
@@ -172,7 +173,7 @@ answer.slip(
     "4, 12288, 2, 1)",
     "4, 12288, 4, 1)",
     thought="GPT-3 is adapted at r = 4.",
-    hint="Claim E has a rank of its own.",
+    hint="Claim E has another rank.",
     recognise=_returned(E=37_748_736),
 )
 

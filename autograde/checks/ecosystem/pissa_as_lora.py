@@ -27,8 +27,8 @@ class PissaAsLora(Check):
         "the pairs in either order, the minus in either factor of the start; torch.cat, hstack and vstack, or slices."
     )
     next_step = (
-        "Take r = 1 and numbers: A0 = B0 = [[2]], A1 = B1 = [[3]]. What has to be added to the untouched weight is 9 - 4, "
-        "and your A @ B must say so."
+        "Take r = 1 and single numbers: A0 = B0 = [[2]], A1 = B1 = [[3]]. The change of the untouched weight "
+        "is 9 - 4, so your A @ B must be 5."
     )
 
     def cases(self, draw):
@@ -71,7 +71,7 @@ class PissaAsLora(Check):
         dtype = case.args["A0"].dtype
         if {A.dtype, B.dtype} != {dtype}:
             raise Wrong(
-                f"A and B must be {describe.dtype_name(dtype)}, as the inputs are.",
+                f"A and B must be {describe.dtype_name(dtype)}, like the inputs.",
                 hint="Let the dtype follow from the inputs: do not convert, and make new tensors with dtype=A0.dtype.",
             )
         return (A.double() @ B.double()).to(dtype)
@@ -112,7 +112,7 @@ answer.slip(
     "minus_in_both",
     "[A1, A0]",
     "[A1, -A0]",
-    thought="The start has to be taken away, so both of its factors get a minus.",
+    thought="The start must be subtracted, so both of its factors get a minus.",
     hint="Minus times minus: what does that make of A0 @ B0?",
     recognise=_start_is_added(-1),
 )
@@ -120,8 +120,8 @@ answer.slip(
     "minus_forgotten",
     "-B0",
     "B0",
-    thought="The adapter is everything that A and B hold, the start and the end.",
-    hint="The untouched weight has the start's product in it already. Is it to be added once more?",
+    thought="The adapter is the sum of the start and the trained pair.",
+    hint="The untouched weight contains the product of the start already. Should you add it again?",
     recognise=_start_is_added(1),
 )
 answer.slip(
@@ -129,14 +129,14 @@ answer.slip(
     "[B1, -B0]",
     "[-B1, B0]",
     thought="The difference of the two products, whichever way round.",
-    hint="What training made has to be added, and what was cut out taken away. Which sign has each product in yours?",
+    hint="The trained product must be added, and the start subtracted. Which sign does each product have in yours?",
 )
 answer.slip(
     "pairs_crossed",
     "[B1, -B0]",
     "[-B0, B1]",
     thought="The order of the factors does not matter.",
-    hint="Column i of A meets row i of B. Which rows do the columns of A1 meet in yours?",
+    hint="Column i of A is multiplied by row i of B. By which rows are the columns of A1 multiplied in yours?",
 )
 answer.slip(
     "end_alone",
@@ -145,7 +145,8 @@ answer.slip(
     "torch.cat([B1, -B0], dim=0)",
     "B1",
     thought="The trained pair is the adapter.",
-    hint="Over the base with a piece cut out, it is. What is the weight here, and what does it contain already?",
+    hint="It is, for the base from which the start was subtracted. What is the weight here, and what does it "
+    "contain already?",
 )
 answer.slip(
     "factors_subtracted",
@@ -154,7 +155,7 @@ answer.slip(
     "torch.cat([B1, -B0], dim=0)",
     "B1 - B0",
     thought="The difference of two products is the product of the differences.",
-    hint="Multiply it out for r = 1: (a1 - a0)(b1 - b0) has four terms. Which two are too many?",
+    hint="Expand it for r = 1: (a1 - a0)(b1 - b0) has four terms. Which ones should not be there?",
 )
 answer.slip(
     "factors_subtracted_side_by_side",
@@ -162,8 +163,8 @@ answer.slip(
     "[A1 - A0, A0]",
     "[B1, -B0]",
     "[B1 - B0, B0]",
-    thought="The change of each factor, and the start beside it.",
-    hint="Multiply it out for r = 1, and compare with a1 b1 - a0 b0.",
+    thought="The change of each factor goes beside the start.",
+    hint="Expand your product for r = 1, and compare with a1 b1 - a0 b0.",
 )
 answer.slip(
     "wrong_dimensions",
@@ -172,12 +173,12 @@ answer.slip(
     "[B1, -B0], dim=0",
     "[B1, -B0], dim=1",
     thought="Matrices are stacked one on top of the other.",
-    hint="The rank is A's second dimension and B's first. Which of them is to double?",
+    hint="The rank is A's second dimension and B's first. Which dimension of each must double?",
 )
 answer.slip(
     "one_matrix",
     "return A, B",
     "return A @ B",
-    thought="The change itself is what is asked for.",
-    hint="A file holds two factors. Return them, and let the reader multiply.",
+    thought="The function must return the change itself.",
+    hint="An adapter file stores two factors. Return these, and let the reader multiply.",
 )

@@ -18,7 +18,7 @@ class PortableAlpha(Check):
     name = "portable_alpha"
     points = 1
     answer = answer
-    note = "alpha times the root of r; or the scaling that you want, times r, because the reader divides by r."
+    note = "alpha times the square root of r; or the scaling that you want, times r, because the reader divides by r."
     next_step = "Divide your answer by r, as the reader will. Is that the scaling that the adapter was trained with?"
 
     def cases(self, draw):
@@ -32,20 +32,20 @@ answer.slip(
     "alpha * math.sqrt(r)",
     "alpha / math.sqrt(r)",
     thought="The reader needs the scaling that the adapter was trained with.",
-    hint="The reader divides what you give it by r once more. What must it be given, so that the scaling comes out?",
+    hint="The reader divides your value by r again. Which value gives the right scaling after that division?",
 )
 answer.slip(
     "unchanged",
     " * math.sqrt(r)",
     "",
-    thought="The alpha from training can be handed on unchanged.",
+    thought="The alpha from training can be passed on unchanged.",
     hint="With it the reader computes alpha / r. By which factor is that too small?",
 )
 answer.slip(
     "times_the_rank",
     "math.sqrt(r)",
     "r",
-    thought="The reader divides by r, so alpha is multiplied with r.",
+    thought="The reader divides by r, so alpha is multiplied by r.",
     hint="Then the reader's scaling is alpha itself. Which scaling was the adapter trained with?",
 )
 answer.slip(
@@ -53,22 +53,23 @@ answer.slip(
     "alpha * math.sqrt(r)",
     "alpha / r",
     thought="The reader's scaling is alpha / r.",
-    hint="It is, and the reader works it out by itself. You hand over the alpha that it starts from.",
+    hint="It is, and the reader computes it itself. You only give it the alpha.",
 )
 answer.slip(POWER_BEFORE_DIVISION, "alpha * math.sqrt(r)", "alpha * r ** 1 / 2")
 answer.slip(
     "root_of_the_product",
     "alpha * math.sqrt(r)",
     "math.sqrt(alpha * r)",
-    thought="The root goes over all of it.",
-    hint="Only the rank's part differs between the two scalings. What does the root belong to?",
+    thought="The square root is taken of the whole product.",
+    hint="The two scalings differ only in the rank. Of what must you take the square root?",
 )
 answer.slip(
     "made_whole",
     "alpha * math.sqrt(r)",
     "round(alpha * math.sqrt(r))",
     thought="An alpha is a whole number.",
-    hint="Most readers take any number, and this exercise asks for it unrounded. Below you see what to do for those that do not.",
+    hint="Most readers accept any number, and this exercise asks for it unrounded. Below you see what to do for "
+    "the others.",
     recognise=lambda case, observation: _is_made_whole(case, observation),
 )
 answer.slip(WHOLE_ROOT, "math.sqrt(r)", "math.isqrt(r)")

@@ -17,7 +17,7 @@ class RsScaling(Check):
     name = "rs_scaling"
     points = 1
     answer = answer
-    note = "math.sqrt, a power of 0.5, or of -0.5 as a factor."
+    note = "math.sqrt, the power 0.5, or a factor with the power -0.5."
     next_step = "For alpha = 16 and r = 4 the answer is 8. Put the numbers in, one step at a time."
 
     def cases(self, draw):
@@ -31,14 +31,14 @@ answer.slip(
     "math.sqrt(r)",
     "r",
     thought="The scaling is the usual one.",
-    hint="That is the scaling under which the gradient falls with the rank. Which line of the picture is level?",
+    hint="With that scaling the gradient falls with the rank. Which line of the picture is level?",
 )
 answer.slip(
     "root_of_the_quotient",
     "alpha / math.sqrt(r)",
     "math.sqrt(alpha / r)",
-    thought="The root goes over the whole fraction.",
-    hint="rsLoRA changes what happens to the rank, and leaves alpha as it is. What does the root belong to?",
+    thought="The square root is taken of the whole fraction.",
+    hint="rsLoRA changes only what happens to the rank. Of what must you take the square root?",
 )
 answer.slip(POWER_BEFORE_DIVISION, "alpha / math.sqrt(r)", "alpha / r ** 1 / 2")
 answer.slip(
@@ -52,8 +52,8 @@ answer.slip(
     "multiplied",
     "alpha / math.sqrt(r)",
     "alpha * math.sqrt(r)",
-    thought="The root of r makes up for the division.",
-    hint="That is the alpha that you hand on, and the next exercise. Here the scaling itself is asked for.",
+    thought="alpha is multiplied by the square root of r, to make up for the division.",
+    hint="That is the alpha of the next exercise. Here you need the scaling itself.",
 )
 answer.slip(
     "rank_forgotten",
@@ -66,7 +66,7 @@ answer.slip(
     "rounded_down",
     "alpha / math.sqrt(r)",
     "alpha // math.sqrt(r)",
-    thought="`//` is the division that gives a number.",
+    thought="`//` is the division of two numbers.",
     hint="`//` drops the fractional part. Which operator keeps it?",
 )
 answer.slip(WHOLE_ROOT, "math.sqrt(r)", "math.isqrt(r)")

@@ -39,13 +39,14 @@ def write_peft_adapter(model, directory, rank, alpha, target_modules):
 
 CHANGED_MODEL = Misconception(
     "changed_model",
-    thought="The model is only needed for the file, so it can be written into.",
-    hint="The caller goes on using it. Look for what writes: a name ending in _, half(), float(), requires_grad_, +=.",
+    thought="The model is only needed for the file, so it may be changed.",
+    hint="The caller goes on using it. Look for what changes it: a name ending in _, half(), float(), "
+    "requires_grad_, +=.",
 )
 
 FOLDER_EMPTIED = Misconception(
     "folder_emptied",
-    thought="The folder is the adapter's, so it can be emptied before the files are written.",
+    thought="The folder belongs to the adapter, so it can be emptied before the files are written.",
     hint="The caller may keep other files in it, such as a README. Which two files do you write, and which of your lines removes "
     "more than those two?",
 )
@@ -124,7 +125,7 @@ class WritePeftAdapter(Check):
         gone = [name for name in case.args["there"] if name not in observation["names"]]
         if gone:
             return Fault(
-                f"The adapter's files are right, but {gone[0]}, which lay in the folder before the call, is gone.",
+                f"The adapter's files are right, but {gone[0]}, which was in the folder before the call, is gone.",
                 misconception=FOLDER_EMPTIED,
             )
         if observation["changed"]:
@@ -152,12 +153,13 @@ class WritePeftAdapter(Check):
         if wrong_dtype and wrong_dtype.is_floating_point and tolerance.close(delta, right, wrong_dtype, "cpu"):
             return Fault(
                 f"The adapters are in the wrong dtype: {describe.dtype_name(wrong_dtype)}, not {describe.dtype_name(dtype)}.",
-                hint="Write them as they are: a file in another dtype is larger than it need be, or less precise.",
+                hint="Write them as they are: a file in another dtype is larger than necessary, or less precise.",
             )
         if wrong_dtype or not tolerance.close(delta, right, dtype, "cpu"):
             difference = describe.largest_difference(delta, right)
             return Fault(
-                f"PEFT loads the folder without a word, and adds something else to the weight of {part['name']}: {difference}.",
+                "PEFT loads the folder without a warning, but does not add the right change to the weight of "
+                f"{part['name']}: {difference}.",
                 *(describe.contents(change.to(torch.float32)) for change in (delta, right)),
                 tensors=(delta, right),
             )
@@ -258,8 +260,8 @@ answer.slip(
     "module.lora_A.detach()",
     "module.lora_B.detach().T.contiguous()",
     "module.lora_B.detach()",
-    thought="A matrix is a matrix: it is written as it is.",
-    hint="PEFT holds A and B as weights of nn.Linears. What is the shape of nn.Linear(30, 4).weight?",
+    thought="The file has the matrices as they are in the layer.",
+    hint="PEFT keeps A and B as the weights of nn.Linears. What is the shape of nn.Linear(30, 4).weight?",
 )
 answer.slip(
     VIEW_FOR_TRANSPOSE,
@@ -275,8 +277,8 @@ answer.slip(
     "module.lora_B.detach().T.contiguous()",
     "module.lora_B.detach().T",
     thought="A transposed tensor is a tensor like any other.",
-    hint="It is a view: the numbers lie in memory as before. safetensors writes memory as it lies. Which method of a tensor "
-    "puts them into their new order?",
+    hint="It is a view: its values are in memory in the old order, and safetensors writes memory as it is. Which "
+    "method of a tensor puts the values into the new order?",
     recognise=lambda case, observation: (
         "raised" in observation and "non contiguous" in observation["raised"]["message"]
     ),
@@ -288,42 +290,43 @@ answer.slip(
     'lora_B.weight"] = module.lora_B',
     'lora_B.weight"] = module.lora_A',
     thought="The paper's A is our B.",
-    hint="In both, A is what the inputs meet first. Which size has lora_A.weight in the folder that PEFT wrote?",
+    hint="In both, A is the matrix that x is multiplied by first. Which shape does lora_A.weight have in the "
+    "folder that PEFT wrote?",
 )
 answer.slip(
     "alpha_is_the_scaling",
     '"lora_alpha": alpha',
     '"lora_alpha": alpha / rank',
     thought="The reader needs the scaling.",
-    hint="PEFT divides lora_alpha by r itself. By what does it divide in your file, in all?",
+    hint="PEFT divides lora_alpha by r itself. Which scaling does it get from your file?",
 )
 answer.slip(
     "scaled_twice",
     "module.lora_B.detach().T.contiguous()",
     "(module.scaling * module.lora_B.detach()).T.contiguous()",
-    thought="What the adapter adds is scaled, so what is written is scaled.",
-    hint="PEFT scales by lora_alpha / r when it computes. How often is your B scaled in the end?",
+    thought="The update is scaled, so the matrices in the file are scaled.",
+    hint="PEFT multiplies by lora_alpha / r when it computes. How many times is your B scaled in the end?",
 )
 answer.slip(
     "scaled_twice",
     "module.lora_A.detach().T.contiguous()",
     "(module.scaling * module.lora_A.detach()).T.contiguous()",
-    thought="What the adapter adds is scaled, so what is written is scaled.",
-    hint="PEFT scales by lora_alpha / r when it computes. How often is your A scaled in the end?",
+    thought="The update is scaled, so the matrices in the file are scaled.",
+    hint="PEFT multiplies by lora_alpha / r when it computes. How many times is your A scaled in the end?",
 )
 answer.slip(
     "rank_and_alpha_swapped",
     '"r": rank, "lora_alpha": alpha',
     '"r": alpha, "lora_alpha": rank',
-    thought="Both numbers are in the config, so all is there.",
-    hint="Read your adapter_config.json entry by entry. Which number stands under which name?",
+    thought="Both numbers are in the config, under either name.",
+    hint="Read your adapter_config.json entry by entry. Which number has which name?",
 )
 answer.slip(
     "other_file_name",
     '"adapter_config.json"',
     '"config.json"',
     thought="A config's file is called config.json.",
-    hint="PEFT looks for one name and no other. Which one is in the folder that it wrote?",
+    hint="PEFT looks for one file name only. Which one is in the folder that it wrote?",
 )
 answer.slip(
     "base_layer_in_names",
@@ -331,23 +334,26 @@ answer.slip(
     "{name}.base_layer.lora_A.weight",
     "{name}.lora_B.weight",
     "{name}.base_layer.lora_B.weight",
-    thought="The nn.Linear is what is adapted, and here it is called base_layer.",
-    hint="The reader has the plain base, where no LoRALinear is and so no base_layer either. What is the layer called there?",
+    thought="The adapted nn.Linear is called base_layer here, so that belongs in the name.",
+    hint="The reader has the plain base, without LoRALinears and so without any base_layer. What is the layer "
+    "called there?",
     recognise=_named_like("base_model.model.{name}.base_layer.{side}.weight"),
 )
 answer.slip(
     "targets_as_string",
     "list(target_modules)",
     '",".join(target_modules)',
-    thought="target_modules is a text with the names in it.",
-    hint="A single string is a regular expression for the whole name of a module. How does the config say more than one name?",
+    thought="target_modules is a string with the names in it.",
+    hint="A single string is a regular expression for the whole name of a module. How does a config give more "
+    "than one name?",
 )
 answer.slip(
     "pissa_flag",
     '"peft_type": "LORA"',
     '"peft_type": "LORA", "init_lora_weights": "pissa"',
     thought="The config says how the adapter was started.",
-    hint="PEFT starts adapters anew while it loads, as the config says. What does PiSSA's start do to the base?",
+    hint="PEFT initialises adapters again while it loads, as the config says. What does PiSSA's initialisation do "
+    "to the base?",
 )
 answer.slip(
     "beginning_forgotten",
@@ -355,7 +361,7 @@ answer.slip(
     "{name}.lora_A",
     "base_model.model.{name}.lora_B",
     "{name}.lora_B",
-    thought="A tensor is called what it is called in the model.",
+    thought="A tensor has the same name as in the model.",
     hint="Compare your names with those in the folder that PEFT wrote, from the first letter on.",
     recognise=_named_like("{name}.{side}.weight"),
 )
@@ -385,7 +391,7 @@ answer.slip(
     "base_model.model.{name.split('.')[-1]}.lora_A",
     "base_model.model.{name}.lora_B",
     "base_model.model.{name.split('.')[-1]}.lora_B",
-    thought="The layer's name is what stands in target_modules.",
+    thought="The name of a layer is its entry in target_modules.",
     hint="There may be a q_proj in every block. Under which name does each of them keep its own two matrices?",
     recognise=_named_like("base_model.model.{last}.{side}.weight"),
 )
@@ -394,28 +400,28 @@ answer.slip(
     '"r": rank, ',
     "",
     thought="The rank can be seen from the shapes.",
-    hint="It could, but PEFT makes its layers before it looks at the tensors, with the r that the config says, or else with 8.",
+    hint="They can, but PEFT makes its layers before it reads the tensors, with the r of the config, or else with 8.",
 )
 answer.slip(
     "no_alpha",
     '"lora_alpha": alpha, ',
     "",
     thought="alpha is only needed for training.",
-    hint="The reader scales with it. What does PEFT take where the config does not say?",
+    hint="The reader scales with it. Which value does PEFT use if the config has none?",
 )
 for own_names in (('"lora_alpha"', '"alpha"'), ('"r"', '"rank"'), ('"lora_alpha"', '"alpha"', '"r"', '"rank"')):
     answer.slip(
         "own_names_for_entries",
         *own_names,
         thought="An entry of the config has the name of the argument: rank, alpha.",
-        hint="PEFT looks for names of its own, and does not see an entry under another one. Compare the names in your config with "
+        hint="PEFT has its own names for the entries, and ignores others. Compare the names in your config with "
         "those in the folder that PEFT wrote.",
     )
 answer.slip(
     "no_peft_type",
     '"peft_type": "LORA", ',
     "",
-    thought="The folder is a LoRA adapter, so that need not be said.",
+    thought="The folder is obviously a LoRA adapter, so the config does not have to say so.",
     hint="PEFT knows some thirty methods, and they all have an adapter_config.json. Which is yours?",
 )
 answer.slip(
@@ -423,7 +429,7 @@ answer.slip(
     ', "target_modules": list(target_modules)',
     "",
     thought="The names of the tensors say which modules are adapted.",
-    hint="PEFT makes its layers before it looks at the tensors. Where does it learn which ones?",
+    hint="PEFT makes its layers before it reads the tensors. Where does it learn which layers to adapt?",
 )
 answer.slip(
     "rank_stabilised",
@@ -437,7 +443,7 @@ answer.slip(
     "    directory.mkdir(parents=True, exist_ok=True)\n",
     "",
     thought="The directory is there.",
-    hint="Read in the docstring what is said about the directory, and what Path(...).mkdir can be asked for.",
+    hint="Read what the docstring says about the directory, and look up the parameters of Path(...).mkdir.",
     recognise=lambda case, observation: (
         "raised" in observation
         and (
@@ -451,7 +457,7 @@ answer.slip(
     "    directory = Path(directory)\n",
     "",
     thought="The directory is a Path.",
-    hint="It may be a str, and a str has neither mkdir nor /. What does Path(...) make of each of them?",
+    hint="It may be a str, and a str has neither mkdir nor /. What does Path(...) return for a str, and for a Path?",
     recognise=lambda case, observation: (
         case.args["as_text"] and "raised" in observation and "'str'" in observation["raised"]["message"]
     ),
@@ -461,7 +467,7 @@ answer.slip(
     'directory / "adapter_model.safetensors"',
     'directory + "/adapter_model.safetensors"',
     thought="The directory is a str.",
-    hint="It may be a Path, and a Path cannot be added to a str. What do Path(...) and os.path.join make of each of them?",
+    hint="It may be a Path, and a Path cannot be added to a str. What does Path(...) return for a str, and for a Path?",
     recognise=lambda case, observation: (
         not case.args["as_text"] and "raised" in observation and "Path' and 'str'" in observation["raised"]["message"]
     ),
@@ -471,7 +477,7 @@ answer.slip(
     "exist_ok=True",
     "exist_ok=False",
     thought="The directory is new.",
-    hint="Files in it are to be overwritten, so it may be there. What does mkdir need to be told for that?",
+    hint="Existing files are overwritten, so the directory may exist. Which parameter of mkdir allows that?",
     recognise=lambda case, observation: "raised" in observation and "FileExistsError" in observation["raised"]["bases"],
 )
 answer.slip(
@@ -481,7 +487,7 @@ answer.slip(
     "module.lora_B.detach()",
     "module.lora_B.detach().float()",
     thought="Files hold float32.",
-    hint="safetensors holds any dtype. Write the adapters as they are.",
+    hint="safetensors can store any dtype. Write the adapters as they are.",
     recognise=_in_float32,
 )
 answer.slip(
@@ -489,22 +495,22 @@ answer.slip(
     '"adapter_model.safetensors"',
     '"model.safetensors"',
     thought="A model's file is called model.safetensors.",
-    hint="PEFT looks for one name and no other. Which one is in the folder that it wrote?",
+    hint="PEFT looks for one file name only. Which one is in the folder that it wrote?",
 )
 answer.slip(
     "returned_not_written",
     '    save_file(state, directory / "adapter_model.safetensors")\n    (directory / "adapter_config.json").write_text(json.dumps(config))\n',
     "    return state, config\n",
-    thought="The function makes the two dicts, and the caller writes them.",
-    hint="Look into the directory after the call. What should lie there?",
+    thought="The function returns the two dicts, and the caller writes them.",
+    hint="Look into the directory after the call. Which files should be there?",
 )
 
 
 @write_peft_adapter.misconception(
     "everything_written",
-    thought="A state_dict holds what a model is, so all of it is written.",
-    hint="The reader has the base. An adapter's file holds A and B of the adapted layers and nothing else: how large would it "
-    "be otherwise?",
+    thought="A state_dict is the whole model, so all of it must be written.",
+    hint="The reader has the base. An adapter file contains A and B of the adapted layers and nothing else: how "
+    "large would it be otherwise?",
     recognise=lambda case, observation: any("lora_" not in name for name in _tensors(observation)),
 )
 def everything_written(model, directory, rank, alpha, target_modules):

@@ -38,14 +38,14 @@ INPUTS = ("A", "B", "cotangent")
 WRITES_IN_FORWARD = Misconception(
     "writes_in_forward",
     thought="What a call needs can be written into the layer's own tensors.",
-    hint="The next call starts from what this one has left, and what was learned is gone. Which line of forward writes into lora_A, "
-    "lora_B or the base, and where can its result go instead?",
+    hint="The next call starts from the changed values, and what was learned is lost. Which line of forward "
+    "writes into lora_A, lora_B or the base, and where can its result go instead?",
 )
 
 SKIPPED_AT_ZERO = Misconception(
     "skipped_at_zero",
     thought="Where lora_B is zero the adapter adds nothing, so it can be left out.",
-    hint="What is left out gets no gradient. lora_B is zero when training starts: what could make it anything else?",
+    hint="A part that is left out gets no gradient. lora_B is zero when training starts: how could it ever change?",
 )
 
 answer = RightAnswer(LORA_LINEAR)
@@ -193,7 +193,7 @@ class LoraLinearForward(LayerCheck):
             return fault
         if not is_number(observation["scaling"]) or not agree(observation["scaling"], scaling_of(case)):
             returned = describe.contents(observation["scaling"])
-            hint = "Keep alpha / rank on the layer as self.scaling: merging and reports ask for it."
+            hint = "Store alpha / rank on the layer as self.scaling: merging and reports need it."
             return Fault("The output is right, but the layer's scaling is not alpha / rank.", returned,
                          describe.number(scaling_of(case)), hint)  # fmt: skip
         return None
@@ -218,7 +218,7 @@ def _with_hint(fault, case, observation):
         return replace(fault, hint=hint)
     if is_number(scaling) and not agree(scaling, scaling_of(case)):
         numbers = describe.contents(scaling), describe.number(scaling_of(case))
-        hint = f"The layer's scaling is {numbers[0]}, and alpha / rank is {numbers[1]} here. Begin with that."
+        hint = f"The layer's scaling is {numbers[0]}, but alpha / rank is {numbers[1]} here. Start with that."
         return replace(fault, hint=hint)
     if fault.tensors is not None:
         out, right = fault.tensors
@@ -248,7 +248,7 @@ answer.slip(
     "rank=4, alpha=1",
     "rank=8, alpha=16",
     thought="rank and alpha are always given.",
-    hint="They may be left out. Compare your def line with the one that you were given.",
+    hint="They may be left out. Compare your def line with the original one.",
     recognise=_has_other_defaults,
 )
 
@@ -257,7 +257,7 @@ answer.slip(
     "rank=4, alpha=1",
     "alpha=1, rank=4",
     thought="rank and alpha are always given by name, so their order does not matter.",
-    hint="They may be given by position. Compare your def line with the one that you were given.",
+    hint="They may be given by position. Compare your def line with the original one.",
     recognise=lambda case, observation: case.args.get("by_position", False) and modes.swapped(observation),
 )
 
@@ -320,7 +320,7 @@ no_scaling = answer.slip(
     "self.scaling * ",
     "",
     thought="The update is the product of the two matrices, and that is all.",
-    hint="The product is right. What stands in front of it in the formula?",
+    hint="The product is right. What comes before it in the formula?",
 )
 
 answer.slip(
@@ -328,7 +328,7 @@ answer.slip(
     "(x @ self.lora_A)",
     "(x @ self.lora_A * self.scaling)",
     thought="The scaling belongs to the adapter and to the sum.",
-    hint="Count how often self.scaling, or alpha, meets the product on its way to the output.",
+    hint="Count how many times the product is multiplied by self.scaling, or by alpha, on the way to the output.",
 )
 
 answer.slip(
@@ -351,7 +351,7 @@ answer.slip(
     "adapter_unused",
     " + self.scaling * (x @ self.lora_A) @ self.lora_B",
     "",
-    thought="What lora_A and lora_B add is in the output already.",
+    thought="The adapter's part is in the output already.",
     hint="Your layer gives what its base gives, though lora_B is not zero any more. Does forward use lora_A and lora_B "
     "as they are now?",
 )
@@ -395,14 +395,15 @@ answer.slip(
     "torch.zeros(rank, base_layer.out_features",
     "torch.zeros(rank, base_layer.in_features",
     thought="A belongs to the outputs and B to the inputs.",
-    hint="x arrives with in_features numbers and meets A first. A square layer hides this, so try one that is not.",
+    hint="x has in_features numbers and is multiplied by A first. A square layer hides the mistake, so try one "
+    "that is not square.",
 )
 
 PAPER_ORDER = misconception(
     "paper_order",
     thought="The paper writes BA, so lora_B comes first.",
-    hint="The paper's B is (k, r) and its A is (r, d). Ours are stored the other way round. Write the shapes of both "
-    "factors beside them: which sizes meet?",
+    hint="The paper's B is (k, r) and its A is (r, d). Ours are stored the other way round. Write down the shapes "
+    "of both factors of each product: which sizes match?",
 )
 for product in ("x @ (self.lora_B @ self.lora_A)", "(x @ self.lora_B) @ self.lora_A"):
     answer.slip(PAPER_ORDER, "(x @ self.lora_A) @ self.lora_B", product)
@@ -411,9 +412,9 @@ delta_transposed = answer.slip(
     "delta_transposed",
     "(x @ self.lora_A) @ self.lora_B",
     "x @ (self.lora_A @ self.lora_B).T",
-    thought="A @ B has the layout of the base's weight, so x meets its transpose.",
-    hint="On a square layer that runs and is wrong. A @ B is (d, k) and the weight is (k, d): on which side of x does each "
-    "of the two stand, and which of them is transposed there?",
+    thought="A @ B has the layout of the base's weight, so x is multiplied by its transpose.",
+    hint="On a square layer that runs and is wrong. A @ B is (d, k) and the weight is (k, d): by which of the two "
+    "must x be multiplied as it is, and by which transposed?",
 )
 
 view_for_transpose = answer.slip(
@@ -421,8 +422,8 @@ view_for_transpose = answer.slip(
     "return self.base_layer(x) + self.scaling * (x @ self.lora_A) @ self.lora_B",
     "weight = self.base_layer.weight\n        delta = self.scaling * (self.lora_A @ self.lora_B).reshape(weight.shape)\n        return F.linear(x, weight + delta, self.base_layer.bias)",
     thought="A @ B is (d, k) and the weight is (k, d), so a view makes them fit.",
-    hint="A view keeps the numbers in their order in memory. Follow the number of input 1 and output 0: where does it "
-    "stand in A @ B, where in the weight, and where in your view?",
+    hint="A view keeps the values in their order in memory. Follow the entry for input 1 and output 0: where is "
+    "it in A @ B, where in the weight, and where in your view?",
 )
 
 reshaped_for_transposed = answer.slip(
@@ -430,7 +431,8 @@ reshaped_for_transposed = answer.slip(
     "(x @ self.lora_A) @ self.lora_B",
     "(x @ (self.lora_B.T @ self.lora_A.T).reshape(x.shape[-1], -1))",
     thought="Any (d, k) matrix with the right numbers will do, so a view makes it fit.",
-    hint="A view keeps the numbers in their order in memory. Follow one number of lora_A: whose input does it meet?",
+    hint="A view keeps the values in their order in memory. Follow one entry of lora_A: which input is it "
+    "multiplied by?",
 )
 
 answer.slip(
@@ -438,7 +440,7 @@ answer.slip(
     "self.lora_A) @ self.lora_B",
     "self.lora_A.data) @ self.lora_B.data",
     thought="forward only needs the numbers in A and B.",
-    hint=".data hands out the numbers without their history. What would an optimiser know of A and B afterwards?",
+    hint=".data gives the values without their graph. Which gradients would A and B get?",
 )
 
 answer.slip(
@@ -454,7 +456,7 @@ answer.slip(
     "(x @ self.lora_A) @ self.lora_B",
     "torch.mm(torch.mm(x, self.lora_A), self.lora_B)",
     thought="x is always a batch of rows.",
-    hint="x may be one row, or a batch of sequences. Which of your operations takes matrices only?",
+    hint="x may be one row, or a batch of sequences. Which of your operations accepts matrices only?",
 )
 
 answer.slip(

@@ -13,8 +13,8 @@ from autograde.probes.lora_linear import train
 BASE_CHANGED = Misconception(
     "base_changed",
     thought="The base belongs to the layer now, so its parts can be moved or written into.",
-    hint="Other layers may use the same base, and a saved model expects it whole. Which of your lines takes something "
-    "away from base_layer, or writes into it?",
+    hint="Other layers may use the same base, and a saved model expects it complete. Which of your lines removes "
+    "something from base_layer, or writes into it?",
 )
 HOOK_ON_THE_BASE = Misconception(
     "hook_on_the_base",
@@ -137,7 +137,7 @@ def _changed_base_fault(case, observation):
         if not isinstance(value, torch.Tensor) or original is None or not torch.equal(value, original):
             problem = "is gone" if value is None else "has other values"
             return Fault(
-                f"Once the layer is made, the {name} of the base that was handed in {problem}.",
+                f"Once the layer is made, the {name} of the base that was passed in {problem}.",
                 misconception=BASE_CHANGED,
             )
     x, weight, bias = (case.args[name] for name in ("x", "weight", "bias"))
@@ -154,15 +154,15 @@ def _base_fault(observation):
     if observation["base"] == "same":
         for trains, name in zip(observation["base_trains"], ("weight", "bias"), strict=True):
             if trains:
-                return Fault(f"The {name} of the base that was handed in still requires a gradient.")
+                return Fault(f"The {name} of the base that was passed in still requires a gradient.")
         return None
-    hint = "Keep the nn.Linear that the layer is made around, itself, as self.base_layer."
+    hint = "Keep the nn.Linear that was passed in, itself and not a copy, as self.base_layer."
     if observation["base"] is None:
         return Fault("The layer has no base_layer.", hint=hint)
     description = (
-        "a copy of the layer that was handed in"
+        "a copy of the layer that was passed in"
         if observation["base"] == "copy"
-        else "another object than was handed in"
+        else "not the object that was passed in"
     )
     return Fault(f"layer.base_layer is {description}.", hint=hint)
 
@@ -173,8 +173,8 @@ answer.slip(
     "import copy\n\n        super().__init__()",
     "base_layer.requires_grad_(False)",
     "copy.deepcopy(base_layer).requires_grad_(False)",
-    thought="The layer that was handed in must not be changed, so it is copied.",
-    hint="Once it is frozen, training cannot change it. A copy takes the memory a second time, which LoRA avoids. "
+    thought="The layer that was passed in must not be changed, so it is copied.",
+    hint="Once it is frozen, training cannot change it. A copy needs the memory a second time, which LoRA avoids. "
     "Keep the layer itself.",
     recognise=lambda case, observation: observation.get("base") == "copy",
 )
@@ -192,8 +192,8 @@ answer.slip(
     "bias_left_trainable",
     "base_layer.requires_grad_(False)",
     "base_layer\n        self.base_layer.weight.requires_grad = False",
-    thought="The weight is what is adapted, so freezing the weight is enough.",
-    hint="Print the names of all parameters that require a gradient. Which one is not an adapter's?",
+    thought="Only the weight is adapted, so it is enough to freeze the weight.",
+    hint="Print the names of all parameters that require a gradient. Which one does not belong to an adapter?",
     recognise=lambda case, observation: (
         observation.get("base") == "same" and observation["base_trains"] == [False, True]
     ),
@@ -203,7 +203,7 @@ answer.slip(
     "base_not_frozen",
     ".requires_grad_(False)",
     "",
-    thought="The base stays as it is without its parameters being told so.",
+    thought="The base does not change by itself, so it need not be frozen.",
     hint="An optimiser gets every parameter that requires a gradient. Print requires_grad of the base's parameters. "
     "(base_layer.requires_grad = False freezes nothing: it gives the module a new attribute. eval() freezes nothing either, and .data is another "
     "tensor.)",
@@ -219,7 +219,7 @@ answer.slip(
     "\n\n    def forward(self, x):",
     "\n        for parameter in self.parameters():\n            parameter.requires_grad = False\n\n    def forward(self, x):",
     thought="Freezing a model means that nothing in the layer requires a gradient.",
-    hint="Something must learn. In which order did you freeze, and add the adapters?",
+    hint="Something must learn. In which order do you freeze and add the adapters?",
 )
 
 answer.slip(

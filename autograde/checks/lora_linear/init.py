@@ -30,7 +30,7 @@ class LoraLinearInit(LayerCheck):
     name = "lora_linear_init"
     points = 2
     subject = "LoRALinear"
-    note = "A from randn, normal_ or a Kaiming initialisation with fan-in d, of any sensible width, is as right."
+    note = "A from randn, normal_ or a Kaiming initialisation with fan-in d, of any sensible width."
     next_step = (
         "Make two layers in a cell, and print lora_A and lora_B of both: their types, their shapes and their numbers."
     )
@@ -164,9 +164,9 @@ def _start_fault(A, B, observation):
     kind, A = kind_of(A), A.double()
     if kind not in ("zero", "constant", "wild") and same_start(observation):
         return Fault(
-            "Two layers made one after the other have the very same lora_A.",
-            hint="Each layer must draw its own. A fixed pattern gives the same numbers every time, and so do numbers that are "
-            "kept outside the layer, and a generator that the layer itself seeds.",
+            "Two layers made one after the other have the same lora_A.",
+            hint="Each layer must draw its own. A fixed pattern gives the same numbers every time, and so do "
+            "numbers that are kept outside the layer, or a seed that the layer sets itself.",
         )
     return random_fault(kind, A)
 
@@ -230,7 +230,7 @@ answer.slip(
     "wrapped_too_early",
     "rank, **like))",
     "rank, **like)) / base_layer.in_features**0.5",
-    thought="What is made of an nn.Parameter is an nn.Parameter.",
+    thought="The result of an operation on an nn.Parameter is an nn.Parameter.",
     hint="Dividing, multiplying or moving an nn.Parameter gives a plain tensor. Which of your steps must be the last one?",
     recognise=lambda case, observation: any(
         not registered and not leaf for registered, leaf, _ in _kinds_of_tensors(case, observation)
@@ -243,8 +243,8 @@ answer.slip(
     "torch.randn(base_layer.in_features, rank, **like, requires_grad=True)",
     "nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))",
     "torch.zeros(rank, base_layer.out_features, **like, requires_grad=True)",
-    thought="A tensor that is set on the layer is a parameter of it.",
-    hint="Print list(layer.parameters()). What makes a module count a tensor among them?",
+    thought="A tensor that is an attribute of the layer is one of its parameters.",
+    hint="Print list(layer.parameters()). Which kind of tensor does a module register?",
     recognise=lambda case, observation: (False, True, True) in _kinds_of_tensors(case, observation),
 )
 
@@ -281,8 +281,8 @@ seeded = answer.slip(
     "super().__init__()",
     "super().__init__()\n        torch.manual_seed(0)",
     thought="A seed in the constructor makes the layer reproducible.",
-    hint="A seed inside the layer gives every layer the same A, and resets everyone's generator. Set it once, outside, "
-    "where the experiment begins.",
+    hint="A seed inside the layer gives every layer the same A, and resets the random numbers of all other code. "
+    "Set it once, outside, where the experiment begins.",
 )
 
 answer.slip(
@@ -290,7 +290,7 @@ answer.slip(
     "torch.randn(base_layer.in_features, rank, **like)",
     'torch.full((base_layer.in_features, rank), float("nan"), **like)',
     thought="torch.empty makes a matrix, and training will fill it.",
-    hint="torch.empty and nn.Parameter(torch.Tensor(...)) hold whatever was in memory. Fill A and B yourself.",
+    hint="torch.empty and nn.Parameter(torch.Tensor(...)) contain whatever was in memory. Fill A and B yourself.",
     recognise=lambda case, observation: (
         any(registered and leaf for registered, leaf, _ in _kinds_of_tensors(case, observation)[:1])
         and kind_of(observation["held"]["lora_A"]["values"]) == "wild"

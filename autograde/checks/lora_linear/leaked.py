@@ -139,28 +139,34 @@ def _are_names_of(value, names):
 def _form_hint(value, right):
     """What to do about a result that is no collection of names, by its kind; empty where that gives no advice."""
     if value is None and not right:
-        return "Where nothing leaks, the list is empty. None is no list."
+        return "If nothing leaks, the list is empty. None is not a list."
     if value is None:
         return "Here the result is None. append() and sort() change a list and return None: what do you return, on every path?"
     if isinstance(value, str):
-        return "A list is asked for, with an entry for each name, and not one text."
+        return "Return a list with one entry for each name, not one string."
     if isinstance(value, list):
-        return "Each entry must be a name and nothing else. named_parameters() gives pairs: which half of each is the name?"
+        return (
+            "Each entry must be a name and nothing else. named_parameters() gives pairs: which part of a pair is "
+            "the name?"
+        )
     return ""
 
 
 def _hint_for(names):
     """What to do about names that are not a parameter's; empty where that gives no advice."""
     if names and all(len(name) == 1 for name in names):
-        return "These are single letters: `names += name` and list(name) take a text apart. What adds it as one entry?"
+        return (
+            "These are single letters: `names += name` and list(name) split a string into its letters. What adds "
+            "it as one entry?"
+        )
     if "base_layer" in names:
-        return "base_layer is the name of a module. Go through the parameters, which have longer names."
+        return "base_layer is the name of a module. Loop over the parameters, which have longer names."
     return ""
 
 
 @leaked_parameters.misconception(
     "all_that_train",
-    thought="Whatever requires a gradient is reported.",
+    thought="Every parameter that requires a gradient is a leak.",
     hint="The adapters are meant to train. Which of the names are theirs?",
 )
 def all_that_train(layer):
@@ -169,8 +175,8 @@ def all_that_train(layer):
 
 @leaked_parameters.misconception(
     "frozen_ones_reported",
-    thought="A leak is what does not require a gradient.",
-    hint="Frozen is what the base should be. Ask the opposite question.",
+    thought="A leak is a parameter that does not require a gradient.",
+    hint="The base should be frozen, so a frozen parameter is no leak. Ask the opposite question.",
 )
 def frozen_ones_reported(layer):
     return [name for name, parameter in layer.named_parameters() if not parameter.requires_grad]
@@ -188,7 +194,7 @@ def all_of_the_base(layer):
 @leaked_parameters.misconception(
     "bias_only",
     thought="The leak is always the bias.",
-    hint="It is in the textbook's layer. Look at every parameter that is not an adapter's.",
+    hint="It is in the textbook's layer. Look at every parameter that does not belong to an adapter.",
 )
 def bias_only(layer):
     return [name for name, p in layer.named_parameters() if p.requires_grad and name.endswith("bias")]
@@ -196,8 +202,8 @@ def bias_only(layer):
 
 @leaked_parameters.misconception(
     "first_leak_only",
-    thought="The loop gives back every name that leaks.",
-    hint="return ends the function, and the loop with it. How many names can yours give back?",
+    thought="The loop returns every name that leaks.",
+    hint="return ends the function, and the loop with it. How many names can yours return?",
 )
 def first_leak_only(layer):
     for name, parameter in layer.named_parameters():
@@ -209,7 +215,7 @@ def first_leak_only(layer):
 @leaked_parameters.misconception(
     "counted",
     thought="The answer is how many numbers leak.",
-    hint="A count tells that something leaks; a name tells what. Return the names.",
+    hint="A count shows that something leaks; only a name shows what. Return the names.",
 )
 def counted(layer):
     return sum(p.numel() for name, p in layer.named_parameters() if p.requires_grad and "lora" not in name)
@@ -227,7 +233,8 @@ def names_without_path(layer):
 @leaked_parameters.misconception(
     "linears_reported",
     thought="An adapter is called exactly lora_A or lora_B.",
-    hint="When an adapter is an nn.Linear, its parameter's name goes on after it. Print the names of such a layer.",
+    hint="When an adapter is an nn.Linear, the name of its parameter is longer than that. Print the names of such "
+    "a layer.",
 )
 def linears_reported(layer):
     return [n for n, p in layer.named_parameters() if p.requires_grad and n not in ("lora_A", "lora_B")]
@@ -235,8 +242,8 @@ def linears_reported(layer):
 
 @leaked_parameters.misconception(
     "adapters_reported",
-    thought="What trains is the leak, and the adapters train.",
-    hint="The adapters may train. Is your condition on the names turned round?",
+    thought="Parameters that train are leaks, so the adapters are leaks.",
+    hint="The adapters may train. Is your condition on the names reversed?",
 )
 def adapters_reported(layer):
     return [

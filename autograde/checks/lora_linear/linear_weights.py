@@ -44,12 +44,13 @@ class ToLinearWeights(Check):
         if fault is None or not isinstance(value, list) or len(value) != len(case.args):
             return fault
         if any(isinstance(entry, Opaque) and entry.type.endswith(".Linear") for entry in value):
-            return replace(
-                fault, hint="Two tensors are asked for, and not two layers. Which tensor of each layer is meant?"
-            )
+            return replace(fault, hint="Return two tensors, not two layers. Which tensor of each layer do you need?")
         for (name, given), entry in zip(case.args.items(), value, strict=True):
             if given.shape[0] == given.shape[1] and isinstance(entry, torch.Tensor) and agree(entry, given):
-                hint = f"{name} came back as it is. It is square here, so its shape fits: whose numbers stand in its first row?"
+                hint = (
+                    f"{name} came back as it is. It is square here, so its shape fits, but are the right numbers "
+                    "in its first row?"
+                )
                 return replace(fault, hint=hint)
         return fault
 
@@ -68,16 +69,17 @@ def no_transpose(lora_A, lora_B):
 
 @to_linear_weights.misconception(
     "reshaped",
-    thought="The shapes are swapped, so a view with the sizes swapped is what is asked for.",
-    hint="A view keeps the numbers in their order in memory. Which operation swaps rows and columns?",
+    thought="The sizes are swapped, so a view with swapped sizes is right.",
+    hint="A view keeps the values in their order in memory. Which operation swaps rows and columns?",
 )
 def reshaped(lora_A, lora_B):
     return lora_A.reshape(lora_A.shape[1], -1), lora_B.reshape(lora_B.shape[1], -1)
 
 
 ONE_RESHAPED = {
-    "thought": "The shapes are swapped, so a view with the sizes swapped is what is asked for.",
-    "hint": "One of the two is transposed and the other one viewed. A view keeps the numbers in their order in memory.",
+    "thought": "The sizes are swapped, so a view with swapped sizes is right.",
+    "hint": "You transpose one of the two and take a view of the other. A view keeps the values in their order in "
+    "memory.",
 }
 
 
@@ -94,7 +96,7 @@ def only_B_reshaped(lora_A, lora_B):
 @to_linear_weights.misconception(
     "swapped",
     thought="The paper writes B first, so B's weight is the first of the two.",
-    hint="Return A's weight first: the one of the nn.Linear that meets x.",
+    hint="Return A's weight first: that of the nn.Linear that gets x.",
 )
 def swapped(lora_A, lora_B):
     return lora_B.T, lora_A.T

@@ -21,11 +21,12 @@ IN_TRAINING_ONLY = Misconception(
 WITH_GRADIENTS_ONLY = Misconception(
     "adapter_with_gradients_only",
     thought="Without gradients there is no training, so the adapter is not needed.",
-    hint="Call your layer inside torch.no_grad(), and compare it with its base. What was learned must stay in the output.",
+    hint="Call your layer inside torch.no_grad(), and compare it with its base. The learned change must be in the "
+    "output there, too.",
 )
 PRODUCT_KEPT = Misconception(
     "product_kept",
-    thought="The product of lora_A and lora_B is the same in every call, so it is worked out in the first one.",
+    thought="The product of lora_A and lora_B is the same in every call, so it is computed in the first one.",
     hint="Every step of training changes lora_A and lora_B. Which values of them does your layer use in its second call?",
 )
 MERGED_AT_EVAL = Misconception(
@@ -36,7 +37,7 @@ MERGED_AT_EVAL = Misconception(
 ADDED_TWICE_AT_EVAL = Misconception(
     "added_twice_at_eval",
     thought="train(False) can put the update into the weight, since evaluating comes after training.",
-    hint="Follow the update after layer.eval(): it is in the weight, and what does forward add besides?",
+    hint="Follow the update after layer.eval(): it is in the weight, and does forward add it again?",
 )
 
 

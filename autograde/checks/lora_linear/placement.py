@@ -70,7 +70,7 @@ class LoraLinearPlacement(LayerCheck):
     def left_out(self, observation):
         if observation.get("during") != "forward":
             return ""
-        return "Whether the moved layer runs was not looked at: forward raises. lora_linear_forward says where."
+        return "The moved layer was not called, because forward raises. lora_linear_forward says where."
 
 
 lora_linear_placement = LoraLinearPlacement()
@@ -111,16 +111,18 @@ answer.slip(
     "dtype_without_device",
     ', "device": base_layer.weight.device',
     "",
-    thought="The dtype is what can differ; the device looks after itself.",
-    hint="A base on a GPU needs its adapters there. Which two things does base_layer.weight tell you about its place?",
+    thought="Only the dtype can differ; the device is always the same.",
+    hint="A base on a GPU needs its adapters there. Which two attributes of base_layer.weight tell you where and "
+    "how to make them?",
 )
 
 answer.slip(
     "device_without_dtype",
     '"dtype": base_layer.weight.dtype, ',
     "",
-    thought="The device is what can differ; numbers are float32.",
-    hint="Large models are kept in bfloat16. Which two things does base_layer.weight tell you about its place?",
+    thought="Only the device can differ; numbers are always float32.",
+    hint="Large models are kept in bfloat16. Which two attributes of base_layer.weight tell you where and how to "
+    "make the adapters?",
 )
 
 answer.slip(
@@ -129,6 +131,6 @@ answer.slip(
     "torch.randn(base_layer.in_features, rank, **like).requires_grad_()",
     "nn.Parameter(torch.zeros(rank, base_layer.out_features, **like))",
     "torch.zeros(rank, base_layer.out_features, **like).requires_grad_()",
-    thought="Once it is made in the right place, a tensor stays with its layer.",
-    hint="layer.to(...) moves parameters, buffers and modules. What are your A and B to the layer?",
+    thought="A tensor that was made in the right place stays with its layer.",
+    hint="layer.to(...) moves parameters, buffers and modules. Which of these are your A and B?",
 )

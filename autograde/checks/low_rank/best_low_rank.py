@@ -29,7 +29,7 @@ class BestLowRank(Check):
         "US with Vᵀ, U with SVᵀ, or √S on both sides; by torch, by numpy, by eigenvectors of MᵀM: any A and B whose "
         "product is the closest."
     )
-    next_step = "torch.linalg.svd writes M as a sum of pieces. Which of them does your product hold, and at which size?"
+    next_step = "torch.linalg.svd writes M as a sum of pieces. Which of them are in your product, and with which size?"
 
     def cases(self, draw):
         d, k, rank = layer_sizes(draw, low=6)
@@ -108,9 +108,7 @@ best_low_rank = BestLowRank()
 MARGIN = 1e-2
 
 
-FEWER_DIGITS = (
-    "The product is close, but A or B is of a dtype with fewer digits than M has. Which line changes the dtype?"
-)
+FEWER_DIGITS = "The product is close, but A or B has a dtype with fewer digits than M. Which line changes the dtype?"
 
 
 def _has_fewer_digits(case, observation):
@@ -161,8 +159,8 @@ def _spans(columns, vectors):
 
 @best_low_rank.misconception(
     "first_columns",
-    thought="The first columns or rows of M, as many as the rank, make a matrix of that rank, so they will do.",
-    hint="The columns of M come in no order of importance. Which decomposition sorts what M is made of by size?",
+    thought="The first columns or rows of M make a matrix of the right rank, so they are the answer.",
+    hint="The columns of M are not sorted by importance. Which decomposition sorts the pieces of M by size?",
     recognise=_takes_the_first,
 )
 def first_columns(M, rank):
@@ -193,7 +191,7 @@ answer.slip(
     "U[:, :rank] * S[:rank], Vh[:rank]",
     "U[:, 1 : rank + 1] * S[1 : rank + 1], Vh[1 : rank + 1]",
     thought="Counting starts at one, so the pieces to keep are those from 1 to rank.",
-    hint="Python counts from 0. Which piece stands at position 0 of S, and is it in your product?",
+    hint="Python counts from 0. Which piece is at position 0 of S, and is it in your product?",
 )
 
 
@@ -211,7 +209,8 @@ answer.slip(
     "Vh[:rank]",
     "S[:rank, None] * Vh[:rank]",
     thought="Both factors were multiplied by the singular values, or the eigenvalues of MᵀM were taken for them.",
-    hint="Multiply out a single piece of A @ B. How often does its singular value stand in it, and how often in M?",
+    hint="Compute a single piece of A @ B. How many times is its singular value a factor there, and how many "
+    "times in M?",
 )
 
 
@@ -220,7 +219,7 @@ answer.slip(
     "* S[:rank]",
     "* S[:rank].sqrt()",
     thought="The singular values are shared out by their square roots, and one factor got its share.",
-    hint="Multiply out a single piece of A @ B. Which power of its singular value stands there, and which one in M?",
+    hint="Compute a single piece of A @ B. Which power of its singular value is a factor there, and which one in M?",
 )
 
 
@@ -238,8 +237,8 @@ def _has_signs_mixed(case, observation):
 @best_low_rank.misconception(
     "signs_mixed",
     thought="The columns come from one decomposition and the rows from another, and each is known up to its sign.",
-    hint="u and -u are eigenvectors alike, so two calls need not choose together. For one piece, compare u times M with "
-    "its row. Can one of the two be worked out from M and the other?",
+    hint="Both u and -u are eigenvectors, so two calls may choose different signs. For one piece, compare u times "
+    "M with its row. Can you compute one of the two from M and the other?",
     recognise=_has_signs_mixed,
 )
 def signs_mixed(M, rank):
@@ -268,7 +267,7 @@ answer.slip(
     "U, S, V = torch.linalg.svd(M)",
     "Vh[:rank]",
     "V[:, :rank].T",
-    thought="The third thing that an SVD gives is V, with a singular vector in each column.",
+    thought="The third tensor of an SVD is V, with a singular vector in each column.",
     hint="torch.linalg.svd gives Vᵀ, and torch.svd gives V. Print its shape: are the vectors its rows or its columns?",
     recognise=_holds_v_the_wrong_way,
 )
@@ -278,7 +277,8 @@ answer.slip(
     VIEW_FOR_TRANSPOSE,
     "Vh[:rank]",
     "Vh[:rank].T.reshape(rank, -1)",
-    hint="reshape keeps the numbers in their order in memory, and mixes the vectors. Which operation makes a row of each column?",
+    hint="reshape keeps the values in their order in memory, and mixes the vectors. Which operation turns each "
+    "column into a row?",
 )
 
 
@@ -296,8 +296,9 @@ answer.slip(
     "centred",
     "torch.linalg.svd(M,",
     "torch.linalg.svd(M - M.mean(0),",
-    thought="The mean of each column is taken off first, as principal component analysis does.",
-    hint="The product must be close to M itself. What is missing from it? torch.pca_lowrank takes the mean off unless it is told not to.",
+    thought="The mean of each column is subtracted first, as in principal component analysis.",
+    hint="The product must be close to M itself. What is missing from it? torch.pca_lowrank subtracts the mean "
+    "unless told not to.",
     recognise=_is_of_centred,
 )
 
@@ -315,7 +316,7 @@ answer.slip(
     "U[:, :rank] * S[:rank], Vh[:rank]",
     "U * S, Vh",
     thought="The SVD's factors are returned whole. Their product is M itself, at any rank.",
-    hint="Thin means that A has as many columns as the rank says, and B as many rows. Which parts must be left out?",
+    hint="Thin means that A has `rank` columns and B has `rank` rows. Which parts must you leave out?",
     recognise=_is_full_size,
 )
 
@@ -324,8 +325,8 @@ answer.slip(
     "product_returned",
     "U[:, :rank] * S[:rank], Vh[:rank]",
     "(U[:, :rank] * S[:rank]) @ Vh[:rank]",
-    thought="The closest matrix is the answer, so it is returned multiplied out.",
-    hint="Stop one step earlier: two thin factors are asked for, because they are what is cheap to store.",
+    thought="The closest matrix is the answer, so the product is returned.",
+    hint="Stop one step earlier: return the two thin factors, because only these are cheap to store.",
     recognise=lambda case, observation: getattr(observation.get("value"), "shape", None) == case.args["M"].shape,
 )
 
@@ -339,7 +340,7 @@ answer.slip(
     "swapped",
     "U[:, :rank] * S[:rank], Vh[:rank]",
     "Vh[:rank], U[:, :rank] * S[:rank]",
-    thought="The factors are there, in the other order or with rows and columns the other way, as papers write them.",
+    thought="The factors may come in the other order, or transposed, as papers write them.",
     hint="In this course the product is A @ B: A is (d, rank), and d counts the rows of M. Print both shapes.",
     recognise=_is_swapped,
 )
@@ -350,7 +351,7 @@ answer.slip(
     " * S[:rank], ",
     ", S[:rank], ",
     thought="A singular value decomposition has three factors.",
-    hint="Two are asked for. Into which of the other two can the singular values go?",
+    hint="Return two. Into which of the other two can the singular values go?",
     recognise=lambda case, observation: isinstance(observation.get("value"), list) and len(observation["value"]) == 3,
 )
 

@@ -34,7 +34,7 @@ class RankForEnergy(Check):
     points = 2
     parts = {"answer": 1.5, "exactly met": 0.5}
     note = "A loop, a running sum with a count, or searchsorted; from singular values or from the eigenvalues of MᵀM."
-    next_step = "Do this case by hand, from its singular values: what has to be added up, and up to where?"
+    next_step = "Do this case by hand, from its singular values: what must you add up, and how far?"
 
     def cases(self, draw):
         n = draw.integer(6, 7)
@@ -128,7 +128,7 @@ answer.slip(
     "not_squared",
     " ** 2",
     "",
-    thought="The singular values themselves add up to what M holds.",
+    thought="The singular values themselves add up to the energy of M.",
     hint="The Frobenius norm squared is a sum of squares. Of which numbers, besides the entries of M?",
 )
 
@@ -147,7 +147,7 @@ answer.slip(
     "held <",
     "held.sqrt() <",
     thought="The share is taken of the norm, not of its square.",
-    hint="Shares of a norm do not add up to 1: three values of equal size would hold 58 % each. What does add up?",
+    hint="Shares of a norm do not add up to 1: each of three equal values would have 58 %. Which shares do add up?",
 )
 
 
@@ -175,14 +175,14 @@ answer.slip(
     "+ 1",
     "+ 2",
     thought="One more is added to the count, to be on the safe side.",
-    hint="Take a fraction that the largest value alone holds. What should come back, and what do you return?",
+    hint="Take a fraction that the largest value alone reaches. What should the answer be, and what do you return?",
 )
 
 
 @rank_for_energy.misconception(
     "values_above_share_of_largest",
     thought="A singular value counts when it is larger than that fraction of the largest one.",
-    hint="The question is about a sum: what the r largest hold together, not how large each one is.",
+    hint="The question is about a sum: how much the r largest have together, not how large each one is.",
 )
 def values_above_share_of_largest(M, fraction):
     S = torch.linalg.svdvals(M)
@@ -238,8 +238,9 @@ answer.slip(
     "error_not_squared",
     "(held < fraction)",
     "((1 - held).clamp(min=0).sqrt() > 1 - fraction)",
-    thought="The closest product may miss a share of the norm of M, and that share is what the fraction leaves over.",
-    hint="The fraction is one of the squared norm. Where three quarters of the squares are held, which share of the norm is missed?",
+    thought="The closest product may miss a share of the norm of M: one minus the fraction.",
+    hint="The fraction is a share of the squared norm. If three quarters of the squares are kept, which share of "
+    "the norm is missing?",
 )
 
 
@@ -255,7 +256,8 @@ answer.slip(
 @rank_for_energy.misconception(
     "share_of_the_count",
     thought="To hold a fraction of the matrix, keep that fraction of its singular values.",
-    hint="Singular values differ in size, so a few may hold nearly everything. What should be added up, not counted?",
+    hint="Singular values differ in size, so a few may have nearly all of the energy. What should you add up "
+    "instead of counting?",
 )
 def share_of_the_count(M, fraction):
     return int(-(-fraction * min(M.shape) // 1))  # rounded up

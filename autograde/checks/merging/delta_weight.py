@@ -32,8 +32,8 @@ class DeltaWeight(GivenLayerCheck):
     points = 1
     note = "transposing each factor or the product, einsum, F.linear; the scaling at any step; detached or not."
     next_step = (
-        "Call it on the lesson's layer `small`, which you have worked out on paper. Write the shape of every factor "
-        "beside it, and then compare number by number."
+        "Call it on the lesson's layer `small`, which you have done on paper. Write the shape of every "
+        "factor beside it, and then compare number by number."
     )
 
     def cases(self, draw):
@@ -65,7 +65,7 @@ class DeltaWeight(GivenLayerCheck):
             and properties["dtype"] == torch.float64
             and tolerance.close(*fault.tensors, torch.float32)
         ):
-            hint = "The first seven digits are right: lora_A is float64, and on the way something was float32."
+            hint = "Only the first seven digits are right: lora_A is float64, but some intermediate tensor was float32."
             return replace(fault, hint=hint)
         return fault or self.spoiled(observation)
 
@@ -84,7 +84,7 @@ scaling_forgotten = answer.slip(
     "layer.scaling * ",
     "",
     thought="Merging means adding the product of the two matrices: W + BA.",
-    hint="Some published texts leave it at that. Compare with the layer's forward: what is done there to the adapter's part "
+    hint="Some published texts say so. Compare with the layer's forward: what happens there to the adapter's part "
     "before it is added?",
 )
 
@@ -92,17 +92,17 @@ no_transpose = answer.slip(
     NO_TRANSPOSE,
     ".lora_B).T",
     ".lora_B)",
-    thought="lora_A @ lora_B is what is added to the weight.",
-    hint="It takes d rows to k columns. nn.Linear keeps its weight the other way round: compare the two shapes. On a "
-    "square layer nothing complains.",
+    thought="lora_A @ lora_B can be added to the weight as it is.",
+    hint="It has d rows and k columns. nn.Linear keeps its weight the other way round: compare the two shapes. On "
+    "a square layer no error is raised.",
 )
 
 view_for_transpose = answer.slip(
     VIEW_FOR_TRANSPOSE,
     "(layer.lora_A @ layer.lora_B).T",
     "(layer.lora_A @ layer.lora_B).reshape(layer.base_layer.weight.shape)",
-    hint="It has the right shape and its numbers at the wrong places. Follow one number, that of input 1 and output 0: "
-    "where does it stand in the base's weight, and where in yours?",
+    hint="It has the right shape, but its values are in the wrong places. Follow one entry, that of input 1 and "
+    "output 0: where is it in the base's weight, and where in yours?",
 )
 
 
@@ -123,8 +123,8 @@ answer.slip(
     "(layer.lora_A @ layer.lora_B).T",
     "(layer.lora_B @ layer.lora_A)",
     thought="The paper writes BA, so lora_B comes first.",
-    hint="The paper's B is (k, r) and its A is (r, d). Write down the shapes of ours. What do you have to do to each "
-    "of them before they stand in the paper's order?",
+    hint="The paper's B is (k, r) and its A is (r, d). Write down the shapes of ours. What must you do to each of "
+    "them before you multiply them in the paper's order?",
     recognise=_met("rk", "dr"),
 )
 
@@ -133,7 +133,8 @@ answer.slip(
     "(layer.lora_A @ layer.lora_B).T",
     "(layer.lora_A.T @ layer.lora_B.T)",
     thought="The transpose of a product is the product of the transposes.",
-    hint="Write the shapes of the two transposes side by side: which sizes meet? In which order would the ranks meet?",
+    hint="Write the shapes of the two transposes side by side: which sizes are next to each other? In which order "
+    "would these be the two ranks?",
     recognise=_met("rd", "kr"),
 )
 
@@ -149,7 +150,7 @@ scaling_twice = answer.slip(
     SCALING_TWICE,
     "(layer.lora_A @",
     "(layer.scaling * layer.lora_A @",
-    hint="Count how often layer.scaling meets the product. How often does it in forward?",
+    hint="Count how many times the product is multiplied by layer.scaling. How many times is it in forward?",
 )
 
 divided_again = answer.slip(
@@ -164,8 +165,8 @@ answer.slip(
     "layer.scaling * (layer.lora_A @ layer.lora_B).T",
     "(layer.lora_A @ layer.lora_B.data.mul_(layer.scaling)).T",
     thought="The scaling can be put into lora_B.",
-    hint="A name ending in _ and an augmented assignment write into the tensor itself. The layer is still in use: it "
-    "would be scaled once more at every call. Make a new tensor.",
+    hint="A name ending in _ and an augmented assignment write into the tensor itself. The layer is still in use: "
+    "every call would scale it again. Make a new tensor.",
     recognise=_wrote_in_place,
 )
 

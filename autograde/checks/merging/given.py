@@ -110,7 +110,7 @@ class GivenLayerCheck(Check):
         if observation["gone"]:
             listed = ", ".join(clean(str(name), 60) for name in observation["gone"][:4])
             return Fault(
-                f"The call did not leave the layer as it was. It is without {listed} now.",
+                f"The call changed the layer: it no longer has {listed}.",
                 hint=f"The layer is still in use. Which line of {self.name} deletes, or sets to None, what belongs to it?",
                 misconception=CHANGED_LAYER,
             )
@@ -122,14 +122,14 @@ class GivenLayerCheck(Check):
             if observation[fact]:
                 listed = ", ".join(clean(str(name), 60) for name in observation[fact][:4])
                 return Fault(
-                    f"The call did not leave the layer as it was. It has {description}: {listed}.",
+                    f"The call changed the layer: it has {description}: {listed}.",
                     hint=f"Look in {self.name} for what writes into the layer (+=, a name ending in _, an assignment "
                     "to one of its attributes), and write into a tensor of your own instead.",
                     misconception=CHANGED_LAYER,
                 )
         if observation["marked"]:
             return Fault(
-                "The call marked the layer as merged, and it is not: its own weight holds no delta.",
+                "The call marked the layer as merged, but it is not: its own weight contains no delta.",
                 hint="Leave the layer as it was, its attributes too.",
                 misconception=CHANGED_LAYER,
             )

@@ -174,7 +174,7 @@ def _raised(case, observation, layer):
     after = f"After {in_words(completed_steps)}: " if completed_steps else ""
     message = str(error["message"])
     if is_untouched(error):
-        return Fault(f"{during} is not written yet.", hint="Every method of the class has its place for your code."), ""
+        return Fault(f"{during} is not written yet.", hint="Every method of the class has a place for your code."), ""
     absent = f"has no attribute '{during}'" in message
     hint = f"Write the method {during}, under that name, in the class." if absent else ""
     fault = raised_fault(f"{after}{action}", error, hint)
@@ -223,8 +223,8 @@ def _snapshot_fault(case, snapshot, layer, right, steps, delta_before):
     after = f"After {in_words(steps[1:])}: " if len(steps) > 1 else "Before any merge: "
     step = steps[-1][0] if steps[-1] else ""
     if not isinstance(snapshot["weight"], torch.Tensor):
-        hint = "Keep the nn.Linear that the layer is made around as self.base_layer."
-        return Fault(f"{after}layer.base_layer.weight is not there.", hint=hint), ""
+        hint = "Keep the nn.Linear that was passed in as self.base_layer."
+        return Fault(f"{after}there is no layer.base_layer.weight.", hint=hint), ""
     if snapshot["same"] is not True:
         return Fault(
             f"{after}layer.base_layer.weight is no longer the Parameter that the base came with."
@@ -241,7 +241,10 @@ def _snapshot_fault(case, snapshot, layer, right, steps, delta_before):
         fits = agree(snapshot["weight"], right.weight, case.args["weight"].dtype, case.device)
         points_to = _flag_mistake(step, merged, right.merged)
         if step in ("merge", "unmerge") and not fits and merged is (delta_before is not None):
-            hint = f"{step}() has left merged as it was, and the weight too. Under which condition does it act, and when is that true?"
+            hint = (
+                f"{step}() has changed neither merged nor the weight. Under which condition does it act, and when "
+                "is that true?"
+            )
             return replace(fault, hint=hint), DOES_NOTHING
         return fault, points_to if fits or points_to == "merges_by_itself" else ""
     return (
@@ -261,14 +264,14 @@ def _as_bool(value):
 
 def _flag_fault(value, merged, right, after):
     shown = describe.contents(value)
-    hint = "Keep it in step with what is in the weight: an attribute, or a property, that is True or False."
+    hint = "It must always say what is in the weight: an attribute, or a property, that is True or False."
     if merged is None:
         problem = f"{after}layer.merged is not True or False."
         hint = hint if value is not None else "The layer needs an attribute merged that is True or False."
         return Fault(problem, shown, str(right), hint)
     if merged and not after.startswith("After"):
-        hint = "A layer that has just been made holds no delta. Is merged set on the layer itself, or on its class?"
-    return Fault(f"{after}layer.merged is {merged}, and it should be {right}.", shown, str(right), hint)
+        hint = "The weight of a new layer contains no delta. Is merged set on the layer itself, or on its class?"
+    return Fault(f"{after}layer.merged is {merged}, but it should be {right}.", shown, str(right), hint)
 
 
 def _flag_mistake(step, merged, right):

@@ -34,13 +34,13 @@ MERGED_INTO_THE_BASE = Misconception(
 INFERENCE_MODE = Misconception(
     "inference_mode",
     thought="inference_mode is a faster no_grad.",
-    hint="What is made under inference_mode can never meet autograd again. Put your result behind a layer that trains, "
-    "and call backward().",
+    hint="A tensor that is made under inference_mode can never be used with autograd again. Put your result "
+    "behind a layer that trains, and call backward().",
 )
 
 KEEPS_MORE = Misconception(
     "keeps_more",
-    thought="The new nn.Linear can hold what it was made from too, in case it is needed later.",
+    thought="The new nn.Linear can also keep the parts from which it was made, in case they are needed later.",
     hint="Print list(linear.state_dict()): it is saved with the model, moved with it, and an nn.Linear that loads the file knows "
     "no such name. Which line of yours puts something besides weight and bias into the result?",
 )
@@ -58,7 +58,7 @@ def _names_fault(observation):
     if names := _names_besides(observation):
         listed = describe.clean(", ".join(map(str, names[:3])), 120)
         return Fault(
-            f"The values are right, but the new nn.Linear holds more than weight and bias: {listed}.",
+            f"The values are right, but the new nn.Linear has more than weight and bias: {listed}.",
             misconception=KEEPS_MORE,
         )
     return None
@@ -69,14 +69,14 @@ def _memory_fault(case, observation):
         if agree(observation["alone"], observation["out"], case.args["weight"].dtype, case.device):
             return None
         return Fault(
-            "The values are right, but what is done to the layer afterwards shows in the new nn.Linear.",
-            hint="Copy the values: which of your lines hands over a tensor of the layer itself?",
+            "The values are right, but later changes of the layer also change the new nn.Linear.",
+            hint="Copy the values: which of your lines uses a tensor of the layer itself?",
         )
     its, layer_name = (describe.clean(str(name), 60) for name in observation["shares"][0])
     return Fault(
         f"The values are right, but the new {its} shares its memory with the layer's {layer_name}.",
-        hint=f"Training or changing one of the two changes the other. Copy the values: which of your lines hands "
-        f"over {layer_name} itself?",
+        hint="A change of one of the two changes the other. Copy the values: which of your lines uses "
+        f"{layer_name} itself?",
     )
 
 
@@ -181,7 +181,7 @@ class Merge(GivenLayerCheck):
             if isinstance(observation[name], torch.Tensor) and observation[name].dtype != weight.dtype:
                 names = describe.dtype_name(observation[name].dtype), describe.dtype_name(weight.dtype)
                 return Fault(
-                    f"The new {name} is {names[0]}, and the base's is {names[1]}.",
+                    f"The new {name} is {names[0]}, but the base's is {names[1]}.",
                     *names,
                     hint="nn.Linear has parameters dtype and device. Copying values into it converts them.",
                 )
@@ -216,7 +216,7 @@ class Merge(GivenLayerCheck):
             return Fault("The new bias is not the base's.", *shown)
         if not agree(observation["out"], out, dtype, case.device):
             return Fault(
-                "Weight and bias are right, and yet calling the new nn.Linear gives something else.",
+                "Weight and bias are right, but calling the new nn.Linear gives another result.",
                 describe.contents(observation["out"]),
                 describe.contents(out),
             )
@@ -238,10 +238,10 @@ class Merge(GivenLayerCheck):
         if observation["leaf"] is True and observation["graph"] is False:
             if observation["parameter"] is True:
                 return None
-            hint = "Code that trains, saves or moves the nn.Linear asks it for its parameters."
-            return Fault("The values are right, but the new weight is a plain tensor and no nn.Parameter.", hint=hint)
+            hint = "Code that trains, saves or moves the nn.Linear finds only its parameters."
+            return Fault("The values are right, but the new weight is a plain tensor, not an nn.Parameter.", hint=hint)
         return Fault(
-            "The values are right, but the new weight is no leaf: autograd has recorded how it was made.",
+            "The values are right, but the new weight is not a leaf: autograd has recorded how it was computed.",
             returned=leaf_in_words(observation),
             expected=leaf_in_words({"leaf": True, "graph": False}),
             hint="No optimiser takes such a weight, and each backward pass runs through the merge. In which context "
@@ -278,7 +278,8 @@ scaling_forgotten = answer.slip(
     "layer.scaling * ",
     "",
     thought="Merging means W + BA.",
-    hint="Some published texts leave it at that. delta_weight gives what must be added: does it pass its check, and do you use it?",
+    hint="Some published texts say so. delta_weight returns what must be added: does it pass its check, and do "
+    "you use it?",
 )
 
 answer.slip(
@@ -286,7 +287,8 @@ answer.slip(
     "layer.scaling * ",
     "layer.scaling**2 * ",
     thought="The delta is scaled when it is merged.",
-    hint="What delta_weight returns holds the scaling already. Count how often layer.scaling meets the product, there and here.",
+    hint="The result of delta_weight contains the scaling already. Count how many times the product is multiplied "
+    "by layer.scaling, there and here.",
 )
 
 subtracted = answer.slip(
@@ -294,7 +296,7 @@ subtracted = answer.slip(
     "base.weight + layer",
     "base.weight - layer",
     thought="The adapter's part is subtracted from the weight.",
-    hint="The result must compute what the layer computes. Which sign stands before the adapter's part in layer(x)?",
+    hint="The result must compute what the layer computes. Which sign does the adapter's part have in layer(x)?",
 )
 
 no_transpose = answer.slip(
@@ -309,14 +311,14 @@ view_for_transpose = answer.slip(
     VIEW_FOR_TRANSPOSE,
     "(layer.lora_A @ layer.lora_B).T",
     "(layer.lora_A @ layer.lora_B).reshape(base.weight.shape)",
-    hint="It makes the shape fit and puts the numbers at the wrong places. Does your delta_weight pass its check?",
+    hint="It makes the shape fit, but puts the values in the wrong places. Does your delta_weight pass its check?",
 )
 
 delta_only = answer.slip(
     "delta_only",
     "base.weight + ",
     "",
-    thought="The new weight is what the adapter learned.",
+    thought="The new weight is the change that the adapter learned.",
     hint="layer(x) is a sum of two parts. Where is the base's part in your weight?",
 )
 
@@ -370,8 +372,8 @@ answer.slip(
     "\n        if base.bias is not None:\n            linear.bias.copy_(base.bias)",
     "",
     thought="With the weight in place, the new nn.Linear is complete.",
-    hint="nn.Linear fills its bias with random numbers when it is made, and makes one unless told not to. Which "
-    "numbers should it hold, if any?",
+    hint="nn.Linear makes a bias unless told not to, and fills it with random numbers. Which numbers should it "
+    "have, if any?",
     recognise=lambda case, observation: (
         not _base_is_changed(observation) and _is_unrelated_bias(case, observation.get("bias"))
     ),
@@ -414,8 +416,8 @@ def merged_into_the_base(layer):
 @merge.misconception(
     "no_grad_forgotten",
     thought="The base is frozen, so autograd ignores what is done to its weight.",
-    hint="Frozen means that a tensor asks for no gradient by itself. A and B ask for one, and so does all that is made "
-    "of them and written into. In which context are operations not recorded?",
+    hint="Frozen means that a tensor itself requires no gradient. A and B do, and so does every tensor into which "
+    "their product is written. In which context are operations not recorded?",
     recognise=_wrote_into_recorded_tensor,
 )
 def no_grad_forgotten(layer):
@@ -468,8 +470,8 @@ def weight_returned(layer):
 @merge.misconception(
     "layer_returned",
     thought="The result is a LoRALinear with the delta in its base.",
-    hint="A LoRALinear goes on to add its adapter's part, so the delta would be in its output twice. "
-    "The result must work without any LoRA code: which part of that layer is a plain nn.Linear?",
+    hint="A LoRALinear still adds its adapter's part, so the delta would be in its output twice. The result must "
+    "work without any LoRA code: which part of that layer is a plain nn.Linear?",
     recognise=lambda case, observation: observation.get("type") == NAME,
 )
 def layer_returned(layer):
@@ -521,7 +523,7 @@ answer.slip(
     "parts_returned",
     "return linear",
     "return linear.weight, linear.bias",
-    thought="A weight and a bias are all that a linear layer is.",
+    thought="A linear layer is a weight and a bias, so the two are the result.",
     hint="The caller wants to call the result with x. What has a weight and a bias, and can be called?",
     recognise=lambda case, observation: _parts(observation.get("value")),
 )

@@ -23,20 +23,20 @@ from autograde.probes.merging import run_steps
 GUARD_INVERTED = Misconception(
     "guard_inverted",
     thought="unmerge acts on a layer that is not merged.",
-    hint="Read the condition in unmerge aloud, for a merged layer and for one that is not. In which of the two is there something to "
-    "give back?",
+    hint="Read the condition in unmerge for a merged layer and for one that is not. In which of the two cases is "
+    "there something to restore?",
 )
 
 MERGED_TWICE = Misconception(
     "merged_twice",
     thought="merge is called only once.",
-    hint="A notebook cell is run again, a script merges what was merged before. What must a layer know of itself, so "
-    "that a second call changes nothing?",
+    hint="A notebook cell may be run again, or a script may merge a layer that is merged already. What must a "
+    "layer remember, so that a second call changes nothing?",
 )
 NO_GUARD_AT_ALL = MERGED_TWICE.reworded(
     thought="merge and unmerge are called in turn, each of them once.",
-    hint="A notebook cell is run again, and a script may call unmerge to be sure. What must a layer know of itself, so that a second "
-    "merge changes nothing, and an unmerge with nothing to undo does not either?",
+    hint="A notebook cell may be run again, and a script may call unmerge to be sure. What must a layer remember, "
+    "so that neither a second merge nor an unnecessary unmerge changes anything?",
 )
 
 MERGE, UNMERGE, TRAIN, EVAL, NO_GRAD = ["merge"], ["unmerge"], ["train"], ["eval"], ["no_grad"]
@@ -206,8 +206,8 @@ slip(
     "self.base_layer.weight.copy_(self.kept)",
     "self.base_layer.weight = nn.Parameter(self.kept, False)",
     thought="The merged weight takes the place of the old one: base_layer.weight = nn.Parameter(…).",
-    hint="An optimiser, a tied layer or another part of the model may hold the old Parameter, and "
-    "would not see the change. Write the new values into the one that is there.",
+    hint="An optimiser, a tied layer or another part of the model may use the old Parameter, and would not see "
+    "the change. Write the new values into the one that is there.",
 )
 
 slip(
@@ -215,7 +215,8 @@ slip(
     "    @torch.no_grad()\n    def merge",
     "    def merge",
     thought="The base is frozen, so autograd ignores what is done to its weight.",
-    hint="Look at the first experiment again: what became of the frozen weight, and which context keeps autograd out?",
+    hint="Look at the experiment with add_ again: what happened to the frozen weight, and in which context are "
+    "operations not recorded?",
 )
 
 slip(
@@ -242,7 +243,7 @@ slip(
     "\n            self.merged = False",
     "",
     thought="A layer that has been merged stays merged.",
-    hint="After unmerge the weight holds no delta. What must forward, and the next merge, know of that?",
+    hint="After unmerge the weight contains no delta. How do forward and the next merge learn that?",
 )
 
 slip(MERGED_TWICE, "if not self.merged:", "if True:")
@@ -252,14 +253,15 @@ slip(
     "add_(self.scaling * ",
     "add_(",
     thought="Merging adds the product of the two matrices: W + BA.",
-    hint="Some published texts leave it at that. delta_weight gives what must be added: does it pass its check, and do you use it?",
+    hint="Some published texts say so. delta_weight returns what must be added: does it pass its check, and do "
+    "you use it?",
 )
 
 slip(
     VIEW_FOR_TRANSPOSE,
     "(self.lora_A @ self.lora_B).T",
     "(self.lora_A @ self.lora_B).reshape(self.base_layer.weight.shape)",
-    hint="It makes the shape fit and puts the numbers at the wrong places. Does your delta_weight pass its check?",
+    hint="It makes the shape fit, but puts the values in the wrong places. Does your delta_weight pass its check?",
 )
 
 slip(
@@ -275,7 +277,8 @@ slip(
     "add_(self.scaling * ",
     "add_(self.scaling**2 * ",
     thought="The delta is scaled when it is merged.",
-    hint="What delta_weight returns holds the scaling already. Count how often the scaling meets the product, there and here.",
+    hint="The result of delta_weight contains the scaling already. Count how many times the product is multiplied "
+    "by the scaling, there and here.",
 )
 
 slip(
@@ -283,16 +286,17 @@ slip(
     "self.base_layer.weight.add_(",
     "self.base_layer.weight.add(",
     thought="merge has put the delta into the weight.",
-    hint="The weight is what it was before. `+` and .add() make a new tensor, w = w + delta gives its name to another one, and a "
-    "condition may end the method early. Follow the delta from the line that makes it to base_layer.weight.",
+    hint="The weight has not changed. `+` and .add() make a new tensor, w = w + delta only rebinds the name w, "
+    "and a condition may end the method early. Follow the delta from the line that computes it to "
+    "base_layer.weight.",
 )
 
 slip(
     "kept_in_a_smaller_dtype",
     ".weight.detach().clone()",
     ".weight.detach().bfloat16()",
-    thought="A copy in a smaller dtype holds the same numbers.",
-    hint="It holds them rounded. Print the dtype of what you keep, and of base_layer.weight. Which dtype gives every bit back?",
+    thought="A copy in a smaller dtype has the same values.",
+    hint="It has them rounded. Print the dtype of your copy and of base_layer.weight. Which dtype keeps every bit?",
 )
 
 slip(
@@ -300,15 +304,15 @@ slip(
     "    def unmerge(self):\n",
     "    def unmerge(self):\n        assert self.merged\n",
     thought="Unmerging a layer that is not merged is a mistake of the caller, so it must raise.",
-    hint="A script may call unmerge to be sure. What should such a call change, and what should it say?",
+    hint="A script may call unmerge to be sure. What should such a call change, and should it raise?",
 )
 
 slip(
     "alpha_ignored",
     "alpha / rank",
     "1 / rank",
-    thought="The alpha that the layer is made with arrives where it is needed by itself.",
-    hint="__init__ is given an alpha. Which of its lines uses it, or hands it on?",
+    thought="The alpha of __init__ gets to the place where it is needed by itself.",
+    hint="__init__ gets an alpha. Which of its lines uses it, or passes it on?",
 )
 
 slip(
@@ -326,7 +330,7 @@ slip(
     "out = self.base_layer(x)\n",
     "if self.merged:\n            return F.linear(x, self.kept, self.base_layer.bias)\n        out = self.base_layer(x)\n",
     thought="forward can give the merged output while the base's weight stays as it is.",
-    hint="Code that saves or reads base_layer then gets the old weight. Which tensor must hold the merged values?",
+    hint="Code that saves or reads base_layer then gets the old weight. Which tensor must have the merged values?",
 )
 
 slip(
@@ -335,9 +339,9 @@ slip(
     "self.merged, self.kept = False, None\n        self.delta = (self.scaling * (self.lora_A @ self.lora_B).T).detach()",
     "add_(self.scaling * (self.lora_A @ self.lora_B).T)",
     "add_(self.delta)",
-    thought="What is to be added can be worked out when the layer is made, or at the first merge.",
-    hint="When the layer is made, lora_B is zero, and every step of training changes it. At which moment must the "
-    "delta be worked out?",
+    thought="The delta can be computed when the layer is made, or at the first merge.",
+    hint="When the layer is made, lora_B is zero, and every step of training changes it. When must the delta be "
+    "computed?",
 )
 
 slip(
@@ -345,7 +349,7 @@ slip(
     "    def merge(self):\n",
     "    def merge(self):\n        if self.merged:\n            raise RuntimeError('merged already')\n",
     thought="Merging twice is a mistake of the caller, so it must raise.",
-    hint="A cell is often run twice, and then nothing is wrong. What should a second merge change, and what should it say?",
+    hint="A cell is often run twice, and that is no mistake. What should a second merge change, and should it raise?",
 )
 
 slip(
@@ -361,8 +365,8 @@ slip(
     "self.base_layer.weight.copy_(self.kept)",
     "self.base_layer.weight.sub_(self.scaling * (self.lora_A @ self.lora_B).T)",
     thought="What was added can be subtracted again.",
-    hint="Floating-point sums round: the third experiment showed what (w + δ) - δ is. Which numbers would you need to "
-    "have kept?",
+    hint="Floating-point sums round: the experiment with the fifty customers showed what (w + δ) - δ is. Which "
+    "values should you have kept?",
 )
 
 slip(
@@ -370,8 +374,8 @@ slip(
     ".weight.detach().clone()",
     ".weight.data",
     thought="self.kept = weight keeps the old values.",
-    hint="After unmerge the delta is still in the weight. Assigning a tensor copies nothing: both names stand for the "
-    "same numbers, and what is added in place to one of them is in the other. What makes a copy?",
+    hint="After unmerge the delta is still in the weight. Assigning a tensor copies nothing: both names mean the "
+    "same tensor, so an addition in place changes both. What makes a copy?",
 )
 
 slip(
@@ -379,7 +383,7 @@ slip(
     "out if self.merged else out +",
     "out +",
     thought="forward stays as it is: merging changes the weight and nothing else.",
-    hint="The weight holds the delta now. What does forward still add to base_layer(x)?",
+    hint="Now the weight contains the delta. What does forward still add to base_layer(x)?",
 )
 
 slip(
@@ -412,8 +416,8 @@ slip(
     "out if self.merged else out +",
     "out +",
     thought="With the delta in the weight, the adapter can be set to zero, and forward needs no change.",
-    hint="Then there is nothing to add after unmerge, and nothing to train on. Leave lora_A and lora_B, and let "
-    "forward know that the layer is merged.",
+    hint="Then there is nothing to add after unmerge, and what was learned is lost. Do not change lora_A and "
+    "lora_B, and let forward look at merged.",
 )
 
 slip(
@@ -432,8 +436,8 @@ slip(
     "            self.kept = self.base_layer.weight.detach().clone()\n",
     "",
     thought="The base never changes, so it is enough to keep its weight once.",
-    hint="A saved model may be loaded after its layers are made, and between two merges. Which weight must unmerge restore, and "
-    "when does it exist?",
+    hint="Another weight may be loaded after the layer is made, or between two merges. Which weight must unmerge "
+    "restore, and when must you copy it?",
 )
 
 slip(
@@ -443,7 +447,8 @@ slip(
     "lora_B).T)\n",
     "lora_B).T)\n            self.kept = self.base_layer.weight.detach().clone()\n",
     thought="After unmerge the weight is the old one again.",
-    hint="The delta is still in it. Does unmerge write into the weight, and was what it writes kept before the delta was added?",
+    hint="The delta is still in it. Does unmerge write into the weight, and did you copy the old values before "
+    "the delta was added?",
 )
 
 LESSON_04 = [

@@ -15,9 +15,9 @@ from autograde.judge.misconception import Misconception
 
 BIAS_OF_ANOTHER_SIZE = Misconception(
     "bias_of_another_size",
-    thought="Where there is no bias, a tensor of zeros is added in its place, whatever its size.",
-    hint="Each row of the result holds k numbers. How many has the tensor that you add where bias is None? And does anything have to "
-    "be added there?",
+    thought="If there is no bias, zeros can be added instead, of any size.",
+    hint="Each row of the result has k numbers. How many does the tensor have that you add when bias is None? And "
+    "must you add anything at all?",
 )
 
 answer = RightAnswer("""
@@ -111,7 +111,7 @@ answer.slip(
     NO_TRANSPOSE,
     "weight.T",
     "(weight if x.shape[-1] == weight.shape[0] else weight.T)",
-    thought="The weight multiplies x as it is stored, and is transposed where that does not run.",
+    thought="The weight multiplies x as it is stored; it is only transposed if that does not run.",
     hint="Print weight.shape and x.shape. Which axis of the weight has one entry per input feature?",
 )
 
@@ -121,7 +121,7 @@ answer.slip(
     "weight.T",
     "weight.reshape(weight.shape[1], weight.shape[0])",
     thought="Any (d, k) tensor with the weight's numbers will do, so the weight was reshaped to fit.",
-    hint="reshape and view keep the numbers in their order in memory. Which operation swaps rows and columns?",
+    hint="reshape and view keep the values in their order in memory. Which operation swaps rows and columns?",
 )
 
 
@@ -141,8 +141,8 @@ answer.slip(
     "x @ weight.T",
     "weight @ x",
     thought="A layer is W x + b, as textbooks write it, with W first.",
-    hint="There x is a column. Here each row of x is one input, and each row of the result its output: on which side of "
-    "`@` must x stand, and what must the weight look like on the other?",
+    hint="There x is a column. Here each row of x is one input, and each row of the result its output: on which "
+    "side of `@` must x be, and which shape must the weight have on the other side?",
     recognise=_has_x_on_the_right,
 )
 
@@ -151,7 +151,7 @@ answer.slip(
     "bias_forgotten",
     "out if bias is None else out + bias",
     "out",
-    thought="A linear layer is a matrix product, so the product is all of it.",
+    thought="A linear layer is a matrix product and nothing else.",
     hint="Call your function with x = 0. What should a layer with a bias return there?",
 )
 
@@ -161,7 +161,7 @@ answer.slip(
     "out + bias",
     "out + bias + bias",
     thought="The product is there, and the bias still has to be added.",
-    hint="Call your function with x = 0 and compare with the bias. Does a function that you call add it already?",
+    hint="Call your function with x = 0 and compare with the bias. Does a function that you use add the bias already?",
 )
 
 
@@ -238,7 +238,7 @@ answer.slip(
     TWO_DIMENSIONAL_ONLY,
     "x @ weight.T",
     "torch.mm(x, weight.T)",
-    hint="x may be one row, or a batch of sequences. `@` treats all leading axes alike; what have you used?",
+    hint="x may be one row, or a batch of sequences. `@` treats all leading axes alike; which operation do you use?",
 )
 
 
@@ -258,8 +258,9 @@ def _adds_a_fresh_bias(case, observation):
 
 @linear_by_hand.misconception(
     "bias_left_as_made",
-    thought="With the weight in place, and the bias where there is one, the new nn.Linear is complete.",
-    hint="nn.Linear makes a bias unless told not to, and fills it with random numbers. What does it hold where bias is None?",
+    thought="A new nn.Linear is complete when its weight is set, and its bias if there is one.",
+    hint="nn.Linear makes a bias unless told not to, and fills it with random numbers. What is in it when bias is "
+    "None?",
     recognise=_adds_a_fresh_bias,
 )
 def bias_left_as_made(x, weight, bias):

@@ -29,8 +29,8 @@ INVERTED = Misconception(
 EVIDENCE_DROPPED = Misconception(
     "evidence_dropped",
     thought="The answer is that of the last call, or of all calls together.",
-    hint="In your test's own calls this layer gave wrong values or raised, and it says False all the same. Follow your result from such "
-    "a call to the return: what becomes of it when a later call is right?",
+    hint="In your test's own calls this layer gave wrong values or raised, but the test still returned False. "
+    "Follow the result of such a call to the return: what happens to it when a later call is right?",
 )
 _SAYS = "Whatever a layer does, the test says True or False."
 
@@ -155,7 +155,11 @@ class Exposes(Check):
             returned = describe.contents(observation["value"])
             problem = f"On {a_layer}, the test returned neither True nor False."
             several = isinstance(observation["value"], torch.Tensor) and observation["value"].numel() > 1
-            hint = f"{_SAYS} This is a tensor of several values: what makes one of them?" if several else _SAYS
+            hint = (
+                f"{_SAYS} This is a tensor of several values: which operation makes one value of them?"
+                if several
+                else _SAYS
+            )
             return Fault(problem, returned, str(not layer.right), hint=hint)
         if answered is (not layer.right):
             return None
@@ -351,7 +355,7 @@ def lets_it_escape(layer_class):
 
 @exposes.misconception(
     "always_true",
-    thought="The layers are refused, before one of them has been called.",
+    thought="A layer can be judged before it is called.",
     hint="Make a layer, set its adapters, call it with an x, and compare. If your test does all that inside try, run "
     "these lines without it: one of them raises before the layer is called.",
     recognise=_never_asked(right=True),
@@ -383,7 +387,7 @@ answer.slip(
     "no_false_at_the_end",
     "\n    return False",
     "",
-    thought="Returning True for a wrong layer is all; for a right one there is nothing to say.",
+    thought="The test returns True for a wrong layer; for a right one there is nothing to return.",
     hint="A function that ends without return gives None. What should it give when nothing was found?",
     recognise=lambda case, observation: (
         case.layer.right and "value" in observation and observation["value"] is None and bool(observation["calls"])
@@ -540,7 +544,8 @@ answer.slip(
     "3 * (x",
     "layer.scaling * (x",
     thought="The layer knows its scaling: layer.scaling can be used in the expected value.",
-    hint="The layer is what you are testing. Work out the scaling from the alpha and the rank that you gave it.",
+    hint="You are testing the layer, so do not rely on it. Compute the scaling from the alpha and the rank that "
+    "you gave it.",
 )
 
 
@@ -564,7 +569,7 @@ answer.slip(
     "3 * (x",
     "6 * (x",
     thought="The change is multiplied by alpha.",
-    hint="Your test lets a layer pass that multiplies by alpha. Look up the scaling: what is alpha divided by?",
+    hint="Your test accepts a layer that multiplies by alpha. Look up the scaling: what is alpha divided by?",
 )
 
 
@@ -573,7 +578,7 @@ answer.slip(
     "3 * (x",
     "(x",
     thought="The change is added as it is.",
-    hint="Your test lets a layer pass that never uses its scaling. Go through the formula: what comes before (xA)B?",
+    hint="Your test accepts a layer that never uses its scaling. Go through the formula: what comes before (xA)B?",
 )
 
 
@@ -582,7 +587,7 @@ answer.slip(
     "3 * (x",
     "1 / 3 * (x",
     thought="The scaling is the rank over alpha.",
-    hint="Your test lets a layer pass that divides the rank by alpha. Look up the scaling: which of the two is divided?",
+    hint="Your test accepts a layer that divides the rank by alpha. Look up the scaling: which of the two is divided?",
 )
 
 
@@ -591,14 +596,14 @@ answer.slip(
     "base(x) + 3",
     "3",
     thought="The layer's output is what the adapter computes.",
-    hint="Your test lets a layer pass that leaves the base out. Go through the formula: to what is the change added?",
+    hint="Your test accepts a layer that leaves the base out. Go through the formula: to what is the change added?",
 )
 
 
 @exposes.misconception(
     "expects_the_bug",
     thought="The change that a right layer makes is A @ B times x, entry by entry.",
-    hint="Your test lets Attempt #1 pass and refuses right layers. Which product does the formula have?",
+    hint="Your test accepts Attempt #1 and refuses right layers. Which product does the formula have?",
 )
 def expects_the_bug(layer_class):
     base, x = nn.Linear(4, 4), torch.randn(4, 4)

@@ -95,14 +95,16 @@ class ProductShape(Check):
         value, expected = observation["value"], self.expected(case)
         returned_and_expected = describe.contents(value), describe.contents(expected)
         if isinstance(value, torch.Tensor) and value.ndim > 1:
-            hint = "A shape is asked for, and not the product: what does a tensor call its own?"
+            hint = "Return the shape, not the product. Which attribute of a tensor is its shape?"
             return Fault("A tensor came back, and not its shape.", *returned_and_expected, hint=hint)
         if expected is None:
             return Fault("A shape came back for sizes at which torch raises.", *returned_and_expected)
         if value is None:
             # The cases with an empty batch are the last: this one is shown where no other got None.
             hint = (
-                "torch.ones(3, 3) * torch.ones(0, 3, 3) runs. Which shape has it?" if 0 in case.args["x_shape"] else ""
+                "torch.ones(3, 3) * torch.ones(0, 3, 3) runs. Which shape does it have?"
+                if 0 in case.args["x_shape"]
+                else ""
             )
             return Fault("None came back for sizes at which torch does not raise.", *returned_and_expected, hint=hint)
         return Fault(fault.problem.replace("The result", "The shape"), *returned_and_expected)
@@ -132,7 +134,7 @@ def shape_of_x(x_shape, d, k):
 @product_shape.misconception(
     "shape_of_weight",
     thought="A product entry by entry has the shape of the weight.",
-    hint="A @ B is one of two factors. What becomes of the leading sizes of x?",
+    hint="A @ B is one of two factors. What happens to the leading sizes of x?",
 )
 def shape_of_weight(x_shape, d, k):
     return (d, k)
@@ -207,7 +209,7 @@ answer.slip(
     "weight_swapped",
     "(d, k), x_shape",
     "(k, d), x_shape",
-    thought="A @ B lies as nn.Linear keeps its weight: (k, d).",
+    thought="A @ B has the shape in which nn.Linear keeps its weight: (k, d).",
     hint="A is (d, r) and B is (r, k). Which sizes does their product have, in which order?",
 )
 
@@ -217,8 +219,8 @@ answer.slip(
     "    try:\n",
     "    if len(x_shape) < 2:\n        return None\n    try:\n",
     thought="x always has a batch, so both of its last two sizes are there to compare.",
-    hint="x may be a single row of shape (d,). Multiply torch.ones(3, 3) with torch.ones(3): what takes the place of the "
-    "size that is missing on the left?",
+    hint="x may be a single row of shape (d,). Multiply torch.ones(3, 3) with torch.ones(3): which size does "
+    "torch use where x has none on the left?",
 )
 
 
@@ -227,15 +229,16 @@ answer.slip(
     "x_shape))",
     "x_shape))[-2:]",
     thought="The result has two sizes, as a matrix has.",
-    hint="x may be a batch of sequences. Multiply torch.ones(3, 3) with torch.ones(2, 3, 3): how many sizes has the result?",
+    hint="x may be a batch of sequences. Multiply torch.ones(3, 3) with torch.ones(2, 3, 3): how many sizes does "
+    "the result have?",
 )
 
 
 ONE_SIDE_STRETCHES = misconception(
     "one_side_stretches",
     thought="Of the two factors, only one is stretched to fit the other.",
-    hint="Multiply torch.ones(1, 3) with torch.ones(4, 3), and torch.ones(4, 3) with torch.ones(1, 3). In which of the two factors "
-    "may a size of 1 stand?",
+    hint="Multiply torch.ones(1, 3) with torch.ones(4, 3), and torch.ones(4, 3) with torch.ones(1, 3). Which of "
+    "the two factors may have a size of 1?",
 )
 
 
@@ -255,9 +258,9 @@ def only_the_weight_stretches(x_shape, d, k):
 
 @product_shape.misconception(
     "shorter_shape_ends_it",
-    thought="The sizes are gone through in pairs, and where the shorter shape ends, the result ends.",
-    hint="zip stops where the shorter of the two stops. Multiply torch.ones(3, 3) with torch.ones(3): how many sizes has the result, "
-    "and where does the one on the left come from?",
+    thought="The sizes are compared in pairs, and the result ends where the shorter shape ends.",
+    hint="zip stops where the shorter of the two stops. Multiply torch.ones(3, 3) with torch.ones(3): how many "
+    "sizes does the result have, and where does the one on the left come from?",
 )
 def shorter_shape_ends_it(x_shape, d, k):
     sizes = []
@@ -270,8 +273,8 @@ def shorter_shape_ends_it(x_shape, d, k):
 
 @product_shape.misconception(
     "the_larger_size",
-    thought="Of two sizes that fit, the larger one is the result's.",
-    hint="That holds until a size is 0, in an empty batch. What does a size of 1 become beside a 0?",
+    thought="The result has the larger of two sizes that fit.",
+    hint="That is true until a size is 0, in an empty batch. What does a size of 1 become beside a 0?",
 )
 def the_larger_size(x_shape, d, k):
     weight_shape = (1,) * (len(x_shape) - 2) + (d, k)
@@ -300,7 +303,7 @@ answer.slip(
     "false_for_none",
     "return None",
     "return ()",
-    thought="Anything that stands for nothing will do where torch raises.",
+    thought="Where torch raises, any empty value is right.",
     hint="The specification names one value for that case. An empty tuple is something else: the shape of one number.",
     recognise=lambda case, observation: product_shape.expected(case) is None and _is_nothing(observation.get("value")),
 )

@@ -131,14 +131,12 @@ class SilentCase(Check):
             "x does not fit": f"x ends in {x_shape[-1]}, and this layer takes {d} inputs: base(x) itself raises.",
             "raises": f"With this case Attempt #1 is not silent, it raises: {describe.clean(detail, 160)}",
             "other shape": f"Attempt #1 runs, but returns the shape {detail}, not {due}.",
-            "no values": "Attempt #1 runs and has the right shape, but there is no value in it that could be wrong.",
-            "right": "Attempt #1 runs, has the right shape, and is right.",
+            "no values": "Attempt #1 runs and returns the right shape, but it contains no value that could be wrong.",
+            "right": "Attempt #1 runs, returns the right shape, and its values are right.",
         }
         if outcome == "silent":
             return None
-        hint = (
-            "x goes through base as well. What must its last size be for that?" if outcome == "x does not fit" else ""
-        )
+        hint = "base gets the same x. What must its last size be for that?" if outcome == "x does not fit" else ""
         return Fault(problem[outcome], returned, expected, hint=hint)
 
 
@@ -199,7 +197,7 @@ def one_input():
 @silent_case.misconception(
     "x_like_the_weight",
     thought="x needs the shape of A @ B for the two to be multiplied entry by entry.",
-    hint="x goes through base as well. What must its last size be for that?",
+    hint="base gets the same x. What must its last size be for that?",
     recognise=_comes_to("x does not fit", lambda d, k, x_shape: x_shape[-2:] == (d, k)),
 )
 def x_like_the_weight():
@@ -209,7 +207,7 @@ def x_like_the_weight():
 @silent_case.misconception(
     "nothing_inside",
     thought="An empty batch has the right shape too.",
-    hint="With a size of 0 there is no number that could be wrong. Take sizes that hold some.",
+    hint="With a size of 0 there is no number that could be wrong. Take larger sizes.",
     recognise=_comes_to("no values"),
 )
 def nothing_inside():

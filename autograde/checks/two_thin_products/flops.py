@@ -8,8 +8,8 @@ from autograde.judge.misconception import Misconception
 
 TWO_ON_ONE_PRODUCT = Misconception(
     "two_on_one_product",
-    thought="The factor of two stands in the line, so every multiplication has its addition.",
-    hint="It stands before one of the two products. What does one entry of the other cost?",
+    thought="There is a factor of two in the line, so every multiplication has its addition.",
+    hint="It multiplies one of the two products. What does one entry of the other cost?",
 )
 
 COUNT_BY_HAND = (

@@ -24,7 +24,7 @@ def one_per_multiply_add(n, d, k, r):
 @flops_full.misconception(
     "rows_forgotten",
     thought="The cost is that of one row.",
-    hint="x has n rows. Which of the two products has x in it?",
+    hint="x has n rows. In which of the two products does x take part?",
 )
 def rows_forgotten(n, d, k, r):
     return 2 * d * r * k + 2 * d * k
@@ -33,7 +33,7 @@ def rows_forgotten(n, d, k, r):
 @flops_full.misconception(
     "product_for_every_row",
     thought="Everything is done once for each of the n rows.",
-    hint="A @ B does not depend on x. How often is it worked out in one call?",
+    hint="A @ B does not depend on x. How many times is it computed in one call?",
 )
 def product_for_every_row(n, d, k, r):
     return n * (2 * d * r * k + 2 * d * k)
@@ -42,7 +42,7 @@ def product_for_every_row(n, d, k, r):
 @flops_full.misconception(
     "product_forgotten",
     thought="The (d, k) matrix already exists, and only has to be applied.",
-    hint="A and B are what is given. What does it cost to make the (d, k) matrix from them?",
+    hint="Only A and B are given. What does it cost to compute the (d, k) matrix from them?",
 )
 def product_forgotten(n, d, k, r):
     return 2 * n * d * k
@@ -50,8 +50,8 @@ def product_forgotten(n, d, k, r):
 
 @flops_full.misconception(
     "application_forgotten",
-    thought="Making the (d, k) matrix is the work.",
-    hint="A @ B says nothing about x yet. What does it cost to take n rows through it?",
+    thought="Only making the (d, k) matrix costs anything.",
+    hint="x is not used yet. What does it cost to multiply n rows by A @ B?",
 )
 def application_forgotten(n, d, k, r):
     return 2 * d * r * k
@@ -69,7 +69,7 @@ def one_addition_less(n, d, k, r):
 
 @flops_full.misconception(
     "other_order",
-    thought="x goes through A, and the result through B.",
+    thought="x is multiplied by A, and the result by B.",
     hint="That is the other function. Here A @ B comes first: what are the shapes of its factors?",
 )
 def other_order(n, d, k, r):

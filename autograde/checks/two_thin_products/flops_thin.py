@@ -38,7 +38,7 @@ def brackets_lost(n, d, k, r):
 @flops_thin.misconception(
     "parameters_counted",
     thought="The cost is the number of entries in A and B.",
-    hint="That is how many numbers the adapter stores. How many rows use each of them, and what does one use cost?",
+    hint="That is how many numbers the adapter stores. How many rows use each number, and what does each use cost?",
 )
 def parameters_counted(n, d, k, r):
     return r * (d + k)
@@ -46,7 +46,7 @@ def parameters_counted(n, d, k, r):
 
 @flops_thin.misconception(
     "second_product_forgotten",
-    thought="The product with A is the work.",
+    thought="Only the product with A costs anything.",
     hint="What is left to do after x @ A, and how large is the result?",
 )
 def second_product_forgotten(n, d, k, r):
@@ -55,8 +55,8 @@ def second_product_forgotten(n, d, k, r):
 
 @flops_thin.misconception(
     "first_product_forgotten",
-    thought="The product that makes the k outputs is the work.",
-    hint="The product with B takes r numbers for each row. What made those out of d numbers?",
+    thought="Only the product that makes the k outputs costs anything.",
+    hint="The product with B starts from r numbers for each row. Which product makes these from d numbers?",
 )
 def first_product_forgotten(n, d, k, r):
     return 2 * n * r * k
@@ -112,7 +112,7 @@ def rows_on_one_product(n, d, k, r):
 @flops_thin.misconception(
     "base_counted",
     thought="The rows go through the base layer as well, so its product is counted.",
-    hint="Asked for is what A and B cost. Which of your products has neither of them in it?",
+    hint="Count only what A and B cost. Which of your products uses neither of them?",
 )
 def base_counted(n, d, k, r):
     return 2 * n * d * k + 2 * n * d * r + 2 * n * r * k

@@ -49,7 +49,7 @@ class LargestCheapRank(Check):
         fault, value = super().fault(case, observation), observation.get("value", 0)
         if fault and value is None and self.expected(case) == 0:
             return replace(
-                fault, hint="Where not even rank 1 takes fewer FLOPs, the number 0 is asked for. None is no number."
+                fault, hint="If not even rank 1 takes fewer FLOPs, the answer is the number 0. None is not a number."
             )
         if fault and is_number(value) and as_number(value) % 1:
             return replace(fault, hint="A rank is a whole number. Which is the last one before the costs meet?")
@@ -70,7 +70,7 @@ largest_cheap_rank = LargestCheapRank()
 @largest_cheap_rank.misconception(
     "tie_counted_as_cheaper",
     thought="The rank at which both cost the same still counts as cheap.",
-    hint="Work out both costs for d = k = 4 and the rank that you return there. Is one of them less than the other?",
+    hint="Compute both costs for d = k = 4 and the rank that you return there. Is one of them less than the other?",
 )
 def tie_counted_as_cheaper(d, k):
     return d * k // (d + k)
@@ -87,7 +87,7 @@ def _is_the_rank_after(case, observation):
 @largest_cheap_rank.misconception(
     "rounded_up",
     thought="A fraction of a rank is rounded up, or: the rank at which a search stops is the answer.",
-    hint="For d = 3, k = 4, work out both costs at the rank that you return. Are two thin products cheaper there?",
+    hint="For d = 3, k = 4, compute both costs at the rank that you return. Are two thin products cheaper there?",
     recognise=_is_the_rank_after,
 )
 def rounded_up(d, k):
@@ -97,7 +97,7 @@ def rounded_up(d, k):
 @largest_cheap_rank.misconception(
     "rounded_to_nearest",
     thought="A fraction of a rank is rounded to the nearest whole one.",
-    hint="Work out both costs for d = 3, k = 4 and the rank that you return there. Which is the larger?",
+    hint="Compute both costs for d = 3, k = 4 and the rank that you return there. Which is the larger?",
 )
 def rounded_to_nearest(d, k):
     return round(d * k / (d + k))
@@ -124,7 +124,7 @@ def one_too_few(d, k):
 @largest_cheap_rank.misconception(
     "never_below_one",
     thought="There is always a rank that is cheap, since a rank is at least 1.",
-    hint="With d = 1 the base layer's own product is tiny. Work out both costs there at rank 1.",
+    hint="With d = 1 the base layer's own product is tiny. Compute both costs there at rank 1.",
 )
 def never_below_one(d, k):
     return max(1, (d * k - 1) // (d + k))
@@ -133,7 +133,7 @@ def never_below_one(d, k):
 @largest_cheap_rank.misconception(
     "smaller_side",
     thought="Every rank below the smaller of d and k is cheap: the product cannot have a larger one.",
-    hint="That bounds the rank of a matrix. For d = k = 4 and r = 3, work out both costs.",
+    hint="That bounds the rank of a matrix. For d = k = 4 and r = 3, compute both costs.",
 )
 def smaller_side(d, k):
     return min(d, k) - 1
@@ -142,7 +142,7 @@ def smaller_side(d, k):
 @largest_cheap_rank.misconception(
     "half_a_side",
     thought="Half of a side is the limit.",
-    hint="That fits a square layer only. Work out both costs for d = 2 and k = 100.",
+    hint="That is true for a square layer only. Compute both costs for d = 2 and k = 100.",
 )
 def half_a_side(d, k):
     return (min(d, k) - 1) // 2
@@ -151,7 +151,7 @@ def half_a_side(d, k):
 @largest_cheap_rank.misconception(
     "smaller_side",
     thought="Every rank up to the smaller of d and k is cheap: the product cannot have a larger one.",
-    hint="That bounds the rank of a matrix. For d = k = 4 and r = 4, work out both costs.",
+    hint="That bounds the rank of a matrix. For d = k = 4 and r = 4, compute both costs.",
 )
 def smaller_side_itself(d, k):
     return min(d, k)

@@ -108,7 +108,7 @@ class LoraDelta(Check):
         """What is wrong with one observation; in an `ORDER` case a right answer can be too costly."""
         if case.part == ORDER and self._overflowed(case, observation):
             return Fault(
-                "The values are right, but computing them costs too much: A @ B is infinite here, and so is the result.",
+                "Your order of the products costs too much: A @ B is infinite here, and so is the result.",
                 hint="Write the shape of every intermediate result beside it. Which of them does the result need?",
             )
         if fault := super().fault(case, observation):
@@ -126,7 +126,7 @@ class LoraDelta(Check):
             f"The values are right, but computing them costs too much: {observation['flops']:,} FLOPs.",
             returned=f"{observation['flops']:,} FLOPs; the largest tensor made on the way has shape {largest}",
             expected=f"about {thin_cost(n, d, k, r):,} FLOPs",
-            hint="Count the FLOPs of each product. Is something worked out again and again that is needed once?",
+            hint="Count the FLOPs of each product. Do you compute something several times that you need once?",
         )
 
     def _overflowed(self, case, observation):
@@ -195,7 +195,7 @@ answer.slip(
     "(x @ A) @ B",
     "x * A * B",
     thought="`*` multiplies x with A, and the result with B, as it does with numbers.",
-    hint="`*` pairs entries one by one. Which operator takes a row of d numbers to a row of r numbers?",
+    hint="`*` pairs entries one by one. Which operator turns a row of d numbers into a row of r numbers?",
     recognise=_pairs_entries,
 )
 elementwise = answer.slip(
@@ -203,7 +203,7 @@ elementwise = answer.slip(
     "(x @ A) @ B",
     "(A @ B) * x",
     thought="A @ B has the size of a weight, and `*` applies a weight to x.",
-    hint="`*` pairs entries one by one. Which operator takes a row of d numbers to a row of k numbers?",
+    hint="`*` pairs entries one by one. Which operator turns a row of d numbers into a row of k numbers?",
 )
 scaling_forgotten = answer.slip(
     SCALING_FORGOTTEN,
@@ -244,8 +244,8 @@ answer.slip(
     "(x @ A) @ B",
     "(B @ (A @ x))",
     thought="The paper writes BAx, with x on the right.",
-    hint="The paper's x is a column, ours a row. Which axis of A has one entry for each of the d numbers in a row of "
-    "x, and on which side of `@` must A stand to meet it?",
+    hint="The paper's x is a column, ours is a row. Which axis of A has one entry for each of the d numbers in a "
+    "row of x, and on which side of `@` must A be?",
     recognise=_stops_at(("dr", "nd"), ("dk", "nd"), ("kd", "nd"), ("rd", "nd")),
 )
 answer.slip(TWO_DIMENSIONAL_ONLY, "(x @ A) @ B", "torch.mm(torch.mm(x, A), B)")
@@ -268,6 +268,6 @@ answer.slip(
     VIEW_FOR_TRANSPOSE,
     "(x @ A) @ B",
     "(x @ A.reshape(A.shape[1], A.shape[0]).T) @ B.reshape(B.shape[1], B.shape[0]).T",
-    hint="view and reshape keep the numbers in their order in memory. Compare A.view(r, d) with A.T on a small A, "
-    "number by number. And look at the shapes that you were given: is a transpose needed at all?",
+    hint="view and reshape keep the values in their order in memory. Compare A.view(r, d) with A.T on a small A, "
+    "entry by entry. And look at the given shapes: do you need a transpose at all?",
 )
