@@ -39,6 +39,12 @@ def _module_state(module):
     return {name: _adapter_state(module, name) for name in NAMES} | {"scale": wire.plain(scale), "en": wire.plain(en)}
 
 
+def _place(module, name):
+    """The device of an adapter's tensor in words, and whether it is a parameter of the module."""
+    state = _adapter_state(module, name)
+    return [str(state.get("device")), state.get("registered", False)]
+
+
 def _same_values(module, other, name):
     one, two = (catch(getattr, each, name, None)[0] for each in (module, other))
     return all(facts.is_tensor(each) and not facts.is_meta(each) for each in (one, two)) and same_bits(
@@ -66,7 +72,8 @@ def adapted_weight(module_class, sizes, options, A, B, wts, cotangent, by_positi
     Returns:
         ``fresh`` (what A, B, scale and en are), ``alike`` (whether A, and B, hold the values that they hold in a second module),
         ``at_start`` (what the fresh module returns for the weight),
-        ``elsewhere`` (where A and B are when made for the meta device; None where that raises), ``out``, ``type`` and
+        ``elsewhere`` (where A and B are when made for the meta device, and whether they are parameters then; None where that
+        raises), ``out``, ``type`` and
         ``dtype`` of what came back with A and B set, ``changed`` (wts was written into), ``gradients`` of A and B for
         ``(out * cotangent).sum()``, ``off`` (whether wts itself came back while en was false), ``off_out``,
         ``off_later`` (the same tensor once wts has changed its sign), ``modes``
@@ -88,11 +95,10 @@ def adapted_weight(module_class, sizes, options, A, B, wts, cotangent, by_positi
         return {"no_init": True}
     second, _ = catch(make)
     other, _ = catch(module_class, *sizes, **options, device="meta")
-    places = [getattr(catch(getattr, other, name, None)[0], "device", None) for name in NAMES]
     observation = {
         "fresh": _module_state(module),
         "alike": [_same_values(module, second, name) for name in NAMES],
-        "elsewhere": [str(place) for place in places] if other is not None else None,
+        "elsewhere": [_place(other, name) for name in NAMES] if facts.is_module(other) else None,
     }
     _, error = catch(module.to, device=device, dtype=wts.dtype)
     if error:

@@ -8,7 +8,7 @@ import torch
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import Case, Check
 from autograde.judge.compare import Fault, agree, fault_between
-from autograde.judge.misconception import CHANGED_INPUT, KEPT_BETWEEN_CALLS
+from autograde.judge.misconception import CHANGED_INPUT, KEPT_BETWEEN_CALLS, Misconception
 from autograde.probes.counting import call_on_module
 
 
@@ -247,11 +247,14 @@ answer.slip(
 )
 
 
-@count_parameters.misconception(
+FIRST_PARAMETER_ALONE = Misconception(
     "first_parameter_alone",
     thought="return gives the result and lets the loop go on.",
     hint="return ends the call at once. How many parameters has your loop visited by then?",
 )
+
+
+@count_parameters.misconception(FIRST_PARAMETER_ALONE)
 def first_parameter_alone(module):
     trainable = total = 0
     for parameter in module.parameters():
@@ -259,6 +262,15 @@ def first_parameter_alone(module):
         trainable += parameter.numel() if parameter.requires_grad else 0
         return trainable, total
     return trainable, total
+
+
+@count_parameters.misconception(FIRST_PARAMETER_ALONE)
+def first_parameter_alone_or_nothing(module):
+    trainable = total = 0
+    for parameter in module.parameters():
+        total += parameter.numel()
+        trainable += parameter.numel() if parameter.requires_grad else 0
+        return trainable, total
 
 
 @count_parameters.misconception(

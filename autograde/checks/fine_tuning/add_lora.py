@@ -66,6 +66,12 @@ ALPHA_OR_RANK_LOST = Misconception(
     thought="LoRALinear knows which rank and alpha are meant.",
     hint="Its defaults are rank=4 and alpha=1. Print one of the layers that your function has made.",
 )
+RANK_AND_ALPHA_SWAPPED = Misconception(
+    "rank_and_alpha_swapped",
+    thought="rank and alpha are two numbers, in either order.",
+    hint="LoRALinear takes them by position or by name. In which order does it expect them, and in which do you pass them?",
+)
+DEFAULT_RANK = 4  # of LoRALinear
 
 answer = RightAnswer("""
 from lora_ref.layer import LoRALinear
@@ -198,13 +204,14 @@ class AddLora(Check):
             scale = place["scaling"]
             right = is_number(scale) and agree(float(as_number(scale)), args["alpha"] / rank)
             if place["shapes"] != [[d, rank], [rank, k]] or not right:
-                twice = is_number(scale) and agree(float(as_number(scale)), args["alpha"] / rank**2)
-                hint = "LoRALinear itself divides alpha by the rank. What do you pass as alpha?"
-                cause = DIVIDED_BY_RANK_AGAIN.reworded(hint=hint) if twice else ALPHA_OR_RANK_LOST
                 shapes = " and ".join(describe.shape(shape or ()) for shape in place["shapes"])
+                cause = _arguments_cause(args, place["shapes"], scale)
                 return Fault(
                     f"At {path}, A and B have shapes {shapes}, and scaling is {describe.contents(scale)}.",
                     expected=f"{(d, rank)} and {(rank, k)}, and {describe.contents(args['alpha'] / rank)}",
+                    hint=""
+                    if cause
+                    else "LoRALinear divides alpha by the rank itself. What do you hand to it as each of them?",
                     misconception=cause,
                 )
             if place["frozen"] is not True:
@@ -287,6 +294,20 @@ def _start(place):
     return tuple(pair) if all(isinstance(values, torch.Tensor) and values.ndim == 2 for values in pair) else None
 
 
+def _arguments_cause(args, shapes, scale):
+    """The `Misconception` that shows in a LoRALinear made with other arguments than rank and alpha; None where none does."""
+    rank = shapes[0][-1] if shapes[0] else None
+    scale = float(as_number(scale)) if is_number(scale) else None
+    if rank == args["alpha"]:
+        return RANK_AND_ALPHA_SWAPPED
+    if agree(scale, args["alpha"] / args["rank"] ** 2):
+        hint = "LoRALinear divides alpha by the rank itself. What do you hand to it as alpha?"
+        return DIVIDED_BY_RANK_AGAIN.reworded(hint=hint)
+    if rank and (rank == DEFAULT_RANK or agree(scale, 1 / rank)):
+        return ALPHA_OR_RANK_LOST
+    return None
+
+
 add_lora = AddLora()
 
 answer.slip(
@@ -294,14 +315,7 @@ answer.slip(
 )
 answer.slip(NEVER_TWICE, "elif not isinstance(part, LoRALinear):", "else:")
 answer.slip(ALPHA_OR_RANK_LOST, "LoRALinear(part, rank, alpha)", "LoRALinear(part)")
-answer.slip(
-    ALPHA_OR_RANK_LOST,
-    "LoRALinear(part, rank, alpha)",
-    "LoRALinear(part, alpha, rank)",
-    thought="rank and alpha are two numbers, in either order.",
-    hint="LoRALinear takes them by position or by name. In which order does it expect them, and in which do you pass them?",
-    exactly=True,
-)
+answer.slip(RANK_AND_ALPHA_SWAPPED, "LoRALinear(part, rank, alpha)", "LoRALinear(part, alpha, rank)", exactly=True)
 MADE = "            setattr(model, name, LoRALinear(part, rank, alpha))\n"
 FILLED = """            layer = LoRALinear(part, rank, alpha)
             nn.init.zeros_(layer.lora_A)

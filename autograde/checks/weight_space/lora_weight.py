@@ -63,6 +63,12 @@ DEVICE_IGNORED = Misconception(
     thought="The module is moved later anyway.",
     hint="The device is a parameter of __init__. Which of the functions that make A and B take one?",
 )
+PARAMETER_MOVED = Misconception(
+    "parameter_moved",
+    thought="A Parameter that is moved is still a Parameter.",
+    hint='Print type(nn.Parameter(torch.zeros(2)).to("meta")): another device stands in for a GPU there. What does .to() return, and '
+    "which of the two should come last, .to() or nn.Parameter?",
+)
 DOES_NOT_FOLLOW = Misconception(
     "does_not_follow",
     thought="A and B keep the dtype in which they were made.",
@@ -221,8 +227,14 @@ class LoRAWeightCheck(Check):
         return None
 
     def _places_fault(self, observation):
-        if observation["elsewhere"] is not None and any(place != "meta" for place in observation["elsewhere"]):
+        elsewhere = observation["elsewhere"] or []
+        if any(place != "meta" for place, _ in elsewhere):
             return Fault("Made with device=…, A and B are on another device.", misconception=DEVICE_IGNORED)
+        if not all(is_parameter for _, is_parameter in elsewhere):
+            return Fault(
+                "Made on another device than the CPU, A and B are not among the module's parameters.",
+                misconception=PARAMETER_MOVED,
+            )
         if observation["moved"] != ["torch.float16"] * 2:
             return Fault("A and B do not follow .half().", misconception=DOES_NOT_FOLLOW)
         return None
@@ -279,6 +291,10 @@ answer.slip(
 )
 answer.slip(SCALING_TWICE, "* self.scale", "* self.scale**2")
 answer.slip(DEVICE_IGNORED, "out_f, device=device", "out_f", "rank, device=device", "rank")
+answer.slip(
+    PARAMETER_MOVED,
+    "out_f, device=device))", "out_f)).to(device)", "rank, device=device))", "rank)).to(device)",
+)  # fmt: skip
 answer.slip(
     CHANGED_INPUT,
     "return wts + (self.B @ self.A).view(wts.shape) * self.scale",
