@@ -22,8 +22,14 @@ class _Problem(click.ClickException):
         terminal.say(f"autograde: {self.message}", error=True)
 
 
+class _Failure(_Problem):
+    """The same, where the command was right: exit code 1."""
+
+    exit_code = 1
+
+
 class _Commands(click.Group):
-    """Commands that say what is wrong with a course in one line, and without a traceback."""
+    """Commands that say what is wrong with a course, or with the machine's files, in one line and without a traceback."""
 
     def invoke(self, ctx):
         from autograde.project import CourseError
@@ -32,6 +38,13 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except CourseError as error:
             raise _Problem(str(error)) from None
+        except BrokenPipeError:  # nobody reads on: click ends the command without a word
+            raise
+        except OSError as error:
+            if error.filename is not None:
+                raise _Failure(f"{error.filename}: {error.strerror}") from None
+            terminal.give_up_stdout()
+            raise _Failure(f"cannot go on: {error.strerror or error}. If the disk is full, make room on it") from None
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

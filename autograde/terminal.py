@@ -6,6 +6,7 @@ terminal's title, fill the clipboard or clear the screen. So all text is made ha
 """
 
 import logging
+import os
 import sys
 import unicodedata
 
@@ -33,10 +34,20 @@ def one_line(text, limit=60):
 
 
 def prepare():
-    """Make the standard streams write a question mark for characters that the terminal's encoding lacks."""
+    """Make the standard streams write a question mark for characters that the terminal's encoding lacks. One that the caller
+    has closed (``>&-``) leads nowhere.
+    """
+    sys.stdout = sys.stdout or open(os.devnull, "w")
+    sys.stderr = sys.stderr or open(os.devnull, "w")
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
+
+
+def give_up_stdout():
+    """Drop what could not be written to standard output: Python would try once more at its end, and complain."""
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
 
 
 def say(text, error=False):

@@ -49,7 +49,7 @@ def run(course, lessons, *, jobs, scheduler, require_isolation, force, db):
         reason = f"results cannot be kept: {error}. Fix that and grade again: what was graded is not lost"
     outcome = grading.outcome
     table.show(console, outcome, lessons)
-    if not (outcome.graded or outcome.skipped or outcome.failed or reason):
+    if not (outcome.graded or outcome.skipped or outcome.failed or reason or outcome.interrupted):
         where = os.path.relpath(course.submitted)
         terminal.say(f"There is nothing to grade: {where}/<student>/<lesson>/<lesson>.ipynb is where submissions go.")
     else:

@@ -6,6 +6,8 @@ from rich.table import Table
 from rich.text import Text
 
 MAX_STUDENTS = 40  # rows of the class table; the report has everyone
+WIDEST = 10_000  # characters of a line
+NARROWEST = len("student")  # characters of a name, before it is folded
 MAX_NAMES = 6  # students listed for one misconception
 NOTHING, WAITS = "·", "+ ?"
 SIGNS = {NOTHING: "nothing graded", WAITS: "more points when a person has graded the rest"}
@@ -22,7 +24,7 @@ def show(console, outcome, lessons):
     results = outcome.graded + outcome.skipped
     if results:
         scores = _class(results, lessons, console.width)
-        console.print(scores)
+        _print(console, scores)
         shown = [cell for column in scores.columns[1:] for cell in column.cells]
         for sign, meaning in SIGNS.items():
             if any(cell.endswith(sign) for cell in shown):
@@ -31,10 +33,10 @@ def show(console, outcome, lessons):
             if hidden > 0:
                 console.print(f"… and {hidden} more; `autograde report` shows everyone.")
         if any(verdict["misconception"] for result in results for verdict in result.verdicts):
-            console.print(_mistakes(results))
+            _print(console, _mistakes(results))
         _damaged(console, results)
     if results or outcome.failed:
-        console.print(_run(outcome, lessons))
+        _print(console, _run(outcome, lessons))
     for result in outcome.failed:
         console.print(Text(f"not graded: {result.student} {result.lesson}: {result.message}", style="bold"))
     for message in outcome.notices:
@@ -44,12 +46,28 @@ def show(console, outcome, lessons):
 def _table(title):
     from rich import box
 
-    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    return Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),  # and a blank of the box between two columns
+        pad_edge=False,
+    )
+
+
+def _print(console, table):
+    """Print a table; where it does not fit, in lines that the terminal wraps: no number is cut off."""
+    needed = table.__rich_measure__(console, console.options.update_width(WIDEST)).minimum
+    width = console.width
+    console.width = max(width, needed)
+    console.print(table)
+    console.width = width
 
 
 def _class(results, lessons, width):
     table = _table("Who got what")
-    table.add_column("student", overflow="fold", min_width=len("student"))
+    table.add_column("student", overflow="fold", min_width=NARROWEST)
     by_student = defaultdict(dict)
     points = {}
     for result in results:
@@ -57,17 +75,24 @@ def _class(results, lessons, width):
         points[result.lesson] = max(points.get(result.lesson, 0.0), result.points)
     shown = [lesson for lesson in lessons if lesson in points]
     students = sorted(by_student)[:MAX_STUDENTS]
-    if sum(len(lesson) + 2 for lesson in shown) + max(map(len, students)) > width - len("of 100"):
+    if sum(len(lesson) + 2 for lesson in shown) + max(map(len, students)) > width - len("  /100"):
         headings = {lesson: lesson.partition("_")[0] for lesson in shown}  # the number; the table below has the names
     else:
         headings = dict(zip(shown, shown, strict=True))
-    for lesson in shown:
-        table.add_column(f"{headings[lesson]}\nof {points[lesson]:g}", justify="right")
-    table.add_column(f"sum\nof {sum(points.values()):g}", justify="right")
+    rows = {}
     for student in students:
         theirs = by_student[student]
-        cells = [_score(theirs[lesson]) if lesson in theirs else NOTHING for lesson in shown]
-        table.add_row(Text(student), *cells, f"{sum(result.score for result in theirs.values()):g}")
+        rows[student] = [_score(theirs[lesson]) if lesson in theirs else NOTHING for lesson in shown]
+        rows[student].append(f"{sum(result.score for result in theirs.values()):g}")
+    heads = [(headings[lesson], f"/{points[lesson]:g}") for lesson in shown] + [("sum", f"/{sum(points.values()):g}")]
+    widths = [
+        max(map(len, (*head, *column))) for head, column in zip(heads, zip(*rows.values(), strict=True), strict=True)
+    ]
+    table.columns[0].max_width = max(NARROWEST, width - sum(widths) - 2 * len(widths) - 2)
+    for head, number_width in zip(heads, widths, strict=True):
+        table.add_column("\n".join(head), justify="right", width=number_width)
+    for student, cells in rows.items():
+        table.add_row(Text(student), *cells)
     return table
 
 
@@ -106,7 +131,7 @@ def _damaged(console, results):
 
 def _run(outcome, lessons):
     table = _table("This run")
-    table.add_column("lesson")
+    table.add_column("lesson", no_wrap=True)
     for column in ("graded", "failed", "skipped"):
         table.add_column(column, justify="right")
     table.add_column("isolation")

@@ -48,7 +48,8 @@ def run(course, kind, words, *, fill=None, match=None, output=None, db=None):
     if missing := [lesson for lesson in chosen if lesson not in known.of]:
         raise CourseError(f"no submission of {', '.join(missing)} is in the gradebook; run: autograde grade")
     if not known.of:
-        raise CourseError("no submission is in the gradebook yet; run: autograde grade")
+        which = f" {db.split('@')[-1]}" if db else ""  # without a password
+        raise CourseError(f"no submission is in the gradebook{which} yet; run: autograde grade" + " --db …" * bool(db))
     content, lessons, said, notices = _content(course, kind, known, chosen, fill, match)
     for lesson in lessons:
         if waiting := [student for student, mark in known.of[lesson].items() if mark.needs_manual_grade]:

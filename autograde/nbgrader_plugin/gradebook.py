@@ -38,6 +38,8 @@ def _words(error, db_url):
     shown = db_url.split("@")[-1]  # without a password
     first = error.strip().splitlines()[0] if error.strip() else "no reason given"
     advice = {
+        "parse": "Write it as sqlite:////home/me/gradebook.db, with four slashes before the first folder.",
+        "load plugin": "A gradebook's URL begins with sqlite:/// or postgresql+psycopg://",
         "locked": "Another program is writing to it: wait until that has finished, or end it.",
         "readonly": "It may not be written to: change the permissions of the file and of its folder.",
         "read-only": "It may not be written to: change the permissions of the file and of its folder.",
@@ -181,7 +183,8 @@ def opened(settings):
     Raises:
         GradebookError: it cannot be read.
     """
-    url = make_url(settings.db_url)
+    with _explained(settings.db_url):
+        url = make_url(settings.db_url)
     if url.get_backend_name() == "sqlite" and not Path(url.database or ":memory:").exists():
         yield None
         return

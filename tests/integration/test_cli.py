@@ -10,6 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from click.testing import CliRunner
+from small_class import hand_in, make_course
 from warm_cli import autograde
 
 from autograde.cli import main
@@ -131,6 +132,27 @@ def test_a_misspelt_command_names_the_nearest():
 def test_outside_a_course_build_uses_the_installed_one_and_says_which_lessons_there_are(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert "00_start_here" in refused("build", "99")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+def test_what_cannot_be_written_is_told_in_one_line(tmp_path):
+    def said(words):
+        command = f'"{sys.executable}" -m autograde {words}'
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, shell=True, cwd=course.root, env=environment, capture_output=True, text=True)
+        return done.returncode, done.stderr
+
+    course = make_course(tmp_path / "course")
+    code, error = said("progress >/dev/full")
+    assert (
+        code == 1 and error.startswith("autograde: cannot go on: No space left on device.") and error.count("\n") == 1
+    )
+    hand_in(course, "ada", RIGHT)
+    assert said("grade >&-") == (0, "")
+    shutil.rmtree(course.autograded)
+    course.autograded.write_text("a file")
+    code, error = said("grade")
+    assert code == 1 and str(course.autograded) in error and error.count("\n") == 1
 
 
 def test_progress_tells_worked_in_from_untouched(tmp_path):

@@ -265,6 +265,9 @@ def test_columns_that_cannot_be_told_apart_are_named(course, file):
         (["canvas", "--fill", "nowhere.csv"], "nowhere.csv cannot be read: No such file"),
         (["canvas", "--db", "sqlite:///none.db"], "run: autograde grade"),
         (["canvas", "--db", "sqlite:///pyproject.toml"], "the gradebook sqlite:///pyproject.toml cannot be used"),
+        (["canvas", "--db", "grades.db"], "the gradebook grades.db cannot be used: Could not parse SQLAlchemy URL from given URL string. Write it as sqlite:///"),
+        (["canvas", "--db", "nosuch://grades.db"], "cannot be used: Can't load plugin: sqlalchemy.dialects:nosuch. A gradebook's URL begins with"),
+        (["canvas", "--db", "sqlite:////no/such.db"], "no submission is in the gradebook sqlite:////no/such.db yet; run: autograde grade --db …"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )  # fmt: skip

@@ -227,6 +227,18 @@ def test_nothing_to_grade(tmp_path, monkeypatch):
     assert done.returncode == 0 and "There is nothing to grade: autograde/submitted/<student>" in done.stdout
 
 
+def test_one_that_is_interrupted_at_once_does_not_say_that_nothing_was_handed_in(tmp_path, monkeypatch):
+    def interrupted(grading):
+        raise KeyboardInterrupt
+
+    course = make_course(tmp_path / "course")
+    hand_in(course, "ada", RIGHT)
+    monkeypatch.chdir(course.root)
+    monkeypatch.setattr("autograde.batch.pipeline.Grading._tasks", interrupted)
+    done = CliRunner().invoke(main, ["grade"])
+    assert done.exit_code == 130 and "autograde: stopped." in done.stderr and "nothing to grade" not in done.stdout
+
+
 def test_a_lesson_that_is_not_built_is_named(tmp_path, monkeypatch):
     course = make_course(tmp_path / "course")
     hand_in(course, "ada")

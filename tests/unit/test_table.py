@@ -9,7 +9,7 @@ from autograde.batch import table
 from autograde.batch.pipeline import Outcome
 from autograde.batch.results import GRADED, Result
 
-LESSONS = [f"{number:02}_lesson_{number:02}" for number in range(9)]
+LESSONS = [f"{number:02}_lesson_{number:02}" for number in range(12)]
 
 
 def printed(width, lessons=LESSONS, students=("ada", "Doe Jane [12345]")):
@@ -27,6 +27,17 @@ def test_a_lesson_is_named_by_its_number_where_names_do_not_fit(width, heading):
     assert heading in class_table
     assert "…" not in class_table
     assert all(lesson in run_table for lesson in LESSONS)
+
+
+@pytest.mark.parametrize("width", [40, 80, 110, 240])
+def test_no_name_and_no_number_is_cut_off(width):
+    said = printed(width, students=("ada", "a-student-with-a-name"))
+    class_table, _, run_table = said.partition("This run")
+    row = next(line for line in class_table.splitlines() if line.strip().startswith("ada"))
+    assert row.split() == ["ada", *["1.5"] * len(LESSONS), "18"] and "/24" in class_table
+    assert "…" not in said and all(f" {lesson} " in run_table for lesson in LESSONS)
+    if width >= 80:
+        assert max(map(len, said.splitlines())) <= width
 
 
 def test_brackets_in_a_name_are_no_markup():
