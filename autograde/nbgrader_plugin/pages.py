@@ -8,7 +8,7 @@ from nbconvert.exporters import HTMLExporter
 from nbconvert.filters import Highlight2HTML, get_metadata, strip_ansi
 
 from autograde.nbgrader_plugin import ansi
-from autograde.notebook import sanitize
+from autograde.notebook import characters, sanitize
 
 # Formulas are set by MathJax, from the address and in the version that nbconvert's template names. MathJax 2 evaluates
 # its own configuration in the page, hence 'unsafe-eval'; no content of a learner gets there.
@@ -66,7 +66,7 @@ class CleanHTMLExporter(HTMLExporter):
         """As nbconvert's method."""
         self.coloured = self.colouring = self.ansi = 0
         page, resources = super().from_notebook_node(nb, resources, **kwargs)
-        return _in_head(page, CONTAINED + TABLES + READABLE), resources
+        return characters.bounded(_in_head(page, CONTAINED + TABLES + READABLE)), resources
 
     def _highlighted(self, source, language=None, metadata=None):
         """Code as HTML, coloured as long as the page has not too much of it."""

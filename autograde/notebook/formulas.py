@@ -1,10 +1,12 @@
-"""Whether MathJax can lay out the formulas in a text. It calls itself for each level of nesting, and some forty levels crash
-the page in Chromium.
+"""Whether MathJax can lay out the formulas in a text, and how much work that is. It calls itself for each level of nesting,
+and some forty levels crash the page in Chromium. A formula is laid out in one go, and the page waits meanwhile: at worst two
+milliseconds for a character, and a tenth of one for a place in a table, empty or not.
 """
 
 import re
 from html import unescape
 
+MAX_WORK = 2_000  # of one formula; the longest of a lesson has 265 characters
 MAX_NESTED = 20  # levels; a lesson's formulas have 4, and 40 \boxed crash the page
 
 # Definitions can nest formulas without end; \verb hides what closes a level; \href is a link that nobody has looked at; of two
@@ -25,10 +27,21 @@ _NEXT_CELL, _NEXT_FORMULA = "&", {"$", r"\(", r"\)", r"\[", r"\]"}
 _COMMAND = r"\\[a-zA-Z]++\s*+(?:\[[^\]\\]{0,20}\]\s*+)?[^\\{}$\s]?+\s*+"
 _COMMANDS = re.compile(rf"(?:{_COMMAND}){{{MAX_NESTED + 1}}}")
 
+# MathJax finds a formula between two of these, within one piece of text. In its own braces, what ends it does not.
+_BEGIN = re.compile(r"\\begin\{([^}]*)\}|\$\$?|\\[(\[]|\\+\$|\\(?:eq)?ref\{[^}]*\}")
+_END = re.compile(r"\\end\{[^{}]*\}|\$\$?|\\.|[{}]", re.DOTALL)
+_ENDS = {"$": "$", "$$": "$$", r"\(": r"\)", r"\[": r"\]"}
+_NEXT_ROW = re.compile(r"\\\\|\\cr(?![a-zA-Z])")
+
 
 def are_bounded(html):
-    """Whether the formulas in HTML, or in plain text, are nested no deeper than `MAX_NESTED` and define nothing."""
-    text = _text(html)
+    """Whether each formula in HTML, or in plain text, is at most `MAX_WORK`, nested no deeper than `MAX_NESTED`, and defines
+    nothing.
+    """
+    pieces = _pieces(html)
+    text = " ".join(pieces)
+    if any(_work(formula) > MAX_WORK for formula in _formulas(pieces)):
+        return False
     if "\\" not in text and "{" not in text:
         return True
     if _REFUSED.search(text) or _COMMANDS.search(text) or _COMMANDS.search(re.sub(_COMMENT, "", text)):
@@ -36,16 +49,47 @@ def are_bounded(html):
     return all(_depth(reading, text) <= MAX_NESTED for reading in _READINGS)
 
 
-def count(html):
-    """How many formulas HTML, or plain text, holds at most."""
-    text = _text(html)
-    return (text.count("$") + 1) // 2 + sum(map(text.count, (r"\(", r"\[", r"\begin")))
+def work(html):
+    """How much work all formulas in HTML, or in plain text, are at most: a character of one is 1, and so are 10 places of a
+    table.
+    """
+    return sum(map(_work, _formulas(_pieces(html))))
 
 
-def _text(html):
+def _work(formula):
+    rows = _NEXT_ROW.split(formula)
+    return 2 + len(formula) + len(rows) * (1 + max(row.count("&") for row in rows)) // 10
+
+
+def _formulas(pieces):
+    """The formulas in pieces of text. One that does not end counts to the end of its piece."""
+    for piece in pieces:
+        place = 0
+        while found := _BEGIN.search(piece, place):
+            place = found.end()
+            if found[0].endswith(r"\$"):
+                continue  # this one begins no formula
+            if found[0].startswith((r"\ref", r"\eqref")):
+                yield found[0]
+                continue
+            stop, place = _end_of(piece, place, _ENDS.get(found[0], rf"\end{{{found[1]}}}"))
+            yield piece[found.end() : stop]
+
+
+def _end_of(piece, place, end):
+    """Where a formula ends that begins at `place`, and where the text after it begins."""
+    braces = 0
+    for found in _END.finditer(piece, place):
+        if not braces and (found[0] == end or (end == "$" and found[0] == "$$")):
+            return found.start(), found.start() + len(end)
+        braces = max(braces + {"{": 1, "}": -1}.get(found[0], 0), 0)
+    return len(piece), len(piece)
+
+
+def _pieces(html):
     """The text of HTML as MathJax reads it: <br> is a line break, and no formula goes on beyond another tag."""
     lines = re.sub(r"<br\b[^<>]*+>|\r\n?", "\n", re.sub(r"<wbr\b[^<>]*+>", "", html), flags=re.IGNORECASE)
-    return unescape(re.sub(r"<[^<>]*+>", " ", lines))
+    return list(map(unescape, re.split(r"<[^<>]*+>", lines)))
 
 
 def _depth(reading, text):

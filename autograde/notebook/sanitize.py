@@ -62,6 +62,11 @@ _MARK = re.compile(r"[^\w\s]")  # what may begin something, for which the whole 
 # Each blank of several may begin the end of a line, for which the rest of them is searched.
 _BLANKS = re.compile(r"[ \t]{2,}")
 _MAX_TAGS = 10_000
+MAX_DEPTH = (
+    50  # elements within each other; 400 <details>, each in the <summary> of another, take a browser eight seconds
+)
+_TAG = re.compile(r'<(/?)([a-z][a-z0-9]*)(?:"[^"]*"|[^">])*+>')
+_EMPTY = {"br", "col", "hr", "img", "wbr"}
 _MAX_GROWTH = 20  # times as long, with every element closed and every link's target and rel
 _MAX_FORMATTED = 50  # browsers repeat an unclosed <b title="…"> in every paragraph that follows
 _FORMATTED = re.compile(r"<(?:b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)[^a-zA-Z>]", re.IGNORECASE)
@@ -72,7 +77,9 @@ _MAX_REPEATED = 2**20
 # Columns and rows that the cells of all tables of one notebook span. A browser lays out each place in a table, so cells with
 # 999 columns in 200 rows that go on stop the page. A page of a hundred data frames with two levels of names has 6,000.
 MAX_SPANNED = 8_000
-MAX_FORMULAS = 5_000  # in one notebook; MathJax takes half a second to find them, and longer to set them
+MAX_FORMULAS = (
+    10_000  # work of all formulas of one notebook, as `formulas` counts it: 20 seconds at worst; a lesson has 1,000
+)
 MAX_DRAWN = 1_000_000  # work of all pictures of one notebook, as `pictures` counts it: 20 seconds at worst
 MAX_FILES = 20  # pictures in files beside a notebook that it shows, each as often as it is shown
 MAX_DRAWINGS = 4 * 2**20  # bytes of all SVGs of one notebook, and 25 for each element: two seconds to look at, at worst
@@ -126,10 +133,10 @@ class Budget:
 
     def sets(self, shown):
         """Whether the formulas in this HTML, or plain text, may be set, which counts them."""
-        count = formulas.count(shown)
-        if count > self.formulas or not formulas.are_bounded(shown):
+        work = formulas.work(shown)
+        if work > self.formulas or not formulas.are_bounded(shown):
             return False
-        self.formulas -= count
+        self.formulas -= work
         return True
 
     def spans(self, count):
@@ -160,7 +167,18 @@ def html(source, longest=MAX_HTML, budget=None):
 
 def _cleaned(source, budget):
     cleaned = _cleaner(budget).clean(source) if len(_FORMATTED.findall(source)) <= _MAX_FORMATTED else TOO_COMPLEX
-    return cleaned if len(cleaned) <= _MAX_GROWTH * len(source) + len(TOO_COMPLEX) else TOO_COMPLEX
+    grown = len(cleaned) > _MAX_GROWTH * len(source) + len(TOO_COMPLEX)
+    return TOO_COMPLEX if grown or _depth(cleaned) > MAX_DEPTH else cleaned
+
+
+def _depth(cleaned):
+    """How many elements there are within each other, in HTML in which each has an end."""
+    depth = most = 0
+    for ends, name in _TAG.findall(cleaned):
+        if name not in _EMPTY:
+            depth += -1 if ends else 1
+            most = max(most, depth)
+    return most
 
 
 def _cleaner(budget):
@@ -262,7 +280,8 @@ def rendered(source, attachments=None):
 
     renderer = _renderers()[0](attachments=attachments or {}, escape=False, exclude_anchor_links=True)
     plugins = [import_plugin(name) for name in MarkdownWithMath.DEFAULT_PLUGINS if name != "task_lists"]  # no <input>
-    return _cleaned(MarkdownWithMath(renderer, plugins=plugins).render(source), Budget())
+    shown = _cleaned(MarkdownWithMath(renderer, plugins=plugins).render(source), Budget())
+    return shown if Budget().sets(shown) else f"<pre>{escape(source)}</pre>"
 
 
 def markdown(source, attachments=None, budget=None):
@@ -285,6 +304,8 @@ def markdown(source, attachments=None, budget=None):
     except Exception:  # another renderer would fail too
         return _literal(source)
     if watching.active or (watching.missing and attachments is None) or not budget.sets(shown):
+        return _literal(source)
+    if _cleaned(shown, Budget()) == TOO_COMPLEX:
         return _literal(source)
     for name in watching.missing:
         attachments[name] = {"image/svg+xml": _STAND_IN}

@@ -193,3 +193,20 @@ def test_a_text_closes_no_part_of_the_page():
     assert sanitize.markdown("</div></div>\n\n<b>all right</b>\n\n<details>").startswith("<pre>")
     whole = "<div>\n\n*a*\n\n</div>\n\n<details><summary>b</summary>\n\nc\n\n</details>"
     assert sanitize.markdown(whole) == whole
+
+
+DEEP = ("<details open><summary>x", "<table><tr><td>", "<ul><li>", "<blockquote>", "<sub>x<sup>", "<div>")
+
+
+@pytest.mark.parametrize("opened", DEEP)
+def test_elements_within_each_other_without_end_are_not_shown(opened):
+    deep, honest = opened * 60, opened * 10
+    assert sanitize.html(deep) == sanitize.rendered(deep) == sanitize.TOO_COMPLEX
+    assert sanitize.markdown(deep).startswith("<pre>")
+    assert sanitize.html(honest) != sanitize.TOO_COMPLEX and sanitize.markdown(honest) == honest
+    assert sanitize.rendered(honest) != sanitize.TOO_COMPLEX
+
+
+def test_a_picture_or_a_line_break_is_not_within_the_one_before():
+    lines = "one<br>" * 100 + "<hr>" * 100
+    assert sanitize.html(lines) == lines
