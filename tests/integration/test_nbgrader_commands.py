@@ -7,13 +7,17 @@ import html
 import os
 import re
 import shutil
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import nbformat
 import pytest
 from graded_class import NOISY, SQUARED
 from nbgrader.api import Gradebook
 from sample_course import LESSON, POINTS, RIGHT, ROOT, autograded, copy_of, feedback, hand_in, plant, run, scores
+from waiting import wait_for
 
 from autograde.authoring import release
 from autograde.nbgrader_plugin.exporters import REPLACED
@@ -130,6 +134,27 @@ def test_grading_again(own_course):
     said = run(course, "nbgrader", "generate_feedback", LESSON)
     assert "Graded again since their feedback was made, which nbgrader leaves as it is: bob." in said
     assert "✗ double" in shown(feedback(course, "bob"))
+
+
+@pytest.mark.slow
+def test_what_a_killed_run_has_left_is_graded_by_the_next(sample, tmp_path):
+    course = copy_of(sample, tmp_path / "course")
+    released = nbformat.read(course.release(LESSON), as_version=4)
+    for student in ("alice", "bob", "carol"):
+        hand_in(course, student, plant(released, RIGHT))
+    hand_in(course, "carol", plant(released, RIGHT | {"double": f"import time\ntime.sleep(5)\n{RIGHT['double']}"}))
+    graded = {name: course.autograded / name / LESSON / f"{LESSON}.ipynb" for name in ("alice", "bob", "carol")}
+    command = [Path(sys.executable).with_name("nbgrader"), "autograde", LESSON]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, cwd=course.root, env=environment, stderr=subprocess.DEVNULL) as killed:
+        wait_for(graded["carol"].exists)
+        killed.kill()
+    graded["alice"].unlink()
+    graded["bob"].chmod(0o644)
+    os.truncate(graded["bob"], 1_000)
+    assert "which are graded now: alice, bob, carol" in run(course, "nbgrader", "autograde", LESSON)
+    assert all(scores(course, student) == POINTS for student in graded)
+    assert "are graded now" not in run(course, "nbgrader", "autograde", LESSON)
 
 
 @pytest.mark.slow
