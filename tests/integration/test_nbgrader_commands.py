@@ -344,12 +344,19 @@ def test_validate_accepts_in_another_notebook_what_grading_accepts(own_course, c
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes in folders")
-@pytest.mark.parametrize("make", [os.mkdir, getattr(os, "mkfifo", None)], ids=["folder", "pipe"])
-def test_validate_waits_for_no_pipe(own_course, make):
-    course = own_course
-    path = course.root / f"{make.__name__}.ipynb"
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (os.mkdir, "no file that holds a notebook"),
+        (getattr(os, "mkfifo", None), "no file that holds a notebook"),
+        (lambda path: (path.touch(), os.truncate(path, 2**40)), "Clear the outputs"),
+    ],
+    ids=["folder", "pipe", "a file without end"],
+)
+def test_validate_waits_for_no_pipe_and_no_file_without_end(sample, make, said, tmp_path):
+    path = tmp_path / "odd.ipynb"
     make(path)
-    assert "no file that holds a notebook" in " ".join(run(course, "nbgrader", "validate", str(path)).split())
+    assert said in " ".join(run(sample, "nbgrader", "validate", str(path)).split())
 
 
 @pytest.mark.slow
