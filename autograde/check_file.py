@@ -335,4 +335,4 @@ def _said(where, output):
     """``line 3: ValueError: …``; the line is that of the innermost call in the cell itself, where the traceback tells."""
     lines = _LINE.findall(_ESCAPES.sub("", "\n".join(output["traceback"])))
     place = f"{where(int(lines[-1]))}: " if lines else ""
-    return f"{place}{output['ename']}: {_IN_SYNTAX_ERRORS.sub('', output['evalue'])}"
+    return f"{place}{output['ename']}: {_IN_SYNTAX_ERRORS.sub('', output['evalue'])}".removesuffix(": ")

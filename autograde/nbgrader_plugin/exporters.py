@@ -72,6 +72,7 @@ class SubmissionExporter(_Exporter, NotebookExporter):
             names = self._known[assignment] = self._notebooks(assignment)
             self._list_what_is_missing(converter, assignment, names)
             if not converter.force:
+                self._begin_again(converter, assignment, names)
                 self._warn_of_skipping(converter, assignment, names)
         for notice in self._notices():
             self.log.warning("%s", notice)
@@ -138,6 +139,19 @@ class SubmissionExporter(_Exporter, NotebookExporter):
                 found = converter.assignments.setdefault(str(folder / assignment), [])
                 found += [path for name in names if (path := str(folder / assignment / f"{name}.ipynb")) not in found]
 
+    def _begin_again(self, converter, assignment, names):
+        """Remove what a run has left that was killed in the middle of a submission: nbgrader would take it for graded."""
+        removed = []
+        for student, folder in self._listed(converter, self._folders.submitted_directory):
+            graded = self._path(self._folders.autograded_directory, student, assignment)
+            if names and folder.name == assignment and graded.is_dir() and _is_unfinished(graded, names):
+                shutil.rmtree(graded, ignore_errors=True)
+                removed += [] if graded.exists() else [student]
+        if removed:
+            self.log.warning(
+                "An earlier run was ended in the middle of these, which are graded now: %s", _names(removed)
+            )
+
     def _warn_of_skipping(self, converter, assignment, names):
         changed, skipped = [], 0
         for student, folder in self._listed(converter, self._folders.submitted_directory):
@@ -185,6 +199,21 @@ class SubmissionExporter(_Exporter, NotebookExporter):
 
 def _digest(data):
     return hashlib.sha256(data).hexdigest()
+
+
+def _is_unfinished(graded, names):
+    """Whether a folder of graded notebooks has one that is not yet graded, is cut off, or has none at all."""
+    written = [path for name in names if (path := graded / f"{name}.ipynb").exists()]
+    return not written or any(map(_is_half_graded, written))
+
+
+def _is_half_graded(path):
+    """Whether the notebook is as `SubmissionExporter.from_filename` gives it to nbgrader, which writes that first."""
+    try:
+        said = nbformat.read(path, as_version=4).metadata.get(METADATA, {})
+    except (OSError, ValueError):
+        return os.access(path, os.R_OK)
+    return "version" in said and "graded" not in said
 
 
 def _differs(folder, graded, name):

@@ -18,9 +18,8 @@ from autograde.nbgrader_plugin.execute import question_settings
 from autograde.notebook.cells import METADATA, called_check, grade_id
 from autograde.notebook.python_source import check_calls
 from autograde.project import CourseError, find_course
-from autograde.submission import read_notebook, repair
+from autograde.submission import files, read_notebook, repair
 from autograde.submission.client import SHARED, question
-from autograde.submission.files import Submission, files_beside
 from autograde.submission.lesson_of import lesson_of
 
 WHOLE = "(the whole notebook)"
@@ -42,7 +41,9 @@ def _validate(of_nbgrader):
         if path.exists() and not path.is_file():  # to read a pipe that nobody writes to would take for ever
             return _failed((WHOLE, "This is a folder, a pipe or a device, and no file that holds a notebook."))
         try:
-            notebook = read_notebook.parse(path.read_bytes())
+            notebook = read_notebook.parse(files.read_regular(path, files.MAX_BYTES))
+        except files.TooLarge as error:
+            return _failed((WHOLE, files.TOO_LARGE.format(error.args[0] / 1e6)))
         except read_notebook.UnusableNotebook as error:
             return _failed((WHOLE, str(error)))
         try:
@@ -65,11 +66,11 @@ def _validate(of_nbgrader):
 def _as_graded(validator, course, lesson, path):
     """The result of grading the notebook at `path`, in the form of nbgrader's `Validator.validate`."""
     validator.log.info("Validating '%s' as %s, by grading it", path, lesson)
-    submission = Submission("", lesson, path.parent, path.name)
+    submission = files.Submission("", lesson, path.parent, path.name)
     try:
         asked = question(
             submission,
-            files=files_beside(submission, course),
+            files=files.files_beside(submission, course),
             reference=nbformat.writes(reference.of_own_copy(course, lesson), version=4),
             version=None,
             settings=question_settings(validator.config),

@@ -54,8 +54,9 @@ def decoded(content):
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
         return io.TextIOWrapper(io.BytesIO(content), encoding).read()
-    except (UnicodeDecodeError, SyntaxError, LookupError) as error:  # LookupError: a codec that makes no text
-        unknown = isinstance(error, LookupError) or "unknown encoding" in str(error)
+    except (ValueError, SyntaxError, LookupError) as error:
+        # LookupError: a codec that makes no text. Those for names of domains raise other errors than UnicodeDecodeError.
+        unknown = not isinstance(error, (UnicodeDecodeError, SyntaxError)) or "unknown encoding" in str(error)
         raise UnreadableScript(UNKNOWN_ENCODING if unknown else OTHER_ENCODING) from None
 
 

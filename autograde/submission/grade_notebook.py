@@ -201,7 +201,8 @@ class _Grading:
 
     def _execute(self, cell, session):
         self._show(cell, session.run_cell(cell.source))
-        errors = [f"{output.ename}: {output.evalue}" for output in cell.outputs if output.output_type == "error"]
+        stopped = [output for output in cell.outputs if output.output_type == "error"]
+        errors = [f"{output.ename}: {output.evalue}".removesuffix(": ") for output in stopped]
         if errors and grade_id(cell):
             self.errors[grade_id(cell)] = f"Its cell stopped with {errors[-1]}"[:400]
         self.earlier.ran(cell.source, cell.execution_count, errors[-1] if errors else None)

@@ -175,8 +175,13 @@ def test_a_check_is_judged_where_it_is_called(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "code"),
-    [("x = 1\ny = (2\n", 2), (f"x = 1\ny = (2\n\n{RIGHT}\n", 1), ("y = 1\nundefined\n" + RIGHT, 1)],
-    ids=["no exercise", "an exercise below", "a line that stops"],
+    [
+        ("x = 1\ny = (2\n", 2),
+        (f"x = 1\ny = (2\n\n{RIGHT}\n", 1),
+        (f"y = 1\nundefined\n{RIGHT}", 1),
+        (f"y = 1\nassert not y\n{RIGHT}", 1),
+    ],
+    ids=["no exercise", "an exercise below", "a line that stops", "an exception without words"],
 )
 def test_a_script_that_stops_says_where(tmp_path, text, code):
     path = tmp_path / "answers.py"
@@ -185,7 +190,7 @@ def test_a_script_that_stops_says_where(tmp_path, text, code):
     assert done.returncode == code and "line 2: " in done.stderr
     if code == 1:
         assert "After running the file to this point" in done.stdout
-        assert "The file stopped earlier: line 2: " in done.stdout
+        assert "The file stopped earlier: line 2: " in done.stdout and "AssertionError:" not in done.stdout
 
 
 def test_a_script_that_python_runs_prints_its_report_on_any_terminal(tmp_path):

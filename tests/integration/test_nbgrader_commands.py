@@ -7,13 +7,17 @@ import html
 import os
 import re
 import shutil
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import nbformat
 import pytest
 from graded_class import NOISY, SQUARED
 from nbgrader.api import Gradebook
 from sample_course import LESSON, POINTS, RIGHT, ROOT, autograded, copy_of, feedback, hand_in, plant, run, scores
+from waiting import wait_for
 
 from autograde.authoring import release
 from autograde.nbgrader_plugin.exporters import REPLACED
@@ -130,6 +134,27 @@ def test_grading_again(own_course):
     said = run(course, "nbgrader", "generate_feedback", LESSON)
     assert "Graded again since their feedback was made, which nbgrader leaves as it is: bob." in said
     assert "✗ double" in shown(feedback(course, "bob"))
+
+
+@pytest.mark.slow
+def test_what_a_killed_run_has_left_is_graded_by_the_next(sample, tmp_path):
+    course = copy_of(sample, tmp_path / "course")
+    released = nbformat.read(course.release(LESSON), as_version=4)
+    for student in ("alice", "bob", "carol"):
+        hand_in(course, student, plant(released, RIGHT))
+    hand_in(course, "carol", plant(released, RIGHT | {"double": f"import time\ntime.sleep(5)\n{RIGHT['double']}"}))
+    graded = {name: course.autograded / name / LESSON / f"{LESSON}.ipynb" for name in ("alice", "bob", "carol")}
+    command = [Path(sys.executable).with_name("nbgrader"), "autograde", LESSON]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, cwd=course.root, env=environment, stderr=subprocess.DEVNULL) as killed:
+        wait_for(graded["carol"].exists)
+        killed.kill()
+    graded["alice"].unlink()
+    graded["bob"].chmod(0o644)
+    os.truncate(graded["bob"], 1_000)
+    assert "which are graded now: alice, bob, carol" in run(course, "nbgrader", "autograde", LESSON)
+    assert all(scores(course, student) == POINTS for student in graded)
+    assert "are graded now" not in run(course, "nbgrader", "autograde", LESSON)
 
 
 @pytest.mark.slow
@@ -319,12 +344,19 @@ def test_validate_accepts_in_another_notebook_what_grading_accepts(own_course, c
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes in folders")
-@pytest.mark.parametrize("make", [os.mkdir, getattr(os, "mkfifo", None)], ids=["folder", "pipe"])
-def test_validate_waits_for_no_pipe(own_course, make):
-    course = own_course
-    path = course.root / f"{make.__name__}.ipynb"
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (os.mkdir, "no file that holds a notebook"),
+        (getattr(os, "mkfifo", None), "no file that holds a notebook"),
+        (lambda path: (path.touch(), os.truncate(path, 2**40)), "Clear the outputs"),
+    ],
+    ids=["folder", "pipe", "a file without end"],
+)
+def test_validate_waits_for_no_pipe_and_no_file_without_end(sample, make, said, tmp_path):
+    path = tmp_path / "odd.ipynb"
     make(path)
-    assert "no file that holds a notebook" in " ".join(run(course, "nbgrader", "validate", str(path)).split())
+    assert said in " ".join(run(sample, "nbgrader", "validate", str(path)).split())
 
 
 @pytest.mark.slow

@@ -40,6 +40,11 @@ def verdict(pool, course):
     return judged
 
 
+def test_an_exception_without_words_is_named_alone(verdict):
+    found = verdict(USES_NN, first="assert False\nfrom torch import nn")
+    assert "Cell 1 stopped with AssertionError, so nn is missing" in found.headline
+
+
 @pytest.mark.parametrize("answer", [USES_NN, "class Mine(nn.Linear):\n    pass\n\n" + RIGHT])
 def test_an_import_that_failed_is_named_with_its_cell(verdict, answer):
     found = verdict(answer, first=BROKEN_IMPORT)

@@ -85,6 +85,8 @@ def test_a_script_without_cells_is_one_piece():
         ("x = 'é'\n".encode("latin-1"), "Save it as UTF-8"),
         ("x = 1\n".encode("utf-16"), "Save it as UTF-8"),
         (b"# coding: nonsense\n", "names an encoding that Python does not know"),
+        (b"# coding: punycode\nx = 1\n", "names an encoding that Python does not know"),
+        (b"# coding: undefined\n", "names an encoding that Python does not know"),
     ],
 )
 def test_a_script_is_read_as_python_reads_it(tmp_path, data, text):
