@@ -301,7 +301,7 @@ def _arguments_cause(args, shapes, scale):
     if rank == args["alpha"]:
         return RANK_AND_ALPHA_SWAPPED
     if agree(scale, args["alpha"] / args["rank"] ** 2):
-        hint = "LoRALinear divides alpha by the rank itself. What do you hand to it as alpha?"
+        hint = "LoRALinear itself divides alpha by the rank. What do you pass as alpha?"
         return DIVIDED_BY_RANK_AGAIN.reworded(hint=hint)
     if rank and (rank == DEFAULT_RANK or agree(scale, 1 / rank)):
         return ALPHA_OR_RANK_LOST
