@@ -21,7 +21,7 @@ EXERCISE, CHECK = "linear_by_hand", "check_linear_by_hand"
 
 # What a lesson's wrong answer gets where nothing is tampered with, and what its check says to it.
 FORGOTTEN = "def linear_by_hand(x, weight, bias):\n    return x @ weight.T\n"
-SAYS_FORGOTTEN = "0 of 2 points .*A linear layer is a matrix product, so the product is all of it"
+SAYS_FORGOTTEN = "0 of 2 points .*A linear layer is a matrix product and nothing else"
 FULL = "def lora_delta(x, A, B, scaling):\n    return scaling * (x @ (A @ B))\n"
 SAYS_FULL = "lora_delta · 2 of 3 points The values are right, but computing them costs too much"
 TRAINS = """
@@ -1640,7 +1640,7 @@ def inject(model, target_modules, rank, alpha):
     return names
 """,
     "tried: begun",
-    "inject · 0 of 4 points .*The model does not compute any more what it computed",
+    "inject · 0 of 4 points .*The model does not compute the same as before",
     before="""
 import torch
 from torch import nn

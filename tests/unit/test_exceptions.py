@@ -124,7 +124,7 @@ def test_parameters_of_a_function_of_their_own_are_those_of_its_def_line():
     [
         ("bool(torch.ones(2) > 0)", "single True or False"),
         ("torch.ones(2).sum().backward()", "what cuts the graph"),
-        ("torch.log_softmax(torch.arange(3), 0)", "whole numbers"),
+        ("torch.log_softmax(torch.arange(3), 0)", "tensor of integers"),
         ("torch.optim.Adam(iter(()))", "The optimiser got no parameters"),
         ("torch.ones(2).sum().item().backward()", "of type float"),
         ("(torch.ones(2),).shape", "of type tuple"),

@@ -19,7 +19,7 @@ ONE = torch.ones(2)
         ((3, 4), 3, "Return it alone"),
         ((3,), 3, "comma at the end"),
         ((each for each in [3]), 3, "list(…)"),
-        (torch.tensor([[3], [4]]), 3, "holds 2 values"),
+        (torch.tensor([[3], [4]]), 3, "has 2 values"),
         (None, ONE, "no return"),
         ((ONE,), ONE, "comma at the end"),
         (np.ones(2, dtype=np.float32), ONE, "torch.from_numpy"),

@@ -108,7 +108,8 @@ class LoraDelta(Check):
         """What is wrong with one observation; in an `ORDER` case a right answer can be too costly."""
         if case.part == ORDER and self._overflowed(case, observation):
             return Fault(
-                "Your order of the products costs too much: A @ B is infinite here, and so is the result.",
+                "The values are right, but computing them costs too much: for this A and B the product A @ B "
+                "is infinite, and so is the result.",
                 hint="Write the shape of every intermediate result beside it. Which of them does the result need?",
             )
         if fault := super().fault(case, observation):
