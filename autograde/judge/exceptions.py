@@ -78,6 +78,12 @@ CALLED_WITH_OTHERS = (
 _CHANGED_IN_LOOP = re.compile(r"(?:changed|changed size|mutated) during iteration")
 CHANGED_IN_LOOP = "The body of this loop changes the collection that it runs over. Make a list first: for … in list(…)."
 
+_CALLS_LOSS = re.compile(r"\b(?:\w*_loss|cross_entropy|\w*criterion|loss_\w+|nn\.\w+Loss\(.*\))\(")
+OF_A_LOSS = (
+    "A loss function got two tensors whose shapes or dtypes do not fit together. Print shape and dtype of both, and look "
+    "up what it takes, in which order."
+)
+
 # What else a message says for certain. These are no kinds: other mistakes may come to such an exception too.
 _BY_MESSAGE = (
     (
@@ -115,8 +121,7 @@ _BY_MESSAGE = (
     ),
     (
         r"floating point type for target with class probabilities|Target size \(.*must be the same as input size",
-        "A loss function got two tensors whose shapes or dtypes do not fit together. Print shape and dtype "
-        "of both, and look up what it takes, in which order.",
+        OF_A_LOSS,
     ),
 )
 
@@ -178,6 +183,8 @@ def hint_for(error):
         return hint
     if kind in _HINTS:
         return _HINTS[kind]
+    if kind == SHAPE and _CALLS_LOSS.search(str((error["where"] or {}).get("text", ""))):
+        return OF_A_LOSS
     if kind == ATTRIBUTE and (other := re.search(_NO_TENSORS + r" has no attribute '(\w+)'", message)):
         return (
             f"The value before .{other.group(2)} is of type {other.group(1)}. What did you expect there, and "

@@ -8,6 +8,7 @@ import os
 import traceback
 
 MAX_LENGTH_DIFFERENCE = 2  # of a misspelt name and the one that was meant: `eig` is not what `weight` was meant for
+SHORT = 2  # characters of a name that is close to many: nobody who writes `r` has misspelt `or`
 
 
 _THIS_PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
@@ -42,6 +43,10 @@ def _closest_name(error):
             *_, (frame, _line) = traceback.walk_tb(error.__traceback__)
             candidates = [*frame.f_locals, *frame.f_globals, *dir(builtins), *keyword.kwlist]
         else:
+            return ""
+        if other_case := [each for each in candidates if each != name and each.lower() == name.lower()]:
+            return other_case[0]
+        if len(name) <= SHORT:
             return ""
         candidates = [candidate for candidate in candidates if abs(len(candidate) - len(name)) <= MAX_LENGTH_DIFFERENCE]
         matches = [match for match in difflib.get_close_matches(name, candidates, n=3) if match != name]

@@ -4,6 +4,7 @@ import ast
 import collections
 
 import pytest
+import torch
 from known_answers import CHECKS, COURSE, SAMPLES, checks_of, defined
 
 from autograde.judge import exceptions
@@ -89,6 +90,21 @@ def test_a_module_that_was_not_imported(name, line):
     error = {"type": "NameError", "bases": ["NameError"], "message": f"name '{name}' is not defined", "near": "format"}
     hint = exceptions.hint_for(error)
     assert (f"write {line} at the top" in hint) if line else ("Did you mean format?" in hint)
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("r", ""), ("X", "x"), ("wieght", "weight"), ("retrun", "return"), ("q", "")]
+)
+def test_a_name_is_suggested_where_it_is_close(name, near):
+    answer = defined(f"def answer(x, weight=None, rank=None):\n    return {name}\n", "answer")
+    assert call(answer, args=[1])["raised"]["near"] == near
+
+
+def test_shapes_that_meet_in_a_loss_get_the_hint_for_losses():
+    answer = defined("def answer(x):\n    return F.mse_loss(x, torch.ones(3))\n", "answer")
+    assert exceptions.hint_for(call(answer, args=[torch.ones(4, 10)])["raised"]) == exceptions.OF_A_LOSS
+    answer = defined("def answer(x):\n    return x + torch.ones(3)\n", "answer")
+    assert exceptions.hint_for(call(answer, args=[torch.ones(4, 10)])["raised"]) == ""
 
 
 def changed_parameters(source, subject):
