@@ -11,16 +11,21 @@ import sys
 import unicodedata
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+MOST_MARKS = 4  # on one letter; Vietnamese and Hebrew have up to three. More lie over the lines above and below it.
 _KEPT = "\n\t"
 
 
 def harmless(text):
     """Text without control characters other than line break and tab, format characters (some change the direction of
-    writing), and lone surrogates: each is replaced by `REPLACEMENT`.
+    writing), lone surrogates, and marks beyond `MOST_MARKS` on one letter: each is replaced by `REPLACEMENT`.
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(REPLACEMENT if _is_unsafe(character) else character for character in text)
+    shown, marks = [], 0
+    for character in text:
+        marks = marks + 1 if unicodedata.category(character) in ("Mn", "Me") else 0
+        shown.append(REPLACEMENT if _is_unsafe(character) or marks > MOST_MARKS else character)
+    return "".join(shown)
 
 
 def _is_unsafe(character):

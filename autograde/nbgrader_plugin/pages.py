@@ -19,11 +19,13 @@ FEEDBACK_POLICY = (
     f"font-src data: {MATHJAX}; img-src 'self' file: data: {MATHJAX}; connect-src {MATHJAX}"
 )
 
-# Nothing in a cell covers what is outside it, such as the boxes for scores: formulas can set things where they like.
+# Nothing in a cell covers what is outside it, such as the boxes for scores: formulas can set things where they like, and a letter
+# can have marks a page high.
 # And a long word, or text in place of a picture, makes no page wider than its window; nothing makes a page so long that it
 # ends before its last cells: Chromium's ends after 33 million pixels.
 CONTAINED = (
-    "<style>.text_cell_render, .output_area, .raw_cell { contain: layout paint; } body { overflow-wrap: break-word; } "
+    "<style>.text_cell_render, .input_area, .output_area, .raw_cell { contain: layout paint; } "
+    "body { overflow-wrap: break-word; } "
     ".text_cell_render, .output, .raw_cell { max-height: 20000px; overflow: auto; } "
     ".inner_cell, .output_subarea { min-width: 0; } .text_cell_render img, .output_area img { max-width: 100%; }</style>"
 )
@@ -34,11 +36,11 @@ READABLE = (
     "div.nbgrader_cell .panel-heading { height: auto !important; overflow: hidden; } "
     "div.nbgrader_cell .panel-heading a { color: inherit !important; text-decoration: underline; }</style>"
 )
-# A report (`judge.render`) has lost its own styles to the sanitizer.
+# A report (`judge.render`) has lost its own styles to the sanitizer, and nbgrader's pages have none for a table in a text cell.
 TABLES = (
-    "<style>.output_html table th, .output_html table td { padding: 1px 14px 1px 0; vertical-align: top; } "
-    ".output_html table td { overflow-wrap: anywhere; } "
-    ".output_html table code { padding: 0; background: none; color: inherit; white-space: pre-wrap; }</style>"
+    "<style>.rendered_html table th, .rendered_html table td { padding: 1px 14px 1px 0; vertical-align: top; } "
+    ".rendered_html table td { overflow-wrap: anywhere; } "
+    ".rendered_html table code { padding: 0; background: none; color: inherit; white-space: pre-wrap; }</style>"
 )
 
 # Of nbgrader's style sheet for feedback: it names files that are not there, which the policy would refuse, and no icon is used.
@@ -66,7 +68,7 @@ class CleanHTMLExporter(HTMLExporter):
         """As nbconvert's method."""
         self.coloured = self.colouring = self.ansi = 0
         page, resources = super().from_notebook_node(nb, resources, **kwargs)
-        return characters.bounded(_in_head(page, CONTAINED + TABLES + READABLE)), resources
+        return characters.bounded(_in_head(page, CONTAINED + TABLES + READABLE + ansi.STYLE)), resources
 
     def _highlighted(self, source, language=None, metadata=None):
         """Code as HTML, coloured as long as the page has not too much of it."""

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from autograde.submission import misplaced
 from autograde.submission.nbgrader_rules import nbgrader_utils
-from autograde.terminal import one_line
+from autograde.terminal import MOST_MARKS, harmless, one_line
 
 MAX_BYTES = 64 * 2**20  # of one notebook; a usual one with all its figures has a hundredth of that
 MAX_FILES = 1_000  # beside a notebook
@@ -47,8 +47,6 @@ _FORMULA = re.compile(r"(?:^|[;,])\s*(?:[=@]|[+-].*[(|!])")
 _BLANK = re.compile(
     r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
-# Marks above and below a letter: in a list of names, many of them lie over the names before and after.
-_MOST_MARKS = 4  # on one letter; Vietnamese and Hebrew have up to three
 # What every object of JavaScript has: formgrader's pages look up students by name in one, and list nobody when one is found.
 _OF_OBJECTS = {
     "constructor", "hasOwnProperty", "isPrototypeOf", "propertyIsEnumerable", "toLocaleString", "toString", "valueOf",
@@ -372,8 +370,8 @@ def why_unusable(student):
         return "has control or invisible characters, or broken text, in its name, which no gradebook takes; rename it."
     if not student.name.strip():
         return "has a name of blanks, which nobody sees; rename it."
-    if _has_heaped_marks(student.name):
-        return f"has a letter with more than {_MOST_MARKS} marks in its name, which lie over other names in a list; rename it."
+    if harmless(student.name) != student.name:  # nothing invisible is left
+        return f"has a letter with more than {MOST_MARKS} marks in its name, which lie over other names in a list; rename it."
     if set(student.name) & set('<>"\\'):
         return 'has one of the characters < > " \\ in its name, which a web page could take for markup; rename it.'
     if _FORMULA.search(student.name):
@@ -392,11 +390,6 @@ def is_plain(name):
 
 def _is_invisible(character):
     return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") or _BLANK.match(character) is not None
-
-
-def _has_heaped_marks(name):
-    marks = "".join("m" if unicodedata.category(character) in ("Mn", "Me") else " " for character in name)
-    return "m" * (_MOST_MARKS + 1) in marks
 
 
 def _quoted(name):

@@ -8,7 +8,7 @@ import pytest
 from nbconvert.exporters import HTMLExporter
 from playwright.sync_api import sync_playwright
 
-from autograde.nbgrader_plugin import formgrader, pages
+from autograde.nbgrader_plugin import ansi, formgrader, pages
 from autograde.notebook import sanitize
 from autograde.submission import read_notebook
 
@@ -179,7 +179,7 @@ def test_the_policy_alone_keeps_scripts_from_running(watch, plain):
 
 COVER = """() => {
     const page = document.querySelector('iframe').contentDocument, found = [];
-    for (const place of page.querySelectorAll('.text_cell_render, .output_area, .raw_cell')) {
+    for (const place of page.querySelectorAll('.text_cell_render, .input_area, .output_area, .raw_cell')) {
         const cover = page.createElement('a');
         cover.style = 'position: fixed; inset: 0; margin: -9999px; padding: 9999px; z-index: 9999; background: red';
         place.append(cover);
@@ -192,14 +192,14 @@ COVER = """() => {
 
 
 def test_nothing_in_a_cell_covers_the_page_around_it(watch):
-    """As a formula could, when MathJax is there to set it."""
+    """As a formula could, when MathJax is there to set it, and a heap of marks on a letter."""
     output = nbformat.v4.new_output("display_data", data={"text/latex": "$x$"})
     notebook = nbformat.v4.new_notebook(
         cells=[text_cell("$x$"), raw_cell("$x$"), nbformat.v4.new_code_cell("x", outputs=[output])]
     )
     page = pages.CleanHTMLExporter(template_name="classic").from_notebook_node(notebook)[0]
     watch.open({"covered": page}, press=False)
-    assert watch.page.evaluate(COVER) == [False] * 6
+    assert watch.page.evaluate(COVER) == [False] * 8
     watch.open({"covered": page.replace(pages.CONTAINED, "")}, press=False)
     assert any(watch.page.evaluate(COVER))
 
@@ -225,6 +225,21 @@ def test_a_long_word_makes_no_page_wider_than_its_window(watch):
     assert watch.page.evaluate(width) > 10_000
 
 
+def test_tables_and_printed_colours_can_be_read(watch):
+    """On pages that have nbgrader's style sheets, and so none of nbconvert's."""
+    printed = nbformat.v4.new_output("stream", text="\x1b[31mred\x1b[0m \x1b[1;92mgreen\x1b[0m \x1b[44mon blue\x1b[0m")
+    cells = [text_cell("| a | b |\n|---|---|\n| 1 | 2 |"), nbformat.v4.new_code_cell("x", outputs=[printed])]
+    page = pages.CleanHTMLExporter(template_name="basic").from_notebook_node(nbformat.v4.new_notebook(cells=cells))[0]
+    watch.page.set_content(f"<html><head>{pages.CONTAINED}{pages.TABLES}{ansi.STYLE}</head><body>{page}</body></html>")
+    look = "(it, name) => getComputedStyle(it)[name]"
+    cell = watch.page.locator("td").first
+    assert int(cell.evaluate(look, "padding-right").removesuffix("px")) > 10
+    colours = {watch.page.get_by_text(word, exact=True).evaluate(look, "color") for word in ("red", "green", "on blue")}
+    assert len(colours) == 3
+    assert watch.page.get_by_text("on blue").evaluate(look, "background-color") != "rgba(0, 0, 0, 0)"
+    assert watch.page.get_by_text("green").evaluate(look, "font-weight") == "700"
+
+
 def test_honest_text_stays(watch):
     pictures = {"paste.svg": {"image/svg+xml": "PHN2Zy8+"}, "paste.bmp": {"image/bmp": BMP}}
     cell = graded(nbformat.v4.new_markdown_cell(attacks.HONEST, attachments=pictures))
@@ -239,6 +254,23 @@ def test_honest_text_stays(watch):
         "https://example.org/a?b=1", "../01_low_rank/01_low_rank.ipynb"}  # fmt: skip
     for selector in ("h1", "table", "details", "b", ".highlight .k"):
         assert container.locator(selector).count(), selector
+
+
+SLOW = {
+    "details in summaries": ("text/html", "<details open><summary>x" * 400),
+    "scripts and directions in turn": ("text/plain", "\u05d0a1(" * 24_000),
+}
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_a_page_is_there_soon_whatever_its_outputs_hold(watch, name):
+    """Without the guards, these take minutes. The time is for a machine on which much else runs."""
+    mime, content = SLOW[name]
+    outputs = [sanitize.output(nbformat.v4.new_output("display_data", {mime: content})) for _ in range(14)]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x", outputs=outputs)])
+    page = pages.CleanHTMLExporter(template_name="classic").from_notebook_node(notebook)[0]
+    watch.page.set_content(page, timeout=30_000)
+    assert watch.page.evaluate("() => document.documentElement.scrollHeight") > 100
 
 
 def test_the_policy_of_formgrader_names_its_templates_handlers_only():

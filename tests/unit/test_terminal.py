@@ -47,8 +47,26 @@ def test_no_verdict_holds_a_command_that_an_answer_gave(text):
         assert not re.search(r"\\u00[0189]", shown)
 
 
+@pytest.mark.parametrize("marks", ["\u0301" * 9, "\u0316" * 400, "\u0301\u0489\u0316" * 30])
+def test_a_heap_of_marks_lies_over_no_other_line(marks):
+    """In a terminal, in the report, and in a verdict, where they would lie over the points."""
+    quoted = f"a{marks}b"
+    verdict = Verdict("linear_by_hand", 2.0, 0.0, status="failed", headline=quoted, lines=(Line("got", quoted),))
+    for shown in (terminal.harmless(quoted), terminal.one_line(quoted), verdict.message, as_html(verdict)):
+        assert marks[:4] in shown and marks[:5] not in shown
+
+
 def test_honest_text_stays():
-    for text in ("Zoë Ångström", "名前", "a\tb\nc", "✓ linear · 2 of 2 points …", ""):
+    for text in (
+        "Việt Nam, Vie\u0323\u0302t",
+        "שָׁלוֹם",
+        "नमस्ते",
+        "Zoë Ångström",
+        "名前",
+        "a\tb\nc",
+        "✓ linear · 2 of 2 points …",
+        "",
+    ):
         assert terminal.harmless(text) == text
     assert terminal.one_line("a\nb" + "x" * 100, 20) == "a�b" + "x" * 16 + "…"
 
