@@ -72,7 +72,8 @@ class SubmissionExporter(_Exporter, NotebookExporter):
             names = self._known[assignment] = self._notebooks(assignment)
             self._list_what_is_missing(converter, assignment, names)
             if not converter.force:
-                self._begin_again(converter, assignment, names)
+                if self._folders.notebook_id == "*":  # else what is removed would not be graded whole
+                    self._begin_again(converter, assignment)
                 self._warn_of_skipping(converter, assignment, names)
         for notice in self._notices():
             self.log.warning("%s", notice)
@@ -139,12 +140,12 @@ class SubmissionExporter(_Exporter, NotebookExporter):
                 found = converter.assignments.setdefault(str(folder / assignment), [])
                 found += [path for name in names if (path := str(folder / assignment / f"{name}.ipynb")) not in found]
 
-    def _begin_again(self, converter, assignment, names):
+    def _begin_again(self, converter, assignment):
         """Remove what a run has left that was killed in the middle of a submission: nbgrader would take it for graded."""
         removed = []
         for student, folder in self._listed(converter, self._folders.submitted_directory):
             graded = self._path(self._folders.autograded_directory, student, assignment)
-            if names and folder.name == assignment and graded.is_dir() and _is_unfinished(graded, names):
+            if folder.name == assignment and graded.is_dir() and _is_unfinished(graded):
                 shutil.rmtree(graded, ignore_errors=True)
                 removed += [] if graded.exists() else [student]
         if removed:
@@ -201,10 +202,10 @@ def _digest(data):
     return hashlib.sha256(data).hexdigest()
 
 
-def _is_unfinished(graded, names):
-    """Whether a folder of graded notebooks has one that is not yet graded, is cut off, or has none at all."""
-    written = [path for name in names if (path := graded / f"{name}.ipynb").exists()]
-    return not written or any(map(_is_half_graded, written))
+def _is_unfinished(graded):
+    """Whether a folder of graded notebooks has one that is not yet graded, or is cut off, or has none at all."""
+    notebooks = list(graded.glob("*.ipynb"))
+    return not notebooks or any(map(_is_half_graded, notebooks))
 
 
 def _is_half_graded(path):
@@ -299,6 +300,8 @@ class FeedbackExporter(_Exporter, CleanHTMLExporter):
         stale = []
         for student, folder in self._listed(converter, self._folders.autograded_directory):
             pages = self._path(self._folders.feedback_directory, student, folder.name)
+            if pages.is_dir() and not any(pages.glob("*.html")):  # of a run that was killed: nbgrader takes it for done
+                shutil.rmtree(pages, ignore_errors=True)
             for notebook in folder.glob("*.ipynb"):
                 page = pages / f"{notebook.stem}.html"
                 if page.exists() and page.stat().st_mtime < notebook.stat().st_mtime:

@@ -155,6 +155,9 @@ def test_what_a_killed_run_has_left_is_graded_by_the_next(sample, tmp_path):
     assert "which are graded now: alice, bob, carol" in run(course, "nbgrader", "autograde", LESSON)
     assert all(scores(course, student) == POINTS for student in graded)
     assert "are graded now" not in run(course, "nbgrader", "autograde", LESSON)
+    (course.feedback / "alice" / LESSON).mkdir(parents=True)
+    run(course, "nbgrader", "generate_feedback", LESSON)
+    assert all("✓ double" in shown(feedback(course, student)) for student in graded)
 
 
 @pytest.mark.slow
