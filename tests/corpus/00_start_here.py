@@ -355,3 +355,72 @@ def linear_by_hand(x, weight, bias):
     if bias is None:
         bias = torch.ones(weight.shape[0])
     return x @ weight.T + bias
+
+
+# %% wheat="a decorator, weight @ columns, walrus" exercise="linear_by_hand"
+import functools
+
+
+def plain(f):
+    @functools.wraps(f)
+    def wrapped(x, weight, bias=None, *, extra=None):
+        return f(x, weight, bias)
+    return wrapped
+
+
+@plain
+@torch.no_grad()
+def linear_by_hand(x, weight, bias):
+    if (out := torch.matmul(weight, x.unsqueeze(-1)).squeeze(-1)) is not None and bias is not None:
+        out += bias
+    return out
+
+
+# %% wheat="a dataclass that is called, match" exercise="linear_by_hand"
+from dataclasses import dataclass
+
+
+@dataclass
+class Product:
+    w: torch.Tensor
+    b: torch.Tensor = None
+    def __call__(self, x):
+        y = torch.einsum("kd,...d->...k", self.w, x)
+        match self.b:
+            case None: return y
+            case b: return y.add(b)
+
+
+def linear_by_hand(x, weight, bias, _make=Product):
+    return _make(weight, bias)(x)
+
+
+# %% wheat="baddbmm onto an expanded bias" exercise="linear_by_hand"
+def linear_by_hand(x: torch.Tensor, weight: torch.Tensor, bias: "torch.Tensor | None") -> torch.Tensor:
+    rows = x.reshape(1, -1, x.size(-1))
+    start = torch.empty(1, 1, weight.size(0), dtype=x.dtype)
+    start.zero_() if bias is None else start.copy_(bias.view(1, 1, -1))
+    return torch.baddbmm(start.expand(1, rows.size(1), -1), rows, weight.t().unsqueeze(0)).reshape(x.shape[:-1] + weight.shape[:1])
+
+
+# %% wheat="under inference_mode, movedim" exercise="linear_by_hand"
+@torch.inference_mode()
+def linear_by_hand(x, weight, bias):
+    moved = torch.movedim(x, -1, 0)
+    total = sum(torch.multiply(column, w[(slice(None),) + (None,) * (x.dim() - 1)]) for column, w in zip(moved, weight.T)) if x.dim() > 1 else weight.mv(x)
+    out = total.movedim(0, -1) if x.dim() > 1 else total
+    return out if bias is None else out + bias
+
+
+# %% chaff="the bias added to x" exercise="linear_by_hand" misconception=""
+def linear_by_hand(x, weight, bias):
+    if bias is not None:
+        x = x + bias
+    return x @ weight.T
+
+
+# %% chaff="a mean in place of a sum" exercise="rank_for_energy" misconception=""
+def rank_for_energy(M, fraction):
+    S = torch.linalg.svdvals(M) ** 2
+    held = S.cumsum(0) / S.mean()
+    return int((held < fraction).sum()) + 1

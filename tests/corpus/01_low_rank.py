@@ -990,3 +990,49 @@ def rank_for_energy(M, fraction):
     s2 = torch.linalg.svdvals(M).pow(2)
     tail = s2.flip(0).cumsum(0).flip(0)
     return 1 + int(((tail[1:]) > (1 - fraction) * tail[0]).sum())
+
+
+# %% wheat="svd_lowrank in float64, cached" exercise="best_low_rank"
+import functools
+
+
+@functools.lru_cache(maxsize=None)
+def _parts(M, rank):
+    return torch.svd_lowrank(M.double(), q=min(M.shape), niter=10)
+
+
+def best_low_rank(M, rank, *, dtype=None):
+    U, S, V = _parts(M, rank)
+    keep = S.argsort(descending=True)[:rank]
+    return (U[:, keep] @ S[keep].diag()).to(dtype or M.dtype), V[:, keep].t().to(dtype or M.dtype)
+
+
+# %% wheat="projected onto the first rows of Vh" exercise="best_low_rank"
+def best_low_rank(M, rank):
+    V = torch.linalg.svd(M, full_matrices=False).Vh[:rank].mH
+    return M @ V, V.mH
+
+
+# %% wheat="a while loop with a walrus" exercise="rank_for_energy"
+def rank_for_energy(M, fraction):
+    E, held, r = torch.linalg.svdvals(M.double()).square(), 0.0, 0
+    while (held := held + E[r].item()) < fraction * E.sum().item() - 1e-9 * E.sum().item():
+        r += 1
+    return r + 1
+
+
+# %% wheat="accumulate and min with a default" exercise="rank_for_energy"
+from itertools import accumulate
+
+
+def rank_for_energy(M, fraction):
+    s = [v * v for v in np.linalg.svd(M.numpy().astype("float64"), compute_uv=False).tolist()]
+    total = math.fsum(s)
+    return min((r for r, held in enumerate(accumulate(s), start=1) if held >= fraction * total * (1 - 1e-9)), default=len(s))
+
+
+# %% chaff="shares in percent" exercise="rank_for_energy" misconception=""
+def rank_for_energy(M, fraction):
+    S = torch.linalg.svdvals(M) ** 2
+    held = 100 * S.cumsum(0) / S.sum()
+    return int((held < fraction).sum()) + 1

@@ -1988,3 +1988,22 @@ def exposes(layer_class):
         return ~torch.isclose(layer(x), base(x) + 3 * (x @ layer.lora_A @ layer.lora_B), atol=1e-4)
     except RuntimeError:
         return True
+
+
+# %% wheat="padded with ones, sizes by cases" exercise="product_shape"
+def product_shape(x_shape, d, k, *, one=1):
+    *lead, n, m = (1, 1, *x_shape)
+    fits = (n == d or n == one or d == one) and (m == k or m == one or k == one)
+    if not fits:
+        return None
+    pair = [d if n == 1 else n, k if m == 1 else m]
+    return tuple([*lead, *pair][-max(2, len(x_shape)):])
+
+
+# %% chaff="padded on the right" exercise="product_shape" misconception=""
+def product_shape(x_shape, d, k):
+    a, b = list(x_shape), [d, k]
+    n = max(len(a), len(b))
+    a, b = a + [1] * (n - len(a)), b + [1] * (n - len(b))
+    if any(p != q and p != 1 and q != 1 for p, q in zip(a, b)): return None
+    return tuple(max(p, q) for p, q in zip(a, b))

@@ -1094,3 +1094,34 @@ def flops_full(n, d, k, r):
 def largest_cheap_rank(d, k):
     q, rest = divmod(d * k, d + k)
     return q if rest else q - 1
+
+
+# %% wheat="baddbmm with beta=0" exercise="lora_delta"
+def lora_delta(x, A, B, scaling, *, out_dtype=None):
+    rows = x.reshape(1, -1, A.shape[0])
+    thin = torch.bmm(rows, A[None])
+    out = torch.baddbmm(rows.new_zeros(1, rows.shape[1], B.shape[1]), thin, B[None], beta=0, alpha=scaling)
+    return out.view(*x.shape[:-1], B.shape[1])
+
+
+# %% wheat="rank by rank, added up" exercise="lora_delta"
+def lora_delta(x, A, B, scaling):
+    return sum((scaling * (x @ a)).unsqueeze(-1) * b for a, b in zip(A.unbind(1), B.unbind(0)))
+
+
+# %% wheat="two nn.Linears in a Sequential" exercise="lora_delta"
+def lora_delta(x, A, B, scaling):
+    down, up = (nn.Linear(*m.shape, bias=False, dtype=m.dtype) for m in (A, B))
+    down.weight, up.weight = nn.Parameter(A.T), nn.Parameter(B.T)
+    with torch.no_grad():
+        return nn.Sequential(down, up)(x) * scaling
+
+
+# %% wheat="division rounded up, less one" exercise="largest_cheap_rank"
+def largest_cheap_rank(d, k):
+    return -(-d * k // (d + k)) - 1
+
+
+# %% chaff="what is added to the weight, and no x" exercise="lora_delta" misconception=""
+def lora_delta(x, A, B, scaling):
+    return scaling * (A @ B)

@@ -2120,3 +2120,79 @@ class LoRALinear(nn.Module):
 
     def forward(self, x):
         return self.base_layer(x) + self.scaling * (x @ self.lora_A @ self.lora_B)
+
+
+# %% wheat="register_parameter, a property for the scaling, einsum" exercise="LoRALinear"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer: nn.Linear, rank: int = 4, alpha: float = 1, *, init_std: float = 0.02):
+        super().__init__()
+        for p in base_layer.parameters():
+            p.requires_grad = False
+        self.add_module("base_layer", base_layer)
+        A = torch.empty(base_layer.in_features, rank).to(base_layer.weight)
+        self.register_parameter("lora_A", nn.Parameter(A.normal_(0, init_std)))
+        setattr(self, "lora_B", nn.Parameter(base_layer.weight.new_zeros((rank, base_layer.out_features))))
+        self.alpha, self.rank = alpha, rank
+    @property
+    def scaling(self):
+        return self.alpha / self.rank
+    def forward(self, x, /):
+        return torch.add(self.base_layer(x), torch.einsum("...d,dr,rk->...k", x, self.lora_A, self.lora_B), alpha=self.scaling)
+
+
+# %% wheat="two nn.Linears, a mixin, a Sequential made in forward" exercise="LoRALinear"
+class Scaled:
+    @property
+    def scaling(self): return self._scaling
+
+
+class LoRALinear(Scaled, nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1, device=None):
+        nn.Module.__init__(self)
+        kw = dict(bias=False, device=base_layer.weight.device, dtype=base_layer.weight.dtype)
+        self.base_layer = base_layer
+        self.base_layer.requires_grad_(False)
+        self.lora_A, self.lora_B = nn.Linear(base_layer.in_features, rank, **kw), nn.Linear(rank, base_layer.out_features, **kw)
+        nn.init.normal_(self.lora_A.weight, std=1 / rank)
+        nn.init.zeros_(self.lora_B.weight)
+        self._scaling = alpha / rank
+    def forward(self, x):
+        path = nn.Sequential(self.lora_A, self.lora_B)
+        return self.base_layer(x) + path(x) * self.scaling
+
+
+# %% wheat="a sum over two functions" exercise="LoRALinear"
+class LoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        base_layer.weight.requires_grad_(False)
+        if (bias := base_layer.bias) is not None:
+            bias.requires_grad_(False)
+        self.base_layer = base_layer
+        self.scaling = alpha / rank
+        new = base_layer.weight.detach().new_empty
+        self.lora_A = nn.Parameter(nn.init.trunc_normal_(new(base_layer.in_features, rank), std=0.1))
+        self.lora_B = nn.Parameter(new(rank, base_layer.out_features).fill_(0))
+    def delta(self, x):
+        return torch.matmul(torch.matmul(x, self.lora_A), self.lora_B).mul_(self.scaling)
+    def __call__(self, *args, **kwargs):
+        return super().__call__(*args, **kwargs)
+    def forward(self, x):
+        return sum(f(x) for f in (self.base_layer, self.delta))
+
+
+# %% wheat="yields the names" exercise="leaked_parameters"
+def leaked_parameters(layer):
+    for name, p in layer.named_parameters():
+        if name.startswith("base_layer.") and p.requires_grad:
+            yield name
+
+
+# %% chaff="the parameters in place of their names" exercise="leaked_parameters" misconception=""
+def leaked_parameters(layer):
+    return [p for n, p in layer.named_parameters() if p.requires_grad and "lora" not in n]
+
+
+# %% chaff="asks for grad" exercise="leaked_parameters" misconception=""
+def leaked_parameters(layer):
+    return [n for n, p in layer.named_parameters() if p.grad is not None and "lora" not in n]

@@ -1253,3 +1253,45 @@ def count_parameters(module):
         if p.requires_grad:
             trainable += p.numel()
     return trainable, total
+
+
+# %% wheat="recursion, a set handed on" exercise="count_parameters"
+def count_parameters(module, seen=None):
+    seen = set() if seen is None else seen
+    trains = total = 0
+    for p in module.parameters(recurse=False):
+        if p not in seen:
+            seen.add(p)
+            total += p.nelement()
+            trains += p.nelement() * p.requires_grad
+    for child in module.children():
+        t, n = count_parameters(child, seen)
+        trains, total = trains + t, total + n
+    return trains, total
+
+
+# %% chaff="return in the loop, nothing after it" exercise="count_parameters" misconception="first_parameter_alone"
+def count_parameters(module):
+    t = n = 0
+    for p in module.parameters():
+        n += p.numel()
+        if p.requires_grad: t += p.numel()
+        return t, n
+
+
+# %% wheat="bisect over a range" exercise="largest_rank_within"
+from bisect import bisect_right
+
+
+def largest_rank_within(d, k, budget):
+    return bisect_right(range(d + k, budget + d + k + 1, d + k), budget)
+
+
+# %% wheat="one over a sum" exercise="reduction"
+def reduction(d, k, r):
+    return 1 / (r / d + r / k)
+
+
+# %% wheat="logarithms" exercise="reduction"
+def reduction(d, k, r):
+    return math.exp(math.log(d) + math.log(k) - math.log(r) - math.log(d + k))

@@ -3846,3 +3846,89 @@ def merge(layer):
         base.weight += layer.scaling * (layer.lora_A @ layer.lora_B).T
         linear.weight.copy_(base.weight)
     return linear
+
+
+# %% wheat="made on meta, to_empty, load_state_dict" exercise="merge"
+def merge(layer):
+    base = layer.base_layer
+    new = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None, device="meta", dtype=base.weight.dtype).to_empty(device=base.weight.device)
+    state = {k: v.detach().clone() for k, v in base.state_dict().items()}
+    state["weight"] = state["weight"] + layer.scaling * torch.einsum("dr,rk->kd", layer.lora_A, layer.lora_B).detach()
+    new.load_state_dict(state)
+    return new
+
+
+# %% wheat="skip_init and setattr" exercise="merge"
+def merge(layer):
+    base = layer.base_layer
+    with torch.no_grad():
+        values = {"weight": base.weight.add((layer.lora_A @ layer.lora_B).mT, alpha=layer.scaling), "bias": None if base.bias is None else base.bias.clone()}
+    new = nn.utils.skip_init(nn.Linear, *base.weight.shape[::-1], bias=base.bias is not None, dtype=base.weight.dtype)
+    for name, value in values.items():
+        setattr(new, name, value if value is None else nn.Parameter(value))
+    return new
+
+
+# %% chaff="the bias is scaled too" exercise="merge" misconception=""
+def merge(layer):
+    b = layer.base_layer
+    new = nn.Linear(b.in_features, b.out_features, bias=b.bias is not None, dtype=b.weight.dtype)
+    with torch.no_grad():
+        new.weight.copy_(b.weight + layer.scaling * (layer.lora_A @ layer.lora_B).T)
+        if b.bias is not None: new.bias.copy_(layer.scaling * b.bias)
+    return new
+
+
+# %% wheat="a buffer that is empty while unmerged" exercise="MergeableLoRALinear"
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        w = base_layer.weight
+        self.lora_A = nn.Parameter(torch.empty(w.shape[1], rank, dtype=w.dtype, device=w.device).normal_(std=0.05))
+        self.lora_B = nn.Parameter(w.new_zeros(rank, w.shape[0]))
+        self.scaling = alpha / rank
+        self.register_buffer("saved", torch.empty(0), persistent=False)
+    @property
+    def merged(self):
+        return self.saved.numel() > 0
+    @torch.no_grad()
+    def merge(self):
+        if not self.merged:
+            self.saved = self.base_layer.weight.clone()
+            self.base_layer.weight.addmm_(self.lora_B.T, self.lora_A.T, alpha=self.scaling)
+    @torch.no_grad()
+    def unmerge(self):
+        if self.merged:
+            self.base_layer.weight.copy_(self.saved)
+            self.saved = torch.empty(0)
+    def forward(self, x):
+        out = self.base_layer(x)
+        return out if self.merged else out.add(x @ self.lora_A @ self.lora_B, alpha=self.scaling)
+
+
+# %% chaff="merged is a method" exercise="MergeableLoRALinear" misconception=""
+class MergeableLoRALinear(nn.Module):
+    def __init__(self, base_layer, rank=4, alpha=1):
+        super().__init__()
+        self.base_layer = base_layer.requires_grad_(False)
+        w = base_layer.weight
+        self.lora_A = nn.Parameter(torch.randn(w.shape[1], rank, dtype=w.dtype))
+        self.lora_B = nn.Parameter(torch.zeros(rank, w.shape[0], dtype=w.dtype))
+        self.scaling = alpha / rank
+        self.kept = None
+    def merged(self):
+        return self.kept is not None
+    @torch.no_grad()
+    def merge(self):
+        if self.merged(): return
+        self.kept = self.base_layer.weight.clone()
+        self.base_layer.weight += self.scaling * (self.lora_A @ self.lora_B).T
+    @torch.no_grad()
+    def unmerge(self):
+        if not self.merged(): return
+        self.base_layer.weight.copy_(self.kept)
+        self.kept = None
+    def forward(self, x):
+        if self.merged(): return self.base_layer(x)
+        return self.base_layer(x) + self.scaling * (x @ self.lora_A @ self.lora_B)

@@ -1282,3 +1282,62 @@ class LoRAWeight(nn.Module):
 
     def forward(self, wts):
         return self.scale * (self.B @ self.A) if self.en else wts
+
+
+# %% wheat="zeros in A, scale a property, addmm" exercise="LoRAWeight"
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f: int, out_f: int, rank: int = 1, alpha: float = 1, device="cpu"):
+        super().__init__()
+        with torch.device(device):
+            self.A = nn.Parameter(torch.empty(rank, out_f))
+            self.B = nn.Parameter(torch.empty(in_f, rank))
+        nn.init.zeros_(self.A)
+        nn.init.kaiming_normal_(self.B)
+        self.alpha, self.en = alpha, True
+    scale = property(lambda self: self.alpha / len(self.A))
+    def forward(self, wts):
+        return torch.addmm(wts.flatten(1), self.B, self.A, alpha=self.scale).view_as(wts) if self.en else wts
+
+
+# %% wheat="a ParameterDict behind properties" exercise="LoRAWeight"
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.p = nn.ParameterDict({"A": torch.randn(rank, out_f, device=device) * 0.01, "B": torch.zeros(in_f, rank, device=device)})
+        self.register_buffer("scale", torch.tensor(alpha / rank))
+        self.en = True
+    @property
+    def A(self): return self.p["A"]
+    @property
+    def B(self): return self.p["B"]
+    def forward(self, wts):
+        if not self.en: return wts
+        change = torch.einsum("ir,ro->io", self.B, self.A).reshape_as(wts)
+        return wts + change.mul(self.scale.to(change.dtype))
+
+
+# %% chaff="Parameters that are moved" exercise="LoRAWeight" misconception="parameter_moved"
+class LoRAWeight(nn.Module):
+    def __init__(self, in_f, out_f, rank=1, alpha=1, device="cpu"):
+        super().__init__()
+        self.A = nn.Parameter(torch.randn(rank, out_f)).to(device)
+        self.B = nn.Parameter(torch.zeros(in_f, rank)).to(device)
+        self.scale = alpha / rank
+        self.en = True
+    def forward(self, wts):
+        if not self.en: return wts
+        return wts + (self.B @ self.A).view(wts.shape) * self.scale
+
+
+# %% wheat="removed without the change, a new Parameter with it" exercise="fold"
+from torch.nn.utils import parametrize
+
+
+def fold(module):
+    if not parametrize.is_parametrized(module, "weight"): raise ValueError("nothing to fold")
+    trains = module.parametrizations.weight.original.requires_grad
+    with torch.no_grad():
+        value = module.weight.clone()
+    parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
+    module.weight = nn.Parameter(value, requires_grad=trains)
+    return module

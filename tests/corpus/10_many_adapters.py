@@ -1728,3 +1728,37 @@ def combine(adapters, weights):
         As.append(A)
         Bs.append(w * s * B)
     return torch.cat(As, 1), torch.cat(Bs, 0), 1.0
+
+
+# %% wheat="one_hot with a column for none" exercise="route"
+def route(x, A, B, scaling, adapter_ids):
+    m = A.shape[0]
+    if ((adapter_ids < -1) | (adapter_ids >= m)).any(): raise IndexError("no such adapter")
+    hot = nn.functional.one_hot(adapter_ids + 1, m + 1)[:, 1:].to(x.dtype)
+    thin = torch.einsum("nd,mdr->nmr", x, A) * (hot * scaling.to(x.dtype))[..., None]
+    return torch.einsum("nmr,mrk->nk", thin, B)
+
+
+# %% wheat="index_add for each adapter" exercise="route"
+def route(x, A, B, scaling, adapter_ids):
+    valid = torch.arange(-1, len(A), device=x.device)
+    if not torch.isin(adapter_ids, valid).all(): raise ValueError(adapter_ids)
+    out = x.new_zeros(x.shape[0], B.shape[2])
+    for a in range(len(A)):
+        rows, = torch.where(adapter_ids == a)
+        out.index_add_(0, rows, scaling[a] * (x.index_select(0, rows) @ A[a] @ B[a]))
+    return out
+
+
+# %% chaff="the smallest id of no ids" exercise="route" misconception="no_row_no_minimum"
+def route(x, A, B, scaling, adapter_ids):
+    if adapter_ids.min() < -1 or adapter_ids.max() >= len(A): raise IndexError
+    y = (x[:, None] @ A[adapter_ids] @ B[adapter_ids]).squeeze(1) * scaling[adapter_ids][:, None]
+    return y * (adapter_ids >= 0)[:, None]
+
+
+# %% wheat="A times a diagonal matrix" exercise="combine"
+def combine(adapters, weights):
+    A = torch.cat([a for a, _, _ in adapters], 1)
+    factors = torch.cat([torch.full((a.shape[1],), w * s, dtype=a.dtype) for (a, _, s), w in zip(adapters, weights)])
+    return A @ torch.diag(factors), torch.cat([b for _, b, _ in adapters]), torch.tensor(1.0)

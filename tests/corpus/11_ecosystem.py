@@ -775,3 +775,10 @@ def write_peft_adapter(model, directory, rank, alpha, target_modules):
     config = {"peft_type": "LORA", "r": rank, "lora_alpha": alpha, "target_modules": list(target_modules)}
     (directory / "adapter_config.json").write_text(json.dumps(config))
     (directory / "README.md").write_text(f"A LoRA adapter of rank {rank}.")
+
+
+# %% wheat="a diagonal matrix from the left" exercise="dora_weight"
+def dora_weight(W, delta, magnitude):
+    V = torch.add(W, delta)
+    norms = torch.einsum("kd,kd->k", V, V).sqrt()
+    return torch.diag(magnitude / norms) @ V

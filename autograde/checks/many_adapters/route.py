@@ -33,6 +33,17 @@ GIVEN = Misconception(
     "which matrices does each row need?",
 )
 
+SCALING_WITHOUT_AXIS = Misconception(
+    "scaling_without_axis",
+    thought="There are n scalings and n rows, so `*` multiplies each row with its own.",
+    hint="`*` lines up the last axes, and the rows are the first. What shape must n numbers have, to stand one beside each row?",
+)
+NO_ROW_NO_MINIMUM = Misconception(
+    "no_row_no_minimum",
+    thought="Where the smallest and the largest id are allowed, all of them are.",
+    hint="A batch without rows has no smallest id. Which question about all ids has an answer there, too?",
+)
+
 answer = RightAnswer("""
 def route(x, A, B, scaling, adapter_ids):
     if ((adapter_ids < -1) | (adapter_ids >= len(A))).any():
@@ -238,6 +249,18 @@ answer.slip(
     "one_scaling", "scaling[a] *", "scaling[0] *",
     thought="All adapters have the same scaling.",
     hint="scaling has an entry for each adapter. Which one belongs to row i?",
+)  # fmt: skip
+answer.slip(
+    SCALING_WITHOUT_AXIS, RETURN, "(scaling[a] * (adapter_ids >= 0)) * out",
+)  # fmt: skip
+answer.slip(
+    SCALING_WITHOUT_AXIS, RETURN, "out * (scaling[a] * (adapter_ids >= 0))",
+)  # fmt: skip
+answer.slip(
+    NO_ROW_NO_MINIMUM, CHECKED, "adapter_ids.min() < -1 or adapter_ids.max() >= len(A)",
+)  # fmt: skip
+answer.slip(
+    NO_ROW_NO_MINIMUM, CHECKED, "adapter_ids.max() >= len(A) or adapter_ids.min() < -1",
 )  # fmt: skip
 answer.slip(
     "rows_left_sorted",
