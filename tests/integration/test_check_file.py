@@ -189,7 +189,7 @@ def test_a_script_that_stops_says_where(tmp_path, text, code):
     done = autograde("check", path)
     assert done.returncode == code and "line 2: " in done.stderr
     if code == 1:
-        assert "After running the file to this point" in done.stdout
+        assert "After running the file up to this point" in done.stdout
         assert "The file stopped earlier: line 2: " in done.stdout and "AssertionError:" not in done.stdout
 
 

@@ -751,7 +751,7 @@ _code(
     "the_reference_by_import",
     "from lora_ref import linear_by_hand",
     "ImportError: lora_ref is the reference that this course arrives at",
-    "After running the notebook to this point there is no linear_by_hand.*grading refuses it",
+    "After running the notebook up to this point, there is no linear_by_hand.*grading refuses it",
 )
 _code(
     "the_reference_by_other_ways",
@@ -878,7 +878,7 @@ _code("exit_while_asked", _while_asked("os._exit(0)"), "tried: begun",
 _code("sys_exit_while_asked", _while_asked("tried('leaving')\nsys.exit(0)"), "tried: leaving",
       "0 of 2 points The call raised SystemExit: 0")  # fmt: skip
 _code("system_exit_in_a_cell", "tried('leaving')\nraise SystemExit(0)\n" + FORGOTTEN, "tried: leaving",
-      "0 of 2 points After running the notebook to this point there is no linear_by_hand")  # fmt: skip
+      "0 of 2 points After running the notebook up to this point, there is no linear_by_hand")  # fmt: skip
 _code("an_interrupt_of_its_own", _while_asked("tried('interrupt')\nraise KeyboardInterrupt"), "tried: interrupt",
       "0 of 2 points linear_by_hand could not be tried")  # fmt: skip
 _code(
@@ -1239,7 +1239,7 @@ _code(
     after="linear_by_hand = torch.nn.functional.linear\ntried('defined anew')\n2.0",
 )
 _code("no_name", FORGOTTEN + "del linear_by_hand\ntried('deleted')", "tried: deleted",
-      "After running the notebook to this point there is no linear_by_hand")  # fmt: skip
+      "After running the notebook up to this point, there is no linear_by_hand")  # fmt: skip
 _code("the_check_is_the_answer", "linear_by_hand = check.linear_by_hand\ntried('taken')", "tried: taken",
       "0 of 2 points .*The function returns None")  # fmt: skip
 _code(
@@ -1327,7 +1327,7 @@ def _(cells, raw):
     cells[EXERCISE]["source"] += "\n2.0"
 
 
-@_file("ids_are_swapped", CHECK, "After running the notebook to this point there is no linear_by_hand")
+@_file("ids_are_swapped", CHECK, "After running the notebook up to this point, there is no linear_by_hand")
 def _(cells, raw):
     cells[CHECK]["metadata"]["nbgrader"]["grade_id"] = EXERCISE
     cells[EXERCISE]["metadata"]["nbgrader"]["grade_id"] = CHECK
@@ -1480,7 +1480,7 @@ _code(
     "a_reference_beside",
     "from lora_ref import linear_by_hand",
     "ImportError: lora_ref is the reference",
-    "After running the notebook to this point there is no linear_by_hand.*grading refuses it",
+    "After running the notebook up to this point, there is no linear_by_hand.*grading refuses it",
     files={"lora_ref.py": "from torch.nn.functional import linear as linear_by_hand\n"},
 )
 _code(
