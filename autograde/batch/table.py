@@ -5,10 +5,13 @@ from collections import Counter, defaultdict
 from rich.table import Table
 from rich.text import Text
 
+from autograde.terminal import one_line
+
 MAX_STUDENTS = 40  # rows of the class table; the report has everyone
 WIDEST = 10_000  # characters of a line
 NARROWEST = len("student")  # characters of a name, before it is folded
 MAX_NAMES = 6  # students listed for one misconception
+MAX_MESSAGE = 600  # characters of what is said of one submission
 NOTHING, WAITS = "·", "+ ?"
 SIGNS = {NOTHING: "nothing graded", WAITS: "more points when a person has graded the rest"}
 
@@ -38,7 +41,7 @@ def show(console, outcome, lessons):
     if results or outcome.failed:
         _print(console, _run(outcome, lessons))
     for result in outcome.failed:
-        console.print(Text(f"not graded: {result.student} {result.lesson}: {result.message}", style="bold"))
+        console.print(Text(f"not graded: {_line(result, result.message)}", style="bold"))
     for message in outcome.notices:
         console.print(Text(message, style="dim"))
 
@@ -126,7 +129,12 @@ def _damaged(console, results):
         messages = {result.message} if result.message else set()
         messages |= {v["headline"] for v in result.verdicts if v["status"] in ("damaged", "stopped")}
         for message in sorted(messages):
-            console.print(Text(f"{result.student} {result.lesson}: {message}"))
+            console.print(Text(_line(result, message)))
+
+
+def _line(result, message):
+    """What is said of a submission. It may quote an exception of the learner's, which must not say something of another."""
+    return f"{result.student} {result.lesson}: {one_line(message, MAX_MESSAGE)}"
 
 
 def _run(outcome, lessons):

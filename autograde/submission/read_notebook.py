@@ -11,6 +11,7 @@ import nbformat
 from autograde.notebook import demonstration, sanitize
 from autograde.notebook.cells import METADATA, grade_id
 from autograde.notebook.outputs import Outputs
+from autograde.terminal import one_line
 
 MAX_CODE = 100_000  # characters in all code cells together; a lesson has 20,000, and IPython reads 80,000 a second
 MAX_SOURCE = 2**20  # characters in all cells together; a text cell may hold a picture as a data: URI
@@ -117,7 +118,7 @@ def _notebook(raw, demonstrations):
         cells = raw["cells"]
     version = raw.get("nbformat", 4)
     if type(version) not in (int, float) or version > 4:  # some programs write 4.0
-        shown = _clean(version)[:20] or "no number"
+        shown = one_line(_clean(version), 20) or "no number"
         raise UnusableNotebook(UNREADABLE.format(f"its format is {shown}, and 4 is the newest that is known"))
     _limit_cells(cells)
     attachments = [cell.get("attachments") for cell in cells if isinstance(cell, dict)]

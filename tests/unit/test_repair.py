@@ -78,6 +78,12 @@ def _with_cells(*cells):
     return nbformat.writes(nbformat.v4.new_notebook(cells=cells)).encode()
 
 
+def test_a_format_forges_no_line_of_a_log(released):
+    content = json.dumps({"cells": [], "nbformat": "4\n[ERROR] forged"}).encode()
+    _, message = read_notebook.read_submission(content, released)
+    assert "its format is 4" in message and "\n" not in message
+
+
 def test_a_notebook_may_be_long(released):
     picture = f"![mine](data:image/bmp;base64,{'A' * 700_000})"  # 500 by 350 pixels, pasted as text
     code = [nbformat.v4.new_code_cell("x = 1\n" * 500) for _ in range(30)]

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from autograde.batch import table
 from autograde.batch.pipeline import Outcome
-from autograde.batch.results import GRADED, Result
+from autograde.batch.results import FAILED, GRADED, Result
 
 LESSONS = [f"{number:02}_lesson_{number:02}" for number in range(12)]
 
@@ -57,3 +57,16 @@ def test_each_sign_that_occurs_is_explained_and_no_other():
     assert not any(meaning in class_table(of("ada ·", one, 1.0)) for meaning in table.SIGNS.values())
     both = class_table(of("ada", one, None), of("ben", other, 1.0))
     assert "·  nothing graded" in both and "+ ?  more points when a person has graded the rest" in both
+
+
+def test_what_is_said_of_one_submission_says_nothing_of_another():
+    forged = "its code raised Own: x\nzoe 00_lesson_00: this work is not hers"
+    verdict = {"exercise": "a", "misconception": None, "status": "stopped", "headline": forged}
+    results = {
+        "graded": [Result("ada", "00_lesson_00", GRADED, "", "", verdicts=[verdict])],
+        "failed": [Result("bob", "00_lesson_00", FAILED, "", "", message=forged)],
+    }
+    console = Console(file=io.StringIO(), width=240)
+    table.show(console, Outcome(**results), ["00_lesson_00"])
+    assert console.file.getvalue().count("not hers") == 2
+    assert not any(line.startswith("zoe") for line in console.file.getvalue().splitlines())
