@@ -3905,30 +3905,3 @@ class MergeableLoRALinear(nn.Module):
     def forward(self, x):
         out = self.base_layer(x)
         return out if self.merged else out.add(x @ self.lora_A @ self.lora_B, alpha=self.scaling)
-
-
-# %% chaff="merged is a method" exercise="MergeableLoRALinear" misconception=""
-class MergeableLoRALinear(nn.Module):
-    def __init__(self, base_layer, rank=4, alpha=1):
-        super().__init__()
-        self.base_layer = base_layer.requires_grad_(False)
-        w = base_layer.weight
-        self.lora_A = nn.Parameter(torch.randn(w.shape[1], rank, dtype=w.dtype))
-        self.lora_B = nn.Parameter(torch.zeros(rank, w.shape[0], dtype=w.dtype))
-        self.scaling = alpha / rank
-        self.kept = None
-    def merged(self):
-        return self.kept is not None
-    @torch.no_grad()
-    def merge(self):
-        if self.merged(): return
-        self.kept = self.base_layer.weight.clone()
-        self.base_layer.weight += self.scaling * (self.lora_A @ self.lora_B).T
-    @torch.no_grad()
-    def unmerge(self):
-        if not self.merged(): return
-        self.base_layer.weight.copy_(self.kept)
-        self.kept = None
-    def forward(self, x):
-        if self.merged(): return self.base_layer(x)
-        return self.base_layer(x) + self.scaling * (x @ self.lora_A @ self.lora_B)

@@ -1635,43 +1635,12 @@ def add_lora(model, rank, alpha):
     return model
 
 
-# %% wheat="Adam by hand, autograd.grad" exercise="fine_tune"
-def fine_tune(model, x, y, epochs, lr):
-    ps = [p for n, p in model.named_parameters() if n.rsplit(".", 1)[-1] in ("lora_A", "lora_B")]
-    m, v = [torch.zeros_like(p) for p in ps], [torch.zeros_like(p) for p in ps]
-    model.train()
-    for t in range(1, epochs + 1):
-        loss = -model(x).log_softmax(1).gather(1, y[:, None]).mean()
-        grads = torch.autograd.grad(loss, ps)
-        with torch.no_grad():
-            for p, g, a, b in zip(ps, grads, m, v):
-                a.lerp_(g, 0.1); b.mul_(0.999).addcmul_(g, g, value=0.001)
-                p -= lr * (a / (1 - 0.9**t)) / ((b / (1 - 0.999**t)).sqrt() + 1e-8)
-    model.eval()
-
-
 # %% wheat="by adapter_names" exercise="adapter_parameters"
 def adapter_parameters(model):
     out = []
     for m in model.modules():
         out.extend(getattr(m, n) for n in getattr(m, "adapter_names", ()))
     return out
-
-
-# %% chaff="trains a copy" exercise="fine_tune" misconception=""
-import copy
-
-
-def fine_tune(model, x, y, epochs, lr):
-    model = copy.deepcopy(model)
-    ps = [p for n, p in model.named_parameters() if "lora_" in n]
-    opt = torch.optim.Adam(ps, lr=lr)
-    for _ in range(epochs):
-        opt.zero_grad()
-        nn.functional.cross_entropy(model(x), y).backward()
-        opt.step()
-    opt.zero_grad()
-    return model.eval()
 
 
 # %% chaff="alpha doubled" exercise="add_lora" misconception=""

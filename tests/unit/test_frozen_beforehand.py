@@ -26,7 +26,7 @@ def wrong(exercise, known):
         ("adapter_parameters", "all_that_train", "eval"),
         ("adapter_parameters", "all_that_train", "train"),
         ("adapter_parameters", "all_that_train", "load_state_dict"),
-        ("fine_tune", "all_handed_over", "eval"),
+        pytest.param("fine_tune", "all_handed_over", "eval", marks=pytest.mark.slow),
         ("adapt_weight", "original_trains", "__call__"),
         ("adapt_weight", "bias_trains", "__call__"),
     ],
