@@ -1,6 +1,5 @@
 """Grades one notebook: runs its cells in a session, judges its checks outside of it, and writes the verdicts into it."""
 
-import html
 import itertools
 import textwrap
 import time
@@ -10,7 +9,7 @@ import nbformat
 
 from autograde import __version__, registry
 from autograde.judge import make_verdict
-from autograde.judge.render import WIDTH, as_html, text
+from autograde.judge.render import WIDTH, as_html, prose, text
 from autograde.notebook import sanitize
 from autograde.notebook.cells import METADATA, called_check, grade_id
 from autograde.notebook.demonstration import is_demonstration
@@ -23,6 +22,7 @@ from autograde.submission import check_facts
 from autograde.submission.earlier_cells import EarlierCells, answer_elsewhere, defined_below
 from autograde.submission.nbgrader_rules import nbgrader_utils
 from autograde.submission.repair import runs
+from autograde.terminal import harmless
 
 MAX_TEXT = 100_000  # characters of one output: a page with more of them is no feedback
 MAX_SHOWN = 1_500_000  # characters of text in all outputs of a notebook: a page of more takes nbconvert minutes
@@ -126,8 +126,9 @@ def _code(notebook):
 
 
 def _notice(message):
-    # Of a message's words some are the learner's (a file's name); inside an HTML element Markdown means nothing.
-    said = html.escape(" ".join(message.split()))
+    # Of a message's words some are the learner's (a file's name); inside an HTML element Markdown means nothing, and in `prose`
+    # MathJax finds no formula.
+    said = prose(" ".join(harmless(message).split()))
     return nbformat.v4.new_markdown_cell(f"<div><b>This notebook was not graded.</b> {said}</div>", id="not-graded")
 
 
