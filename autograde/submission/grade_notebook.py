@@ -26,6 +26,7 @@ from autograde.terminal import harmless
 
 MAX_TEXT = 100_000  # characters of one output: a page with more of them is no feedback
 MAX_SHOWN = 1_500_000  # characters of text in all outputs of a notebook: a page of more takes nbconvert minutes
+LINE = 10  # characters that a line counts beside its own: a browser takes as long for an empty one
 MAX_OUTPUTS = 3_000  # of a notebook
 
 TOO_MANY = "[The rest is not shown: this notebook shows too much.]\n"
@@ -295,12 +296,14 @@ def _shortened(output):
 
 
 def _length(output):
-    """Characters of an output that a page shows as text."""
+    """Characters of an output that a page shows as text, and `LINE` for each of its lines."""
     if output.output_type == "stream":
-        return len(output.text)
-    if output.output_type == "error":
-        return sum(map(len, output.traceback))
-    return sum(len(str(content)) for kind, content in output.data.items() if not kind.startswith("image/"))
+        texts = [output.text]
+    elif output.output_type == "error":
+        texts = output.traceback
+    else:
+        texts = [str(content) for kind, content in output.data.items() if not kind.startswith("image/")]
+    return sum(len(text) + LINE * text.count("\n") for text in texts)
 
 
 def limit_lines(cell, max_lines, max_traceback):
