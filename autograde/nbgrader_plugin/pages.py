@@ -43,6 +43,8 @@ TABLES = (
     ".rendered_html table code { padding: 0; background: none; color: inherit; white-space: pre-wrap; }</style>"
 )
 
+# Without it, a phone shows the page as wide as a desk's screen, and its letters a third as large.
+_ON_A_PHONE = '<meta name="viewport" content="width=device-width, initial-scale=1">'
 # Of nbgrader's style sheet for feedback: it names files that are not there, which the policy would refuse, and no icon is used.
 _ICON_FONT = re.compile(r"@font-face\s*\{[^{}]*glyphicons[^{}]*\}")
 _HEAD = re.compile(r"<head[^>]*>", re.IGNORECASE)
@@ -111,10 +113,11 @@ def _metadata(output, key, mime=None):
 
 
 def readable(page):
-    """nbgrader's page of feedback with its language, with the names of the checks in the list at its top (nbgrader calls
-    each of them "Test cell"), and without a heading of the fourth level above the notebook's first.
+    """nbgrader's page of feedback with its language, as wide as a phone's screen on a phone, with the names of the checks in the
+    list at its top (nbgrader calls each of them "Test cell"), and without a heading of the fourth level above the notebook's
+    first.
     """
-    page = page.replace("<html>", '<html lang="en">', 1)
+    page = _in_head(page.replace("<html>", '<html lang="en">', 1), _ON_A_PHONE)
     page = _FIRST_HEADING.sub(r'<p class="h4">\1</p>', page, count=1)
     return _TEST_CELL.sub(r"\1\2\3", page)
 

@@ -1,6 +1,5 @@
 """Grades one notebook: runs its cells in a session, judges its checks outside of it, and writes the verdicts into it."""
 
-import html
 import itertools
 import textwrap
 import time
@@ -10,7 +9,7 @@ import nbformat
 
 from autograde import __version__, registry
 from autograde.judge import make_verdict
-from autograde.judge.render import WIDTH, as_html, text
+from autograde.judge.render import WIDTH, as_html, prose, text
 from autograde.notebook import sanitize
 from autograde.notebook.cells import METADATA, called_check, grade_id
 from autograde.notebook.demonstration import is_demonstration
@@ -23,9 +22,11 @@ from autograde.submission import check_facts
 from autograde.submission.earlier_cells import EarlierCells, answer_elsewhere, defined_below
 from autograde.submission.nbgrader_rules import nbgrader_utils
 from autograde.submission.repair import runs
+from autograde.terminal import harmless
 
 MAX_TEXT = 100_000  # characters of one output: a page with more of them is no feedback
 MAX_SHOWN = 1_500_000  # characters of text in all outputs of a notebook: a page of more takes nbconvert minutes
+LINE = 10  # characters that a line counts beside its own: a browser takes as long for an empty one
 MAX_OUTPUTS = 3_000  # of a notebook
 
 TOO_MANY = "[The rest is not shown: this notebook shows too much.]\n"
@@ -126,8 +127,9 @@ def _code(notebook):
 
 
 def _notice(message):
-    # Of a message's words some are the learner's (a file's name); inside an HTML element Markdown means nothing.
-    said = html.escape(" ".join(message.split()))
+    # Of a message's words some are the learner's (a file's name); inside an HTML element Markdown means nothing, and in `prose`
+    # MathJax finds no formula.
+    said = prose(" ".join(harmless(message).split()))
     return nbformat.v4.new_markdown_cell(f"<div><b>This notebook was not graded.</b> {said}</div>", id="not-graded")
 
 
@@ -295,12 +297,14 @@ def _shortened(output):
 
 
 def _length(output):
-    """Characters of an output that a page shows as text."""
+    """Characters of an output that a page shows as text, and `LINE` for each of its lines."""
     if output.output_type == "stream":
-        return len(output.text)
-    if output.output_type == "error":
-        return sum(map(len, output.traceback))
-    return sum(len(str(content)) for kind, content in output.data.items() if not kind.startswith("image/"))
+        texts = [output.text]
+    elif output.output_type == "error":
+        texts = output.traceback
+    else:
+        texts = [str(content) for kind, content in output.data.items() if not kind.startswith("image/")]
+    return sum(len(text) + LINE * text.count("\n") for text in texts)
 
 
 def limit_lines(cell, max_lines, max_traceback):

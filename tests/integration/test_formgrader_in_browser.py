@@ -321,3 +321,9 @@ def test_feedback_and_report(course, page):
         )
         assert page.ran == [], path
     assert (course.feedback / "Doe & 'Jane' [12345]" / LESSON / f"{LESSON}.html").exists()
+
+
+def test_feedback_fits_on_a_phone(course, page):
+    phone = page.context.browser.new_page(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
+    phone.goto((course.feedback / "ada" / LESSON / f"{LESSON}.html").as_uri())
+    assert phone.evaluate("() => [innerWidth, document.documentElement.scrollWidth]") == [390, 390]

@@ -1,9 +1,13 @@
 """Formulas that MathJax cannot lay out: they crash the tab of whoever opens the page."""
 
+import re
+from html import unescape
+
 import nbformat
 import pytest
 
-from autograde.notebook import sanitize
+from autograde.notebook import formulas, sanitize
+from autograde.submission import grade_notebook
 
 DEEP = {
     "braces": r"\sqrt{" * 50 + "x" + "}" * 50,
@@ -93,6 +97,17 @@ def test_a_long_text_with_short_formulas_is_no_long_formula():
 def test_a_line_break_within_a_command_does_not_hide_it():
     for source in (r"<p>$\newcommand<br>\a{x}$</p>", r"<p>$\new<wbr>command{\a}{x}$</p>"):
         assert "\\" not in sanitize.html(source)
+
+
+@pytest.mark.parametrize("named", [r"$\rule{9em}{9em}$", r"\(\Huge x\)", r"\begin{align}x\end{align}", "<b>`*x*`</b>"])
+def test_a_message_quotes_what_was_handed_in_and_lays_out_none_of_it(named):
+    released = nbformat.v4.new_notebook()
+    grade_notebook.grade(released, open_session=None, unreadable=f"There is no notebook, but '{named}'.")
+    shown = sanitize.rendered(released.cells[0].source)
+    assert "This notebook was not graded." in shown
+    assert formulas.work(shown) < 5  # a mark that begins a formula without an end
+    assert "<b>`" not in shown and "<em>" not in shown
+    assert re.sub(r"<[^>]*>|`", "", named) in unescape(re.sub(r"<[^>]*>", "", shown))
 
 
 def test_no_formula_goes_on_beyond_a_tag():

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from autograde.notebook.outputs import Outputs
+from autograde.submission import grade_notebook
 from autograde.submission.grading_process import CPU_SECONDS, MEMORY
 
 
@@ -63,3 +64,12 @@ def test_many_events_stay_within_what_a_grading_process_may_take(name):
     code = f"from autograde.sandbox.limits import set_limits\n{source}\ncollected(*{MANY[name]})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_empty_lines_have_an_end_too():
+    """A megabyte of them stops a page for ten seconds."""
+    grading = grade_notebook._Grading(None, {}, None)
+    outputs = [{"output_type": "stream", "name": "stdout", "text": "\n" * 99_000} for _ in range(14)]
+    kept = list(grading._fitting(outputs))
+    assert kept[-1].text == grade_notebook.TOO_MANY
+    assert sum(output.text.count("\n") for output in kept) < 150_000
