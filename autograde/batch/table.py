@@ -29,9 +29,10 @@ def show(console, outcome, lessons):
         scores = _class(results, lessons, console.width)
         _print(console, scores)
         shown = [cell for column in scores.columns[1:] for cell in column.cells]
-        for sign, meaning in SIGNS.items():
-            if any(cell.endswith(sign) for cell in shown):
-                console.print(f"{sign}  {meaning}")
+        signs = [
+            f"{sign}  {meaning}\n" for sign, meaning in SIGNS.items() if any(cell.endswith(sign) for cell in shown)
+        ]
+        console.print("".join(signs), end="\n" if signs else "")
         if hidden := len({result.student for result in results}) - MAX_STUDENTS:
             if hidden > 0:
                 console.print(f"… and {hidden} more; `autograde report` shows everyone.")

@@ -4,9 +4,12 @@ from dataclasses import replace
 
 import torch
 
-from autograde.judge import describe
+from autograde.judge import describe, exceptions
 from autograde.judge.verdict import Line, Verdict
 
+AT_YOUR_LINE = (
+    "The message is about the line above. Print what this line uses just before it: is each name what you take it for?"
+)
 PICTURE_SIDE = 12  # rows and columns; more could not be told apart
 
 
@@ -88,7 +91,7 @@ def failed(check, cases, faults, diagnosed, seed):
         lines.append(Line("your line", your_line(fault.where), code=True))
     known = diagnosed.misconception if diagnosed else None
     if known is None or (diagnosed.by_fault and fault.hint):
-        hint = fault.hint or check.next_step or _try_it(fault)
+        hint = fault.hint or (AT_YOUR_LINE if _stopped_there(fault) else check.next_step) or _try_it(fault)
     else:
         hint = known.hint
     return Verdict(
@@ -125,6 +128,12 @@ def your_line(where):
     at = f"line {where['line']} of {describe.clean(str(where['function']), 60)}"
     code = describe.clean(str(where["text"]), 160)
     return f"{at}: {code}" if code else at
+
+
+def _stopped_there(fault):
+    """Whether an exception of unknown kind stopped the learner's code: then there is no result to look into."""
+    message = {"type": "", "message": fault.problem}
+    return fault.where is not None and exceptions.kind_of(message) != exceptions.SHAPE
 
 
 def _try_it(fault):

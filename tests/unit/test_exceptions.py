@@ -8,6 +8,7 @@ import torch
 from known_answers import CHECKS, COURSE, SAMPLES, checks_of, defined
 
 from autograde.judge import exceptions
+from autograde.judge.make_verdict import AT_YOUR_LINE
 from autograde.judge.present import CheckFailed
 from autograde.remote.call import call
 
@@ -105,6 +106,15 @@ def test_shapes_that_meet_in_a_loss_get_the_hint_for_losses():
     assert exceptions.hint_for(call(answer, args=[torch.ones(4, 10)])["raised"]) == exceptions.OF_A_LOSS
     answer = defined("def answer(x):\n    return x + torch.ones(3)\n", "answer")
     assert exceptions.hint_for(call(answer, args=[torch.ones(4, 10)])["raised"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "at_the_line"), [("[1, 2][3]", True), ("return 3", False), ("return weight @ x @ x", False)]
+)
+def test_what_stops_with_an_unknown_exception_gets_no_advice_on_its_result(line, at_the_line):
+    check = COURSE.find("linear_by_hand")
+    verdict = check.judge(defined(f"def linear_by_hand(x, weight, bias):\n    {line}\n", "linear_by_hand"), 3)
+    assert (verdict.hint == AT_YOUR_LINE) == at_the_line, verdict.message
 
 
 def changed_parameters(source, subject):
