@@ -272,6 +272,12 @@ class _TrainingWatcher:
             register_optimizer_step_pre_hook(self._step),
         ]
 
+    def __deepcopy__(self, memo):
+        """Of a model that an answer copies, its hook is copied too: what that copy is given counts nowhere."""
+        other = object.__new__(_TrainingWatcher)
+        vars(other).update(adapters=[], first_values=[], batches=[], different=set(), rows=0, given=0, restarted=False)
+        return other
+
     def _forward(self, _, inputs):
         if torch.is_grad_enabled() and inputs:
             rows = _rows(inputs[0])

@@ -1654,3 +1654,24 @@ def add_lora(model, rank, alpha):
             if isinstance(c, nn.Linear):
                 setattr(m, name, LoRALinear(c, rank, 2 * alpha))
     return model
+
+
+# %% wheat="a copy of the model is kept, called, and compared with at the end" exercise="fine_tune"
+import copy
+
+
+def fine_tune(model, x, y, epochs, lr):
+    adapters = {name: p for name, p in model.named_parameters() if name.endswith(("lora_A", "lora_B"))}
+    before = copy.deepcopy(model).eval()
+    loss_before = nn.functional.cross_entropy(before(x), y).item()
+    optimiser = torch.optim.Adam(adapters.values(), lr=lr)
+    model.train()
+    for _ in range(epochs):
+        loss = nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+    for name, p in before.named_parameters():
+        assert name in adapters or torch.equal(p, model.get_parameter(name))
+    print(loss_before, loss.item())
+    return model.eval()
