@@ -272,12 +272,6 @@ class _TrainingWatcher:
             register_optimizer_step_pre_hook(self._step),
         ]
 
-    def __deepcopy__(self, memo):
-        """Of a model that an answer copies, its hook is copied too: what that copy is given counts nowhere."""
-        other = object.__new__(_TrainingWatcher)
-        vars(other).update(adapters=[], first_values=[], batches=[], different=set(), rows=0, given=0, restarted=False)
-        return other
-
     def _forward(self, _, inputs):
         if torch.is_grad_enabled() and inputs:
             rows = _rows(inputs[0])
@@ -353,8 +347,10 @@ def tuned(function, source, state, layer, adapted, frozen, training, x, y, epoch
     before = sorted(name for name, p in named.items() if facts.requires_grad(p))
     given = {"x": wire.copy(x), "y": wire.copy(y)}
     watcher = _TrainingWatcher(model, list(adapters.values()), len(x))
-    value, error = catch(function, model, x, y, epochs, lr)
-    counts = watcher.end()
+    try:
+        value, error = catch(function, model, x, y, epochs, lr)
+    finally:  # also when the learner stops it: one of the hooks is of all optimisers
+        counts = watcher.end()
     if error:
         return {"raised": error}
     parameters_now = facts.parameters(model)

@@ -107,6 +107,16 @@ def test_counting_leaves_no_hook_behind():
     assert len(_global_optimizer_pre_hooks) == before
 
 
+def test_a_check_that_is_interrupted_leaves_no_hook_behind():
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    before = len(_global_optimizer_pre_hooks)
+    with pytest.raises(KeyboardInterrupt):
+        fine_tune.judge(interrupted, 1)
+    assert len(_global_optimizer_pre_hooks) == before
+
+
 def test_rounding_is_far_below_the_tolerance():
     """A right answer computes in float32 what the check computes in float64. Where saturated layers follow one another, small
     differences grow: one right answer in some hundreds was refused.
