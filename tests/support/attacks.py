@@ -77,6 +77,14 @@ HTML = {
     "marquee": "<marquee onstart=ran()>x</marquee>",
     "body": "<body onload=ran() onpageshow=ran()>",
     "isindex": "<table background='https://canary.example/table'><tr><td>x</td></tr></table>",
+    "math annotation": "<math><annotation-xml encoding='text/html'><img src=x onerror=ran()></annotation-xml></math>",
+    "shadow root": "<div><template shadowrootmode=open><img src=x onerror=ran()></template></div><img src=x onerror=ran()>",
+    "image by its old name": "<image src=x onerror=ran()>",
+    "form feeds for spaces": "<img\x0csrc=x\x0conerror=ran()>",
+    "picture in an svg": "<svg><image href='https://canary.example/svg-image'/></svg>",
+    "source of a picture": "<picture><source srcset='https://canary.example/source'><img></picture>",
+    "picture that submits": "<search><input type=image src='https://canary.example/input'></search>",
+    "address to ping": "<a href='https://example.org/a' ping='https://canary.example/ping' target=_self rel=opener>x</a><img src=x onerror=ran()>",
     "many attributes": "<b " + "x " * 500 + "onclick=ran()>x</b>",
 }  # fmt: skip
 
