@@ -11,7 +11,7 @@ from autograde.checks.shared.families import (
     FULL_NAME_AS_ATTRIBUTE,
 )
 from autograde.checks.shared.observed import alike
-from autograde.checks.shared.start_values import kind_of_start, start_fault
+from autograde.checks.shared.start_values import start_fault, start_problem
 from autograde.judge import describe
 from autograde.judge.answer import RightAnswer
 from autograde.judge.check import Case, Check
@@ -242,7 +242,7 @@ class AddLora(Check):
         starts = {path: _start(place) for path, place in observation["places"].items()}
         if fault := next(filter(None, (start_fault(path, *pair) for path, pair in starts.items() if pair)), None):
             return fault
-        is_zero = all(pair and kind_of_start(*pair) != "neither_zero" for pair in starts.values())
+        is_zero = all(pair and start_problem(*pair) != "neither_zero" for pair in starts.values())
         if not is_zero or not agree(observation["at_start"], at_start, x.dtype):
             hint = (
                 "LoRALinear makes lora_B zero, but it is not zero in every new layer. Which of your lines writes "
@@ -282,7 +282,7 @@ class AddLora(Check):
 
 def _without_random_values(observation):
     places = {
-        path: {**place, "values": kind_of_start(*pair) if (pair := _start(place)) else "none"}
+        path: {**place, "values": start_problem(*pair) if (pair := _start(place)) else "none"}
         for path, place in observation.get("places", {}).items()
     }
     return observation | {"places": places, "at_start": None}

@@ -70,7 +70,7 @@ class LoraLinearInit(LayerCheck):
 lora_linear_init = LoraLinearInit()
 
 
-def kind_of(values, centred=True):
+def how_filled(values, centred=True):
     """How a matrix was filled.
 
     Args:
@@ -126,7 +126,7 @@ def features(case, observation):
         shapes = (shape(each["shape"]) if "shape" in each else each["type"] for each in held)
         return ("held", *shapes, bool(observation["held"].get("others")), bool(observation["held"].get("listed")))
     states = [observation["held"][name] for name in ADAPTERS]
-    kinds = [kind_of(state["values"]) for state in states]
+    kinds = [how_filled(state["values"]) for state in states]
     if kinds[1] not in ("zero", "constant", "wild"):
         kinds[1] = "random"  # in B no width and no centre is right
     if kinds[0] not in ("zero", "constant") and same_start(observation):
@@ -155,13 +155,13 @@ def _start_fault(A, B, observation):
                 contents(values),
                 "a tensor like the base's weight",
             )
-    if kind_of(B) != "zero":
+    if how_filled(B) != "zero":
         return Fault(
             "At the start lora_B is not zero, so the layer does not start as its base. "
             f"Its largest entry is {number(B.double().abs().max().item())}.",
             hint="However small it is, it is added to the base's output before a single step of training.",
         )
-    kind, A = kind_of(A), A.double()
+    kind, A = how_filled(A), A.double()
     if kind not in ("zero", "constant", "wild") and same_start(observation):
         return Fault(
             "Two layers made one after the other have the same lora_A.",
@@ -172,7 +172,7 @@ def _start_fault(A, B, observation):
 
 
 def random_fault(kind, A, name="lora_A"):
-    """The fault of a matrix that was not filled at random, by its `kind_of`; None where it was."""
+    """The fault of a matrix that was not filled at random, by its `how_filled`; None where it was."""
     if kind == "random":
         return None
     problems = {"one_sided": "not around zero", "off_centre": "not around zero", "constant": "the same number everywhere",
@@ -293,7 +293,7 @@ answer.slip(
     hint="torch.empty and nn.Parameter(torch.Tensor(...)) contain whatever was in memory. Fill A and B yourself.",
     recognise=lambda case, observation: (
         any(registered and leaf for registered, leaf, _ in _kinds_of_tensors(case, observation)[:1])
-        and kind_of(observation["held"]["lora_A"]["values"]) == "wild"
+        and how_filled(observation["held"]["lora_A"]["values"]) == "wild"
     ),
 )
 

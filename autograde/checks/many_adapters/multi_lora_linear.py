@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import nn
 
-from autograde.checks.lora_linear.init import kind_of, random_fault
+from autograde.checks.lora_linear.init import how_filled, random_fault
 from autograde.checks.lora_linear.modes import IN_TRAINING_ONLY, MERGED_AT_EVAL, WITH_GRADIENTS_ONLY
 from autograde.checks.shared import families
 from autograde.checks.shared.families import (
@@ -449,7 +449,7 @@ def _initial_values_fault(snapshot, name, after):
             )
         hint = "With equal entries, all directions learn the same. Draw the entries at random."
         return Fault(f"{after}A is not random: all its entries are the same.", hint=hint)
-    if fault := random_fault(kind_of(A, centred=False), A.double(), "A"):
+    if fault := random_fault(how_filled(A, centred=False), A.double(), "A"):
         return replace(fault, problem=f"{after}{fault.problem.removeprefix('At the start ')}")
     for other_name, matrices in values.items():
         if other_name != name:

@@ -147,7 +147,7 @@ def start_fault(case, start):
         raise WireError("no adapters of a new layer")  # the probe could not have written into them
     zero = tuple(not values.any() for values in start)
     if zero == (False, True):
-        kind = init.kind_of(start[0])
+        kind = init.how_filled(start[0])
         fault, mistake = init.random_fault(kind, start[0].double()), START_MISTAKES.get(kind, "")
         return (replace(fault, misconception=LAYER_MISTAKES.get(mistake)), mistake) if fault else None
     mistake = {(True, True): "both_zero", (False, False): "both_random"}.get(zero, "zero_and_random_swapped")

@@ -6,7 +6,7 @@ from autograde.checks.shared.families import BOTH_ZERO, CONSTANT_A
 from autograde.judge.compare import Fault
 
 
-def kind_of_start(A, B):
+def start_problem(A, B):
     """How the adapters of a new layer were filled: ``None`` as they should be, ``both_zero``, ``neither_zero``, ``constant`` (one
     number everywhere in the matrix that is not zero), or ``repeated`` (its columns or rows depend on each other).
 
@@ -30,7 +30,7 @@ def start_fault(path, A, B):
 
     Where neither matrix is zero, the model does not start as it was: that is for the check to say.
     """
-    kind = kind_of_start(A, B)
+    kind = start_problem(A, B)
     if kind == "both_zero":
         return Fault(f"At the start both lora_A and lora_B of the layer at {path} are zero.", misconception=BOTH_ZERO)
     if kind not in ("constant", "repeated"):

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from autograde.checks.shared.families import ADAPTER_SHARED, BOTH_ZERO, CONSTANT_A, FULL_NAME_AS_ATTRIBUTE
-from autograde.checks.shared.start_values import kind_of_start, start_fault
+from autograde.checks.shared.start_values import start_fault, start_problem
 from autograde.checks.transformer.models import TO_INJECT
 from autograde.judge import describe, exceptions
 from autograde.judge.answer import RightAnswer, compiled
@@ -506,7 +506,7 @@ def _start_of(place):
     """Which of a new layer's matrices train, and how they were filled; nothing of a place that holds none."""
     values = place.get("values", ())
     tensors = [values for values in values if isinstance(values, torch.Tensor) and values.ndim == 2]
-    return str(place.get("trains")), str(kind_of_start(*tensors) if len(tensors) == 2 else None)
+    return str(place.get("trains")), str(start_problem(*tensors) if len(tensors) == 2 else None)
 
 
 def _short(second):

@@ -2,7 +2,7 @@
 
 import torch
 
-from autograde.checks.lora_linear.init import kind_of, random_fault
+from autograde.checks.lora_linear.init import how_filled, random_fault
 from autograde.checks.shared import families, observed
 from autograde.checks.shared.families import GRADIENT_CUT
 from autograde.judge import describe
@@ -205,13 +205,13 @@ def fresh_module_fault(state, expected_shapes, alpha, rank, whose):
 
 
 def _filled(adapter_state):
-    """How an adapter of a fresh module was filled: not finite, or its `kind_of`; where it is centred is not asked."""
+    """How an adapter of a fresh module was filled: not finite, or its `how_filled`; where it is centred is not asked."""
     values = adapter_state["values"]
     if not isinstance(values, torch.Tensor):  # on the meta device
         return "not finite"
     if list(values.shape) != adapter_state["shape"]:
         raise WireError("values that are not of the shape that was noted")
-    return kind_of(values, centred=False) if bool(values.isfinite().all()) else "not finite"
+    return how_filled(values, centred=False) if bool(values.isfinite().all()) else "not finite"
 
 
 SIZES_SWAPPED = Misconception(
