@@ -2,6 +2,7 @@
 
 import html.parser
 import re
+from html import unescape
 
 import nbformat
 import pytest
@@ -182,6 +183,20 @@ def test_a_report_holds_no_formula_and_stays_whatever_an_exception_says():
     shown = sanitize.html(render.as_html(verdict))
     assert "ValueError" in shown and "bbox" in shown
     assert not re.search(r"[$\\](?!</span>)", shown)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "## Norms\n\n$\\newcommand{\\R}{\\mathbb{R}} x \\in \\R$ & <b>so on</b>",  # a formula that a page refuses
+        "So x < y, and `a_1` * 2.\n\n" * 800,  # too long to be rendered
+        "<font color='blue'>x & y</font>, spelt &#36; and &lt;",
+    ],
+)
+def test_a_source_is_shown_as_it_was_written(source):
+    stored = sanitize.markdown(source)
+    assert stored != source
+    assert unescape(sanitize.rendered(stored)) == f"<pre>{source}</pre>"
 
 
 def test_a_diagram_that_loads_what_it_names_is_shown_as_its_source():
