@@ -37,10 +37,11 @@ READABLE = (
     "div.nbgrader_cell .panel-heading a { color: inherit !important; text-decoration: underline; }</style>"
 )
 # A report (`judge.render`) has lost its own styles to the sanitizer, and nbgrader's pages have none for a table in a text cell.
+# Its code is broken anywhere, so that it fits on a phone; numbers in a table of data are not.
 TABLES = (
     "<style>.rendered_html table th, .rendered_html table td { padding: 1px 14px 1px 0; vertical-align: top; } "
-    ".rendered_html table td { overflow-wrap: anywhere; } "
-    ".rendered_html table code { padding: 0; background: none; color: inherit; white-space: pre-wrap; }</style>"
+    ".rendered_html table code { padding: 0; background: none; color: inherit; white-space: pre-wrap; "
+    "overflow-wrap: anywhere; }</style>"
 )
 
 # Without it, a phone shows the page as wide as a desk's screen, and its letters a third as large.
