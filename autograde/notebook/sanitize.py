@@ -390,6 +390,10 @@ def _renderers():
                         return f"<i>[{SHOWN_OFTEN}]</i>"
                 return super().image(text, url, title)
 
+            def text(self, text):
+                # What is a formula does not come here: this one was escaped. MathJax finds none that goes on beyond a tag.
+                return super().text(text).replace("$", "<span>$</span>")
+
             def block_mermaidjs(self, code):
                 return f"<pre>{escape(code)}</pre>"
 

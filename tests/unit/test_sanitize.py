@@ -199,6 +199,12 @@ def test_a_source_is_shown_as_it_was_written(source):
     assert unescape(sanitize.rendered(stored)) == f"<pre>{source}</pre>"
 
 
+def test_a_dollar_that_is_escaped_begins_no_formula():
+    shown = sanitize.rendered(r"It costs \$5, not **\$6**, for $x$ or `\$y`.")
+    assert shown.count("<span>$</span>") == 2 and "$x$" in shown
+    assert re.sub(r"<[^>]*>", "", shown) == "It costs $5, not $6, for $x$ or \\$y.\n"
+
+
 def test_a_diagram_that_loads_what_it_names_is_shown_as_its_source():
     source = '```mermaid\ngraph TD\n A@{ img: "https://canary.example/a.png", label: "x", w: 60, h: 60 }\n```'
     assert "canary" not in sanitize.markdown(source) or "```" not in sanitize.markdown(source)
