@@ -46,8 +46,8 @@ device = "cuda" if torch.cuda.is_available() else "cpu"
 r"""
 ## Fifty customers, one base
 
-You run one large model for fifty customers, and each has an adapter. While an adapter is separate from its layer, every call needs two more products and a sum: $h = x W^\top + b
-+ s \, x A B$. But the adapter's part is *linear* in $x$, like $x W^\top$. One weight can do the work of all three matrices: compute once how $W$ has to change, and add the change to it. That is **merging**.
+You run one large model for fifty customers, and each has an adapter. While an adapter is separate from its layer, every call needs two more products and a sum:
+$h = x W^\top + b + s \, x A B$. But the adapter's part is *linear* in $x$, like $x W^\top$. One weight can do the work of all three matrices: compute once how $W$ has to change, and add the change to it. That is **merging**.
 For the next customer you take the change out again and add another one. The LoRA paper describes it (section 4.1): "When we need to switch to another downstream task, we can
 recover $W_0$ by subtracting $BA$ and then adding a different $B'A'$, a quick operation with very little memory overhead."
 

@@ -28,7 +28,12 @@ def work(text):
 
 
 def as_html(text):
-    """The text as HTML; without colours where they are too much work, or where nbconvert fails at a code."""
+    """The text as HTML; without colours where they are too much work, or where nbconvert fails at a code.
+
+    Of a line that was written several times, such as a progress bar, the last state is shown: a browser would show them all, one
+    below the other.
+    """
+    text = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
     if work(text) <= MOST_WORK:
         try:
             return str(ansi2html(text))

@@ -37,10 +37,13 @@ READABLE = (
     "div.nbgrader_cell .panel-heading a { color: inherit !important; text-decoration: underline; }</style>"
 )
 # A report (`judge.render`) has lost its own styles to the sanitizer, and nbgrader's pages have none for a table in a text cell.
+# Its code is broken anywhere, so that it fits on a phone; numbers in a table of data are not. MathJax breaks what is wider than
+# the place between two boxes; a cell is as narrow as they are while formulas are not set yet, and a broken one fills the table.
 TABLES = (
     "<style>.rendered_html table th, .rendered_html table td { padding: 1px 14px 1px 0; vertical-align: top; } "
-    ".rendered_html table td { overflow-wrap: anywhere; } "
-    ".rendered_html table code { padding: 0; background: none; color: inherit; white-space: pre-wrap; }</style>"
+    ".rendered_html table code { padding: 0; background: none; color: inherit; white-space: pre-wrap; "
+    "overflow-wrap: anywhere; } "
+    ".rendered_html td .mjx-test-inline .mjx-right-box { float: none !important; margin-left: 60em; }</style>"
 )
 
 # Without it, a phone shows the page as wide as a desk's screen, and its letters a third as large.

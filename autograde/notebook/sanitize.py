@@ -13,7 +13,7 @@ nbconvert's own renderer, since another parser could read it differently than th
 import base64
 import functools
 import re
-from html import escape
+from html import escape, unescape
 
 import nbformat
 import nh3
@@ -274,6 +274,8 @@ def is_picture(mime, data, budget=None):
 
 def rendered(source, attachments=None):
     """Markdown as sanitized HTML, rendered by nbconvert. Formulas stay as they are written."""
+    if literal := _LITERAL.fullmatch(source):  # else too long, perhaps, or a formula that is refused
+        return f"<pre>{escape(unescape(literal[1]))}</pre>"
     if len(source) > MAX_MARKDOWN:
         return f"<pre>{escape(source)}</pre>"
     from nbconvert.filters.markdown_mistune import MarkdownWithMath, import_plugin
@@ -327,6 +329,9 @@ def _literal(text):
     """Markdown that shows `text` literally: every character with a meaning in Markdown, HTML or formulas is escaped."""
     spelt = re.sub(r"[^\w\s]|_", lambda found: f"&#{ord(found[0])};", text)
     return f"<pre>{spelt}</pre>"
+
+
+_LITERAL = re.compile(r"<pre>((?:[\w\s]|&#\d{1,7};)*+)</pre>")  # what `_literal` returns
 
 
 def text_cell(cell, budget=None):
@@ -384,6 +389,10 @@ def _renderers():
                     if self._repeats_too_much(name):
                         return f"<i>[{SHOWN_OFTEN}]</i>"
                 return super().image(text, url, title)
+
+            def text(self, text):
+                # What is a formula does not come here: this one was escaped. MathJax finds none that goes on beyond a tag.
+                return super().text(text).replace("$", "<span>$</span>")
 
             def block_mermaidjs(self, code):
                 return f"<pre>{escape(code)}</pre>"

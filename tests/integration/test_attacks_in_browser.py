@@ -240,6 +240,35 @@ def test_tables_and_printed_colours_can_be_read(watch):
     assert watch.page.get_by_text("green").evaluate(look, "font-weight") == "700"
 
 
+def test_numbers_in_a_wide_table_are_not_split(watch):
+    row = "".join(f"<td>{number}.857143</td>" for number in range(1000, 1040))
+    cells = [
+        code_cell(
+            {"text/html": f"<table><tr>{row}</tr></table><table><tr><td><code>{'W' * 3_000}</code></td></tr></table>"},
+            {},
+        )
+    ]
+    page = pages.CleanHTMLExporter(template_name="basic").from_notebook_node(nbformat.v4.new_notebook(cells=cells))[0]
+    watch.page.set_content(f"<html><head>{pages.CONTAINED}{pages.TABLES}</head><body>{page}</body></html>")
+    number, code = watch.page.locator("td").first, watch.page.locator("td").last
+    assert number.bounding_box()["height"] < 40  # one line
+    assert code.bounding_box()["width"] < 2_000
+
+
+def test_mathjax_finds_room_for_a_formula_in_a_narrow_cell(watch):
+    """By the distance of two boxes that MathJax 2 puts where a formula is to be, with its own styles for them."""
+    styles = (
+        ".mjx-test-inline .mjx-left-box { display: inline-block; width: 0; float: left } "
+        ".mjx-test-inline .mjx-right-box { display: inline-block; width: 0; float: right }"
+    )
+    boxes = "".join(f'<span class="mjx-{side}-box"></span>' for side in ("left", "right"))
+    cell = f'<td><span class="mjx-test mjx-test-inline">{boxes}</span></td>'
+    table = f'<div class="rendered_html"><table><tr><th>A</th><th>B</th></tr><tr>{cell * 2}</tr></table></div>'
+    watch.page.set_content(f"<html><head>{pages.TABLES}<style>{styles}</style></head><body>{table}</body></html>")
+    left, right = (watch.page.locator(f".mjx-{side}-box").last for side in ("left", "right"))
+    assert right.evaluate("it => it.offsetLeft") - left.evaluate("it => it.offsetLeft") > 400
+
+
 def test_honest_text_stays(watch):
     pictures = {"paste.svg": {"image/svg+xml": "PHN2Zy8+"}, "paste.bmp": {"image/bmp": BMP}}
     cell = graded(nbformat.v4.new_markdown_cell(attacks.HONEST, attachments=pictures))

@@ -2,6 +2,7 @@
 
 import html.parser
 import re
+from html import unescape
 
 import nbformat
 import pytest
@@ -114,6 +115,8 @@ def test_the_lessons_own_text_stays(lesson):
     for cell in lessons.read(Course(ROOT), lesson).cells:
         if cell.cell_type == "markdown":
             assert sanitize.markdown(cell.source) == cell.source
+            # A line of a formula that begins with + begins a list, and the formula ends nowhere.
+            assert "<span>$</span>" not in sanitize.rendered(cell.source)
 
 
 def test_other_kinds_of_output():
@@ -182,6 +185,26 @@ def test_a_report_holds_no_formula_and_stays_whatever_an_exception_says():
     shown = sanitize.html(render.as_html(verdict))
     assert "ValueError" in shown and "bbox" in shown
     assert not re.search(r"[$\\](?!</span>)", shown)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "## Norms\n\n$\\newcommand{\\R}{\\mathbb{R}} x \\in \\R$ & <b>so on</b>",  # a formula that a page refuses
+        "So x < y, and `a_1` * 2.\n\n" * 800,  # too long to be rendered
+        "<font color='blue'>x & y</font>, spelt &#36; and &lt;",
+    ],
+)
+def test_a_source_is_shown_as_it_was_written(source):
+    stored = sanitize.markdown(source)
+    assert stored != source
+    assert unescape(sanitize.rendered(stored)) == f"<pre>{source}</pre>"
+
+
+def test_a_dollar_that_is_escaped_begins_no_formula():
+    shown = sanitize.rendered(r"It costs \$5, not **\$6**, for $x$ or `\$y`.")
+    assert shown.count("<span>$</span>") == 2 and "$x$" in shown
+    assert re.sub(r"<[^>]*>", "", shown) == "It costs $5, not $6, for $x$ or \\$y.\n"
 
 
 def test_a_diagram_that_loads_what_it_names_is_shown_as_its_source():
