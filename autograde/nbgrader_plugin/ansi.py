@@ -11,13 +11,13 @@ _COLOURS = {
     "black": "#282c36", "red": "#b22b31", "green": "#007427", "yellow": "#7d5d00", "blue": "#0065ca",
     "magenta": "#a03196", "cyan": "#1a6a73", "white": "#6e7781",
 }  # fmt: skip
-STYLE = "".join(
+_IN_COLOUR = "".join(
     f".ansi-{name}-fg, .ansi-{name}-intense-fg {{ color: {colour}; }} "
     f".ansi-{name}-bg, .ansi-{name}-intense-bg {{ background-color: {colour}40; }} "
     for name, colour in _COLOURS.items()
 )
 STYLE = (
-    f"<style>{STYLE}.ansi-default-inverse-fg {{ color: #fff; }} .ansi-default-inverse-bg {{ background-color: #000; }} "
+    f"<style>{_IN_COLOUR}.ansi-default-inverse-fg {{ color: #fff; }} .ansi-default-inverse-bg {{ background-color: #000; }} "
     ".ansi-bold { font-weight: bold; } .ansi-underline { text-decoration: underline; }</style>"
 )
 

@@ -62,9 +62,8 @@ _MARK = re.compile(r"[^\w\s]")  # what may begin something, for which the whole 
 # Each blank of several may begin the end of a line, for which the rest of them is searched.
 _BLANKS = re.compile(r"[ \t]{2,}")
 _MAX_TAGS = 10_000
-MAX_DEPTH = (
-    50  # elements within each other; 400 <details>, each in the <summary> of another, take a browser eight seconds
-)
+# Elements within each other: 400 <details>, each in the <summary> of another, take a browser eight seconds.
+MAX_DEPTH = 50
 _TAG = re.compile(r'<(/?)([a-z][a-z0-9]*)(?:"[^"]*"|[^">])*+>')
 _EMPTY = {"br", "col", "hr", "img", "wbr"}
 _MAX_GROWTH = 20  # times as long, with every element closed and every link's target and rel
@@ -77,9 +76,8 @@ _MAX_REPEATED = 2**20
 # Columns and rows that the cells of all tables of one notebook span. A browser lays out each place in a table, so cells with
 # 999 columns in 200 rows that go on stop the page. A page of a hundred data frames with two levels of names has 6,000.
 MAX_SPANNED = 8_000
-MAX_FORMULAS = (
-    10_000  # work of all formulas of one notebook, as `formulas` counts it: 20 seconds at worst; a lesson has 1,000
-)
+# Work of all formulas of one notebook, as `formulas` counts it: 20 seconds at worst. A lesson has 1,000.
+MAX_FORMULAS = 10_000
 MAX_DRAWN = 1_000_000  # work of all pictures of one notebook, as `pictures` counts it: 20 seconds at worst
 MAX_FILES = 20  # pictures in files beside a notebook that it shows, each as often as it is shown
 MAX_DRAWINGS = 4 * 2**20  # bytes of all SVGs of one notebook, and 25 for each element: two seconds to look at, at worst
